@@ -1,4 +1,4 @@
-//! What is done to a backend between two sessions, in the background.
+//! Background work on a backend between two sessions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,19 +16,19 @@ use crate::{
     wire::{TransactionStatus, frontend},
 };
 
-/// What is done to a backend.
+/// Background work on a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chore {
-    /// Ask something, so that a cancel request whose socket has closed can have no effect on what comes later.
+    /// Run a query, so that a cancel request with a closed socket cannot affect later statements.
     Settle,
-    /// Take away whatever its session left: `ROLLBACK`, `DISCARD ALL`.
+    /// Remove session state: `ROLLBACK`, `DISCARD ALL`.
     Reset,
 }
 
-/// How long it may take: after that it is cheaper to dial anew.
+/// Time limit: a new login is cheaper afterwards.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Limits of each response; the time is limited for all of them together.
+/// Limits of each response; the time limit covers all queries.
 const RESPONSE: QueryLimits = QueryLimits { max_bytes: 8 << 20, max_rows: 0, time: None };
 
 /// Reason to close a backend after a chore.
@@ -58,7 +58,7 @@ pub(super) struct Workplace {
 }
 
 impl Pool {
-    /// Does it on the worker where the backend's socket is registered; then the backend serves again, or is closed.
+    /// Runs the work on the worker of the backend's socket; the backend then serves again, or is closed.
     pub(super) fn start_chore(
         self: &Arc<Self>,
         place: Place,
@@ -167,8 +167,8 @@ fn reseed_sql(seed: f64) -> String {
 // === impl Workplace ===
 
 impl Workplace {
-    /// The work is done: what becomes of the place is the caller's. A method, so that a closure that calls it takes the whole
-    /// of this along: of a field that can be copied it would take a copy, and this would be dropped at once.
+    /// Ends the work: the caller decides about the slot. A method, so that a closure captures the whole guard: a
+    /// captured `Copy` field would be copied, and the guard dropped at once.
     pub(super) const fn leave(&mut self) -> Option<Place> {
         self.place.take()
     }
@@ -177,7 +177,8 @@ impl Workplace {
 impl Drop for Workplace {
     fn drop(&mut self) {
         if let Some(place) = self.place.take() {
-            // Work is dropped when the process ends: what the pool lacks now is for its next tick, if there is one.
+            // The guard is dropped with work pending when the process ends: the next tick, if any, replaces the
+            // backend.
             self.pool.abandoned(place);
         }
     }

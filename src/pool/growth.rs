@@ -1,4 +1,4 @@
-//! Dials backends: as many at one time as there are waiters, within the pool's size and the endpoint's budget.
+//! Dials backends: as many at a time as there are waiters, within the size of the pool and the budget of the endpoint.
 
 use std::{
     pin::pin,
@@ -29,11 +29,11 @@ use crate::{
 const READ_ONLY: &str = "default_transaction_read_only";
 
 impl Pool {
-    /// Dials what is needed, from `worker`.
+    /// Dials the needed backends from `worker`.
     pub(super) fn grow(self: &Arc<Self>, worker: usize) {
         let at_once = self.endpoint.settings().connect_concurrency.max(1);
         let now = Instant::now();
-        // Decided once: work that nobody runs any more, at the end of the process, must not be decided upon for ever.
+        // Decided once: at process shutdown the work never runs, and a loop would not end.
         let mut reserved = Vec::new();
         let mut state = self.lock();
         while let Some(need) = state.needs(now, at_once) {
@@ -65,12 +65,12 @@ impl Pool {
         self.set_hunger(hunger);
     }
 
-    /// Whether it lacks what the budget does not have.
+    /// True if the pool waits for the budget.
     pub(super) fn is_hungry(&self) -> bool {
         *self.hunger.lock().unwrap_or_else(PoisonError::into_inner) != Hunger::None
     }
 
-    /// Its own hunger, for all pools of the endpoint to see.
+    /// Publishes the pool's pressure to the other pools of the endpoint.
     pub(super) fn set_hunger(&self, hunger: Hunger) {
         let mut own = self.hunger.lock().unwrap_or_else(PoisonError::into_inner);
         if *own != hunger {
@@ -145,12 +145,12 @@ impl Pool {
         }
     }
 
-    /// Logs in, and where a listener splits asks a server that is to serve reads who it is.
+    /// Logs in; for a splitting listener also reads the identity of a server that serves reads.
     ///
-    /// Such a backend is read-only from its start: should its server be promoted by mistake, then what was taken for a read is
-    /// refused there like on a standby, instead of being written where nobody will find it. No client is told of that.
+    /// A backend for reads starts read-only. After an accidental promotion of the server, a write misjudged as a read
+    /// fails as on a standby, and is not lost. Clients do not see the setting.
     ///
-    /// Cancel safety: dropping it closes the connection that was being made.
+    /// Cancel safety: a dropped call closes the new connection.
     async fn greet(&self) -> Result<(Backend, Option<NodeId>), ConnectError> {
         let mut request = self.target.request();
         if !self.endpoint.endpoint().role.serves_reads() || !self.settings().splits {
@@ -168,7 +168,7 @@ impl Pool {
     }
 
     /// Reads the server's `max_connections` for the endpoint's budget, if no limit is configured and the address stands
-    /// for one server.
+    /// for a single server.
     async fn derive_limit(&self, backend: &mut Backend) -> Result<(), ConnectError> {
         let single = matches!(self.endpoint.endpoint().role, DeclaredRole::Primary | DeclaredRole::Replica);
         if !single || !self.budget.is_limit_due(Instant::now()) {
@@ -225,7 +225,7 @@ impl Pool {
         let member = Member { stream: backend.stream, memory, running, login, worker };
         if backend.unread.is_empty() {
             self.place(&mut state, place, member, &mut after);
-            // There may be more to be done than one backend can.
+            // A single backend may not satisfy all waiters.
             after.grow = true;
             drop(state);
             self.finish(worker, after);
@@ -280,7 +280,7 @@ impl Pool {
             );
         }
         self.finish(worker, after);
-        // What the budget had for this pool may do for another.
+        // Another pool may use the returned permit.
         if self.budget.is_wanted()
             && let Some(pools) = self.pools.upgrade()
         {
@@ -320,10 +320,10 @@ fn is_limit_of_login(error: &ConnectError) -> bool {
     routine.is_some_and(|routine| [ROLE_LIMIT, DATABASE_LIMIT].contains(&routine.as_slice()))
 }
 
-/// Any number, so that what happens together once does not happen together for ever.
+/// Random number for jitter.
 fn chance() -> u64 {
     let mut bytes = [0; 8];
-    // Without entropy it is only less even.
+    // Without entropy there is less jitter.
     aws_lc_rs::rand::fill(&mut bytes).ok();
     u64::from_ne_bytes(bytes)
 }

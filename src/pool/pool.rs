@@ -1,4 +1,4 @@
-//! The backends for one target, and who waits for them.
+//! Backends of a pool key, with the waiters.
 
 use std::{
     sync::{
@@ -26,7 +26,7 @@ use crate::{
     tls::Quiet,
 };
 
-/// The backends for one target, and who waits for them.
+/// Backends of a pool key, with the waiters.
 pub struct Pool {
     pub(super) target: Target,
     pub(super) endpoint: EndpointHandle,
@@ -39,7 +39,7 @@ pub struct Pool {
     state: Mutex<State>,
     /// Notified when the pool is withdrawn or closed: its logins have no waiter.
     pub(super) ended: Notify,
-    /// Microseconds that sessions waited, all together, and how many of them.
+    /// Total waiting time of sessions in microseconds, and the number of waits.
     pub(super) waited: AtomicU64,
     pub(super) waits: AtomicU64,
 }
@@ -91,13 +91,13 @@ impl Pool {
         &self.target
     }
 
-    /// The way to its endpoint.
+    /// The endpoint's handle.
     #[must_use]
     pub fn endpoint(&self) -> &EndpointHandle {
         &self.endpoint
     }
 
-    /// Its settings now.
+    /// The current settings.
     #[must_use]
     pub fn settings(&self) -> Arc<PoolSettings> {
         Arc::clone(&self.lock().settings)
@@ -108,14 +108,14 @@ impl Pool {
         matches!(self.lock().phase, PoolPhase::Withdrawn | PoolPhase::Closed)
     }
 
-    /// What the server said at the newest login: what a client may be greeted with. `None` before the first one, and while a
-    /// backend has reported since that something changed.
+    /// Reports of the server at the newest login, as a greeting for clients. `None` before the first login, and after a
+    /// backend has reported a change.
     #[must_use]
     pub fn welcome(&self) -> Option<Arc<Welcome>> {
         self.lock().welcome.clone()
     }
 
-    /// An idle backend, if there is one and nobody waits. To be called on the worker that `want` names.
+    /// An idle backend, if there is one without waiters. Call on the worker named by `want`.
     pub fn try_lease(self: &Arc<Self>, want: &Want) -> Option<Lease> {
         let mut after = Afterwards::default();
         let mut state = self.lock();
@@ -138,13 +138,13 @@ impl Pool {
         let mut after = Afterwards::default();
         let mut state = self.lock();
         if let Some(error) = state.refusal(now) {
-            // Nobody polls it yet.
+            // Not polled yet: there is no waker.
             waiter.seat().fail(error);
         } else if let Some((place, member)) = self.take(&mut state, want, &mut after) {
             waiter.seat().grant(Lease::new(Arc::clone(self), place, member));
         } else {
             queued.ticket = Some(state.queue.join(want.worker, now, Arc::clone(waiter.seat())));
-            // A pool that is full has nothing to decide.
+            // A full pool cannot grow.
             after.grow = state.slots.used() < state.settings.size;
         }
         drop(state);
@@ -197,7 +197,7 @@ impl Pool {
                 tenant.chore = chore;
             }
             drop(state);
-            // The last of them may have ended before the backend was parked.
+            // The last cancel request may have ended before the backend was parked.
             if !running.is_being_cancelled() {
                 self.cancels_ended(slot, &running);
             }
@@ -208,7 +208,7 @@ impl Pool {
         self.start_chore(place, member, chore, Vec::new());
     }
 
-    /// No cancel request is on its way any more to the backend in this slot.
+    /// Called after the last pending cancel request to the backend in the slot.
     pub(super) fn cancels_ended(self: &Arc<Self>, slot: u32, running: &Arc<Running>) {
         let mut state = self.lock();
         let Some(tenant) = state.slots.tenant_at(slot) else { return };
@@ -223,7 +223,7 @@ impl Pool {
         self.start_chore(place, member, chore, Vec::new());
     }
 
-    /// A backend is free and known to be good: for whoever is next, or to rest.
+    /// Hands a clean backend to the next waiter, or makes the backend idle.
     pub(super) fn put_back(self: &Arc<Self>, place: Place, member: Member) {
         let worker = member.worker;
         let mut after = Afterwards::default();
@@ -293,7 +293,7 @@ impl Pool {
         self.without(place, reason, Afterwards { grow: true, ..Afterwards::default() });
     }
 
-    /// Nobody works any more on the backend of that use, or on getting one.
+    /// Called when work on a backend, or on a login, was dropped.
     pub(super) fn abandoned(self: &Arc<Self>, place: Place) {
         self.without(place, CloseReason::Broken, Afterwards::default());
     }
@@ -314,7 +314,7 @@ impl Pool {
         self.lock().queue.leave(worker, ticket);
     }
 
-    /// A session of `worker` got its backend after so long.
+    /// Counts a session of `worker` that got a backend after waiting.
     pub(super) fn waited(&self, worker: usize, waited: Duration) {
         self.waits.fetch_add(1, Relaxed);
         self.waited.fetch_add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Relaxed);
@@ -334,7 +334,7 @@ impl Pool {
         }
     }
 
-    /// Does what could not be done under the lock.
+    /// Runs the actions deferred until the lock is released.
     pub(super) fn finish(self: &Arc<Self>, worker: usize, after: Afterwards) {
         let Afterwards { wake, wake_too, gone, grow, quiet } = after;
         for waker in wake.into_iter().chain(wake_too) {
@@ -342,7 +342,7 @@ impl Pool {
         }
         let freed = !gone.is_empty();
         for Gone { member, tenant, reason } in gone {
-            // A dial that failed has its own count.
+            // A failed login has a counter of its own.
             if let Some(tenant) = &tenant {
                 self.metrics.backend_closed(reason);
                 self.tell(&tenant.running, Event::Closed(reason));
@@ -351,7 +351,7 @@ impl Pool {
                 member.close();
             }
         }
-        // Others first: a backend may have been closed for their sake.
+        // Other pools first: the backend may have been closed to serve another pool.
         if freed
             && self.budget.is_wanted()
             && let Some(pools) = self.pools.upgrade()
@@ -366,7 +366,7 @@ impl Pool {
         }
     }
 
-    /// True if a session waits for a backend of this pool, or another pool of the endpoint for a place in the budget.
+    /// True if a session waits for a backend of the pool, or another pool of the endpoint waits for the budget.
     pub(super) fn is_wanted(&self) -> bool {
         self.budget.is_wanted() || !self.lock().queue.is_empty()
     }
@@ -375,7 +375,7 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `work` on `worker`; nothing happens when the process is about to end.
+    /// Runs `work` on `worker`; without effect at process shutdown.
     pub(super) fn spawn(
         &self,
         worker: usize,

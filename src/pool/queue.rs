@@ -1,13 +1,13 @@
-//! Who waits for a backend, in the order they came.
+//! Waiters in order of arrival.
 //!
-//! Promises: on each worker, first come, first served; no worker's first waits much longer than another's. Refuses to know:
-//! what is waited for. Plain data: no clock, no wakers.
+//! Promises: first come, first served on each worker; the first waiters of all workers wait about equally long. Refuses
+//! to know: the resource. Plain data: no clock, no wakers.
 
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-/// The waiting line, one for each worker.
+/// Waiting lines, one for each worker.
 pub(super) struct Queue<W> {
     lines: Box<[Line<W>]>,
     waiting: usize,
@@ -17,23 +17,23 @@ pub(super) struct Queue<W> {
 struct Line<W> {
     /// Tickets ascend, and so do the times.
     entries: VecDeque<Entry<W>>,
-    /// Whoever has a ticket up to this one was told that the wait is long.
+    /// Waiters with tickets up to the value were notified about the long wait.
     told: u64,
 }
 
-/// One who waits.
+/// A waiter.
 pub(super) struct Entry<W> {
     pub(super) ticket: u64,
     pub(super) since: Instant,
     pub(super) who: W,
 }
 
-/// Another worker's first is served before the own only when it has waited longer by this and a quarter of the own's wait:
-/// moving a backend between workers costs a few system calls and a wake across threads.
+/// The first waiter of another worker is served before the own only if its wait is longer by the constant and a quarter
+/// of the own wait: moving a backend between workers costs a few system calls and a wake across threads.
 const HEAD_START: Duration = Duration::from_millis(1);
 
 impl<W> Queue<W> {
-    /// Nobody waits on any of `workers` workers.
+    /// Empty lines for `workers` workers.
     pub(super) fn new(workers: usize) -> Self {
         let line = |_| Line { entries: VecDeque::new(), told: 0 };
         Self { lines: (0..workers.max(1)).map(line).collect(), waiting: 0, tickets: 0 }
@@ -44,12 +44,12 @@ impl<W> Queue<W> {
         self.waiting
     }
 
-    /// Whether nobody waits.
+    /// True without waiters.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting == 0
     }
 
-    /// Somebody begins to wait; the ticket that it leaves with.
+    /// Adds a waiter; returns the waiter's ticket.
     pub(super) fn join(&mut self, worker: usize, now: Instant, who: W) -> u64 {
         self.tickets += 1;
         self.waiting += 1;
@@ -58,7 +58,7 @@ impl<W> Queue<W> {
         ticket
     }
 
-    /// Somebody waits no longer; `None` if it does not wait any more.
+    /// Removes a waiter; `None` if already removed.
     pub(super) fn leave(&mut self, worker: usize, ticket: u64) -> Option<W> {
         let entries = &mut self.line(worker).entries;
         let at = entries.binary_search_by_key(&ticket, |entry| entry.ticket).ok()?;
@@ -67,7 +67,7 @@ impl<W> Queue<W> {
         Some(left.who)
     }
 
-    /// Takes whoever is next for a backend of `worker`. The time is asked for only when several could be.
+    /// Removes the next waiter for a backend of `worker`. Reads the clock only if several waiters compete.
     pub(super) fn next(&mut self, worker: usize, now: impl FnOnce() -> Instant) -> Option<Entry<W>> {
         let own = worker % self.lines.len();
         let since = |line: &Line<W>| line.entries.front().map(|entry| entry.since);
@@ -87,7 +87,7 @@ impl<W> Queue<W> {
         next
     }
 
-    /// Takes the first of `worker` if it has waited since `then` or longer.
+    /// Removes the first waiter of `worker` if it has waited since `then` or longer.
     pub(super) fn expired(&mut self, worker: usize, then: Instant) -> Option<Entry<W>> {
         let entries = &mut self.line(worker).entries;
         entries.front().filter(|entry| entry.since <= then)?;
@@ -96,7 +96,7 @@ impl<W> Queue<W> {
         expired
     }
 
-    /// Tells those of `worker` who have waited since `then` or longer, each once.
+    /// Notifies, once each, the waiters of `worker` that have waited since `then` or longer.
     pub(super) fn tell(&mut self, worker: usize, then: Instant, mut tell: impl FnMut(&Entry<W>)) {
         let line = self.line(worker);
         let first = line.entries.partition_point(|entry| entry.ticket <= line.told);
@@ -106,13 +106,13 @@ impl<W> Queue<W> {
         }
     }
 
-    /// Takes everybody out, in no particular order.
+    /// Removes all waiters, in no particular order.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Entry<W>> {
         self.waiting = 0;
         self.lines.iter_mut().flat_map(|line| line.entries.drain(..))
     }
 
-    /// Since when the one waits who has waited longest.
+    /// Start of the longest wait.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.lines.iter().filter_map(|line| line.entries.front()).map(|entry| entry.since).min()
     }

@@ -41,7 +41,7 @@ pub struct Pools {
     login_reports: OnceLock<LoginReports>,
     pub(super) renewals: Renewals,
     metrics: Metrics,
-    /// Somebody gave the last backend of a pool back that gives out none.
+    /// Notified when the last leased backend of a paused pool is returned.
     quiet: Notify,
 }
 
@@ -50,10 +50,10 @@ pub(super) struct Registry {
     pub(super) pools: HashMap<Target, Entry, RandomState>,
     /// Replacement handles of endpoints: for a while, sessions may ask with replaced handles.
     pub(super) endpoints: HashMap<EndpointName, EndpointHandle>,
-    /// By listener, where they were said since the start: sessions that began before bring older ones.
+    /// By listener, where configured since the start: older sessions bring older settings.
     settings: HashMap<ListenerName, Arc<PoolSettings>>,
     budgets: HashMap<EndpointName, Arc<Budget>>,
-    /// What pools that match begin as; of several the last one.
+    /// Phases of new pools by filter; the last match wins.
     orders: Vec<(Filter, PoolPhase)>,
     closed: bool,
 }
@@ -62,17 +62,17 @@ pub(super) struct Entry {
     pub(super) pool: Arc<Pool>,
     /// Successor of the pool.
     pub(super) successor: Option<Successor>,
-    /// What the metrics were told last.
+    /// Levels last reported to the metrics.
     pub(super) shown: Levels,
 }
 
-/// Hears what becomes of a pool's backends, on the thread where it happens: it must not wait.
+/// Receives events of backends, on the thread of the event: must not wait.
 pub type Told = Box<dyn Fn(&Target, &Running, Event) + Send + Sync>;
 
 /// Receives what a login of a pool has shown about its endpoint; must not wait.
 pub type LoginReports = Box<dyn Fn(&EndpointName, LoginReport) + Send + Sync>;
 
-/// Result of a login, as far as it says something about the endpoint.
+/// Result of a login with a conclusion about the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginReport {
     /// The login failed, possibly through the endpoint's fault.
@@ -81,12 +81,12 @@ pub enum LoginReport {
     Role(ObservedRole),
 }
 
-/// What becomes of a pool's backend.
+/// Event of a pool's backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// It has logged in, which took so long.
+    /// Logged in, after the given time.
     Opened(Duration),
-    /// It is closed, and why.
+    /// Closed, with the reason.
     Closed(CloseReason),
 }
 
@@ -94,9 +94,9 @@ pub enum Event {
 type Spawn = Box<dyn Fn(usize, &'static str, Work) + Send + Sync>;
 pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Between two looks at all that depends on time.
+/// Interval of checks that depend on time.
 const TICK: Duration = Duration::from_millis(100);
-/// A pool that nobody refers to is forgotten when it has been empty for so long.
+/// An unreferenced pool is removed after this time without backends and waiters.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 /// Idle limit of an empty, unreferenced pool without a successful login: a client may name any database.
 const FRUITLESS: Duration = Duration::from_secs(5);
@@ -107,7 +107,8 @@ pub(super) const ROLE_LIMIT: &[u8] = b"InitializeSessionUserId";
 pub(super) const DATABASE_LIMIT: &[u8] = b"CheckMyDatabase";
 
 impl Pools {
-    /// No pools yet, for sessions on `workers`; `told` hears of every backend. Each worker looks after its own from now on, until this is dropped.
+    /// An empty registry for sessions on `workers`; `told` receives the events of all backends. Each worker maintains
+    /// its own backends until the registry is dropped.
     #[must_use]
     pub fn new(workers: &Workers, metrics: &Metrics, told: Told) -> Arc<Self> {
         let spawner = workers.clone();
@@ -156,8 +157,8 @@ impl Pools {
         }
     }
 
-    /// The pool for `target`, made at its first use. `endpoint` is the way to it now: a pool that was made with another one, as
-    /// before a reload, is withdrawn.
+    /// The pool for `target`, created on first use. `endpoint` is the current handle: a pool created with an earlier
+    /// handle, as before a reload, is withdrawn.
     #[must_use]
     pub fn pool(
         self: &Arc<Self>,
@@ -205,8 +206,8 @@ impl Pools {
         pool
     }
 
-    /// From now on the pools of `listener` go by these settings, those that are there at once, whatever settings the sessions
-    /// bring that ask for one.
+    /// Sets the settings for all current and future pools of `listener`, regardless of the settings of requesting
+    /// sessions.
     pub fn configure(&self, listener: &ListenerName, settings: &Arc<PoolSettings>) {
         self.lock().settings.insert(listener.clone(), Arc::clone(settings));
         let filter = Filter { listener: Some(listener.clone()), ..Filter::default() };
@@ -231,13 +232,13 @@ impl Pools {
         self.lock().pools.values().map(|entry| Arc::clone(&entry.pool)).collect()
     }
 
-    /// Pools that match give out no backends until they are resumed, those made later too: whoever asks waits. How many
-    /// there are now. [`Pools::quiet`] waits until every backend is back.
+    /// Pauses current and future pools that match: sessions wait until resume. Returns the number of current pools.
+    /// [`Pools::quiet`] waits until every backend is returned.
     pub fn pause(&self, filter: &Filter) -> usize {
         self.order(filter, PoolPhase::Paused)
     }
 
-    /// As [`Pools::pause`], and their backends are closed as they come back.
+    /// Like [`Pools::pause`], and closes returned backends.
     pub fn drain(&self, filter: &Filter) -> usize {
         self.order(filter, PoolPhase::Draining)
     }
@@ -247,8 +248,8 @@ impl Pools {
         self.order(filter, PoolPhase::Open)
     }
 
-    /// Every backend of the pools that match is closed: idle ones now, the others when they come back. How many pools there
-    /// are.
+    /// Closes all backends of matching pools: idle backends now, leased backends on return. Returns the number of
+    /// pools.
     pub fn reconnect(&self, filter: &Filter) -> usize {
         let pools = self.matching(filter);
         for pool in &pools {
@@ -257,8 +258,8 @@ impl Pools {
         pools.len()
     }
 
-    /// The endpoint has other settings or credentials, another trust or role, or is gone: its pools are forgotten, and their
-    /// backends closed as with [`Pools::reconnect`]. Whoever waits hears [`LeaseError::Withdrawn`].
+    /// Removes the pools of an endpoint with changed settings, credentials, trust or role, or of a removed endpoint,
+    /// and closes the backends as [`Pools::reconnect`] does. Waiters get [`LeaseError::Withdrawn`].
     pub fn withdraw(&self, endpoint: &EndpointName) -> usize {
         let filter = Filter::endpoint(endpoint.clone());
         let mut gone = Vec::new();
@@ -280,7 +281,7 @@ impl Pools {
         gone.len()
     }
 
-    /// The process ends: nobody gets a backend any more, and idle ones are closed.
+    /// Process shutdown: no more leases, and idle backends are closed.
     pub fn shutdown(&self) {
         self.lock().closed = true;
         for pool in self.matching(&Filter::all()) {
@@ -288,7 +289,7 @@ impl Pools {
         }
     }
 
-    /// Waits until nobody has a backend of the pools that match, which give out none.
+    /// Waits until no backend of the matching paused pools is leased.
     ///
     /// Cancel safe.
     pub async fn quiet(&self, filter: &Filter) {
@@ -301,7 +302,7 @@ impl Pools {
         }
     }
 
-    /// The backends that an endpoint's pools hold together, and how many they may.
+    /// Backends of an endpoint's pools, and the limit.
     #[must_use]
     pub fn budget(&self, endpoint: &EndpointName) -> (usize, Option<usize>) {
         let budget = self.lock().budgets.get(endpoint).map(Arc::clone);
@@ -328,7 +329,7 @@ impl Pools {
         self.quiet.notify_waiters();
     }
 
-    /// Takes an idle backend of another pool of the same endpoint, the one used longest ago, for `pool`.
+    /// Takes the longest idle backend of another pool of the endpoint, for `pool`.
     pub(super) fn steal(&self, pool: &Arc<Pool>) -> Option<Permit> {
         self.steal_among(pool, &Filter::endpoint(pool.target.endpoint.clone()))
     }
@@ -361,7 +362,8 @@ impl Pools {
         victim.evict()
     }
 
-    /// There may be something left in the endpoint's budget: for who has nothing, then for who has waited longest.
+    /// Offers returned permits of the endpoint's budget to pools without backends, then to the pool with the longest
+    /// wait.
     pub(super) fn feed(&self, endpoint: &EndpointName, worker: usize) {
         let mut hungry = self.matching(&Filter::endpoint(endpoint.clone()));
         hungry.retain(|pool| pool.is_hungry());
@@ -374,7 +376,7 @@ impl Pools {
         }
     }
 
-    /// Looks after what belongs to `worker`, which this is called on.
+    /// Maintains the backends and waiters of the current worker `worker`.
     pub(super) fn tick(&self, worker: usize) {
         let now = Instant::now();
         for pool in self.matching(&Filter::all()) {
@@ -387,7 +389,7 @@ impl Pools {
         }
     }
 
-    /// Forgets the pools that nobody needs, and shows the metrics what the others look like.
+    /// Removes unused pools, and updates the metrics of the others.
     fn retire(&self, now: Instant) {
         let mut registry = self.lock();
         registry.pools.retain(|_, Entry { pool, shown, successor }| {
@@ -458,7 +460,7 @@ impl Pool {
         self.finish(crate::tasks::current_worker(), Afterwards { grow: true, ..Afterwards::default() });
     }
 
-    /// Another phase; never back from the last ones.
+    /// Enters another phase; the final phases are never left.
     pub(super) fn enter(self: &Arc<Self>, phase: PoolPhase) {
         let mut after = Afterwards { grow: true, quiet: true, ..Afterwards::default() };
         let mut guard = self.lock();
@@ -481,7 +483,7 @@ impl Pool {
         self.finish(crate::tasks::current_worker(), after);
     }
 
-    /// Gives idle backends to those who wait.
+    /// Hands idle backends to waiters.
     fn serve(self: &Arc<Self>, state: &mut State, after: &mut Afterwards) {
         let now = state.now;
         while !state.queue.is_empty() {

@@ -1,8 +1,7 @@
 //! Renews backends whose logins are out of date after changes to roles or databases.
 //!
-//! Sessions report their clients' changes. For changes made elsewhere, an idle backend reads counters of the server's
-//! catalogs every [`WATCH_INTERVAL`]. Standbys do not count replayed changes: the writer's counters stand for the whole
-//! cluster.
+//! Sessions report their clients' changes. For other changes, an idle backend reads counters of the server's catalogs
+//! every [`WATCH_INTERVAL`]. Standbys do not count replayed changes: the writer's counters stand for the whole cluster.
 
 use std::{
     collections::HashMap,
@@ -184,7 +183,7 @@ impl Renewals {
 }
 
 impl Pool {
-    /// Backends logged in until now are not used again, and none is made for later use within [`IDLE_PAUSE`].
+    /// Backends logged in until now are not reused, and no backend is prepared within [`IDLE_PAUSE`].
     fn renew_after_change(self: &Arc<Self>) {
         let mut state = self.lock();
         state.idle_pause_until = Some(Instant::now() + IDLE_PAUSE);
@@ -194,7 +193,7 @@ impl Pool {
         self.renew();
     }
 
-    /// Reads the server's counters over an idle backend, if any; the backend keeps its place in the idle order.
+    /// Reads the server's counters over an idle backend, if any; the backend keeps the position in the idle order.
     fn watch(self: &Arc<Self>) {
         let Some(pools) = self.pools.upgrade() else { return };
         let cluster = self.endpoint.endpoint().cluster.clone();

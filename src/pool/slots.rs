@@ -1,25 +1,25 @@
 //! Where each backend of a pool is: idle, leased, being dialed or being cleaned.
 //!
-//! Promises: a backend is in one place; whoever holds an old [`Place`] can change nothing; idle backends lie in the order
-//! they were used in. Refuses to know: what a backend is, how many there may be. Plain data: no clock, no sockets.
+//! Promises: a backend is in a single place; an outdated [`Place`] changes nothing; idle backends are ordered by last
+//! use. Refuses to know: backends, limits. Plain data: no clock, no sockets.
 
 use tokio::time::Instant;
 
-/// A slot, and one use of it.
+/// A slot, with the generation of a single use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) index: u32,
-    /// Grows with each use of the slot: no two uses in one pool share it.
+    /// Incremented with each use of the slot: unique within the pool.
     pub(super) use_number: u64,
     /// That of the use before.
     pub(super) before: u64,
 }
 
-/// The slots of one pool. `M` is a backend, absent while somebody uses it; `T` is what is known of it all the time.
+/// Slots of a pool. `M` is a backend, absent while leased; `T` is the permanent record of the backend.
 pub(super) struct Slots<M, T> {
     slots: Vec<Slot<M, T>>,
     free: Vec<u32>,
-    /// By the worker that a backend is registered with: those used last lie last.
+    /// By the worker of the backend's registration; the last used backends are last.
     idle: Box<[Vec<u32>]>,
     counts: [usize; Occupancy::ALL.len()],
     uses: u64,
@@ -29,36 +29,36 @@ struct Slot<M, T> {
     occupancy: Occupancy,
     use_number: u64,
     before: u64,
-    /// Since when it is so.
+    /// Start of the occupancy.
     since: Instant,
-    /// What an idle backend would save the next session: see [`Sought::mark`].
+    /// Benefit of an idle backend for the next session: see [`Sought::mark`].
     mark: u64,
     worker: usize,
     member: Option<M>,
     tenant: Option<T>,
 }
 
-/// What a slot is used for.
+/// Occupancy of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Occupancy {
-    /// Nothing.
+    /// Unused.
     Free,
-    /// Somebody is dialing.
+    /// Login under way.
     Dialing,
     /// A backend that waits for a session.
     Idle,
-    /// A session has it.
+    /// Leased to a session.
     Leased,
-    /// It is being reset.
+    /// Being reset.
     Resetting,
-    /// It came back while a cancel request was on its way, or is making sure that none has an effect any more.
+    /// Returned with a cancel request pending, or waiting until the request can have no more effect.
     Settling,
 }
 
-/// Which idle backend somebody would like best.
+/// Preferences for an idle backend.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sought {
-    /// The worker that asks: its own backends cost nothing to hand over.
+    /// The requesting worker: handing over a backend of the same worker is free.
     pub(super) worker: usize,
     /// The mark of a backend that needs no settings changed.
     pub(super) mark: u64,
@@ -66,7 +66,7 @@ pub(super) struct Sought {
     pub(super) last: Option<Place>,
 }
 
-/// How many of the idle backends are looked at for one that fits: the lease stays short in a large pool.
+/// Number of idle backends examined for a match: bounds the time of a lease in a large pool.
 const LOOK: usize = 16;
 
 // === impl Occupancy ===
@@ -90,7 +90,7 @@ impl<M, T> Slots<M, T> {
         }
     }
 
-    /// How many slots are in use, for whatever.
+    /// Number of slots in use.
     pub(super) fn used(&self) -> usize {
         self.slots.len() - self.free.len()
     }
@@ -126,7 +126,7 @@ impl<M, T> Slots<M, T> {
         self.use_anew(index)
     }
 
-    /// The backend of a reserved slot has logged in; it counts as leased until it is put somewhere.
+    /// The backend of a reserved slot has logged in, and counts as leased until placed.
     pub(super) fn arrive(&mut self, place: Place, tenant: T, now: Instant) {
         debug_assert!(self.is(place, Occupancy::Dialing), "only who dialed arrives");
         self.slot(place.index).tenant = Some(tenant);
@@ -155,12 +155,12 @@ impl<M, T> Slots<M, T> {
         if let Some(at) = self.fitting(own, sought.mark) {
             return Some((own, at));
         }
-        // Another's: the worker with the most, so that it misses it least.
+        // Otherwise a backend of the worker with the most idle backends.
         let other = (0..self.idle.len()).max_by_key(|worker| self.idle[*worker].len())?;
         Some((other, self.fitting(other, sought.mark)?))
     }
 
-    /// Of a worker's idle backends one with that mark, or else the one used last: the others may be closed one day.
+    /// An idle backend of the worker with the mark, or else the last used: the others may reach the idle timeout.
     fn fitting(&self, worker: usize, mark: u64) -> Option<usize> {
         let idle = &self.idle[worker];
         let looked_at = idle.iter().enumerate().rev().take(LOOK);
@@ -168,14 +168,14 @@ impl<M, T> Slots<M, T> {
         fits.map(|(at, _)| at).or_else(|| idle.len().checked_sub(1))
     }
 
-    /// The backend goes from one user straight to the next.
+    /// The backend goes directly to the next session.
     pub(super) fn pass_on(&mut self, place: Place, now: Instant) -> Place {
         debug_assert!(self.holds(place), "only who has it passes it on");
         self.enter(place.index, Occupancy::Leased, now);
         self.use_anew(place.index)
     }
 
-    /// The backend waits for its next session. Its use number stays: whoever used it last can tell that nobody else did since.
+    /// The backend becomes idle. The generation stays: the last user can detect uses in between.
     pub(super) fn rest(&mut self, place: Place, member: M, worker: usize, mark: u64, now: Instant) {
         debug_assert!(self.holds(place), "only who has it puts it back");
         let worker = worker % self.idle.len();
@@ -185,7 +185,7 @@ impl<M, T> Slots<M, T> {
         self.idle[worker].push(place.index);
     }
 
-    /// As [`Slots::rest`], for a backend taken out briefly: returns to its previous place in the idle order, by
+    /// Like [`Slots::rest`], for a backend taken out briefly: returns to its previous place in the idle order, by
     /// `since`.
     pub(super) fn rest_since(&mut self, place: Place, member: M, worker: usize, mark: u64, since: Instant) {
         self.rest(place, member, worker, mark, since);
@@ -196,14 +196,14 @@ impl<M, T> Slots<M, T> {
         self.idle[worker].insert(at, place.index);
     }
 
-    /// The backend is kept here until a cancel request has had its effect; [`Slots::resume`] gives it out again.
+    /// Parks the backend until a cancel request has taken effect; [`Slots::resume`] takes the backend out.
     pub(super) fn park(&mut self, place: Place, member: M, now: Instant) {
         debug_assert!(self.holds(place), "only who has it parks it");
         self.enter(place.index, Occupancy::Settling, now);
         self.slot(place.index).member = Some(member);
     }
 
-    /// Takes a parked backend out; `None` when there is none any more.
+    /// Takes a parked backend out; `None` if there is none.
     pub(super) fn resume(&mut self, index: u32) -> Option<(Place, M)> {
         let slot = self.slots.get_mut(index as usize)?;
         if slot.occupancy != Occupancy::Settling {
@@ -219,7 +219,7 @@ impl<M, T> Slots<M, T> {
         self.enter(place.index, occupancy, now);
     }
 
-    /// The backend of that use is gone, or never came; what was known of it. `None` if the slot is somebody else's by now.
+    /// Frees the slot and returns the record, if any. `None` if the slot has another use now.
     pub(super) fn vacate(&mut self, place: Place, now: Instant) -> Option<Option<T>> {
         if !self.holds(place) {
             return None;
@@ -231,7 +231,7 @@ impl<M, T> Slots<M, T> {
         Some(slot.tenant.take())
     }
 
-    /// The idle backend of `worker` at `at`, since when it rests and what is known of it: the one used longest ago is at 0.
+    /// The idle backend of `worker` at index `at`, with the idle time and the record. Index 0 is the longest idle.
     pub(super) fn idle_at(&self, worker: usize, at: usize) -> Option<(&M, &T, Instant)> {
         let slot = &self.slots[*self.idle.get(worker)?.get(at)? as usize];
         Some((slot.member.as_ref()?, slot.tenant.as_ref()?, slot.since))
@@ -259,12 +259,12 @@ impl<M, T> Slots<M, T> {
         self.take_idle_at(worker, 0, now)
     }
 
-    /// What is known of the backend at `place`.
+    /// Record of the backend at `place`.
     pub(super) fn tenant(&self, place: Place) -> Option<&T> {
         self.slots.get(place.index as usize).filter(|_| self.holds(place))?.tenant.as_ref()
     }
 
-    /// What is known of the backend in that slot, whoever has it.
+    /// Record of the backend in the slot, leased or not.
     pub(super) fn tenant_at(&self, index: u32) -> Option<&T> {
         self.slots.get(index as usize)?.tenant.as_ref()
     }
@@ -274,7 +274,7 @@ impl<M, T> Slots<M, T> {
         self.slots.get_mut(index as usize)?.tenant.as_mut()
     }
 
-    /// Every backend: what it is used for, since when, how often it was used, and what is known of it.
+    /// Every backend: occupancy, start of the occupancy, and record.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Occupancy, Instant, &T)> {
         let occupied = self.slots.iter().filter(|slot| slot.occupancy != Occupancy::Free);
         occupied.filter_map(|slot| Some((slot.occupancy, slot.since, slot.tenant.as_ref()?)))
@@ -290,7 +290,7 @@ impl<M, T> Slots<M, T> {
         slot.is_some_and(|slot| slot.use_number == place.use_number && slot.occupancy == occupancy)
     }
 
-    /// Whether that use of the slot goes on, with the backend outside of it.
+    /// True if the use of the slot continues with the backend taken out.
     fn holds(&self, place: Place) -> bool {
         self.slots.get(place.index as usize).is_some_and(|slot| {
             slot.use_number == place.use_number

@@ -1,4 +1,4 @@
-//! What a pool's lock guards.
+//! Contents of a pool's lock.
 
 use std::{sync::Arc, task::Waker};
 
@@ -14,15 +14,15 @@ use super::{
 };
 use crate::telemetry::labels::CloseReason;
 
-/// What a pool's lock guards.
+/// Contents of a pool's lock.
 pub(super) struct State {
     pub(super) settings: Arc<PoolSettings>,
     pub(super) phase: PoolPhase,
     pub(super) slots: Slots<Member, Tenant>,
     pub(super) queue: Queue<Arc<Seat>>,
-    /// The time of the last tick: near enough for what lasts minutes, and it costs no clock read.
+    /// Time of the last tick: exact enough for minutes, without a clock read.
     pub(super) now: Instant,
-    /// Backends of an earlier epoch are closed when they come back.
+    /// Backends of earlier epochs are closed on return.
     pub(super) epoch: u64,
     pub(super) welcome: Option<Arc<Welcome>>,
     pub(super) trouble: Option<Trouble>,
@@ -34,37 +34,38 @@ pub(super) struct State {
     pub(super) prepared: usize,
     /// Leases since the pool was made.
     pub(super) leases: u64,
-    /// Since when it has been without backends and waiters.
+    /// Start of the time without backends and waiters.
     pub(super) empty_since: Option<Instant>,
 }
 
-/// What is left to be done once the lock is released: wakers, sockets and other pools' locks are not touched under it.
+/// Actions deferred until the lock is released: wakers, sockets and locks of other pools are not touched under the
+/// lock.
 #[derive(Default)]
 #[must_use = "somebody has to be woken"]
 pub(super) struct Afterwards {
-    /// The usual case: one.
+    /// The usual case: a single waker.
     pub(super) wake: Option<Waker>,
     pub(super) wake_too: Vec<Waker>,
     pub(super) gone: Vec<Gone>,
     /// The pool may want to dial.
     pub(super) grow: bool,
-    /// The last lease of a pool that gives out none has come back.
+    /// The last lease of a paused pool was returned.
     pub(super) quiet: bool,
 }
 
 /// A backend that the pool no longer has.
 pub(super) struct Gone {
-    /// Not there when whoever had it has closed it.
+    /// `None` if the session has closed the connection.
     pub(super) member: Option<Member>,
-    /// What was known of it: its permit with it.
+    /// Record of the backend, with the permit.
     pub(super) tenant: Option<Tenant>,
     pub(super) reason: CloseReason,
 }
 
-/// Why a pool wants one more backend.
+/// Reason for another backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
-    /// Somebody waits.
+    /// A session waits.
     Waiters,
     /// Fewer than `min_idle` are idle.
     Idle,
@@ -73,7 +74,7 @@ pub(super) enum Need {
 // === impl State ===
 
 impl State {
-    /// Whether one more backend should be dialed now, and for whom.
+    /// Reason to dial another backend now, if any.
     pub(super) fn needs(&self, now: Instant, at_once: usize) -> Option<Need> {
         let dialing = self.slots.count(Occupancy::Dialing);
         if self.phase != PoolPhase::Open
@@ -93,7 +94,7 @@ impl State {
             .then_some(Need::Idle)
     }
 
-    /// What a new waiter is told at once, if it is.
+    /// Immediate error for a new waiter, if any.
     pub(super) fn refusal(&self, now: Instant) -> Option<LeaseError> {
         match self.phase {
             PoolPhase::Withdrawn => return Some(LeaseError::Withdrawn),
@@ -105,14 +106,14 @@ impl State {
         told.then(|| LeaseError::Down(Arc::clone(&trouble.error)))
     }
 
-    /// Fails everybody who waits.
+    /// Fails all waiters.
     pub(super) fn fail_waiters(&mut self, error: &LeaseError, after: &mut Afterwards) {
         for entry in self.queue.drain() {
             after.wake(entry.who.fail(error.clone()));
         }
     }
 
-    /// Why a backend must not be used again, if it must not.
+    /// Reason to close the backend instead of reuse, if any.
     pub(super) fn unfit(&self, tenant: &Tenant) -> Option<CloseReason> {
         match self.phase {
             PoolPhase::Withdrawn | PoolPhase::Closed | PoolPhase::Draining => {
@@ -135,7 +136,7 @@ impl State {
 // === impl Afterwards ===
 
 impl Afterwards {
-    /// Somebody is to be woken.
+    /// Adds a waker.
     pub(super) fn wake(&mut self, waker: Option<Waker>) {
         match waker {
             Some(waker) if self.wake.is_some() => self.wake_too.push(waker),

@@ -1,4 +1,4 @@
-//! What a pool looks like to people.
+//! Status of a pool for operators.
 
 use std::{
     net::SocketAddr,
@@ -11,54 +11,54 @@ use tokio::time::Instant;
 use super::{Pool, PoolSettings, Running, Target, slots::Occupancy};
 use crate::{closed_set::closed_set, telemetry::labels::BackendState};
 
-/// What a pool looks like now.
+/// Status of a pool.
 pub struct PoolStatus {
     /// The pool key.
     pub target: Target,
-    /// Its settings.
+    /// Settings of the pool.
     pub settings: Arc<PoolSettings>,
-    /// Whether it gives out backends.
+    /// Phase of the pool.
     pub phase: PoolPhase,
-    /// Its backends; those being dialed are only counted.
+    /// Backends of the pool, without logins under way.
     pub backends: Vec<BackendStatus>,
     /// Logins under way.
     pub dialing: usize,
     /// Sessions that wait for a backend.
     pub waiting: usize,
-    /// How long the one has waited that has waited longest.
+    /// Longest current wait.
     pub longest_wait: Duration,
     /// Leases since the pool was made.
     pub leases: u64,
-    /// How many of them had to be waited for.
+    /// Number of leases after a wait.
     pub waits: u64,
-    /// How long they waited, all together.
+    /// Total waiting time.
     pub waited: Duration,
-    /// Why the last login failed, if none has succeeded since.
+    /// Error of the last login, if no login has succeeded since.
     pub trouble: Option<Arc<crate::backend::ConnectError>>,
 }
 
-/// What a backend looks like now.
+/// Status of a backend.
 pub struct BackendStatus {
-    /// Its number, process id, address.
+    /// Number, process ID, address.
     pub running: Arc<Running>,
-    /// What is done with it.
+    /// State of the backend.
     pub state: BackendState,
     /// For how long, to a tenth of a second.
     pub state_for: Duration,
-    /// It will be closed when it comes back: it is too old, or somebody asked for new ones.
+    /// Closed on return: too old, or replaced on request.
     pub close_needed: bool,
 }
 
 closed_set! {
-    /// Whether a pool gives out backends.
+    /// Phase of a pool.
     pub enum PoolPhase {
-        /// It does.
+        /// Leases backends.
         Open = "open",
-        /// Whoever asks waits; nothing is dialed.
+        /// Sessions wait; no logins.
         Paused = "paused",
-        /// As paused, and its backends are closed as they come back.
+        /// Paused, and returned backends are closed.
         Draining = "draining",
-        /// It is no longer in use.
+        /// No longer in use.
         Withdrawn = "withdrawn",
         /// The process ends.
         Closed = "closed",
@@ -66,7 +66,7 @@ closed_set! {
 }
 
 impl Pool {
-    /// What the pool looks like now.
+    /// Status of the pool now.
     #[must_use]
     pub fn status(&self) -> PoolStatus {
         let now = Instant::now();
@@ -147,7 +147,7 @@ impl PoolStatus {
 // === impl BackendStatus ===
 
 impl BackendStatus {
-    /// When it logged in.
+    /// Time of the login.
     #[must_use]
     pub fn opened(&self) -> SystemTime {
         self.running.opened()
@@ -159,7 +159,7 @@ impl BackendStatus {
         self.running.peer()
     }
 
-    /// Cancel requests on their way to it.
+    /// Number of pending cancel requests.
     #[must_use]
     pub fn cancels(&self) -> usize {
         self.running.cancels()

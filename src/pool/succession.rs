@@ -28,7 +28,7 @@ const PREPARATION: Duration = Duration::from_secs(5);
 const HANDOVER_LIMIT: Duration = Duration::from_secs(60);
 
 impl Entry {
-    /// True if the pool, or its successor, uses `endpoint`.
+    /// True if the pool, or the successor, uses `endpoint`.
     pub(super) fn leads_to(&self, endpoint: &EndpointHandle) -> bool {
         self.newest().endpoint.same(endpoint)
     }

@@ -1,4 +1,4 @@
-//! What depends on time: waits that are too long, backends that are too old, dead ones that nobody has noticed.
+//! Checks that depend on time: long waits, old backends, and unnoticed dead backends.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{
 use crate::{telemetry::labels::CloseReason, tls::Quiet};
 
 impl Pool {
-    /// Looks after the waiters and the idle backends of `worker`, which this is called on.
+    /// Maintains the waiters and idle backends of the current worker `worker`.
     pub(super) fn tick(self: &Arc<Self>, worker: usize, now: Instant) {
         let mut after = Afterwards::default();
         let mut guard = self.lock();
@@ -40,7 +40,7 @@ impl Pool {
         self.finish(worker, after);
     }
 
-    /// Closes the idle backends that are of no more use, whichever worker they belong to.
+    /// Closes unusable idle backends of all workers.
     pub(super) fn sort_out_all(&self, state: &mut State, after: &mut Afterwards) {
         let now = state.now;
         for worker in 0..state.slots.workers() {
@@ -48,7 +48,7 @@ impl Pool {
         }
     }
 
-    /// Whether nobody has any of its backends, or is about to.
+    /// True if no backend is leased or about to be leased.
     pub(super) fn is_quiet(&self) -> bool {
         let slots = &self.lock().slots;
         slots.live() == slots.count(Occupancy::Idle) && slots.count(Occupancy::Dialing) == 0
@@ -73,7 +73,7 @@ fn sort_out(state: &mut State, worker: usize, now: Instant, after: &mut Afterwar
             continue;
         };
         if quiet == Quiet::Spoke {
-            // What it said may be that a setting changed: the next login tells.
+            // The message may be a changed setting, which the next login shows.
             state.welcome = None;
         }
         if let Some((place, member)) = state.slots.take_idle_at(worker, at, now) {
