@@ -57,13 +57,13 @@ pub(super) struct Permit {
 
 /// Pressure of a pool on the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hunger {
+pub(super) enum BudgetPressure {
     /// No pressure.
     None,
     /// The pool has waiters and could use another backend.
-    Hungry,
+    Waiters,
     /// The pool has waiters and no backend.
-    Starving,
+    NoBackends,
 }
 
 // === impl Budget ===
@@ -146,15 +146,15 @@ impl Budget {
         self.starving.load(Relaxed) > 0
     }
 
-    /// A pool's hunger changed.
-    pub(super) fn hunger(&self, before: Hunger, now: Hunger) {
+    /// A pool's pressure changed.
+    pub(super) fn pressure(&self, before: BudgetPressure, now: BudgetPressure) {
         let count = |counter: &AtomicUsize, before: bool, now: bool| match (before, now) {
             (false, true) => drop(counter.fetch_add(1, Relaxed)),
             (true, false) => drop(counter.fetch_sub(1, Relaxed)),
             _ => {}
         };
-        count(&self.hungry, before != Hunger::None, now != Hunger::None);
-        count(&self.starving, before == Hunger::Starving, now == Hunger::Starving);
+        count(&self.hungry, before != BudgetPressure::None, now != BudgetPressure::None);
+        count(&self.starving, before == BudgetPressure::NoBackends, now == BudgetPressure::NoBackends);
     }
 
     fn lock(&self) -> MutexGuard<'_, Books> {

@@ -1,6 +1,6 @@
 //! Which pools an order is for.
 
-use super::Target;
+use super::PoolKey;
 use crate::names::{DatabaseName, EndpointName, ListenerName, UserName};
 
 /// Selects pools by the fields that are set. The default selects all pools.
@@ -31,7 +31,7 @@ impl Filter {
 
     /// True if the filter selects the pool of `target`.
     #[must_use]
-    pub fn matches(&self, target: &Target) -> bool {
+    pub fn matches(&self, target: &PoolKey) -> bool {
         let Self { listener, endpoint, database, user } = self;
         listener.as_ref().is_none_or(|wanted| *wanted == target.listener)
             && endpoint.as_ref().is_none_or(|wanted| *wanted == target.endpoint)

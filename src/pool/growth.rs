@@ -9,14 +9,14 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Event, LeaseError, Pool, Running, Welcome,
-    budget::{Hunger, Permit},
-    chore::{Chore, Workplace},
-    member::{Member, Tenant},
+    BackendEvent, BackendHandle, LeaseError, Pool, Welcome,
+    budget::{BudgetPressure, Permit},
+    login_backoff::LoginBackoff,
+    maintenance::{Maintenance, SlotGuard},
+    pooled_backend::{BackendRecord, PooledBackend},
     registry::{DATABASE_LIMIT, LoginReport, ROLE_LIMIT},
-    slots::Place,
-    state::{Afterwards, Need},
-    trouble::Trouble,
+    slots::SlotKey,
+    state::{DeferredActions, GrowthReason},
 };
 use crate::{
     backend::{Backend, ConnectError},
@@ -42,12 +42,12 @@ impl Pool {
         let epoch = state.epoch;
         // A successor may take backends of its predecessor.
         let prepares = state.prepared > 0;
-        let mut hunger = Hunger::None;
+        let mut pressure = BudgetPressure::None;
         drop(state);
         for (need, place) in reserved {
             let permit = self.budget.take(now).or_else(|| match need {
-                Need::Idle if !prepares => None,
-                Need::Waiters | Need::Idle => self.pools.upgrade()?.steal(self),
+                GrowthReason::Idle if !prepares => None,
+                GrowthReason::Waiters | GrowthReason::Idle => self.pools.upgrade()?.steal(self),
             });
             if let Some(permit) = permit {
                 self.dial(worker, place, permit, epoch);
@@ -55,35 +55,37 @@ impl Pool {
             }
             let mut state = self.lock();
             state.slots.vacate(place, now);
-            hunger = match need {
-                Need::Idle if !prepares => hunger,
-                Need::Waiters | Need::Idle if state.slots.used() == 0 => Hunger::Starving,
-                Need::Waiters => Hunger::Hungry,
-                Need::Idle => hunger,
+            pressure = match need {
+                GrowthReason::Idle if !prepares => pressure,
+                GrowthReason::Waiters | GrowthReason::Idle if state.slots.used() == 0 => {
+                    BudgetPressure::NoBackends
+                }
+                GrowthReason::Waiters => BudgetPressure::Waiters,
+                GrowthReason::Idle => pressure,
             };
         }
-        self.set_hunger(hunger);
+        self.set_pressure(pressure);
     }
 
     /// True if the pool waits for the budget.
-    pub(super) fn is_hungry(&self) -> bool {
-        *self.hunger.lock().unwrap_or_else(PoisonError::into_inner) != Hunger::None
+    pub(super) fn is_under_pressure(&self) -> bool {
+        *self.pressure.lock().unwrap_or_else(PoisonError::into_inner) != BudgetPressure::None
     }
 
     /// Publishes the pool's pressure to the other pools of the endpoint.
-    pub(super) fn set_hunger(&self, hunger: Hunger) {
-        let mut own = self.hunger.lock().unwrap_or_else(PoisonError::into_inner);
-        if *own != hunger {
-            self.budget.hunger(*own, hunger);
-            *own = hunger;
+    pub(super) fn set_pressure(&self, pressure: BudgetPressure) {
+        let mut own = self.pressure.lock().unwrap_or_else(PoisonError::into_inner);
+        if *own != pressure {
+            self.budget.pressure(*own, pressure);
+            *own = pressure;
         }
     }
 
     /// Dials for `place`. `epoch` is the pool's current epoch: changes during the login count for the new backend, too.
-    fn dial(self: &Arc<Self>, worker: usize, place: Place, permit: Permit, epoch: u64) {
+    fn dial(self: &Arc<Self>, worker: usize, place: SlotKey, permit: Permit, epoch: u64) {
         let pool = Arc::clone(self);
         let begun = Instant::now();
-        let mut workplace = Workplace { pool: Arc::clone(self), place: Some(place) };
+        let mut guard = SlotGuard { pool: Arc::clone(self), place: Some(place) };
         self.spawn(worker, "pool dial", async move {
             let mut ended = pin!(pool.ended.notified());
             ended.as_mut().enable();
@@ -95,7 +97,7 @@ impl Pool {
                 // A login may wait for a token; another pool may need the permit.
                 () = ended => return,
             };
-            let Some(place) = workplace.leave() else { return };
+            let Some(place) = guard.leave() else { return };
             match dialed {
                 Ok(Greeted::Backend(greeted)) => {
                     let (backend, node) = *greeted;
@@ -185,23 +187,23 @@ impl Pool {
     /// A backend has logged in on `worker`.
     fn arrived(
         self: &Arc<Self>,
-        (place, epoch): (Place, u64),
+        (place, epoch): (SlotKey, u64),
         permit: Permit,
         mut backend: Backend,
         node: Option<NodeId>,
         worker: usize,
     ) {
         let Some(pools) = self.pools.upgrade() else { return };
-        let running = Arc::new(Running::new(self, place.index, &backend, node));
+        let running = Arc::new(BackendHandle::new(self, place.index, &backend, node));
         let presence = backend.presence.take();
         let now = Instant::now();
-        let mut after = Afterwards::default();
+        let mut after = DeferredActions::default();
         if let Some(role) = backend.observed_role() {
             pools.report_login(&self.target.endpoint, LoginReport::Role(role));
         }
-        self.tell(&running, Event::Opened(backend.durations.iter().map(|(_, took)| took).sum()));
+        self.tell(&running, BackendEvent::Opened(backend.durations.iter().map(|(_, took)| took).sum()));
         let mut state = self.lock();
-        state.trouble = None;
+        state.login_backoff = None;
         self.budget.note_room();
         let login = match &state.welcome {
             Some(welcome) if welcome.says(&backend.logged_in) => Arc::clone(welcome),
@@ -209,7 +211,7 @@ impl Pool {
         };
         state.welcome = (epoch == state.epoch).then(|| Arc::clone(&login));
         let lifetime = state.settings.max_lifetime;
-        let tenant = Tenant {
+        let record = BackendRecord {
             running: Arc::clone(&running),
             permit,
             presence,
@@ -218,11 +220,11 @@ impl Pool {
                 now + lifetime - lifetime / 1000 * u32::try_from(chance() % 101).unwrap_or_default()
             }),
             epoch,
-            chore: Chore::Settle,
+            maintenance: Maintenance::Settle,
         };
-        state.slots.arrive(place, tenant, now);
+        state.slots.arrive(place, record, now);
         let memory = Box::new(Memory::new(Arc::clone(&login.parameters), key()));
-        let member = Member { stream: backend.stream, memory, running, login, worker };
+        let member = PooledBackend { stream: backend.stream, memory, running, login, worker };
         if backend.unread.is_empty() {
             self.place(&mut state, place, member, &mut after);
             // A single backend may not satisfy all waiters.
@@ -230,14 +232,14 @@ impl Pool {
             drop(state);
             self.finish(worker, after);
         } else {
-            state.slots.work_on(place, Self::occupancy(Chore::Settle), now);
+            state.slots.work_on(place, Self::occupancy(Maintenance::Settle), now);
             drop(state);
-            self.start_chore(place, member, Chore::Settle, backend.unread);
+            self.start_maintenance(place, member, Maintenance::Settle, backend.unread);
         }
     }
 
     /// Handles a full server while pools hold evictable backends: sessions keep waiting.
-    fn crowded_out(self: &Arc<Self>, place: Place, error: &ConnectError, worker: usize) {
+    fn crowded_out(self: &Arc<Self>, place: SlotKey, error: &ConnectError, worker: usize) {
         tracing::debug!(
             listener = %self.target.listener,
             endpoint = %self.target.endpoint,
@@ -248,22 +250,23 @@ impl Pool {
         let now = state.now;
         state.slots.vacate(place, now);
         drop(state);
-        self.finish(worker, Afterwards { grow: true, ..Afterwards::default() });
+        self.finish(worker, DeferredActions { grow: true, ..DeferredActions::default() });
     }
 
     /// A login failed.
-    fn failed(self: &Arc<Self>, place: Place, error: ConnectError, begun: Instant, worker: usize) {
+    fn failed(self: &Arc<Self>, place: SlotKey, error: ConnectError, begun: Instant, worker: usize) {
         let now = Instant::now();
         let error = Arc::new(error);
-        let mut after = Afterwards::default();
+        let mut after = DeferredActions::default();
         let mut state = self.lock();
         state.slots.vacate(place, now);
-        let trouble = Trouble::after(state.trouble.take(), Arc::clone(&error), begun, now, chance());
-        let news = trouble.is_news();
-        if trouble.is_hopeless(state.slots.live(), state.answered) {
+        let login_backoff =
+            LoginBackoff::after(state.login_backoff.take(), Arc::clone(&error), begun, now, chance());
+        let news = login_backoff.is_news();
+        if login_backoff.is_hopeless(state.slots.live(), state.answered) {
             state.fail_waiters(&LeaseError::Down(Arc::clone(&error)), &mut after);
         }
-        state.trouble = Some(trouble);
+        state.login_backoff = Some(login_backoff);
         drop(state);
         if let Some(pools) = self.pools.upgrade()
             && error.is_evidence()
@@ -284,7 +287,7 @@ impl Pool {
         if self.budget.is_wanted()
             && let Some(pools) = self.pools.upgrade()
         {
-            pools.feed(&self.target.endpoint, worker);
+            pools.redistribute(&self.target.endpoint, worker);
         }
     }
 }

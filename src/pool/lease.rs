@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Pool, Running, Welcome,
-    member::Member,
-    slots::{Place, Sought},
+    BackendHandle, Pool, Welcome,
+    pooled_backend::PooledBackend,
+    slots::{SlotKey, Sought},
 };
 use crate::{
     backend::ConnectError, session::Memory, telemetry::labels::CloseReason, tls::Stream, topology::NodeId,
@@ -20,7 +20,7 @@ pub struct Lease {
     /// Tracked state of the backend. The session takes the state, updates the state, and puts it back: a backend
     /// without state is discarded.
     pub memory: Option<Box<Memory>>,
-    running: Arc<Running>,
+    running: Arc<BackendHandle>,
     login: Arc<Welcome>,
     worker: usize,
     hold: Hold,
@@ -29,12 +29,12 @@ pub struct Lease {
 /// The slot of the backend, freed when dropped.
 struct Hold {
     pool: Option<Arc<Pool>>,
-    place: Place,
+    place: SlotKey,
 }
 
 /// Request of a session for a backend.
 #[derive(Debug, Clone, Copy)]
-pub struct Want {
+pub struct AcquireOptions {
     /// Worker of the session, which is the current worker.
     pub worker: usize,
     /// The [`Memory::settings_mark`] of a backend that needs no settings changed.
@@ -45,7 +45,7 @@ pub struct Want {
 
 /// A backend, with the generation of a single use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trace(Place);
+pub struct Trace(SlotKey);
 
 /// State of a returned backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,15 +83,15 @@ pub enum LeaseError {
 // === impl Lease ===
 
 impl Lease {
-    pub(super) fn new(pool: Arc<Pool>, place: Place, member: Member) -> Self {
-        let Member { stream, memory, running, login, worker } = member;
+    pub(super) fn new(pool: Arc<Pool>, place: SlotKey, member: PooledBackend) -> Self {
+        let PooledBackend { stream, memory, running, login, worker } = member;
         let memory = Some(memory);
         Self { stream, memory, running, login, worker, hold: Hold { pool: Some(pool), place } }
     }
 
     /// Handle of the backend, for lookups during the lease.
     #[must_use]
-    pub const fn running(&self) -> &Arc<Running> {
+    pub const fn running(&self) -> &Arc<BackendHandle> {
         &self.running
     }
 
@@ -108,7 +108,7 @@ impl Lease {
         &self.login
     }
 
-    /// For [`Want::last`], the next time.
+    /// For [`AcquireOptions::last`], the next time.
     #[must_use]
     pub const fn trace(&self) -> Trace {
         Trace(self.hold.place)
@@ -117,7 +117,7 @@ impl Lease {
     /// True if the lease has the backend of the earlier use, and no other use came in between.
     #[must_use]
     pub fn follows(&self, trace: &Trace) -> bool {
-        self.hold.place.index == trace.0.index && self.hold.place.before == trace.0.use_number
+        self.hold.place.index == trace.0.index && self.hold.place.before == trace.0.generation
     }
 
     /// True if a session waits for a backend of the pool, or another pool of the endpoint waits for the budget.
@@ -150,9 +150,9 @@ impl Lease {
     }
 
     /// `None` without tracked state; the backend is then discarded.
-    fn into_parts(self) -> Option<(Arc<Pool>, Place, Member)> {
+    fn into_parts(self) -> Option<(Arc<Pool>, SlotKey, PooledBackend)> {
         let Self { stream, memory, running, login, worker, mut hold } = self;
-        let member = Member { stream, memory: memory?, running, login, worker };
+        let member = PooledBackend { stream, memory: memory?, running, login, worker };
         Some((hold.pool.take()?, hold.place, member))
     }
 }
@@ -165,9 +165,9 @@ impl Drop for Hold {
     }
 }
 
-// === impl Want ===
+// === impl AcquireOptions ===
 
-impl Want {
+impl AcquireOptions {
     pub(super) fn sought(&self) -> Sought {
         Sought { worker: self.worker, mark: self.settings, last: self.last.map(|trace| trace.0) }
     }

@@ -8,43 +8,43 @@
 //!
 //! # The parts
 //!
-//! [`Pools`] finds or creates the [`Pool`] for a [`Target`]. [`Pool::try_lease`] returns an idle backend at once, or
+//! [`Pools`] finds or creates the [`Pool`] for a [`PoolKey`]. [`Pool::try_lease`] returns an idle backend at once, or
 //! none; [`Pool::wait`] then enqueues a [`Waiter`]. Both yield a [`Lease`]. Two plain structures under the pool's lock
 //! keep the books, without sockets: `Slots` (state of each backend) and `Queue` (waiters). Logins, resets and work
 //! after cancel requests run as tasks; time limits are checked by a tick per worker.
 
+mod backend_handle;
 mod budget;
-mod chore;
 mod filter;
 mod growth;
 mod lease;
-mod member;
+mod login_backoff;
+mod maintenance;
 #[expect(clippy::module_inception, reason = "the type has the folder's name, and its file has the type's")]
 mod pool;
+mod pool_key;
+mod pooled_backend;
 mod queue;
 mod registry;
 mod renewal;
-mod running;
 mod settings;
 mod slots;
 mod state;
 mod status;
 mod succession;
-mod target;
 #[cfg(test)]
 mod tests;
-mod trouble;
 mod upkeep;
 mod waiter;
 mod welcome;
 
+pub use backend_handle::{BackendHandle, CancelGuard};
 pub use filter::Filter;
-pub use lease::{Disposition, Lease, LeaseError, Trace, Want};
+pub use lease::{AcquireOptions, Disposition, Lease, LeaseError, Trace};
 pub use pool::Pool;
-pub use registry::{Event, LoginReport, Pools};
-pub use running::{CancelGuard, Running};
+pub use pool_key::PoolKey;
+pub use registry::{BackendEvent, LoginReport, Pools};
 pub use settings::{PoolMode, PoolSettings};
 pub use status::{BackendStatus, PoolPhase, PoolStatus};
-pub use target::Target;
 pub use waiter::{Waited, Waiter};
 pub use welcome::Welcome;

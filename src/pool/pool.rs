@@ -11,13 +11,14 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    Disposition, Event, Lease, PoolPhase, PoolSettings, Pools, Running, Target, Waiter, Want, Welcome,
-    budget::{Budget, Hunger},
-    chore::Chore,
-    member::Member,
+    AcquireOptions, BackendEvent, BackendHandle, Disposition, Lease, PoolKey, PoolPhase, PoolSettings, Pools,
+    Waiter, Welcome,
+    budget::{Budget, BudgetPressure},
+    maintenance::Maintenance,
+    pooled_backend::PooledBackend,
     queue::Queue,
-    slots::{Place, Slots},
-    state::{Afterwards, Gone, State},
+    slots::{SlotKey, Slots},
+    state::{ClosedBackend, DeferredActions, PoolState},
     waiter::Queued,
 };
 use crate::{
@@ -28,15 +29,15 @@ use crate::{
 
 /// Backends of a pool key, with the waiters.
 pub struct Pool {
-    pub(super) target: Target,
+    pub(super) target: PoolKey,
     pub(super) endpoint: EndpointHandle,
     pub(super) pools: Weak<Pools>,
     pub(super) budget: Arc<Budget>,
-    pub(super) hunger: Mutex<Hunger>,
+    pub(super) pressure: Mutex<BudgetPressure>,
     pub(super) metrics: Arc<PathMetrics>,
     /// By worker.
     counts: Box<[Arc<PathCounts>]>,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     /// Notified when the pool is withdrawn or closed: its logins have no waiter.
     pub(super) ended: Notify,
     /// Total waiting time of sessions in microseconds, and the number of waits.
@@ -46,7 +47,7 @@ pub struct Pool {
 
 impl Pool {
     pub(super) fn new(
-        target: Target,
+        target: PoolKey,
         endpoint: EndpointHandle,
         settings: Arc<PoolSettings>,
         phase: PoolPhase,
@@ -55,7 +56,7 @@ impl Pool {
     ) -> Self {
         let metrics = home.metrics().path(&target.listener, endpoint.endpoint());
         let workers = home.workers();
-        let state = State {
+        let state = PoolState {
             settings,
             phase,
             slots: Slots::new(workers),
@@ -63,7 +64,7 @@ impl Pool {
             now: Instant::now(),
             epoch: 0,
             welcome: None,
-            trouble: None,
+            login_backoff: None,
             answered: None,
             idle_pause_until: None,
             prepared: 0,
@@ -75,7 +76,7 @@ impl Pool {
             endpoint,
             pools: Arc::downgrade(home),
             budget,
-            hunger: Mutex::new(Hunger::None),
+            pressure: Mutex::new(BudgetPressure::None),
             counts: (0..workers).map(|worker| metrics.of(worker)).collect(),
             metrics,
             state: Mutex::new(state),
@@ -87,7 +88,7 @@ impl Pool {
 
     /// The pool key.
     #[must_use]
-    pub fn target(&self) -> &Target {
+    pub fn target(&self) -> &PoolKey {
         &self.target
     }
 
@@ -116,8 +117,8 @@ impl Pool {
     }
 
     /// An idle backend, if there is one without waiters. Call on the worker named by `want`.
-    pub fn try_lease(self: &Arc<Self>, want: &Want) -> Option<Lease> {
-        let mut after = Afterwards::default();
+    pub fn try_lease(self: &Arc<Self>, want: &AcquireOptions) -> Option<Lease> {
+        let mut after = DeferredActions::default();
         let mut state = self.lock();
         let taken = self.take(&mut state, want, &mut after);
         drop(state);
@@ -132,10 +133,10 @@ impl Pool {
     }
 
     /// Queues `waiter` up, which does not wait yet, and dials as needed. To be called on the worker that `want` names.
-    pub fn wait(self: &Arc<Self>, waiter: &mut Waiter, want: &Want) {
+    pub fn wait(self: &Arc<Self>, waiter: &mut Waiter, want: &AcquireOptions) {
         let now = Instant::now();
         let mut queued = Queued { pool: Arc::clone(self), want: *want, ticket: None, since: now };
-        let mut after = Afterwards::default();
+        let mut after = DeferredActions::default();
         let mut state = self.lock();
         if let Some(error) = state.refusal(now) {
             // Not polled yet: there is no waker.
@@ -148,12 +149,17 @@ impl Pool {
             after.grow = state.slots.used() < state.settings.size;
         }
         drop(state);
-        waiter.sit(queued);
+        waiter.enqueue(queued);
         self.finish(want.worker, after);
     }
 
     /// Takes an idle backend out that is still good.
-    fn take(&self, state: &mut State, want: &Want, after: &mut Afterwards) -> Option<(Place, Member)> {
+    fn take(
+        &self,
+        state: &mut PoolState,
+        want: &AcquireOptions,
+        after: &mut DeferredActions,
+    ) -> Option<(SlotKey, PooledBackend)> {
         if !state.queue.is_empty() || state.phase != PoolPhase::Open {
             return None;
         }
@@ -171,20 +177,25 @@ impl Pool {
                 }
                 Quiet::Ended => CloseReason::Broken,
             };
-            let tenant = state.slots.vacate(place, now).flatten();
-            after.close(Some(member), tenant, reason);
+            let record = state.slots.vacate(place, now).flatten();
+            after.close(Some(member), record, reason);
         }
     }
 
     /// A lease ended in order.
-    pub(super) fn give_back(self: &Arc<Self>, place: Place, member: Member, disposition: Disposition) {
-        let chore = match disposition {
+    pub(super) fn give_back(
+        self: &Arc<Self>,
+        place: SlotKey,
+        member: PooledBackend,
+        disposition: Disposition,
+    ) {
+        let maintenance = match disposition {
             Disposition::Discard => {
                 member.close();
                 return self.lost(place, CloseReason::Discarded);
             }
-            Disposition::Reset => Chore::Reset,
-            Disposition::Clean if member.running.was_cancelled() => Chore::Settle,
+            Disposition::Reset => Maintenance::Reset,
+            Disposition::Clean if member.running.was_cancelled() => Maintenance::Settle,
             Disposition::Clean => return self.put_back(place, member),
         };
         let mut state = self.lock();
@@ -193,8 +204,8 @@ impl Pool {
             let running = Arc::clone(&member.running);
             let slot = place.index;
             state.slots.park(place, member, now);
-            if let Some(tenant) = state.slots.tenant_at_mut(slot) {
-                tenant.chore = chore;
+            if let Some(record) = state.slots.record_at_mut(slot) {
+                record.maintenance = maintenance;
             }
             drop(state);
             // The last cancel request may have ended before the backend was parked.
@@ -203,30 +214,30 @@ impl Pool {
             }
             return;
         }
-        state.slots.work_on(place, Self::occupancy(chore), now);
+        state.slots.work_on(place, Self::occupancy(maintenance), now);
         drop(state);
-        self.start_chore(place, member, chore, Vec::new());
+        self.start_maintenance(place, member, maintenance, Vec::new());
     }
 
     /// Called after the last pending cancel request to the backend in the slot.
-    pub(super) fn cancels_ended(self: &Arc<Self>, slot: u32, running: &Arc<Running>) {
+    pub(super) fn cancels_ended(self: &Arc<Self>, slot: u32, running: &Arc<BackendHandle>) {
         let mut state = self.lock();
-        let Some(tenant) = state.slots.tenant_at(slot) else { return };
-        let chore = tenant.chore;
-        if !Arc::ptr_eq(&tenant.running, running) || running.is_being_cancelled() {
+        let Some(record) = state.slots.record_at(slot) else { return };
+        let maintenance = record.maintenance;
+        if !Arc::ptr_eq(&record.running, running) || running.is_being_cancelled() {
             return;
         }
         let Some((place, member)) = state.slots.resume(slot) else { return };
         let now = state.now;
-        state.slots.work_on(place, Self::occupancy(chore), now);
+        state.slots.work_on(place, Self::occupancy(maintenance), now);
         drop(state);
-        self.start_chore(place, member, chore, Vec::new());
+        self.start_maintenance(place, member, maintenance, Vec::new());
     }
 
     /// Hands a clean backend to the next waiter, or makes the backend idle.
-    pub(super) fn put_back(self: &Arc<Self>, place: Place, member: Member) {
+    pub(super) fn put_back(self: &Arc<Self>, place: SlotKey, member: PooledBackend) {
         let worker = member.worker;
-        let mut after = Afterwards::default();
+        let mut after = DeferredActions::default();
         let mut state = self.lock();
         self.place(&mut state, place, member, &mut after);
         drop(state);
@@ -236,10 +247,10 @@ impl Pool {
     /// Finds a place for a free backend.
     pub(super) fn place(
         self: &Arc<Self>,
-        state: &mut State,
-        place: Place,
-        member: Member,
-        after: &mut Afterwards,
+        state: &mut PoolState,
+        place: SlotKey,
+        member: PooledBackend,
+        after: &mut DeferredActions,
     ) {
         self.place_since(state, place, member, None, after);
     }
@@ -247,16 +258,16 @@ impl Pool {
     /// As [`Pool::place`], for a backend at rest since `since` and not leased to a session meanwhile.
     pub(super) fn place_since(
         self: &Arc<Self>,
-        state: &mut State,
-        place: Place,
-        member: Member,
+        state: &mut PoolState,
+        place: SlotKey,
+        member: PooledBackend,
         since: Option<Instant>,
-        after: &mut Afterwards,
+        after: &mut DeferredActions,
     ) {
         let now = state.now;
         state.answered = Some(now);
-        let unfit = match state.slots.tenant(place) {
-            Some(tenant) => state.unfit(tenant),
+        let unfit = match state.slots.record(place) {
+            Some(record) => state.unfit(record),
             None => Some(CloseReason::Discarded),
         };
         let serves = state.phase == PoolPhase::Open && !state.queue.is_empty();
@@ -271,7 +282,7 @@ impl Pool {
                 }
                 return;
             }
-            None if self.budget.is_wanted() && !self.is_hungry() => CloseReason::Shared,
+            None if self.budget.is_wanted() && !self.is_under_pressure() => CloseReason::Shared,
             None => {
                 let (worker, mark) = (member.worker, member.memory.settings_mark());
                 match since {
@@ -282,27 +293,27 @@ impl Pool {
                 return;
             }
         };
-        let tenant = state.slots.vacate(place, now).flatten();
-        after.close(Some(member), tenant, reason);
+        let record = state.slots.vacate(place, now).flatten();
+        after.close(Some(member), record, reason);
         after.grow = true;
         after.quiet = state.phase != PoolPhase::Open;
     }
 
     /// The backend of that use is closed.
-    pub(super) fn lost(self: &Arc<Self>, place: Place, reason: CloseReason) {
-        self.without(place, reason, Afterwards { grow: true, ..Afterwards::default() });
+    pub(super) fn lost(self: &Arc<Self>, place: SlotKey, reason: CloseReason) {
+        self.without(place, reason, DeferredActions { grow: true, ..DeferredActions::default() });
     }
 
     /// Called when work on a backend, or on a login, was dropped.
-    pub(super) fn abandoned(self: &Arc<Self>, place: Place) {
-        self.without(place, CloseReason::Broken, Afterwards::default());
+    pub(super) fn abandoned(self: &Arc<Self>, place: SlotKey) {
+        self.without(place, CloseReason::Broken, DeferredActions::default());
     }
 
-    fn without(self: &Arc<Self>, place: Place, reason: CloseReason, mut after: Afterwards) {
+    fn without(self: &Arc<Self>, place: SlotKey, reason: CloseReason, mut after: DeferredActions) {
         let mut state = self.lock();
         let now = state.now;
-        if let Some(tenant) = state.slots.vacate(place, now) {
-            after.close(None, tenant, reason);
+        if let Some(record) = state.slots.vacate(place, now) {
+            after.close(None, record, reason);
         }
         after.quiet = state.phase != PoolPhase::Open;
         drop(state);
@@ -328,24 +339,24 @@ impl Pool {
         self.lock().welcome = None;
     }
 
-    pub(super) fn tell(&self, running: &Running, event: Event) {
+    pub(super) fn tell(&self, running: &BackendHandle, event: BackendEvent) {
         if let Some(pools) = self.pools.upgrade() {
             pools.tell(&self.target, running, event);
         }
     }
 
     /// Runs the actions deferred until the lock is released.
-    pub(super) fn finish(self: &Arc<Self>, worker: usize, after: Afterwards) {
-        let Afterwards { wake, wake_too, gone, grow, quiet } = after;
+    pub(super) fn finish(self: &Arc<Self>, worker: usize, after: DeferredActions) {
+        let DeferredActions { wake, wake_too, gone, grow, quiet } = after;
         for waker in wake.into_iter().chain(wake_too) {
             waker.wake();
         }
         let freed = !gone.is_empty();
-        for Gone { member, tenant, reason } in gone {
+        for ClosedBackend { member, record, reason } in gone {
             // A failed login has a counter of its own.
-            if let Some(tenant) = &tenant {
+            if let Some(record) = &record {
                 self.metrics.backend_closed(reason);
-                self.tell(&tenant.running, Event::Closed(reason));
+                self.tell(&record.running, BackendEvent::Closed(reason));
             }
             if let Some(member) = member {
                 member.close();
@@ -356,7 +367,7 @@ impl Pool {
             && self.budget.is_wanted()
             && let Some(pools) = self.pools.upgrade()
         {
-            pools.feed(&self.target.endpoint, worker);
+            pools.redistribute(&self.target.endpoint, worker);
         }
         if grow {
             self.grow(worker);
@@ -371,7 +382,7 @@ impl Pool {
         self.budget.is_wanted() || !self.lock().queue.is_empty()
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -9,20 +9,20 @@ use tokio::time::Instant;
 
 /// Waiting lines, one for each worker.
 pub(super) struct Queue<W> {
-    lines: Box<[Line<W>]>,
+    lines: Box<[WaitLine<W>]>,
     waiting: usize,
     tickets: u64,
 }
 
-struct Line<W> {
+struct WaitLine<W> {
     /// Tickets ascend, and so do the times.
-    entries: VecDeque<Entry<W>>,
+    entries: VecDeque<QueueEntry<W>>,
     /// Waiters with tickets up to the value were notified about the long wait.
     told: u64,
 }
 
 /// A waiter.
-pub(super) struct Entry<W> {
+pub(super) struct QueueEntry<W> {
     pub(super) ticket: u64,
     pub(super) since: Instant,
     pub(super) who: W,
@@ -35,7 +35,7 @@ const HEAD_START: Duration = Duration::from_millis(1);
 impl<W> Queue<W> {
     /// Empty lines for `workers` workers.
     pub(super) fn new(workers: usize) -> Self {
-        let line = |_| Line { entries: VecDeque::new(), told: 0 };
+        let line = |_| WaitLine { entries: VecDeque::new(), told: 0 };
         Self { lines: (0..workers.max(1)).map(line).collect(), waiting: 0, tickets: 0 }
     }
 
@@ -54,7 +54,7 @@ impl<W> Queue<W> {
         self.tickets += 1;
         self.waiting += 1;
         let ticket = self.tickets;
-        self.line(worker).entries.push_back(Entry { ticket, since: now, who });
+        self.line(worker).entries.push_back(QueueEntry { ticket, since: now, who });
         ticket
     }
 
@@ -68,9 +68,9 @@ impl<W> Queue<W> {
     }
 
     /// Removes the next waiter for a backend of `worker`. Reads the clock only if several waiters compete.
-    pub(super) fn next(&mut self, worker: usize, now: impl FnOnce() -> Instant) -> Option<Entry<W>> {
+    pub(super) fn next(&mut self, worker: usize, now: impl FnOnce() -> Instant) -> Option<QueueEntry<W>> {
         let own = worker % self.lines.len();
-        let since = |line: &Line<W>| line.entries.front().map(|entry| entry.since);
+        let since = |line: &WaitLine<W>| line.entries.front().map(|entry| entry.since);
         let others = (0..self.lines.len()).filter(|other| *other != own);
         let other = others.filter_map(|other| Some((since(&self.lines[other])?, other))).min();
         let chosen = match (since(&self.lines[own]), other) {
@@ -88,7 +88,7 @@ impl<W> Queue<W> {
     }
 
     /// Removes the first waiter of `worker` if it has waited since `then` or longer.
-    pub(super) fn expired(&mut self, worker: usize, then: Instant) -> Option<Entry<W>> {
+    pub(super) fn expired(&mut self, worker: usize, then: Instant) -> Option<QueueEntry<W>> {
         let entries = &mut self.line(worker).entries;
         entries.front().filter(|entry| entry.since <= then)?;
         let expired = entries.pop_front();
@@ -97,7 +97,7 @@ impl<W> Queue<W> {
     }
 
     /// Notifies, once each, the waiters of `worker` that have waited since `then` or longer.
-    pub(super) fn tell(&mut self, worker: usize, then: Instant, mut tell: impl FnMut(&Entry<W>)) {
+    pub(super) fn tell(&mut self, worker: usize, then: Instant, mut tell: impl FnMut(&QueueEntry<W>)) {
         let line = self.line(worker);
         let first = line.entries.partition_point(|entry| entry.ticket <= line.told);
         for entry in line.entries.range(first..).take_while(|entry| entry.since <= then) {
@@ -107,7 +107,7 @@ impl<W> Queue<W> {
     }
 
     /// Removes all waiters, in no particular order.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Entry<W>> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = QueueEntry<W>> {
         self.waiting = 0;
         self.lines.iter_mut().flat_map(|line| line.entries.drain(..))
     }
@@ -117,7 +117,7 @@ impl<W> Queue<W> {
         self.lines.iter().filter_map(|line| line.entries.front()).map(|entry| entry.since).min()
     }
 
-    fn line(&mut self, worker: usize) -> &mut Line<W> {
+    fn line(&mut self, worker: usize) -> &mut WaitLine<W> {
         let own = worker % self.lines.len();
         &mut self.lines[own]
     }

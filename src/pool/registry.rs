@@ -14,10 +14,10 @@ use tokio::{
 };
 
 use super::{
-    Filter, LeaseError, Pool, PoolPhase, PoolSettings, Running, Target,
+    BackendHandle, Filter, LeaseError, Pool, PoolKey, PoolPhase, PoolSettings,
     budget::{Budget, Permit},
     renewal::Renewals,
-    state::{Afterwards, State},
+    state::{DeferredActions, PoolState},
     status::Levels,
     succession::Successor,
 };
@@ -34,10 +34,10 @@ use crate::{
 
 /// All pools of the process.
 pub struct Pools {
-    registry: Mutex<Registry>,
+    registry: Mutex<PoolTable>,
     workers: usize,
     spawn: Spawn,
-    told: Told,
+    told: BackendEventSink,
     login_reports: OnceLock<LoginReports>,
     pub(super) renewals: Renewals,
     metrics: Metrics,
@@ -46,8 +46,8 @@ pub struct Pools {
 }
 
 #[derive(Default)]
-pub(super) struct Registry {
-    pub(super) pools: HashMap<Target, Entry, RandomState>,
+pub(super) struct PoolTable {
+    pub(super) pools: HashMap<PoolKey, PoolEntry, RandomState>,
     /// Replacement handles of endpoints: for a while, sessions may ask with replaced handles.
     pub(super) endpoints: HashMap<EndpointName, EndpointHandle>,
     /// By listener, where configured since the start: older sessions bring older settings.
@@ -58,7 +58,7 @@ pub(super) struct Registry {
     closed: bool,
 }
 
-pub(super) struct Entry {
+pub(super) struct PoolEntry {
     pub(super) pool: Arc<Pool>,
     /// Successor of the pool.
     pub(super) successor: Option<Successor>,
@@ -67,7 +67,7 @@ pub(super) struct Entry {
 }
 
 /// Receives events of backends, on the thread of the event: must not wait.
-pub type Told = Box<dyn Fn(&Target, &Running, Event) + Send + Sync>;
+pub type BackendEventSink = Box<dyn Fn(&PoolKey, &BackendHandle, BackendEvent) + Send + Sync>;
 
 /// Receives what a login of a pool has shown about its endpoint; must not wait.
 pub type LoginReports = Box<dyn Fn(&EndpointName, LoginReport) + Send + Sync>;
@@ -83,7 +83,7 @@ pub enum LoginReport {
 
 /// Event of a pool's backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub enum BackendEvent {
     /// Logged in, after the given time.
     Opened(Duration),
     /// Closed, with the reason.
@@ -110,7 +110,7 @@ impl Pools {
     /// An empty registry for sessions on `workers`; `told` receives the events of all backends. Each worker maintains
     /// its own backends until the registry is dropped.
     #[must_use]
-    pub fn new(workers: &Workers, metrics: &Metrics, told: Told) -> Arc<Self> {
+    pub fn new(workers: &Workers, metrics: &Metrics, told: BackendEventSink) -> Arc<Self> {
         let spawner = workers.clone();
         let pools = Self::with(
             workers.len(),
@@ -133,7 +133,7 @@ impl Pools {
         pools
     }
 
-    pub(super) fn with(workers: usize, spawn: Spawn, metrics: Metrics, told: Told) -> Arc<Self> {
+    pub(super) fn with(workers: usize, spawn: Spawn, metrics: Metrics, told: BackendEventSink) -> Arc<Self> {
         Arc::new(Self {
             registry: Mutex::default(),
             workers: workers.max(1),
@@ -163,7 +163,7 @@ impl Pools {
     pub fn pool(
         self: &Arc<Self>,
         endpoint: &EndpointHandle,
-        target: &Target,
+        target: &PoolKey,
         settings: &Arc<PoolSettings>,
     ) -> Arc<Pool> {
         let mut registry = self.lock();
@@ -194,7 +194,7 @@ impl Pools {
         };
         let pool = Pool::new(target.clone(), endpoint.clone(), Arc::clone(settings), phase, self, budget);
         let pool = Arc::new(pool);
-        let entry = Entry { pool: Arc::clone(&pool), successor: None, shown: Levels::default() };
+        let entry = PoolEntry { pool: Arc::clone(&pool), successor: None, shown: Levels::default() };
         let before = registry.pools.insert(target.clone(), entry);
         drop(registry);
         if let Some(before) = before {
@@ -317,7 +317,7 @@ impl Pools {
         self.workers
     }
 
-    pub(super) fn tell(&self, target: &Target, running: &Running, event: Event) {
+    pub(super) fn tell(&self, target: &PoolKey, running: &BackendHandle, event: BackendEvent) {
         (self.told)(target, running, event);
     }
 
@@ -364,9 +364,9 @@ impl Pools {
 
     /// Offers returned permits of the endpoint's budget to pools without backends, then to the pool with the longest
     /// wait.
-    pub(super) fn feed(&self, endpoint: &EndpointName, worker: usize) {
+    pub(super) fn redistribute(&self, endpoint: &EndpointName, worker: usize) {
         let mut hungry = self.matching(&Filter::endpoint(endpoint.clone()));
-        hungry.retain(|pool| pool.is_hungry());
+        hungry.retain(|pool| pool.is_under_pressure());
         hungry.sort_by_cached_key(|pool| {
             let state = pool.lock();
             (state.slots.used() > 0, state.queue.oldest())
@@ -392,7 +392,7 @@ impl Pools {
     /// Removes unused pools, and updates the metrics of the others.
     fn retire(&self, now: Instant) {
         let mut registry = self.lock();
-        registry.pools.retain(|_, Entry { pool, shown, successor }| {
+        registry.pools.retain(|_, PoolEntry { pool, shown, successor }| {
             let state = pool.lock();
             let limit = if state.answered.is_some() { FORGOTTEN } else { FRUITLESS };
             let empty = state.empty_since.filter(|_| successor.is_none());
@@ -443,7 +443,7 @@ impl Pools {
             .collect()
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Registry> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, PoolTable> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -457,14 +457,17 @@ impl Pool {
         }
         state.settings = Arc::clone(settings);
         drop(state);
-        self.finish(crate::tasks::current_worker(), Afterwards { grow: true, ..Afterwards::default() });
+        self.finish(
+            crate::tasks::current_worker(),
+            DeferredActions { grow: true, ..DeferredActions::default() },
+        );
     }
 
     /// Enters another phase; the final phases are never left.
     pub(super) fn enter(self: &Arc<Self>, phase: PoolPhase) {
-        let mut after = Afterwards { grow: true, quiet: true, ..Afterwards::default() };
+        let mut after = DeferredActions { grow: true, quiet: true, ..DeferredActions::default() };
         let mut guard = self.lock();
-        let state: &mut State = &mut guard;
+        let state: &mut PoolState = &mut guard;
         if matches!(state.phase, PoolPhase::Withdrawn | PoolPhase::Closed) {
             return;
         }
@@ -484,7 +487,7 @@ impl Pool {
     }
 
     /// Hands idle backends to waiters.
-    fn serve(self: &Arc<Self>, state: &mut State, after: &mut Afterwards) {
+    fn serve(self: &Arc<Self>, state: &mut PoolState, after: &mut DeferredActions) {
         let now = state.now;
         while !state.queue.is_empty() {
             let Some((place, member)) = state.slots.take_longest_idle(now) else { return };
@@ -494,9 +497,9 @@ impl Pool {
 
     /// Backends logged in until now are not used again.
     pub(super) fn renew(self: &Arc<Self>) {
-        let mut after = Afterwards { grow: true, ..Afterwards::default() };
+        let mut after = DeferredActions { grow: true, ..DeferredActions::default() };
         let mut guard = self.lock();
-        let state: &mut State = &mut guard;
+        let state: &mut PoolState = &mut guard;
         state.epoch += 1;
         state.welcome = None;
         self.sort_out_all(state, &mut after);
@@ -509,11 +512,11 @@ impl Pool {
         let mut state = self.lock();
         let now = state.now;
         let (place, member) = state.slots.take_longest_idle(now)?;
-        let tenant = state.slots.vacate(place, now).flatten();
+        let record = state.slots.vacate(place, now).flatten();
         drop(state);
         self.metrics.backend_closed(CloseReason::Shared);
-        self.tell(&member.running, Event::Closed(CloseReason::Shared));
+        self.tell(&member.running, BackendEvent::Closed(CloseReason::Shared));
         member.close();
-        tenant.map(|tenant| tenant.permit)
+        record.map(|record| record.permit)
     }
 }

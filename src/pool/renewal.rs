@@ -13,10 +13,10 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Pool, Pools,
-    chore::Workplace,
-    member::Member,
-    slots::{Occupancy, Place},
-    state::Afterwards,
+    maintenance::SlotGuard,
+    pooled_backend::PooledBackend,
+    slots::{Occupancy, SlotKey},
+    state::DeferredActions,
 };
 use crate::{
     backend::{Columns, QueryError, query},
@@ -188,7 +188,7 @@ impl Pool {
         let mut state = self.lock();
         state.idle_pause_until = Some(Instant::now() + IDLE_PAUSE);
         // Logins refused before may succeed now.
-        state.trouble = None;
+        state.login_backoff = None;
         drop(state);
         self.renew();
     }
@@ -204,13 +204,13 @@ impl Pool {
         state.slots.work_on(place, Occupancy::Settling, now);
         drop(state);
         pools.renewals.note_watch(&cluster, now);
-        let mut workplace = Workplace { pool: Arc::clone(self), place: Some(place) };
+        let mut guard = SlotGuard { pool: Arc::clone(self), place: Some(place) };
         let worker = member.worker;
         self.spawn(worker, "login watch", async move {
             member.memory.queried();
             let asked = timeout(WATCH_LIMIT, query(&mut member.stream, COUNTERS_SQL, read_counters)).await;
-            let Some(place) = workplace.leave() else { return };
-            let pool = &workplace.pool;
+            let Some(place) = guard.leave() else { return };
+            let pool = &guard.pool;
             match asked {
                 Ok(Ok(counters)) => {
                     if let Some(pools) = pool.pools.upgrade() {
@@ -231,9 +231,9 @@ impl Pool {
     }
 
     /// Returns a backend to the idle order after internal use, idle since `since`.
-    fn rest_again(self: &Arc<Self>, place: Place, member: Member, since: Instant) {
+    fn rest_again(self: &Arc<Self>, place: SlotKey, member: PooledBackend, since: Instant) {
         let worker = member.worker;
-        let mut after = Afterwards::default();
+        let mut after = DeferredActions::default();
         let mut state = self.lock();
         self.place_since(&mut state, place, member, Some(since), &mut after);
         drop(state);

@@ -1,16 +1,16 @@
 //! Where each backend of a pool is: idle, leased, being dialed or being cleaned.
 //!
-//! Promises: a backend is in a single place; an outdated [`Place`] changes nothing; idle backends are ordered by last
+//! Promises: a backend is in a single place; an outdated [`SlotKey`] changes nothing; idle backends are ordered by last
 //! use. Refuses to know: backends, limits. Plain data: no clock, no sockets.
 
 use tokio::time::Instant;
 
 /// A slot, with the generation of a single use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct SlotKey {
     pub(super) index: u32,
     /// Incremented with each use of the slot: unique within the pool.
-    pub(super) use_number: u64,
+    pub(super) generation: u64,
     /// That of the use before.
     pub(super) before: u64,
 }
@@ -27,7 +27,7 @@ pub(super) struct Slots<M, T> {
 
 struct Slot<M, T> {
     occupancy: Occupancy,
-    use_number: u64,
+    generation: u64,
     before: u64,
     /// Start of the occupancy.
     since: Instant,
@@ -35,7 +35,7 @@ struct Slot<M, T> {
     mark: u64,
     worker: usize,
     member: Option<M>,
-    tenant: Option<T>,
+    record: Option<T>,
 }
 
 /// Occupancy of a slot.
@@ -63,7 +63,7 @@ pub(super) struct Sought {
     /// The mark of a backend that needs no settings changed.
     pub(super) mark: u64,
     /// The backend that the session used last.
-    pub(super) last: Option<Place>,
+    pub(super) last: Option<SlotKey>,
 }
 
 /// Number of idle backends examined for a match: bounds the time of a lease in a large pool.
@@ -106,18 +106,18 @@ impl<M, T> Slots<M, T> {
     }
 
     /// Takes a slot for a backend that is being dialed.
-    pub(super) fn reserve(&mut self, now: Instant) -> Place {
+    pub(super) fn reserve(&mut self, now: Instant) -> SlotKey {
         let index = self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.slots.len()).expect("a pool is smaller than 2^32");
             self.slots.push(Slot {
                 occupancy: Occupancy::Free,
-                use_number: 0,
+                generation: 0,
                 before: 0,
                 since: now,
                 mark: 0,
                 worker: 0,
                 member: None,
-                tenant: None,
+                record: None,
             });
             self.counts[Occupancy::Free as usize] += 1;
             index
@@ -127,14 +127,14 @@ impl<M, T> Slots<M, T> {
     }
 
     /// The backend of a reserved slot has logged in, and counts as leased until placed.
-    pub(super) fn arrive(&mut self, place: Place, tenant: T, now: Instant) {
+    pub(super) fn arrive(&mut self, place: SlotKey, record: T, now: Instant) {
         debug_assert!(self.is(place, Occupancy::Dialing), "only who dialed arrives");
-        self.slot(place.index).tenant = Some(tenant);
+        self.slot(place.index).record = Some(record);
         self.enter(place.index, Occupancy::Leased, now);
     }
 
     /// Takes the idle backend that fits best.
-    pub(super) fn take(&mut self, sought: &Sought, now: Instant) -> Option<(Place, M)> {
+    pub(super) fn take(&mut self, sought: &Sought, now: Instant) -> Option<(SlotKey, M)> {
         let (worker, at) = self.choose(sought)?;
         self.take_idle_at(worker, at, now)
     }
@@ -169,14 +169,14 @@ impl<M, T> Slots<M, T> {
     }
 
     /// The backend goes directly to the next session.
-    pub(super) fn pass_on(&mut self, place: Place, now: Instant) -> Place {
+    pub(super) fn pass_on(&mut self, place: SlotKey, now: Instant) -> SlotKey {
         debug_assert!(self.holds(place), "only who has it passes it on");
         self.enter(place.index, Occupancy::Leased, now);
         self.use_anew(place.index)
     }
 
     /// The backend becomes idle. The generation stays: the last user can detect uses in between.
-    pub(super) fn rest(&mut self, place: Place, member: M, worker: usize, mark: u64, now: Instant) {
+    pub(super) fn rest(&mut self, place: SlotKey, member: M, worker: usize, mark: u64, now: Instant) {
         debug_assert!(self.holds(place), "only who has it puts it back");
         let worker = worker % self.idle.len();
         self.enter(place.index, Occupancy::Idle, now);
@@ -187,7 +187,7 @@ impl<M, T> Slots<M, T> {
 
     /// Like [`Slots::rest`], for a backend taken out briefly: returns to its previous place in the idle order, by
     /// `since`.
-    pub(super) fn rest_since(&mut self, place: Place, member: M, worker: usize, mark: u64, since: Instant) {
+    pub(super) fn rest_since(&mut self, place: SlotKey, member: M, worker: usize, mark: u64, since: Instant) {
         self.rest(place, member, worker, mark, since);
         let worker = worker % self.idle.len();
         self.idle[worker].pop();
@@ -197,30 +197,30 @@ impl<M, T> Slots<M, T> {
     }
 
     /// Parks the backend until a cancel request has taken effect; [`Slots::resume`] takes the backend out.
-    pub(super) fn park(&mut self, place: Place, member: M, now: Instant) {
+    pub(super) fn park(&mut self, place: SlotKey, member: M, now: Instant) {
         debug_assert!(self.holds(place), "only who has it parks it");
         self.enter(place.index, Occupancy::Settling, now);
         self.slot(place.index).member = Some(member);
     }
 
     /// Takes a parked backend out; `None` if there is none.
-    pub(super) fn resume(&mut self, index: u32) -> Option<(Place, M)> {
+    pub(super) fn resume(&mut self, index: u32) -> Option<(SlotKey, M)> {
         let slot = self.slots.get_mut(index as usize)?;
         if slot.occupancy != Occupancy::Settling {
             return None;
         }
-        let place = Place { index, use_number: slot.use_number, before: slot.before };
+        let place = SlotKey { index, generation: slot.generation, before: slot.before };
         slot.member.take().map(|member| (place, member))
     }
 
     /// The backend is being worked on: resetting or settling.
-    pub(super) fn work_on(&mut self, place: Place, occupancy: Occupancy, now: Instant) {
+    pub(super) fn work_on(&mut self, place: SlotKey, occupancy: Occupancy, now: Instant) {
         debug_assert!(self.holds(place), "only who has it works on it");
         self.enter(place.index, occupancy, now);
     }
 
     /// Frees the slot and returns the record, if any. `None` if the slot has another use now.
-    pub(super) fn vacate(&mut self, place: Place, now: Instant) -> Option<Option<T>> {
+    pub(super) fn vacate(&mut self, place: SlotKey, now: Instant) -> Option<Option<T>> {
         if !self.holds(place) {
             return None;
         }
@@ -228,17 +228,17 @@ impl<M, T> Slots<M, T> {
         self.free.push(place.index);
         let slot = self.slot(place.index);
         debug_assert!(slot.member.is_none(), "a backend that is here is taken out first");
-        Some(slot.tenant.take())
+        Some(slot.record.take())
     }
 
     /// The idle backend of `worker` at index `at`, with the idle time and the record. Index 0 is the longest idle.
     pub(super) fn idle_at(&self, worker: usize, at: usize) -> Option<(&M, &T, Instant)> {
         let slot = &self.slots[*self.idle.get(worker)?.get(at)? as usize];
-        Some((slot.member.as_ref()?, slot.tenant.as_ref()?, slot.since))
+        Some((slot.member.as_ref()?, slot.record.as_ref()?, slot.since))
     }
 
     /// Takes the idle backend of `worker` at `at` out.
-    pub(super) fn take_idle_at(&mut self, worker: usize, at: usize, now: Instant) -> Option<(Place, M)> {
+    pub(super) fn take_idle_at(&mut self, worker: usize, at: usize, now: Instant) -> Option<(SlotKey, M)> {
         let idle = self.idle.get_mut(worker)?;
         let index = (at < idle.len()).then(|| idle.remove(at))?;
         let member = self.slot(index).member.take().expect("an idle slot has a backend");
@@ -252,7 +252,7 @@ impl<M, T> Slots<M, T> {
     }
 
     /// Takes the idle backend out that was not used for longest.
-    pub(super) fn take_longest_idle(&mut self, now: Instant) -> Option<(Place, M)> {
+    pub(super) fn take_longest_idle(&mut self, now: Instant) -> Option<(SlotKey, M)> {
         let first =
             |(worker, idle): (usize, &Vec<u32>)| Some((self.slots[*idle.first()? as usize].since, worker));
         let (_, worker) = self.idle.iter().enumerate().filter_map(first).min()?;
@@ -260,24 +260,24 @@ impl<M, T> Slots<M, T> {
     }
 
     /// Record of the backend at `place`.
-    pub(super) fn tenant(&self, place: Place) -> Option<&T> {
-        self.slots.get(place.index as usize).filter(|_| self.holds(place))?.tenant.as_ref()
+    pub(super) fn record(&self, place: SlotKey) -> Option<&T> {
+        self.slots.get(place.index as usize).filter(|_| self.holds(place))?.record.as_ref()
     }
 
     /// Record of the backend in the slot, leased or not.
-    pub(super) fn tenant_at(&self, index: u32) -> Option<&T> {
-        self.slots.get(index as usize)?.tenant.as_ref()
+    pub(super) fn record_at(&self, index: u32) -> Option<&T> {
+        self.slots.get(index as usize)?.record.as_ref()
     }
 
-    /// As [`Slots::tenant_at`], to be changed.
-    pub(super) fn tenant_at_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.slots.get_mut(index as usize)?.tenant.as_mut()
+    /// As [`Slots::record_at`], to be changed.
+    pub(super) fn record_at_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.slots.get_mut(index as usize)?.record.as_mut()
     }
 
     /// Every backend: occupancy, start of the occupancy, and record.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Occupancy, Instant, &T)> {
         let occupied = self.slots.iter().filter(|slot| slot.occupancy != Occupancy::Free);
-        occupied.filter_map(|slot| Some((slot.occupancy, slot.since, slot.tenant.as_ref()?)))
+        occupied.filter_map(|slot| Some((slot.occupancy, slot.since, slot.record.as_ref()?)))
     }
 
     /// How many workers there are.
@@ -285,15 +285,15 @@ impl<M, T> Slots<M, T> {
         self.idle.len()
     }
 
-    fn is(&self, place: Place, occupancy: Occupancy) -> bool {
+    fn is(&self, place: SlotKey, occupancy: Occupancy) -> bool {
         let slot = self.slots.get(place.index as usize);
-        slot.is_some_and(|slot| slot.use_number == place.use_number && slot.occupancy == occupancy)
+        slot.is_some_and(|slot| slot.generation == place.generation && slot.occupancy == occupancy)
     }
 
     /// True if the use of the slot continues with the backend taken out.
-    fn holds(&self, place: Place) -> bool {
+    fn holds(&self, place: SlotKey) -> bool {
         self.slots.get(place.index as usize).is_some_and(|slot| {
-            slot.use_number == place.use_number
+            slot.generation == place.generation
                 && slot.member.is_none()
                 && slot.occupancy != Occupancy::Free
                 && slot.occupancy != Occupancy::Idle
@@ -311,12 +311,12 @@ impl<M, T> Slots<M, T> {
         (slot.occupancy, slot.since) = (occupancy, now);
     }
 
-    fn use_anew(&mut self, index: u32) -> Place {
+    fn use_anew(&mut self, index: u32) -> SlotKey {
         self.uses += 1;
-        let use_number = self.uses;
+        let generation = self.uses;
         let slot = self.slot(index);
-        let before = std::mem::replace(&mut slot.use_number, use_number);
+        let before = std::mem::replace(&mut slot.generation, generation);
         slot.before = before;
-        Place { index, use_number, before }
+        SlotKey { index, generation, before }
     }
 }

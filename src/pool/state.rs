@@ -6,27 +6,27 @@ use tokio::time::Instant;
 
 use super::{
     LeaseError, PoolPhase, PoolSettings, Welcome,
-    member::{Member, Tenant},
+    login_backoff::LoginBackoff,
+    pooled_backend::{BackendRecord, PooledBackend},
     queue::Queue,
     slots::{Occupancy, Slots},
-    trouble::Trouble,
-    waiter::Seat,
+    waiter::WaitCell,
 };
 use crate::telemetry::labels::CloseReason;
 
 /// Contents of a pool's lock.
-pub(super) struct State {
+pub(super) struct PoolState {
     pub(super) settings: Arc<PoolSettings>,
     pub(super) phase: PoolPhase,
-    pub(super) slots: Slots<Member, Tenant>,
-    pub(super) queue: Queue<Arc<Seat>>,
+    pub(super) slots: Slots<PooledBackend, BackendRecord>,
+    pub(super) queue: Queue<Arc<WaitCell>>,
     /// Time of the last tick: exact enough for minutes, without a clock read.
     pub(super) now: Instant,
     /// Backends of earlier epochs are closed on return.
     pub(super) epoch: u64,
     pub(super) welcome: Option<Arc<Welcome>>,
-    pub(super) trouble: Option<Trouble>,
-    /// Time of the last returned or logged-in backend, by [`State::now`].
+    pub(super) login_backoff: Option<LoginBackoff>,
+    /// Time of the last returned or logged-in backend, by [`PoolState::now`].
     pub(super) answered: Option<Instant>,
     /// End of the pause in making idle backends.
     pub(super) idle_pause_until: Option<Instant>,
@@ -42,11 +42,11 @@ pub(super) struct State {
 /// lock.
 #[derive(Default)]
 #[must_use = "somebody has to be woken"]
-pub(super) struct Afterwards {
+pub(super) struct DeferredActions {
     /// The usual case: a single waker.
     pub(super) wake: Option<Waker>,
     pub(super) wake_too: Vec<Waker>,
-    pub(super) gone: Vec<Gone>,
+    pub(super) closed: Vec<ClosedBackend>,
     /// The pool may want to dial.
     pub(super) grow: bool,
     /// The last lease of a paused pool was returned.
@@ -54,44 +54,47 @@ pub(super) struct Afterwards {
 }
 
 /// A backend that the pool no longer has.
-pub(super) struct Gone {
+pub(super) struct ClosedBackend {
     /// `None` if the session has closed the connection.
-    pub(super) member: Option<Member>,
+    pub(super) member: Option<PooledBackend>,
     /// Record of the backend, with the permit.
-    pub(super) tenant: Option<Tenant>,
+    pub(super) record: Option<BackendRecord>,
     pub(super) reason: CloseReason,
 }
 
 /// Reason for another backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
+pub(super) enum GrowthReason {
     /// A session waits.
     Waiters,
     /// Fewer than `min_idle` are idle.
     Idle,
 }
 
-// === impl State ===
+// === impl PoolState ===
 
-impl State {
+impl PoolState {
     /// Reason to dial another backend now, if any.
-    pub(super) fn needs(&self, now: Instant, at_once: usize) -> Option<Need> {
+    pub(super) fn needs(&self, now: Instant, at_once: usize) -> Option<GrowthReason> {
         let dialing = self.slots.count(Occupancy::Dialing);
         if self.phase != PoolPhase::Open
             || self.slots.used() >= self.settings.size
             || dialing >= at_once
-            || self.trouble.as_ref().is_some_and(|trouble| dialing > 0 || now < trouble.retry_at)
+            || self
+                .login_backoff
+                .as_ref()
+                .is_some_and(|login_backoff| dialing > 0 || now < login_backoff.retry_at)
         {
             return None;
         }
         if self.queue.len() > dialing {
-            return Some(Need::Waiters);
+            return Some(GrowthReason::Waiters);
         }
         // A settling backend is idle soon.
         let idle = self.slots.count(Occupancy::Idle) + self.slots.count(Occupancy::Settling) + dialing;
         let pauses = self.idle_pause_until.is_some_and(|until| now < until);
         (self.queue.is_empty() && !pauses && idle < self.settings.min_idle.max(self.prepared))
-            .then_some(Need::Idle)
+            .then_some(GrowthReason::Idle)
     }
 
     /// Immediate error for a new waiter, if any.
@@ -101,29 +104,30 @@ impl State {
             PoolPhase::Closed => return Some(LeaseError::Closed),
             PoolPhase::Open | PoolPhase::Paused | PoolPhase::Draining => {}
         }
-        let trouble = self.trouble.as_ref()?;
-        let told = now < trouble.retry_at && trouble.is_hopeless(self.slots.live(), self.answered);
-        told.then(|| LeaseError::Down(Arc::clone(&trouble.error)))
+        let login_backoff = self.login_backoff.as_ref()?;
+        let told =
+            now < login_backoff.retry_at && login_backoff.is_hopeless(self.slots.live(), self.answered);
+        told.then(|| LeaseError::Down(Arc::clone(&login_backoff.error)))
     }
 
     /// Fails all waiters.
-    pub(super) fn fail_waiters(&mut self, error: &LeaseError, after: &mut Afterwards) {
+    pub(super) fn fail_waiters(&mut self, error: &LeaseError, after: &mut DeferredActions) {
         for entry in self.queue.drain() {
             after.wake(entry.who.fail(error.clone()));
         }
     }
 
     /// Reason to close the backend instead of reuse, if any.
-    pub(super) fn unfit(&self, tenant: &Tenant) -> Option<CloseReason> {
+    pub(super) fn unfit(&self, record: &BackendRecord) -> Option<CloseReason> {
         match self.phase {
             PoolPhase::Withdrawn | PoolPhase::Closed | PoolPhase::Draining => {
                 return Some(CloseReason::Withdrawn);
             }
             PoolPhase::Open | PoolPhase::Paused => {}
         }
-        if tenant.epoch != self.epoch {
+        if record.epoch != self.epoch {
             Some(CloseReason::Withdrawn)
-        } else if tenant.expires.is_some_and(|expires| expires <= self.now) {
+        } else if record.expires.is_some_and(|expires| expires <= self.now) {
             Some(CloseReason::Lifetime)
         } else if self.slots.used() > self.settings.size {
             Some(CloseReason::Resized)
@@ -133,9 +137,9 @@ impl State {
     }
 }
 
-// === impl Afterwards ===
+// === impl DeferredActions ===
 
-impl Afterwards {
+impl DeferredActions {
     /// Adds a waker.
     pub(super) fn wake(&mut self, waker: Option<Waker>) {
         match waker {
@@ -146,7 +150,12 @@ impl Afterwards {
     }
 
     /// A backend is to be closed.
-    pub(super) fn close(&mut self, member: Option<Member>, tenant: Option<Tenant>, reason: CloseReason) {
-        self.gone.push(Gone { member, tenant, reason });
+    pub(super) fn close(
+        &mut self,
+        member: Option<PooledBackend>,
+        record: Option<BackendRecord>,
+        reason: CloseReason,
+    ) {
+        self.gone.push(ClosedBackend { member, record, reason });
     }
 }

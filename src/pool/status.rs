@@ -8,13 +8,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Pool, PoolSettings, Running, Target, slots::Occupancy};
+use super::{BackendHandle, Pool, PoolKey, PoolSettings, slots::Occupancy};
 use crate::{closed_set::closed_set, telemetry::labels::BackendState};
 
 /// Status of a pool.
 pub struct PoolStatus {
     /// The pool key.
-    pub target: Target,
+    pub target: PoolKey,
     /// Settings of the pool.
     pub settings: Arc<PoolSettings>,
     /// Phase of the pool.
@@ -34,13 +34,13 @@ pub struct PoolStatus {
     /// Total waiting time.
     pub waited: Duration,
     /// Error of the last login, if no login has succeeded since.
-    pub trouble: Option<Arc<crate::backend::ConnectError>>,
+    pub last_login_error: Option<Arc<crate::backend::ConnectError>>,
 }
 
 /// Status of a backend.
 pub struct BackendStatus {
     /// Number, process ID, address.
-    pub running: Arc<Running>,
+    pub running: Arc<BackendHandle>,
     /// State of the backend.
     pub state: BackendState,
     /// For how long, to a tenth of a second.
@@ -71,11 +71,11 @@ impl Pool {
     pub fn status(&self) -> PoolStatus {
         let now = Instant::now();
         let state = self.lock();
-        let backends = state.slots.iter().map(|(occupancy, since, tenant)| BackendStatus {
-            running: Arc::clone(&tenant.running),
+        let backends = state.slots.iter().map(|(occupancy, since, record)| BackendStatus {
+            running: Arc::clone(&record.running),
             state: shown(occupancy),
             state_for: now.saturating_duration_since(since),
-            close_needed: state.unfit(tenant).is_some(),
+            close_needed: state.unfit(record).is_some(),
         });
         PoolStatus {
             target: self.target.clone(),
@@ -91,7 +91,10 @@ impl Pool {
             leases: state.leases,
             waits: self.waits.load(Relaxed),
             waited: Duration::from_micros(self.waited.load(Relaxed)),
-            trouble: state.trouble.as_ref().map(|trouble| Arc::clone(&trouble.error)),
+            last_login_error: state
+                .login_backoff
+                .as_ref()
+                .map(|login_backoff| Arc::clone(&login_backoff.error)),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Filter, Pool, PoolPhase, Pools, registry::Entry, status::Levels};
+use super::{Filter, Pool, PoolPhase, Pools, registry::PoolEntry, status::Levels};
 use crate::{backend::EndpointHandle, names::EndpointName};
 
 /// Pool that will replace a pool.
@@ -27,7 +27,7 @@ const PREPARATION: Duration = Duration::from_secs(5);
 /// withdrawn for a reason.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(60);
 
-impl Entry {
+impl PoolEntry {
     /// True if the pool, or the successor, uses `endpoint`.
     pub(super) fn leads_to(&self, endpoint: &EndpointHandle) -> bool {
         self.newest().endpoint.same(endpoint)
@@ -58,7 +58,7 @@ impl Pools {
     fn replace_pools(
         self: &Arc<Self>,
         endpoint: &EndpointName,
-        way: impl Fn(&Entry) -> Option<EndpointHandle>,
+        way: impl Fn(&PoolEntry) -> Option<EndpointHandle>,
     ) {
         let now = Instant::now();
         let filter = Filter::endpoint(endpoint.clone());

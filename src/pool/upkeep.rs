@@ -7,14 +7,14 @@ use tokio::time::Instant;
 use super::{
     LeaseError, Pool, PoolPhase,
     slots::Occupancy,
-    state::{Afterwards, State},
+    state::{DeferredActions, PoolState},
 };
 use crate::{telemetry::labels::CloseReason, tls::Quiet};
 
 impl Pool {
     /// Maintains the waiters and idle backends of the current worker `worker`.
     pub(super) fn tick(self: &Arc<Self>, worker: usize, now: Instant) {
-        let mut after = Afterwards::default();
+        let mut after = DeferredActions::default();
         let mut guard = self.lock();
         let state = &mut *guard;
         state.now = state.now.max(now);
@@ -33,7 +33,7 @@ impl Pool {
             state.queue.tell(worker, then, |entry| after.wake(entry.who.tell(now - entry.since)));
         }
         sort_out(state, worker, now, &mut after);
-        after.grow |= state.needs(now, usize::MAX).is_some() || self.is_hungry();
+        after.grow |= state.needs(now, usize::MAX).is_some() || self.is_under_pressure();
         let empty = state.slots.used() == 0 && state.queue.is_empty();
         state.empty_since = if empty { state.empty_since.or(Some(now)) } else { None };
         drop(guard);
@@ -41,7 +41,7 @@ impl Pool {
     }
 
     /// Closes unusable idle backends of all workers.
-    pub(super) fn sort_out_all(&self, state: &mut State, after: &mut Afterwards) {
+    pub(super) fn sort_out_all(&self, state: &mut PoolState, after: &mut DeferredActions) {
         let now = state.now;
         for worker in 0..state.slots.workers() {
             sort_out(state, worker, now, after);
@@ -56,16 +56,16 @@ impl Pool {
 }
 
 /// Takes the idle backends of `worker` out that are of no more use.
-fn sort_out(state: &mut State, worker: usize, now: Instant, after: &mut Afterwards) {
+fn sort_out(state: &mut PoolState, worker: usize, now: Instant, after: &mut DeferredActions) {
     let mut at = 0;
-    while let Some((member, tenant, since)) = state.slots.idle_at(worker, at) {
+    while let Some((member, record, since)) = state.slots.idle_at(worker, at) {
         let settings = &state.settings;
         let rests_too_long = !settings.idle_timeout.is_zero()
             && now.saturating_duration_since(since) >= settings.idle_timeout
             && state.slots.count(Occupancy::Idle) > settings.min_idle;
         let quiet = member.quiet();
         let reason = match quiet {
-            Quiet::Yes => state.unfit(tenant).or_else(|| rests_too_long.then_some(CloseReason::IdleTimeout)),
+            Quiet::Yes => state.unfit(record).or_else(|| rests_too_long.then_some(CloseReason::IdleTimeout)),
             Quiet::Spoke | Quiet::Ended => Some(CloseReason::Broken),
         };
         let Some(reason) = reason else {
@@ -77,8 +77,8 @@ fn sort_out(state: &mut State, worker: usize, now: Instant, after: &mut Afterwar
             state.welcome = None;
         }
         if let Some((place, member)) = state.slots.take_idle_at(worker, at, now) {
-            let tenant = state.slots.vacate(place, now).flatten();
-            after.close(Some(member), tenant, reason);
+            let record = state.slots.vacate(place, now).flatten();
+            after.close(Some(member), record, reason);
         }
     }
     after.quiet |= state.phase != PoolPhase::Open;

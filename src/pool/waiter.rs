@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Disposition, Lease, LeaseError, Pool, Want};
+use super::{AcquireOptions, Disposition, Lease, LeaseError, Pool};
 
 /// A session's place in queues for backends: created once and reused; only the first wait allocates.
 ///
@@ -17,7 +17,7 @@ use super::{Disposition, Lease, LeaseError, Pool, Want};
 #[derive(Default)]
 pub struct Waiter {
     /// Most sessions never wait.
-    seat: Option<Arc<Seat>>,
+    seat: Option<Arc<WaitCell>>,
     queued: Option<Queued>,
 }
 
@@ -34,7 +34,7 @@ pub enum Waited {
 /// Queue and start of a wait.
 pub(super) struct Queued {
     pub(super) pool: Arc<Pool>,
-    pub(super) want: Want,
+    pub(super) want: AcquireOptions,
     /// `None` if the wait ended before the start.
     pub(super) ticket: Option<u64>,
     pub(super) since: Instant,
@@ -42,19 +42,19 @@ pub(super) struct Queued {
 
 /// Result cell between pool and waiter. Locked behind the pool's lock, never before.
 #[derive(Default)]
-pub(super) struct Seat {
-    state: Mutex<State>,
+pub(super) struct WaitCell {
+    state: Mutex<WaitState>,
 }
 
 #[derive(Default)]
-struct State {
-    outcome: Outcome,
+struct WaitState {
+    outcome: WaitOutcome,
     notice: Option<Duration>,
     waker: Option<Waker>,
 }
 
 #[derive(Default)]
-enum Outcome {
+enum WaitOutcome {
     /// No result yet, or already taken.
     #[default]
     None,
@@ -83,7 +83,7 @@ impl Waiter {
             let (Some(_), Some(seat)) = (&self.queued, &self.seat) else { return Poll::Pending };
             let mut seat = seat.lock();
             let outcome = mem::take(&mut seat.outcome);
-            if let Outcome::None = outcome {
+            if let WaitOutcome::None = outcome {
                 if let Some(waited) = seat.notice.take() {
                     return Poll::Ready(Waited::Notice(waited));
                 }
@@ -97,9 +97,9 @@ impl Waiter {
             drop(seat);
             let Some(Queued { pool, want, since, .. }) = self.queued.take() else { return Poll::Pending };
             let lease = match outcome {
-                Outcome::Lease(lease) => lease.moved_to(want.worker),
-                Outcome::Failed(error) => return Poll::Ready(Waited::Failed(error)),
-                Outcome::None => None,
+                WaitOutcome::Lease(lease) => lease.moved_to(want.worker),
+                WaitOutcome::Failed(error) => return Poll::Ready(Waited::Failed(error)),
+                WaitOutcome::None => None,
             };
             if let Some(lease) = lease {
                 pool.waited(want.worker, since.elapsed());
@@ -121,18 +121,18 @@ impl Waiter {
         let outcome = mem::take(&mut seat.outcome);
         seat.clear();
         drop(seat);
-        if let Outcome::Lease(lease) = outcome {
+        if let WaitOutcome::Lease(lease) = outcome {
             // Not used since the grant.
             lease.release(Disposition::Clean);
         }
     }
 
-    pub(super) fn seat(&mut self) -> &Arc<Seat> {
+    pub(super) fn seat(&mut self) -> &Arc<WaitCell> {
         self.seat.get_or_insert_default()
     }
 
     /// Begins a wait.
-    pub(super) fn sit(&mut self, queued: Queued) {
+    pub(super) fn enqueue(&mut self, queued: Queued) {
         debug_assert!(self.queued.is_none(), "one wait at a time");
         self.queued = Some(queued);
     }
@@ -144,20 +144,20 @@ impl Drop for Waiter {
     }
 }
 
-// === impl Seat ===
+// === impl WaitCell ===
 
-impl Seat {
+impl WaitCell {
     /// Ends the wait with a backend; returns the waker.
     pub(super) fn grant(&self, lease: Lease) -> Option<Waker> {
         let mut state = self.lock();
-        state.outcome = Outcome::Lease(lease);
+        state.outcome = WaitOutcome::Lease(lease);
         state.waker.take()
     }
 
     /// Ends the wait with an error; returns the waker.
     pub(super) fn fail(&self, error: LeaseError) -> Option<Waker> {
         let mut state = self.lock();
-        state.outcome = Outcome::Failed(error);
+        state.outcome = WaitOutcome::Failed(error);
         state.waker.take()
     }
 
@@ -168,12 +168,12 @@ impl Seat {
         state.waker.take()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WaitState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl WaitState {
     fn clear(&mut self) {
         (self.notice, self.waker) = (None, None);
     }

@@ -10,7 +10,7 @@ use super::{Shown, client_name, server_name, socket::Socket};
 use crate::{
     console::{answer::Answer, client::Client, table::Value},
     names::EndpointName,
-    pool::{BackendStatus, PoolStatus, Target},
+    pool::{BackendStatus, PoolKey, PoolStatus},
     telemetry::labels::BackendState,
 };
 
@@ -58,7 +58,7 @@ fn all(shown: Shown<'_>) -> impl Iterator<Item = Server> + use<> {
     pooled.chain(own.into_iter().filter_map(|client| of_session(&client)))
 }
 
-fn of_pool(target: &Target, backend: &BackendStatus, link: Option<u64>, now: SystemTime) -> Server {
+fn of_pool(target: &PoolKey, backend: &BackendStatus, link: Option<u64>, now: SystemTime) -> Server {
     let running = &backend.running;
     let socket = Socket {
         kind: "S",

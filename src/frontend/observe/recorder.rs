@@ -24,7 +24,7 @@ use crate::{
         relay::session_end::SessionEnd,
     },
     names::UserName,
-    pool::Running,
+    pool::BackendHandle,
     probe::Evidence,
     route::RouteReason,
     session::{Pin, Refusal, Report},
@@ -120,7 +120,12 @@ impl Recorder {
     }
 
     /// The session has leased a backend.
-    pub(crate) fn leased(&mut self, running: &Running, reason: RouteReason, path: Option<&Arc<PathCounts>>) {
+    pub(crate) fn leased(
+        &mut self,
+        running: &BackendHandle,
+        reason: RouteReason,
+        path: Option<&Arc<PathCounts>>,
+    ) {
         self.traced.leased();
         let endpoint = running.endpoint().endpoint();
         if let Some(path) = path

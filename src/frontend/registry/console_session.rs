@@ -71,9 +71,9 @@ impl ConsoleSessionEntry {
 // === impl ConsoleSessionGuard ===
 
 impl std::ops::Deref for ConsoleSessionGuard {
-    type Target = Arc<ConsoleSessionEntry>;
+    type PoolKey = Arc<ConsoleSessionEntry>;
 
-    fn deref(&self) -> &Self::Target {
+    fn deref(&self) -> &Self::PoolKey {
         &self.entry
     }
 }

@@ -15,7 +15,7 @@ use super::current_backend::{Cancel, CurrentBackend};
 use crate::{
     audit::record,
     names::EndpointName,
-    pool::Running,
+    pool::BackendHandle,
     route::RouteReason,
     session::Pins,
     wire::{BackendKey, TransactionStatus},
@@ -123,7 +123,7 @@ impl SessionEntry {
 
     /// It has leased a backend. With `sheltered`, cancel requests wait for [`Self::expose`]: they would hit the settings or
     /// the BEGIN that go ahead of the statement, and the statement would run without them.
-    pub(crate) fn leased(&self, running: &Arc<Running>, reason: RouteReason, sheltered: bool) {
+    pub(crate) fn leased(&self, running: &Arc<BackendHandle>, reason: RouteReason, sheltered: bool) {
         *self.held() =
             Held { current_backend: Some(CurrentBackend::Leased(Arc::clone(running))), sheltered, reason };
     }

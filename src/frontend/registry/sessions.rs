@@ -198,9 +198,9 @@ impl SessionRegistry {
 // === impl Registered ===
 
 impl std::ops::Deref for Registered {
-    type Target = Arc<SessionEntry>;
+    type PoolKey = Arc<SessionEntry>;
 
-    fn deref(&self) -> &Self::Target {
+    fn deref(&self) -> &Self::PoolKey {
         &self.entry
     }
 }

@@ -51,7 +51,7 @@ fn a_slot_holds_one_backend_and_old_places_change_nothing() {
                     let last = old.get(chance.below(old.len().max(1))).copied();
                     let sought = Sought { worker: chance.below(3), mark: chance.below(3) as u64, last };
                     if let Some((place, backend)) = slots.take(&sought, now) {
-                        assert_eq!(slots.tenant(place), Some(&backend));
+                        assert_eq!(slots.record(place), Some(&backend));
                         assert!(held.insert(backend, place).is_none(), "seed {seed}: leased twice");
                     }
                 }
@@ -156,7 +156,7 @@ async fn whatever_happens_no_backend_has_two_sessions_and_none_is_lost() {
             let at = chance.below(12);
             let (pool, want) = (&pools[at % 2], want());
             let session = &mut sessions[at];
-            let want = Want { worker: at % 2, last: session.trace, ..want };
+            let want = AcquireOptions { worker: at % 2, last: session.trace, ..want };
             if let Some(lease) = session.lease.take() {
                 match chance.below(8) {
                     0 => drop(lease),

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Constant facts of a backend, and the number of pending cancel requests.
-pub struct Running {
+pub struct BackendHandle {
     endpoint: EndpointHandle,
     pool: Weak<Pool>,
     slot: u32,
@@ -39,12 +39,12 @@ pub struct Running {
 
 /// A pending cancel request: until dropped, the backend is not leased to another session.
 pub struct CancelGuard {
-    running: Arc<Running>,
+    running: Arc<BackendHandle>,
 }
 
-// === impl Running ===
+// === impl BackendHandle ===
 
-impl Running {
+impl BackendHandle {
     pub(super) fn new(pool: &Arc<Pool>, slot: u32, backend: &Backend, node: Option<NodeId>) -> Self {
         Self {
             endpoint: pool.endpoint().clone(),
@@ -124,7 +124,7 @@ impl Running {
         CancelGuard { running: Arc::clone(self) }
     }
 
-    /// True if a cancel request was sent since the last [`Running::settled`].
+    /// True if a cancel request was sent since the last [`BackendHandle::settled`].
     pub(super) fn was_cancelled(&self) -> bool {
         self.cancelled.load(SeqCst)
     }
@@ -150,7 +150,7 @@ impl CancelGuard {
     /// # Errors
     /// [`ConnectError`] when the request could not be delivered.
     pub async fn send(&self) -> Result<(), ConnectError> {
-        let Running { endpoint, key, peer, .. } = &*self.running;
+        let BackendHandle { endpoint, key, peer, .. } = &*self.running;
         match key {
             Some(key) => endpoint.cancel(key, *peer).await,
             None => Ok(()),

@@ -11,7 +11,7 @@ use crate::{
 
 /// The pool key: two sessions with equal targets may use each other's backends.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Target {
+pub struct PoolKey {
     /// Listener of the sessions: size and time limits belong to a listener.
     pub listener: ListenerName,
     /// Where the backends are.
@@ -28,13 +28,13 @@ pub struct Target {
 }
 
 /// Displays `database/user@endpoint`.
-impl fmt::Display for Target {
+impl fmt::Display for PoolKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}@{}", self.database, self.user, self.endpoint)
     }
 }
 
-impl Target {
+impl PoolKey {
     /// Login request for a backend of the pool.
     pub(super) fn request(&self) -> ConnectRequest {
         let mut startup = self.startup.clone();

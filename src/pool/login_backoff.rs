@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::backend::{ConnectError, ConnectFailure};
 
 /// Failed logins since the last success.
-pub(super) struct Trouble {
+pub(super) struct LoginBackoff {
     /// The last failure.
     pub(super) error: Arc<ConnectError>,
     /// Failures in a row. Overlapping logins count once.
@@ -29,7 +29,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-impl Trouble {
+impl LoginBackoff {
     /// Records a failed login that began at `begun`. `chance` (a random number) adds jitter across proxies.
     pub(super) fn after(
         before: Option<Self>,

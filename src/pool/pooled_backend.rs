@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{io::AsyncWrite, time::Instant};
 
-use super::{Running, Welcome, budget::Permit, chore::Chore};
+use super::{BackendHandle, Welcome, budget::Permit, maintenance::Maintenance};
 use crate::{
     session::Memory,
     telemetry::BackendPresence,
@@ -18,33 +18,33 @@ use crate::{
 };
 
 /// A pool's backend outside of a lease.
-pub(super) struct Member {
+pub(super) struct PooledBackend {
     pub(super) stream: Stream,
     pub(super) memory: Box<Memory>,
-    pub(super) running: Arc<Running>,
+    pub(super) running: Arc<BackendHandle>,
     pub(super) login: Arc<Welcome>,
     /// Worker with the socket's registration.
     pub(super) worker: usize,
 }
 
 /// The pool's record of a backend, during leases, too.
-pub(super) struct Tenant {
-    pub(super) running: Arc<Running>,
+pub(super) struct BackendRecord {
+    pub(super) running: Arc<BackendHandle>,
     pub(super) permit: Permit,
     /// Counts the backend as open.
     #[expect(dead_code, reason = "it counts by being there")]
     pub(super) presence: Option<BackendPresence>,
     /// Not to be used again from then on.
     pub(super) expires: Option<Instant>,
-    /// [`super::state::State::epoch`] of the pool at the login.
+    /// [`super::state::PoolState::epoch`] of the pool at the login.
     pub(super) epoch: u64,
     /// Work due after pending cancel requests, if the backend is returned earlier.
-    pub(super) chore: Chore,
+    pub(super) maintenance: Maintenance,
 }
 
-// === impl Member ===
+// === impl PooledBackend ===
 
-impl Member {
+impl PooledBackend {
     /// Activity of the server since the last query, as known to the process. No system call without activity.
     pub(super) fn quiet(&self) -> Quiet {
         self.stream.quiet()
