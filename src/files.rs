@@ -102,13 +102,13 @@ impl Files {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
-            self.tick().into_iter().for_each(&mut report);
+            ticks.check_once().await;
+            self.check_once().into_iter().for_each(&mut report);
         }
     }
 
     /// A single check: reads files that changed since the last read and are stable since the last check.
-    fn tick(&self) -> Vec<Reloaded> {
+    fn check_once(&self) -> Vec<Reloaded> {
         self.read_if(|entry, now| {
             let still = entry.seen == now;
             let due = still && entry.read != now;
@@ -204,7 +204,7 @@ mod tests {
 
     /// Checks until nothing is due; returns the reports.
     fn settle(files: &Files) -> Vec<String> {
-        (0..3).flat_map(|_| files.tick()).map(|reloaded| format!("{:?}", reloaded.result)).collect()
+        (0..3).flat_map(|_| files.check_once()).map(|reloaded| format!("{:?}", reloaded.result)).collect()
     }
 
     #[test]
@@ -214,12 +214,12 @@ mod tests {
         fs::write(&path, "one").unwrap();
         let (files, held) = held(path.clone());
         fs::write(&path, "half").unwrap();
-        assert!(files.tick().is_empty(), "the file has only just changed");
+        assert!(files.check_once().is_empty(), "the file has only just changed");
         fs::write(&path, "whole text").unwrap();
-        assert!(files.tick().is_empty(), "the file is still being written");
-        assert_eq!(files.tick().len(), 1);
+        assert!(files.check_once().is_empty(), "the file is still being written");
+        assert_eq!(files.check_once().len(), 1);
         assert_eq!(*held.text.lock().unwrap(), "whole text");
-        assert!(files.tick().is_empty(), "nothing is read twice");
+        assert!(files.check_once().is_empty(), "nothing is read twice");
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(files.reload().len(), 1);
         assert_eq!(files.reload().len(), 0, "unchanged files are not reported");
         drop(held);
-        files.tick();
+        files.check_once();
         assert!(files.entries.lock().unwrap().is_empty());
     }
 

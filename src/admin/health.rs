@@ -181,7 +181,7 @@ fn why(none: NoEndpoint, snapshot: &TopologySnapshot) -> String {
     let changed: Vec<_> = snapshot
         .endpoints
         .iter()
-        .filter(|status| status.mismatch())
+        .filter(|status| status.has_mismatch())
         .filter_map(|status| {
             let observed = status.observed?.as_str();
             let endpoint = &status.endpoint;

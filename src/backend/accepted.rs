@@ -55,7 +55,7 @@ impl AcceptedPassword {
     /// Whether `password` is the one. Takes as long whether it is or not.
     #[must_use]
     pub fn fits(&self, password: &str) -> bool {
-        self.verifier.fits(password.as_bytes())
+        self.verifier.matches_password(password.as_bytes())
     }
 
     /// How long ago the server accepted it.

@@ -57,7 +57,7 @@ pub(super) fn snapshot(lines: &str) -> TopologySnapshot {
             }
         })
         .collect();
-    let election = elect(&endpoints, None);
+    let election = elect_writer(&endpoints, None);
     TopologySnapshot { endpoints, writer: election.writer, ..TopologySnapshot::default() }
 }
 

@@ -80,7 +80,7 @@ impl Accept {
             if !self.tls_offered {
                 return Err(AcceptError::TlsNotOffered);
             }
-            self.encrypt();
+            self.note_encryption();
             return Ok(Taken { bytes: 0, outcome: Some(Accepted::Tls { direct: true }) });
         }
         let Some((packet, bytes)) = FirstPacket::read(unread).map_err(AcceptError::Startup)? else {
@@ -94,7 +94,7 @@ impl Accept {
                 return Err(AcceptError::Version(ProtocolVersion { major: 1234, minor: 5679 }));
             }
             FirstPacket::SslRequest if self.tls_offered => {
-                self.encrypt();
+                self.note_encryption();
                 self.output = Some(b'S');
                 Some(Accepted::Tls { direct: false })
             }
@@ -123,7 +123,7 @@ impl Accept {
     }
 
     /// Inside TLS only a login or a cancel request may follow.
-    const fn encrypt(&mut self) {
+    const fn note_encryption(&mut self) {
         self.tls = Asked::Already;
         self.gss = Asked::Already;
     }

@@ -8,7 +8,7 @@ use crate::{
 
 /// SCRAM authentication of a client.
 ///
-/// Unknown users are challenged with [`Verifier::mock`]: the exchange looks, lasts and fails as with a wrong password.
+/// Unknown users are challenged with [`Verifier::mock_for`]: the exchange looks, lasts and fails as with a wrong password.
 /// The caller sends AuthenticationOk.
 pub struct Challenge {
     phase: Phase,

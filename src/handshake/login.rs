@@ -168,7 +168,7 @@ impl<'a> Login<'a> {
                 self.so_far.notices.extend_from_slice(frame.as_bytes());
             }
             (BackendMessage::NegotiateProtocolVersion { version, .. }, Phase::Startup) => {
-                self.lower(version)?
+                self.lower_version(version)?
             }
             (BackendMessage::Authentication(request), _) => self.on_request(request)?,
             (BackendMessage::ParameterStatus(_), Phase::Settling) => self.so_far.parameters.push(frame),
@@ -185,7 +185,7 @@ impl<'a> Login<'a> {
         Ok(None)
     }
 
-    fn lower(&mut self, version: ProtocolVersion) -> Result<(), LoginError> {
+    fn lower_version(&mut self, version: ProtocolVersion) -> Result<(), LoginError> {
         if !(ProtocolVersion::V3_0..=self.asked).contains(&version) {
             return Err(LoginError::Violation(Violation::Version(version)));
         }
@@ -201,7 +201,7 @@ impl<'a> Login<'a> {
                 Phase::Settling
             }
             (Phase::Startup, AuthenticationRequest::Sasl(offer)) => self.begin_sasl(offer)?,
-            (Phase::Startup, request) => self.answer(request)?,
+            (Phase::Startup, request) => self.send_response(request)?,
             (Phase::SaslFirst(first), AuthenticationRequest::SaslContinue(data)) => {
                 let password = self.secret()?.as_bytes();
                 let (proof, last, keys) =
@@ -242,7 +242,7 @@ impl<'a> Login<'a> {
     }
 
     /// Responds to a request that has a single response.
-    fn answer(&mut self, request: AuthenticationRequest<'_>) -> Result<Phase, LoginError> {
+    fn send_response(&mut self, request: AuthenticationRequest<'_>) -> Result<Phase, LoginError> {
         let method = match request {
             AuthenticationRequest::CleartextPassword => Method::CleartextPassword,
             AuthenticationRequest::Md5Password(_) => Method::Md5Password,
@@ -265,7 +265,7 @@ impl<'a> Login<'a> {
                 authentication::write_password(&mut self.output, secret.as_bytes());
             }
             AuthenticationRequest::Md5Password(salt) => {
-                let answer = md5::answer(&self.user, self.secret()?.as_bytes(), salt);
+                let answer = md5::md5_response(&self.user, self.secret()?.as_bytes(), salt);
                 authentication::write_password(&mut self.output, answer.as_bytes());
             }
             _ => return Err(LoginError::Unanswerable(method)),

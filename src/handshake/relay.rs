@@ -200,26 +200,26 @@ impl Relay {
                 self.on_offer(offer)?
             }
             (BackendMessage::Authentication(request), Phase::Dialog { unbound }) => {
-                self.note(request);
-                self.forward(frame);
+                self.note_method(request);
+                self.forward_frame(frame);
                 let settled = request == AuthenticationRequest::Ok;
                 self.phase = if settled { Phase::Settling } else { Phase::Dialog { unbound } };
             }
             (BackendMessage::ParameterStatus(_), Phase::Settling) => {
                 self.parameters.push(frame);
-                self.forward(frame);
+                self.forward_frame(frame);
             }
             (BackendMessage::BackendKeyData(key), Phase::Settling) => {
                 self.our_key.instead_of(&key, self.version).write_key_data(&mut self.to_client);
                 self.server_key = Some(key);
             }
             (BackendMessage::ReadyForQuery(status), Phase::Settling) => {
-                self.forward(frame);
+                self.forward_frame(frame);
                 outcome = Some(self.finish(status));
             }
-            (BackendMessage::NoticeResponse(_), _) => self.forward(frame),
+            (BackendMessage::NoticeResponse(_), _) => self.forward_frame(frame),
             (BackendMessage::ErrorResponse(_), _) => {
-                self.forward(frame);
+                self.forward_frame(frame);
                 self.phase = Phase::Over;
                 outcome = Some(Relayed::Refused(Refused::new(frame, self.method)));
             }
@@ -245,7 +245,7 @@ impl Relay {
         Ok(())
     }
 
-    fn note(&mut self, request: AuthenticationRequest<'_>) {
+    fn note_method(&mut self, request: AuthenticationRequest<'_>) {
         let method = match request {
             AuthenticationRequest::Ok => Method::Trust,
             AuthenticationRequest::CleartextPassword => Method::CleartextPassword,
@@ -262,7 +262,7 @@ impl Relay {
         self.method.get_or_insert(method);
     }
 
-    fn forward(&mut self, frame: &Frame<'_>) {
+    fn forward_frame(&mut self, frame: &Frame<'_>) {
         self.to_client.extend_from_slice(frame.as_bytes());
     }
 

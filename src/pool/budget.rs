@@ -101,7 +101,7 @@ impl Budget {
         {
             (room.limit, room.tried) = (used + 1, now);
         }
-        if books.limit().is_some_and(|limit| books.used >= limit) {
+        if books.current_limit().is_some_and(|limit| books.used >= limit) {
             return None;
         }
         books.used += 1;
@@ -131,9 +131,9 @@ impl Budget {
     }
 
     /// How many are taken, and how many there are.
-    pub(super) fn taken(&self) -> (usize, Option<usize>) {
+    pub(super) fn taken_and_limit(&self) -> (usize, Option<usize>) {
         let books = self.lock();
-        (books.used, books.limit())
+        (books.used, books.current_limit())
     }
 
     /// True if a pool waits for a permit.
@@ -147,7 +147,7 @@ impl Budget {
     }
 
     /// A pool's pressure changed.
-    pub(super) fn pressure(&self, before: BudgetPressure, now: BudgetPressure) {
+    pub(super) fn update_pressure(&self, before: BudgetPressure, now: BudgetPressure) {
         let count = |counter: &AtomicUsize, before: bool, now: bool| match (before, now) {
             (false, true) => drop(counter.fetch_add(1, Relaxed)),
             (true, false) => drop(counter.fetch_sub(1, Relaxed)),
@@ -163,7 +163,7 @@ impl Budget {
 }
 
 impl Books {
-    fn limit(&self) -> Option<usize> {
+    fn current_limit(&self) -> Option<usize> {
         let observed = self.observed.as_ref().map(|room| room.limit);
         let limit = self.configured.or(self.derived);
         limit.map_or(observed, |limit| Some(observed.map_or(limit, |observed| observed.min(limit))))

@@ -30,14 +30,14 @@ const READ_ONLY: &str = "default_transaction_read_only";
 
 impl Pool {
     /// Dials the needed backends from `worker`.
-    pub(super) fn grow(self: &Arc<Self>, worker: usize) {
+    pub(super) fn dial_needed(self: &Arc<Self>, worker: usize) {
         let at_once = self.endpoint.settings().connect_concurrency.max(1);
         let now = Instant::now();
         // Decided once: at process shutdown the work never runs, and a loop would not end.
         let mut reserved = Vec::new();
         let mut state = self.lock();
-        while let Some(need) = state.needs(now, at_once) {
-            reserved.push((need, state.slots.reserve(now)));
+        while let Some(need) = state.growth_reason(now, at_once) {
+            reserved.push((need, state.slots.reserve_slot(now)));
         }
         let epoch = state.epoch;
         // A successor may take backends of its predecessor.
@@ -47,17 +47,19 @@ impl Pool {
         for (need, place) in reserved {
             let permit = self.budget.take(now).or_else(|| match need {
                 GrowthReason::Idle if !prepares => None,
-                GrowthReason::Waiters | GrowthReason::Idle => self.pools.upgrade()?.steal(self),
+                GrowthReason::Waiters | GrowthReason::Idle => {
+                    self.pools.upgrade()?.take_permit_from_others(self)
+                }
             });
             if let Some(permit) = permit {
-                self.dial(worker, place, permit, epoch);
+                self.dial_slot(worker, place, permit, epoch);
                 continue;
             }
             let mut state = self.lock();
-            state.slots.vacate(place, now);
+            state.slots.free_slot(place, now);
             pressure = match need {
                 GrowthReason::Idle if !prepares => pressure,
-                GrowthReason::Waiters | GrowthReason::Idle if state.slots.used() == 0 => {
+                GrowthReason::Waiters | GrowthReason::Idle if state.slots.used_count() == 0 => {
                     BudgetPressure::NoBackends
                 }
                 GrowthReason::Waiters => BudgetPressure::Waiters,
@@ -76,13 +78,13 @@ impl Pool {
     pub(super) fn set_pressure(&self, pressure: BudgetPressure) {
         let mut own = self.pressure.lock().unwrap_or_else(PoisonError::into_inner);
         if *own != pressure {
-            self.budget.pressure(*own, pressure);
+            self.budget.update_pressure(*own, pressure);
             *own = pressure;
         }
     }
 
     /// Dials for `place`. `epoch` is the pool's current epoch: changes during the login count for the new backend, too.
-    fn dial(self: &Arc<Self>, worker: usize, place: SlotKey, permit: Permit, epoch: u64) {
+    fn dial_slot(self: &Arc<Self>, worker: usize, place: SlotKey, permit: Permit, epoch: u64) {
         let pool = Arc::clone(self);
         let begun = Instant::now();
         let mut guard = SlotGuard { pool: Arc::clone(self), place: Some(place) };
@@ -97,19 +99,19 @@ impl Pool {
                 // A login may wait for a token; another pool may need the permit.
                 () = ended => return,
             };
-            let Some(place) = guard.leave() else { return };
+            let Some(place) = guard.take_slot() else { return };
             match dialed {
                 Ok(Greeted::Backend(greeted)) => {
                     let (backend, node) = *greeted;
-                    pool.arrived((place, epoch), permit, backend, node, worker)
+                    pool.add_new_backend((place, epoch), permit, backend, node, worker)
                 }
                 Ok(Greeted::Full(error)) => {
                     drop(permit);
-                    pool.crowded_out(place, &error, worker);
+                    pool.note_no_room(place, &error, worker);
                 }
                 Err(error) => {
                     drop(permit);
-                    pool.failed(place, error, begun, worker);
+                    pool.note_failed_login(place, error, begun, worker);
                 }
             }
         });
@@ -123,7 +125,7 @@ impl Pool {
         let mut evicted = self.budget.is_full();
         let mut pause = EVICTION_PAUSE;
         loop {
-            let error = match self.greet().await {
+            let error = match self.log_in_and_identify().await {
                 Err(error) if is_full(&error) => error,
                 greeted => return (greeted.map(|greeted| Greeted::Backend(Box::new(greeted))), permit),
             };
@@ -153,7 +155,7 @@ impl Pool {
     /// fails as on a standby, and is not lost. Clients do not see the setting.
     ///
     /// Cancel safety: a dropped call closes the new connection.
-    async fn greet(&self) -> Result<(Backend, Option<NodeId>), ConnectError> {
+    async fn log_in_and_identify(&self) -> Result<(Backend, Option<NodeId>), ConnectError> {
         let mut request = self.target.request();
         if !self.endpoint.endpoint().role.serves_reads() || !self.settings().splits {
             let mut backend = self.endpoint.connect(request).await?;
@@ -185,7 +187,7 @@ impl Pool {
     }
 
     /// A backend has logged in on `worker`.
-    fn arrived(
+    fn add_new_backend(
         self: &Arc<Self>,
         (place, epoch): (SlotKey, u64),
         permit: Permit,
@@ -201,12 +203,15 @@ impl Pool {
         if let Some(role) = backend.observed_role() {
             pools.report_login(&self.target.endpoint, LoginReport::Role(role));
         }
-        self.tell(&running, BackendEvent::Opened(backend.durations.iter().map(|(_, took)| took).sum()));
+        self.report_event(
+            &running,
+            BackendEvent::Opened(backend.durations.iter().map(|(_, took)| took).sum()),
+        );
         let mut state = self.lock();
         state.login_backoff = None;
         self.budget.note_room();
         let login = match &state.welcome {
-            Some(welcome) if welcome.says(&backend.logged_in) => Arc::clone(welcome),
+            Some(welcome) if welcome.has_same_reports(&backend.logged_in) => Arc::clone(welcome),
             _ => Arc::new(Welcome::new(&backend.logged_in)),
         };
         state.welcome = (epoch == state.epoch).then(|| Arc::clone(&login));
@@ -217,29 +222,29 @@ impl Pool {
             presence,
             // Up to a tenth earlier.
             expires: (!lifetime.is_zero()).then(|| {
-                now + lifetime - lifetime / 1000 * u32::try_from(chance() % 101).unwrap_or_default()
+                now + lifetime - lifetime / 1000 * u32::try_from(random_number() % 101).unwrap_or_default()
             }),
             epoch,
             maintenance: Maintenance::Settle,
         };
-        state.slots.arrive(place, record, now);
-        let memory = Box::new(Memory::new(Arc::clone(&login.parameters), key()));
+        state.slots.fill_reserved(place, record, now);
+        let memory = Box::new(Memory::new(Arc::clone(&login.parameters), random_key()));
         let member = PooledBackend { stream: backend.stream, memory, running, login, worker };
         if backend.unread.is_empty() {
             self.place(&mut state, place, member, &mut after);
             // A single backend may not satisfy all waiters.
             after.grow = true;
             drop(state);
-            self.finish(worker, after);
+            self.run_deferred(worker, after);
         } else {
-            state.slots.work_on(place, Self::occupancy(Maintenance::Settle), now);
+            state.slots.work_on(place, Self::occupancy_during(Maintenance::Settle), now);
             drop(state);
             self.start_maintenance(place, member, Maintenance::Settle, backend.unread);
         }
     }
 
     /// Handles a full server while pools hold evictable backends: sessions keep waiting.
-    fn crowded_out(self: &Arc<Self>, place: SlotKey, error: &ConnectError, worker: usize) {
+    fn note_no_room(self: &Arc<Self>, place: SlotKey, error: &ConnectError, worker: usize) {
         tracing::debug!(
             listener = %self.target.listener,
             endpoint = %self.target.endpoint,
@@ -248,22 +253,33 @@ impl Pool {
         );
         let mut state = self.lock();
         let now = state.now;
-        state.slots.vacate(place, now);
+        state.slots.free_slot(place, now);
         drop(state);
-        self.finish(worker, DeferredActions { grow: true, ..DeferredActions::default() });
+        self.run_deferred(worker, DeferredActions { grow: true, ..DeferredActions::default() });
     }
 
     /// A login failed.
-    fn failed(self: &Arc<Self>, place: SlotKey, error: ConnectError, begun: Instant, worker: usize) {
+    fn note_failed_login(
+        self: &Arc<Self>,
+        place: SlotKey,
+        error: ConnectError,
+        begun: Instant,
+        worker: usize,
+    ) {
         let now = Instant::now();
         let error = Arc::new(error);
         let mut after = DeferredActions::default();
         let mut state = self.lock();
-        state.slots.vacate(place, now);
-        let login_backoff =
-            LoginBackoff::after(state.login_backoff.take(), Arc::clone(&error), begun, now, chance());
+        state.slots.free_slot(place, now);
+        let login_backoff = LoginBackoff::after_failure(
+            state.login_backoff.take(),
+            Arc::clone(&error),
+            begun,
+            now,
+            random_number(),
+        );
         let news = login_backoff.is_news();
-        if login_backoff.is_hopeless(state.slots.live(), state.answered) {
+        if login_backoff.is_hopeless(state.slots.live_count(), state.answered) {
             state.fail_waiters(&LeaseError::Down(Arc::clone(&error)), &mut after);
         }
         state.login_backoff = Some(login_backoff);
@@ -282,7 +298,7 @@ impl Pool {
                 "a pool cannot log in"
             );
         }
-        self.finish(worker, after);
+        self.run_deferred(worker, after);
         // Another pool may use the returned permit.
         if self.budget.is_wanted()
             && let Some(pools) = self.pools.upgrade()
@@ -293,7 +309,7 @@ impl Pool {
 }
 
 /// Generates an unpredictable key.
-fn key() -> [u8; 16] {
+fn random_key() -> [u8; 16] {
     let mut key = [0; 16];
     aws_lc_rs::rand::fill(&mut key).expect("the program does not start without random numbers");
     key
@@ -324,7 +340,7 @@ fn is_limit_of_login(error: &ConnectError) -> bool {
 }
 
 /// Random number for jitter.
-fn chance() -> u64 {
+fn random_number() -> u64 {
     let mut bytes = [0; 8];
     // Without entropy there is less jitter.
     aws_lc_rs::rand::fill(&mut bytes).ok();

@@ -116,7 +116,7 @@ impl Lease {
 
     /// True if the lease has the backend of the earlier use, and no other use came in between.
     #[must_use]
-    pub fn follows(&self, trace: &Trace) -> bool {
+    pub fn is_same_use_as(&self, trace: &Trace) -> bool {
         self.hold.place.index == trace.0.index && self.hold.place.before == trace.0.generation
     }
 
@@ -143,7 +143,7 @@ impl Lease {
         if let Err(error) = member.move_to(worker) {
             tracing::warn!(endpoint = %pool.endpoint().name(), %error, "a backend cannot change workers");
             drop(member);
-            pool.lost(place, CloseReason::Broken);
+            pool.discard_lost(place, CloseReason::Broken);
             return None;
         }
         Some(Self::new(pool, place, member))
@@ -160,7 +160,7 @@ impl Lease {
 impl Drop for Hold {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.take() {
-            pool.lost(self.place, CloseReason::Discarded);
+            pool.discard_lost(self.place, CloseReason::Discarded);
         }
     }
 }
@@ -168,7 +168,7 @@ impl Drop for Hold {
 // === impl AcquireOptions ===
 
 impl AcquireOptions {
-    pub(super) fn sought(&self) -> Sought {
+    pub(super) fn preferences(&self) -> Sought {
         Sought { worker: self.worker, mark: self.settings, last: self.last.map(|trace| trace.0) }
     }
 }

@@ -31,7 +31,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 impl LoginBackoff {
     /// Records a failed login that began at `begun`. `chance` (a random number) adds jitter across proxies.
-    pub(super) fn after(
+    pub(super) fn after_failure(
         before: Option<Self>,
         error: Arc<ConnectError>,
         begun: Instant,

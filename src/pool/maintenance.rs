@@ -70,9 +70,9 @@ impl Pool {
         let mut guard = SlotGuard { pool: Arc::clone(self), place: Some(place) };
         self.spawn(worker, "pool maintenance", async move {
             let late = |_elapsed| Err(QueryError::Late { limit: LIMIT }.into());
-            match timeout(LIMIT, perform(&mut member, maintenance, unread)).await.unwrap_or_else(late) {
+            match timeout(LIMIT, perform_maintenance(&mut member, maintenance, unread)).await.unwrap_or_else(late) {
                 Ok(()) => {
-                    if let Some(place) = guard.leave() {
+                    if let Some(place) = guard.take_slot() {
                         guard.pool.put_back(place, member);
                     }
                 }
@@ -84,8 +84,8 @@ impl Pool {
                     let (endpoint, pid) = (pool.endpoint().name(), member.running.pid());
                     tracing::debug!(%endpoint, pid, ?maintenance, error = %Chain(&error), "a backend is closed");
                     member.close();
-                    if let Some(place) = guard.leave() {
-                        pool.lost(place, CloseReason::NotClean);
+                    if let Some(place) = guard.take_slot() {
+                        pool.discard_lost(place, CloseReason::NotClean);
                     }
                 }
             }
@@ -93,7 +93,7 @@ impl Pool {
     }
 
     /// The backend's maintenance, in the words that the pool's status shows.
-    pub(super) fn occupancy(maintenance: Maintenance) -> Occupancy {
+    pub(super) fn occupancy_during(maintenance: Maintenance) -> Occupancy {
         match maintenance {
             Maintenance::Settle => Occupancy::Settling,
             Maintenance::Reset => Occupancy::Resetting,
@@ -102,7 +102,7 @@ impl Pool {
 }
 
 /// Cancel safety: dropped half-way, the backend is of no more use.
-async fn perform(
+async fn perform_maintenance(
     member: &mut PooledBackend,
     maintenance: Maintenance,
     unread: Vec<u8>,
@@ -124,12 +124,12 @@ async fn perform(
         }
     }
     let status = client.status();
-    client.finish()?;
+    client.run_deferred()?;
     if status != TransactionStatus::Idle {
         return Err(MaintenanceError::InTransaction);
     }
     if maintenance == Maintenance::Reset {
-        reseed(member).await?;
+        reseed_random(member).await?;
     }
     member.running.settled();
     if maintenance == Maintenance::Reset {
@@ -140,7 +140,7 @@ async fn perform(
 
 /// Resets the seed of `random()`, which `DISCARD ALL` leaves. Backends of a database whose functions may keep more
 /// state are not reused.
-async fn reseed(member: &mut PooledBackend) -> Result<(), MaintenanceError> {
+async fn reseed_random(member: &mut PooledBackend) -> Result<(), MaintenanceError> {
     let mut entropy = [0; 4];
     aws_lc_rs::rand::fill(&mut entropy).map_err(|_| MaintenanceError::Entropy)?;
     let seed = f64::from(i32::from_ne_bytes(entropy)) / f64::from(1_u32 << 31);
@@ -173,7 +173,7 @@ fn reseed_sql(seed: f64) -> String {
 impl SlotGuard {
     /// Ends the work: the caller decides about the slot. A method, so that a closure captures the whole guard: a
     /// captured `Copy` field would be copied, and the guard dropped at once.
-    pub(super) const fn leave(&mut self) -> Option<SlotKey> {
+    pub(super) const fn take_slot(&mut self) -> Option<SlotKey> {
         self.place.take()
     }
 }
@@ -183,7 +183,7 @@ impl Drop for SlotGuard {
         if let Some(place) = self.place.take() {
             // The guard is dropped with work pending when the process ends: the next tick, if any, replaces the
             // backend.
-            self.pool.abandoned(place);
+            self.pool.discard_abandoned(place);
         }
     }
 }

@@ -123,7 +123,7 @@ impl Pool {
         let taken = self.take(&mut state, want, &mut after);
         drop(state);
         if !after.gone.is_empty() {
-            self.finish(want.worker, after);
+            self.run_deferred(want.worker, after);
         }
         let (place, member) = taken?;
         if let Some(counts) = self.counts.get(want.worker) {
@@ -138,19 +138,19 @@ impl Pool {
         let mut queued = Queued { pool: Arc::clone(self), want: *want, ticket: None, since: now };
         let mut after = DeferredActions::default();
         let mut state = self.lock();
-        if let Some(error) = state.refusal(now) {
+        if let Some(error) = state.immediate_error(now) {
             // Not polled yet: there is no waker.
-            waiter.seat().fail(error);
+            waiter.wait_cell().fail_wait(error);
         } else if let Some((place, member)) = self.take(&mut state, want, &mut after) {
-            waiter.seat().grant(Lease::new(Arc::clone(self), place, member));
+            waiter.wait_cell().grant_lease(Lease::new(Arc::clone(self), place, member));
         } else {
-            queued.ticket = Some(state.queue.join(want.worker, now, Arc::clone(waiter.seat())));
+            queued.ticket = Some(state.queue.join(want.worker, now, Arc::clone(waiter.wait_cell())));
             // A full pool cannot grow.
-            after.grow = state.slots.used() < state.settings.size;
+            after.grow = state.slots.used_count() < state.settings.size;
         }
         drop(state);
         waiter.enqueue(queued);
-        self.finish(want.worker, after);
+        self.run_deferred(want.worker, after);
     }
 
     /// Takes an idle backend out that is still good.
@@ -165,7 +165,7 @@ impl Pool {
         }
         let now = state.now;
         loop {
-            let (place, member) = state.slots.take(&want.sought(), now)?;
+            let (place, member) = state.slots.take(&want.preferences(), now)?;
             let reason = match member.quiet() {
                 Quiet::Yes => {
                     state.leases += 1;
@@ -177,8 +177,8 @@ impl Pool {
                 }
                 Quiet::Ended => CloseReason::Broken,
             };
-            let record = state.slots.vacate(place, now).flatten();
-            after.close(Some(member), record, reason);
+            let record = state.slots.free_slot(place, now).flatten();
+            after.add_closed(Some(member), record, reason);
         }
     }
 
@@ -192,7 +192,7 @@ impl Pool {
         let maintenance = match disposition {
             Disposition::Discard => {
                 member.close();
-                return self.lost(place, CloseReason::Discarded);
+                return self.discard_lost(place, CloseReason::Discarded);
             }
             Disposition::Reset => Maintenance::Reset,
             Disposition::Clean if member.running.was_cancelled() => Maintenance::Settle,
@@ -203,7 +203,7 @@ impl Pool {
         if member.running.is_being_cancelled() {
             let running = Arc::clone(&member.running);
             let slot = place.index;
-            state.slots.park(place, member, now);
+            state.slots.park_backend(place, member, now);
             if let Some(record) = state.slots.record_at_mut(slot) {
                 record.maintenance = maintenance;
             }
@@ -214,7 +214,7 @@ impl Pool {
             }
             return;
         }
-        state.slots.work_on(place, Self::occupancy(maintenance), now);
+        state.slots.work_on(place, Self::occupancy_during(maintenance), now);
         drop(state);
         self.start_maintenance(place, member, maintenance, Vec::new());
     }
@@ -229,7 +229,7 @@ impl Pool {
         }
         let Some((place, member)) = state.slots.resume(slot) else { return };
         let now = state.now;
-        state.slots.work_on(place, Self::occupancy(maintenance), now);
+        state.slots.work_on(place, Self::occupancy_during(maintenance), now);
         drop(state);
         self.start_maintenance(place, member, maintenance, Vec::new());
     }
@@ -239,13 +239,13 @@ impl Pool {
         let worker = member.worker;
         let mut after = DeferredActions::default();
         let mut state = self.lock();
-        self.place(&mut state, place, member, &mut after);
+        self.place_backend(&mut state, place, member, &mut after);
         drop(state);
-        self.finish(worker, after);
+        self.run_deferred(worker, after);
     }
 
     /// Finds a place for a free backend.
-    pub(super) fn place(
+    pub(super) fn place_backend(
         self: &Arc<Self>,
         state: &mut PoolState,
         place: SlotKey,
@@ -255,7 +255,7 @@ impl Pool {
         self.place_since(state, place, member, None, after);
     }
 
-    /// As [`Pool::place`], for a backend at rest since `since` and not leased to a session meanwhile.
+    /// As [`Pool::place_backend`], for a backend at rest since `since` and not leased to a session meanwhile.
     pub(super) fn place_since(
         self: &Arc<Self>,
         state: &mut PoolState,
@@ -267,18 +267,20 @@ impl Pool {
         let now = state.now;
         state.answered = Some(now);
         let unfit = match state.slots.record(place) {
-            Some(record) => state.unfit(record),
+            Some(record) => state.close_reason(record),
             None => Some(CloseReason::Discarded),
         };
         let serves = state.phase == PoolPhase::Open && !state.queue.is_empty();
         let reason = match unfit {
             Some(reason) => reason,
-            None if serves && self.budget.is_wanted_badly() && state.slots.used() > 1 => CloseReason::Shared,
+            None if serves && self.budget.is_wanted_badly() && state.slots.used_count() > 1 => {
+                CloseReason::Shared
+            }
             None if serves => {
                 if let Some(entry) = state.queue.next(member.worker, Instant::now) {
                     state.leases += 1;
                     let place = state.slots.pass_on(place, now);
-                    after.wake(entry.who.grant(Lease::new(Arc::clone(self), place, member)));
+                    after.add_waker(entry.who.grant_lease(Lease::new(Arc::clone(self), place, member)));
                 }
                 return;
             }
@@ -286,47 +288,47 @@ impl Pool {
             None => {
                 let (worker, mark) = (member.worker, member.memory.settings_mark());
                 match since {
-                    None => state.slots.rest(place, member, worker, mark, now),
-                    Some(since) => state.slots.rest_since(place, member, worker, mark, since),
+                    None => state.slots.make_idle(place, member, worker, mark, now),
+                    Some(since) => state.slots.make_idle_since(place, member, worker, mark, since),
                 }
                 after.quiet = state.phase != PoolPhase::Open;
                 return;
             }
         };
-        let record = state.slots.vacate(place, now).flatten();
-        after.close(Some(member), record, reason);
+        let record = state.slots.free_slot(place, now).flatten();
+        after.add_closed(Some(member), record, reason);
         after.grow = true;
         after.quiet = state.phase != PoolPhase::Open;
     }
 
     /// The backend of that use is closed.
-    pub(super) fn lost(self: &Arc<Self>, place: SlotKey, reason: CloseReason) {
-        self.without(place, reason, DeferredActions { grow: true, ..DeferredActions::default() });
+    pub(super) fn discard_lost(self: &Arc<Self>, place: SlotKey, reason: CloseReason) {
+        self.free_and_close(place, reason, DeferredActions { grow: true, ..DeferredActions::default() });
     }
 
     /// Called when work on a backend, or on a login, was dropped.
-    pub(super) fn abandoned(self: &Arc<Self>, place: SlotKey) {
-        self.without(place, CloseReason::Broken, DeferredActions::default());
+    pub(super) fn discard_abandoned(self: &Arc<Self>, place: SlotKey) {
+        self.free_and_close(place, CloseReason::Broken, DeferredActions::default());
     }
 
-    fn without(self: &Arc<Self>, place: SlotKey, reason: CloseReason, mut after: DeferredActions) {
+    fn free_and_close(self: &Arc<Self>, place: SlotKey, reason: CloseReason, mut after: DeferredActions) {
         let mut state = self.lock();
         let now = state.now;
-        if let Some(record) = state.slots.vacate(place, now) {
-            after.close(None, record, reason);
+        if let Some(record) = state.slots.free_slot(place, now) {
+            after.add_closed(None, record, reason);
         }
         after.quiet = state.phase != PoolPhase::Open;
         drop(state);
-        self.finish(crate::tasks::current_worker(), after);
+        self.run_deferred(crate::tasks::current_worker(), after);
     }
 
     /// A waiter left.
-    pub(super) fn left(&self, worker: usize, ticket: u64) {
+    pub(super) fn remove_waiter(&self, worker: usize, ticket: u64) {
         self.lock().queue.leave(worker, ticket);
     }
 
     /// Counts a session of `worker` that got a backend after waiting.
-    pub(super) fn waited(&self, worker: usize, waited: Duration) {
+    pub(super) fn count_wait(&self, worker: usize, waited: Duration) {
         self.waits.fetch_add(1, Relaxed);
         self.waited.fetch_add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Relaxed);
         if let Some(counts) = self.counts.get(worker) {
@@ -339,14 +341,14 @@ impl Pool {
         self.lock().welcome = None;
     }
 
-    pub(super) fn tell(&self, running: &BackendHandle, event: BackendEvent) {
+    pub(super) fn report_event(&self, running: &BackendHandle, event: BackendEvent) {
         if let Some(pools) = self.pools.upgrade() {
-            pools.tell(&self.target, running, event);
+            pools.report_event(&self.target, running, event);
         }
     }
 
     /// Runs the actions deferred until the lock is released.
-    pub(super) fn finish(self: &Arc<Self>, worker: usize, after: DeferredActions) {
+    pub(super) fn run_deferred(self: &Arc<Self>, worker: usize, after: DeferredActions) {
         let DeferredActions { wake, wake_too, gone, grow, quiet } = after;
         for waker in wake.into_iter().chain(wake_too) {
             waker.wake();
@@ -356,7 +358,7 @@ impl Pool {
             // A failed login has a counter of its own.
             if let Some(record) = &record {
                 self.metrics.backend_closed(reason);
-                self.tell(&record.running, BackendEvent::Closed(reason));
+                self.report_event(&record.running, BackendEvent::Closed(reason));
             }
             if let Some(member) = member {
                 member.close();
@@ -370,10 +372,10 @@ impl Pool {
             pools.redistribute(&self.target.endpoint, worker);
         }
         if grow {
-            self.grow(worker);
+            self.dial_needed(worker);
         }
         if quiet && let Some(pools) = self.pools.upgrade() {
-            pools.quietened();
+            pools.notify_quiet();
         }
     }
 

@@ -54,13 +54,13 @@ impl<W> Queue<W> {
         self.tickets += 1;
         self.waiting += 1;
         let ticket = self.tickets;
-        self.line(worker).entries.push_back(QueueEntry { ticket, since: now, who });
+        self.line_of(worker).entries.push_back(QueueEntry { ticket, since: now, who });
         ticket
     }
 
     /// Removes a waiter; `None` if already removed.
     pub(super) fn leave(&mut self, worker: usize, ticket: u64) -> Option<W> {
-        let entries = &mut self.line(worker).entries;
+        let entries = &mut self.line_of(worker).entries;
         let at = entries.binary_search_by_key(&ticket, |entry| entry.ticket).ok()?;
         let left = entries.remove(at)?;
         self.waiting -= 1;
@@ -88,8 +88,8 @@ impl<W> Queue<W> {
     }
 
     /// Removes the first waiter of `worker` if it has waited since `then` or longer.
-    pub(super) fn expired(&mut self, worker: usize, then: Instant) -> Option<QueueEntry<W>> {
-        let entries = &mut self.line(worker).entries;
+    pub(super) fn take_expired(&mut self, worker: usize, then: Instant) -> Option<QueueEntry<W>> {
+        let entries = &mut self.line_of(worker).entries;
         entries.front().filter(|entry| entry.since <= then)?;
         let expired = entries.pop_front();
         self.waiting -= 1;
@@ -97,8 +97,13 @@ impl<W> Queue<W> {
     }
 
     /// Notifies, once each, the waiters of `worker` that have waited since `then` or longer.
-    pub(super) fn tell(&mut self, worker: usize, then: Instant, mut tell: impl FnMut(&QueueEntry<W>)) {
-        let line = self.line(worker);
+    pub(super) fn notify_long_waits(
+        &mut self,
+        worker: usize,
+        then: Instant,
+        mut tell: impl FnMut(&QueueEntry<W>),
+    ) {
+        let line = self.line_of(worker);
         let first = line.entries.partition_point(|entry| entry.ticket <= line.told);
         for entry in line.entries.range(first..).take_while(|entry| entry.since <= then) {
             tell(entry);
@@ -113,11 +118,11 @@ impl<W> Queue<W> {
     }
 
     /// Start of the longest wait.
-    pub(super) fn oldest(&self) -> Option<Instant> {
+    pub(super) fn longest_wait_start(&self) -> Option<Instant> {
         self.lines.iter().filter_map(|line| line.entries.front()).map(|entry| entry.since).min()
     }
 
-    fn line(&mut self, worker: usize) -> &mut WaitLine<W> {
+    fn line_of(&mut self, worker: usize) -> &mut WaitLine<W> {
         let own = worker % self.lines.len();
         &mut self.lines[own]
     }

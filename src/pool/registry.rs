@@ -184,7 +184,7 @@ impl Pools {
         let budget = Arc::clone(registry.budgets.entry(target.endpoint.clone()).or_default());
         let limit = endpoint.settings().pooled_backends();
         budget.set_limit(limit);
-        endpoint.metrics().backends_limit(budget.taken().1);
+        endpoint.metrics().backends_limit(budget.taken_and_limit().1);
         let phase = match registry.closed {
             true => PoolPhase::Closed,
             false => {
@@ -198,10 +198,10 @@ impl Pools {
         let before = registry.pools.insert(target.clone(), entry);
         drop(registry);
         if let Some(before) = before {
-            self.show(&before.pool, before.shown, Levels::default());
+            self.update_metrics(&before.pool, before.shown, Levels::default());
         }
         if let Some(withdrawn) = withdrawn {
-            withdrawn.enter(PoolPhase::Withdrawn);
+            withdrawn.enter_phase(PoolPhase::Withdrawn);
         }
         pool
     }
@@ -211,7 +211,7 @@ impl Pools {
     pub fn configure(&self, listener: &ListenerName, settings: &Arc<PoolSettings>) {
         self.lock().settings.insert(listener.clone(), Arc::clone(settings));
         let filter = Filter { listener: Some(listener.clone()), ..Filter::default() };
-        for pool in self.matching(&filter) {
+        for pool in self.matching_pools(&filter) {
             if pool.target().mode == settings.mode {
                 pool.configure(settings);
             }
@@ -235,23 +235,23 @@ impl Pools {
     /// Pauses current and future pools that match: sessions wait until resume. Returns the number of current pools.
     /// [`Pools::quiet`] waits until every backend is returned.
     pub fn pause(&self, filter: &Filter) -> usize {
-        self.order(filter, PoolPhase::Paused)
+        self.set_phase(filter, PoolPhase::Paused)
     }
 
     /// Like [`Pools::pause`], and closes returned backends.
     pub fn drain(&self, filter: &Filter) -> usize {
-        self.order(filter, PoolPhase::Draining)
+        self.set_phase(filter, PoolPhase::Draining)
     }
 
     /// Pools that match give out backends again. How many there are.
     pub fn resume(&self, filter: &Filter) -> usize {
-        self.order(filter, PoolPhase::Open)
+        self.set_phase(filter, PoolPhase::Open)
     }
 
     /// Closes all backends of matching pools: idle backends now, leased backends on return. Returns the number of
     /// pools.
     pub fn reconnect(&self, filter: &Filter) -> usize {
-        let pools = self.matching(filter);
+        let pools = self.matching_pools(filter);
         for pool in &pools {
             pool.renew();
         }
@@ -275,8 +275,8 @@ impl Pools {
         });
         drop(registry);
         for (pool, shown) in &gone {
-            pool.enter(PoolPhase::Withdrawn);
-            self.show(pool, *shown, Levels::default());
+            pool.enter_phase(PoolPhase::Withdrawn);
+            self.update_metrics(pool, *shown, Levels::default());
         }
         gone.len()
     }
@@ -284,8 +284,8 @@ impl Pools {
     /// Process shutdown: no more leases, and idle backends are closed.
     pub fn shutdown(&self) {
         self.lock().closed = true;
-        for pool in self.matching(&Filter::all()) {
-            pool.enter(PoolPhase::Closed);
+        for pool in self.matching_pools(&Filter::all()) {
+            pool.enter_phase(PoolPhase::Closed);
         }
     }
 
@@ -295,7 +295,7 @@ impl Pools {
     pub async fn quiet(&self, filter: &Filter) {
         loop {
             let next = self.quiet.notified();
-            if self.matching(filter).iter().all(|pool| pool.is_quiet()) {
+            if self.matching_pools(filter).iter().all(|pool| pool.is_quiet()) {
                 return;
             }
             next.await;
@@ -306,7 +306,7 @@ impl Pools {
     #[must_use]
     pub fn budget(&self, endpoint: &EndpointName) -> (usize, Option<usize>) {
         let budget = self.lock().budgets.get(endpoint).map(Arc::clone);
-        budget.map_or((0, None), |budget| budget.taken())
+        budget.map_or((0, None), |budget| budget.taken_and_limit())
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
@@ -317,7 +317,7 @@ impl Pools {
         self.workers
     }
 
-    pub(super) fn tell(&self, target: &PoolKey, running: &BackendHandle, event: BackendEvent) {
+    pub(super) fn report_event(&self, target: &PoolKey, running: &BackendHandle, event: BackendEvent) {
         (self.told)(target, running, event);
     }
 
@@ -325,16 +325,16 @@ impl Pools {
         (self.spawn)(worker, name, work);
     }
 
-    pub(super) fn quietened(&self) {
+    pub(super) fn notify_quiet(&self) {
         self.quiet.notify_waiters();
     }
 
     /// Takes the longest idle backend of another pool of the endpoint, for `pool`.
-    pub(super) fn steal(&self, pool: &Arc<Pool>) -> Option<Permit> {
+    pub(super) fn take_permit_from_others(&self, pool: &Arc<Pool>) -> Option<Permit> {
         self.steal_among(pool, &Filter::endpoint(pool.target.endpoint.clone()))
     }
 
-    /// As [`Pools::steal`], for a login refused by a full server. For a limit of the role or the database, evicts only
+    /// As [`Pools::take_permit_from_others`], for a login refused by a full server. For a limit of the role or the database, evicts only
     /// a backend of the role or database.
     pub(super) fn evict_for(&self, pool: &Arc<Pool>, full: &ConnectError) -> Option<Permit> {
         let mut among = Filter::endpoint(pool.target.endpoint.clone());
@@ -351,7 +351,7 @@ impl Pools {
     }
 
     fn steal_among(&self, pool: &Arc<Pool>, among: &Filter) -> Option<Permit> {
-        let others = self.matching(among);
+        let others = self.matching_pools(among);
         let others = others.into_iter().filter(|other| !Arc::ptr_eq(other, pool));
         let (_, victim) = others
             .filter_map(|other| {
@@ -359,38 +359,38 @@ impl Pools {
                 Some((since, other))
             })
             .min_by_key(|(since, _)| *since)?;
-        victim.evict()
+        victim.evict_idle()
     }
 
     /// Offers returned permits of the endpoint's budget to pools without backends, then to the pool with the longest
     /// wait.
     pub(super) fn redistribute(&self, endpoint: &EndpointName, worker: usize) {
-        let mut hungry = self.matching(&Filter::endpoint(endpoint.clone()));
+        let mut hungry = self.matching_pools(&Filter::endpoint(endpoint.clone()));
         hungry.retain(|pool| pool.is_under_pressure());
         hungry.sort_by_cached_key(|pool| {
             let state = pool.lock();
-            (state.slots.used() > 0, state.queue.oldest())
+            (state.slots.used_count() > 0, state.queue.longest_wait_start())
         });
         for pool in hungry {
-            pool.grow(worker);
+            pool.dial_needed(worker);
         }
     }
 
     /// Maintains the backends and waiters of the current worker `worker`.
     pub(super) fn tick(&self, worker: usize) {
         let now = Instant::now();
-        for pool in self.matching(&Filter::all()) {
+        for pool in self.matching_pools(&Filter::all()) {
             pool.tick(worker, now);
         }
         if worker == 0 {
             self.hand_over(now);
             self.tick_renewals(now);
-            self.retire(now);
+            self.remove_unused(now);
         }
     }
 
     /// Removes unused pools, and updates the metrics of the others.
-    fn retire(&self, now: Instant) {
+    fn remove_unused(&self, now: Instant) {
         let mut registry = self.lock();
         registry.pools.retain(|_, PoolEntry { pool, shown, successor }| {
             let state = pool.lock();
@@ -400,13 +400,13 @@ impl Pools {
             let forgotten = empty.is_some_and(|since| now.saturating_duration_since(since) >= limit)
                 && Arc::strong_count(pool) == 1;
             let levels = if forgotten { Levels::default() } else { pool.levels() };
-            self.show(pool, *shown, levels);
+            self.update_metrics(pool, *shown, levels);
             *shown = levels;
             !forgotten
         });
     }
 
-    pub(super) fn show(&self, pool: &Pool, before: Levels, now: Levels) {
+    pub(super) fn update_metrics(&self, pool: &Pool, before: Levels, now: Levels) {
         if before == now {
             return;
         }
@@ -417,7 +417,7 @@ impl Pools {
         );
     }
 
-    fn order(&self, filter: &Filter, phase: PoolPhase) -> usize {
+    fn set_phase(&self, filter: &Filter, phase: PoolPhase) -> usize {
         {
             let orders = &mut self.lock().orders;
             orders.retain(|(older, _)| !filter.covers(older));
@@ -425,14 +425,14 @@ impl Pools {
                 orders.push((filter.clone(), phase));
             }
         }
-        let pools = self.matching(filter);
+        let pools = self.matching_pools(filter);
         for pool in &pools {
-            pool.enter(phase);
+            pool.enter_phase(phase);
         }
         pools.len()
     }
 
-    fn matching(&self, filter: &Filter) -> Vec<Arc<Pool>> {
+    fn matching_pools(&self, filter: &Filter) -> Vec<Arc<Pool>> {
         let registry = self.lock();
         let matching = registry.pools.iter().filter(|(target, _)| filter.matches(target));
         matching
@@ -457,14 +457,14 @@ impl Pool {
         }
         state.settings = Arc::clone(settings);
         drop(state);
-        self.finish(
+        self.run_deferred(
             crate::tasks::current_worker(),
             DeferredActions { grow: true, ..DeferredActions::default() },
         );
     }
 
     /// Enters another phase; the final phases are never left.
-    pub(super) fn enter(self: &Arc<Self>, phase: PoolPhase) {
+    pub(super) fn enter_phase(self: &Arc<Self>, phase: PoolPhase) {
         let mut after = DeferredActions { grow: true, quiet: true, ..DeferredActions::default() };
         let mut guard = self.lock();
         let state: &mut PoolState = &mut guard;
@@ -475,7 +475,7 @@ impl Pool {
         match phase {
             PoolPhase::Withdrawn => state.fail_waiters(&LeaseError::Withdrawn, &mut after),
             PoolPhase::Closed => state.fail_waiters(&LeaseError::Closed, &mut after),
-            PoolPhase::Open => self.serve(state, &mut after),
+            PoolPhase::Open => self.serve_waiters(state, &mut after),
             PoolPhase::Paused | PoolPhase::Draining => {}
         }
         self.sort_out_all(state, &mut after);
@@ -483,11 +483,11 @@ impl Pool {
         if matches!(phase, PoolPhase::Withdrawn | PoolPhase::Closed) {
             self.ended.notify_waiters();
         }
-        self.finish(crate::tasks::current_worker(), after);
+        self.run_deferred(crate::tasks::current_worker(), after);
     }
 
     /// Hands idle backends to waiters.
-    fn serve(self: &Arc<Self>, state: &mut PoolState, after: &mut DeferredActions) {
+    fn serve_waiters(self: &Arc<Self>, state: &mut PoolState, after: &mut DeferredActions) {
         let now = state.now;
         while !state.queue.is_empty() {
             let Some((place, member)) = state.slots.take_longest_idle(now) else { return };
@@ -504,18 +504,18 @@ impl Pool {
         state.welcome = None;
         self.sort_out_all(state, &mut after);
         drop(guard);
-        self.finish(crate::tasks::current_worker(), after);
+        self.run_deferred(crate::tasks::current_worker(), after);
     }
 
     /// Closes the idle backend that was used longest ago, for another pool.
-    fn evict(self: &Arc<Self>) -> Option<Permit> {
+    fn evict_idle(self: &Arc<Self>) -> Option<Permit> {
         let mut state = self.lock();
         let now = state.now;
         let (place, member) = state.slots.take_longest_idle(now)?;
-        let record = state.slots.vacate(place, now).flatten();
+        let record = state.slots.free_slot(place, now).flatten();
         drop(state);
         self.metrics.backend_closed(CloseReason::Shared);
-        self.tell(&member.running, BackendEvent::Closed(CloseReason::Shared));
+        self.report_event(&member.running, BackendEvent::Closed(CloseReason::Shared));
         member.close();
         record.map(|record| record.permit)
     }

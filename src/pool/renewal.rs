@@ -120,7 +120,7 @@ impl Pools {
         for pool in self.list() {
             let endpoint = pool.endpoint.endpoint();
             if endpoint.role == DeclaredRole::Primary && self.renewals.is_watch_due(&endpoint.cluster, now) {
-                pool.watch();
+                pool.watch_counters();
             }
         }
     }
@@ -194,7 +194,7 @@ impl Pool {
     }
 
     /// Reads the server's counters over an idle backend, if any; the backend keeps the position in the idle order.
-    fn watch(self: &Arc<Self>) {
+    fn watch_counters(self: &Arc<Self>) {
         let Some(pools) = self.pools.upgrade() else { return };
         let cluster = self.endpoint.endpoint().cluster.clone();
         let mut state = self.lock();
@@ -209,7 +209,7 @@ impl Pool {
         self.spawn(worker, "login watch", async move {
             member.memory.queried();
             let asked = timeout(WATCH_LIMIT, query(&mut member.stream, COUNTERS_SQL, read_counters)).await;
-            let Some(place) = guard.leave() else { return };
+            let Some(place) = guard.take_slot() else { return };
             let pool = &guard.pool;
             match asked {
                 Ok(Ok(counters)) => {
@@ -224,7 +224,7 @@ impl Pool {
                 }
                 Ok(Err(_)) | Err(_) => {
                     member.close();
-                    pool.lost(place, CloseReason::Broken);
+                    pool.discard_lost(place, CloseReason::Broken);
                 }
             }
         });
@@ -237,6 +237,6 @@ impl Pool {
         let mut state = self.lock();
         self.place_since(&mut state, place, member, Some(since), &mut after);
         drop(state);
-        self.finish(worker, after);
+        self.run_deferred(worker, after);
     }
 }

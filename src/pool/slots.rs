@@ -91,7 +91,7 @@ impl<M, T> Slots<M, T> {
     }
 
     /// Number of slots in use.
-    pub(super) fn used(&self) -> usize {
+    pub(super) fn used_count(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
@@ -101,12 +101,12 @@ impl<M, T> Slots<M, T> {
     }
 
     /// How many backends are logged in.
-    pub(super) fn live(&self) -> usize {
-        self.used() - self.count(Occupancy::Dialing)
+    pub(super) fn live_count(&self) -> usize {
+        self.used_count() - self.count(Occupancy::Dialing)
     }
 
     /// Takes a slot for a backend that is being dialed.
-    pub(super) fn reserve(&mut self, now: Instant) -> SlotKey {
+    pub(super) fn reserve_slot(&mut self, now: Instant) -> SlotKey {
         let index = self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.slots.len()).expect("a pool is smaller than 2^32");
             self.slots.push(Slot {
@@ -122,29 +122,29 @@ impl<M, T> Slots<M, T> {
             self.counts[Occupancy::Free as usize] += 1;
             index
         });
-        self.enter(index, Occupancy::Dialing, now);
+        self.set_occupancy(index, Occupancy::Dialing, now);
         self.use_anew(index)
     }
 
     /// The backend of a reserved slot has logged in, and counts as leased until placed.
-    pub(super) fn arrive(&mut self, place: SlotKey, record: T, now: Instant) {
-        debug_assert!(self.is(place, Occupancy::Dialing), "only who dialed arrives");
+    pub(super) fn fill_reserved(&mut self, place: SlotKey, record: T, now: Instant) {
+        debug_assert!(self.has_occupancy(place, Occupancy::Dialing), "only who dialed arrives");
         self.slot(place.index).record = Some(record);
-        self.enter(place.index, Occupancy::Leased, now);
+        self.set_occupancy(place.index, Occupancy::Leased, now);
     }
 
     /// Takes the idle backend that fits best.
     pub(super) fn take(&mut self, sought: &Sought, now: Instant) -> Option<(SlotKey, M)> {
-        let (worker, at) = self.choose(sought)?;
+        let (worker, at) = self.choose_idle(sought)?;
         self.take_idle_at(worker, at, now)
     }
 
-    fn choose(&self, sought: &Sought) -> Option<(usize, usize)> {
+    fn choose_idle(&self, sought: &Sought) -> Option<(usize, usize)> {
         if self.count(Occupancy::Idle) == 0 {
             return None;
         }
         if let Some(last) = sought.last
-            && self.is(last, Occupancy::Idle)
+            && self.has_occupancy(last, Occupancy::Idle)
             && let slot = &self.slots[last.index as usize]
             && slot.worker == sought.worker
             && let Some(at) = self.idle[slot.worker].iter().rposition(|index| *index == last.index)
@@ -152,16 +152,16 @@ impl<M, T> Slots<M, T> {
             return Some((slot.worker, at));
         }
         let own = sought.worker % self.idle.len();
-        if let Some(at) = self.fitting(own, sought.mark) {
+        if let Some(at) = self.find_fitting(own, sought.mark) {
             return Some((own, at));
         }
         // Otherwise a backend of the worker with the most idle backends.
         let other = (0..self.idle.len()).max_by_key(|worker| self.idle[*worker].len())?;
-        Some((other, self.fitting(other, sought.mark)?))
+        Some((other, self.find_fitting(other, sought.mark)?))
     }
 
     /// An idle backend of the worker with the mark, or else the last used: the others may reach the idle timeout.
-    fn fitting(&self, worker: usize, mark: u64) -> Option<usize> {
+    fn find_fitting(&self, worker: usize, mark: u64) -> Option<usize> {
         let idle = &self.idle[worker];
         let looked_at = idle.iter().enumerate().rev().take(LOOK);
         let fits = looked_at.into_iter().find(|(_, index)| self.slots[**index as usize].mark == mark);
@@ -170,25 +170,32 @@ impl<M, T> Slots<M, T> {
 
     /// The backend goes directly to the next session.
     pub(super) fn pass_on(&mut self, place: SlotKey, now: Instant) -> SlotKey {
-        debug_assert!(self.holds(place), "only who has it passes it on");
-        self.enter(place.index, Occupancy::Leased, now);
+        debug_assert!(self.is_in_use(place), "only who has it passes it on");
+        self.set_occupancy(place.index, Occupancy::Leased, now);
         self.use_anew(place.index)
     }
 
     /// The backend becomes idle. The generation stays: the last user can detect uses in between.
-    pub(super) fn rest(&mut self, place: SlotKey, member: M, worker: usize, mark: u64, now: Instant) {
-        debug_assert!(self.holds(place), "only who has it puts it back");
+    pub(super) fn make_idle(&mut self, place: SlotKey, member: M, worker: usize, mark: u64, now: Instant) {
+        debug_assert!(self.is_in_use(place), "only who has it puts it back");
         let worker = worker % self.idle.len();
-        self.enter(place.index, Occupancy::Idle, now);
+        self.set_occupancy(place.index, Occupancy::Idle, now);
         let slot = self.slot(place.index);
         (slot.member, slot.worker, slot.mark) = (Some(member), worker, mark);
         self.idle[worker].push(place.index);
     }
 
-    /// Like [`Slots::rest`], for a backend taken out briefly: returns to its previous place in the idle order, by
+    /// Like [`Slots::make_idle`], for a backend taken out briefly: returns to its previous place in the idle order, by
     /// `since`.
-    pub(super) fn rest_since(&mut self, place: SlotKey, member: M, worker: usize, mark: u64, since: Instant) {
-        self.rest(place, member, worker, mark, since);
+    pub(super) fn make_idle_since(
+        &mut self,
+        place: SlotKey,
+        member: M,
+        worker: usize,
+        mark: u64,
+        since: Instant,
+    ) {
+        self.make_idle(place, member, worker, mark, since);
         let worker = worker % self.idle.len();
         self.idle[worker].pop();
         let slots = &self.slots;
@@ -197,9 +204,9 @@ impl<M, T> Slots<M, T> {
     }
 
     /// Parks the backend until a cancel request has taken effect; [`Slots::resume`] takes the backend out.
-    pub(super) fn park(&mut self, place: SlotKey, member: M, now: Instant) {
-        debug_assert!(self.holds(place), "only who has it parks it");
-        self.enter(place.index, Occupancy::Settling, now);
+    pub(super) fn park_backend(&mut self, place: SlotKey, member: M, now: Instant) {
+        debug_assert!(self.is_in_use(place), "only who has it parks it");
+        self.set_occupancy(place.index, Occupancy::Settling, now);
         self.slot(place.index).member = Some(member);
     }
 
@@ -215,16 +222,16 @@ impl<M, T> Slots<M, T> {
 
     /// The backend is being worked on: resetting or settling.
     pub(super) fn work_on(&mut self, place: SlotKey, occupancy: Occupancy, now: Instant) {
-        debug_assert!(self.holds(place), "only who has it works on it");
-        self.enter(place.index, occupancy, now);
+        debug_assert!(self.is_in_use(place), "only who has it works on it");
+        self.set_occupancy(place.index, occupancy, now);
     }
 
     /// Frees the slot and returns the record, if any. `None` if the slot has another use now.
-    pub(super) fn vacate(&mut self, place: SlotKey, now: Instant) -> Option<Option<T>> {
-        if !self.holds(place) {
+    pub(super) fn free_slot(&mut self, place: SlotKey, now: Instant) -> Option<Option<T>> {
+        if !self.is_in_use(place) {
             return None;
         }
-        self.enter(place.index, Occupancy::Free, now);
+        self.set_occupancy(place.index, Occupancy::Free, now);
         self.free.push(place.index);
         let slot = self.slot(place.index);
         debug_assert!(slot.member.is_none(), "a backend that is here is taken out first");
@@ -242,7 +249,7 @@ impl<M, T> Slots<M, T> {
         let idle = self.idle.get_mut(worker)?;
         let index = (at < idle.len()).then(|| idle.remove(at))?;
         let member = self.slot(index).member.take().expect("an idle slot has a backend");
-        self.enter(index, Occupancy::Leased, now);
+        self.set_occupancy(index, Occupancy::Leased, now);
         Some((self.use_anew(index), member))
     }
 
@@ -261,7 +268,7 @@ impl<M, T> Slots<M, T> {
 
     /// Record of the backend at `place`.
     pub(super) fn record(&self, place: SlotKey) -> Option<&T> {
-        self.slots.get(place.index as usize).filter(|_| self.holds(place))?.record.as_ref()
+        self.slots.get(place.index as usize).filter(|_| self.is_in_use(place))?.record.as_ref()
     }
 
     /// Record of the backend in the slot, leased or not.
@@ -285,13 +292,13 @@ impl<M, T> Slots<M, T> {
         self.idle.len()
     }
 
-    fn is(&self, place: SlotKey, occupancy: Occupancy) -> bool {
+    fn has_occupancy(&self, place: SlotKey, occupancy: Occupancy) -> bool {
         let slot = self.slots.get(place.index as usize);
         slot.is_some_and(|slot| slot.generation == place.generation && slot.occupancy == occupancy)
     }
 
     /// True if the use of the slot continues with the backend taken out.
-    fn holds(&self, place: SlotKey) -> bool {
+    fn is_in_use(&self, place: SlotKey) -> bool {
         self.slots.get(place.index as usize).is_some_and(|slot| {
             slot.generation == place.generation
                 && slot.member.is_none()
@@ -304,7 +311,7 @@ impl<M, T> Slots<M, T> {
         &mut self.slots[index as usize]
     }
 
-    fn enter(&mut self, index: u32, occupancy: Occupancy, now: Instant) {
+    fn set_occupancy(&mut self, index: u32, occupancy: Occupancy, now: Instant) {
         let slot = &mut self.slots[index as usize];
         self.counts[slot.occupancy as usize] -= 1;
         self.counts[occupancy as usize] += 1;

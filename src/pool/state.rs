@@ -75,10 +75,10 @@ pub(super) enum GrowthReason {
 
 impl PoolState {
     /// Reason to dial another backend now, if any.
-    pub(super) fn needs(&self, now: Instant, at_once: usize) -> Option<GrowthReason> {
+    pub(super) fn growth_reason(&self, now: Instant, at_once: usize) -> Option<GrowthReason> {
         let dialing = self.slots.count(Occupancy::Dialing);
         if self.phase != PoolPhase::Open
-            || self.slots.used() >= self.settings.size
+            || self.slots.used_count() >= self.settings.size
             || dialing >= at_once
             || self
                 .login_backoff
@@ -98,7 +98,7 @@ impl PoolState {
     }
 
     /// Immediate error for a new waiter, if any.
-    pub(super) fn refusal(&self, now: Instant) -> Option<LeaseError> {
+    pub(super) fn immediate_error(&self, now: Instant) -> Option<LeaseError> {
         match self.phase {
             PoolPhase::Withdrawn => return Some(LeaseError::Withdrawn),
             PoolPhase::Closed => return Some(LeaseError::Closed),
@@ -106,19 +106,19 @@ impl PoolState {
         }
         let login_backoff = self.login_backoff.as_ref()?;
         let told =
-            now < login_backoff.retry_at && login_backoff.is_hopeless(self.slots.live(), self.answered);
+            now < login_backoff.retry_at && login_backoff.is_hopeless(self.slots.live_count(), self.answered);
         told.then(|| LeaseError::Down(Arc::clone(&login_backoff.error)))
     }
 
     /// Fails all waiters.
     pub(super) fn fail_waiters(&mut self, error: &LeaseError, after: &mut DeferredActions) {
         for entry in self.queue.drain() {
-            after.wake(entry.who.fail(error.clone()));
+            after.add_waker(entry.who.fail_wait(error.clone()));
         }
     }
 
     /// Reason to close the backend instead of reuse, if any.
-    pub(super) fn unfit(&self, record: &BackendRecord) -> Option<CloseReason> {
+    pub(super) fn close_reason(&self, record: &BackendRecord) -> Option<CloseReason> {
         match self.phase {
             PoolPhase::Withdrawn | PoolPhase::Closed | PoolPhase::Draining => {
                 return Some(CloseReason::Withdrawn);
@@ -129,7 +129,7 @@ impl PoolState {
             Some(CloseReason::Withdrawn)
         } else if record.expires.is_some_and(|expires| expires <= self.now) {
             Some(CloseReason::Lifetime)
-        } else if self.slots.used() > self.settings.size {
+        } else if self.slots.used_count() > self.settings.size {
             Some(CloseReason::Resized)
         } else {
             None
@@ -141,7 +141,7 @@ impl PoolState {
 
 impl DeferredActions {
     /// Adds a waker.
-    pub(super) fn wake(&mut self, waker: Option<Waker>) {
+    pub(super) fn add_waker(&mut self, waker: Option<Waker>) {
         match waker {
             Some(waker) if self.wake.is_some() => self.wake_too.push(waker),
             Some(waker) => self.wake = Some(waker),
@@ -150,7 +150,7 @@ impl DeferredActions {
     }
 
     /// A backend is to be closed.
-    pub(super) fn close(
+    pub(super) fn add_closed(
         &mut self,
         member: Option<PooledBackend>,
         record: Option<BackendRecord>,

@@ -73,9 +73,9 @@ impl Pool {
         let state = self.lock();
         let backends = state.slots.iter().map(|(occupancy, since, record)| BackendStatus {
             running: Arc::clone(&record.running),
-            state: shown(occupancy),
+            state: state_label(occupancy),
             state_for: now.saturating_duration_since(since),
-            close_needed: state.unfit(record).is_some(),
+            close_needed: state.close_reason(record).is_some(),
         });
         PoolStatus {
             target: self.target.clone(),
@@ -110,7 +110,7 @@ impl Pool {
             Occupancy::Resetting,
             Occupancy::Settling,
         ] {
-            levels.backends[shown(occupancy).index()] += state.slots.count(occupancy);
+            levels.backends[state_label(occupancy).index()] += state.slots.count(occupancy);
         }
         levels
     }
@@ -124,7 +124,7 @@ pub(super) struct Levels {
     pub(super) limit: usize,
 }
 
-fn shown(occupancy: Occupancy) -> BackendState {
+fn state_label(occupancy: Occupancy) -> BackendState {
     match occupancy {
         Occupancy::Free | Occupancy::Dialing => BackendState::Dialing,
         Occupancy::Idle => BackendState::Idle,

@@ -22,22 +22,24 @@ impl Pool {
         if !settings.query_wait_timeout.is_zero()
             && let Some(then) = now.checked_sub(settings.query_wait_timeout)
         {
-            while let Some(entry) = state.queue.expired(worker, then) {
+            while let Some(entry) = state.queue.take_expired(worker, then) {
                 self.metrics.pool_wait_timed_out();
-                after.wake(entry.who.fail(LeaseError::Timeout { waited: now - entry.since }));
+                after.add_waker(entry.who.fail_wait(LeaseError::Timeout { waited: now - entry.since }));
             }
         }
         if !settings.wait_notice.is_zero()
             && let Some(then) = now.checked_sub(settings.wait_notice)
         {
-            state.queue.tell(worker, then, |entry| after.wake(entry.who.tell(now - entry.since)));
+            state.queue.notify_long_waits(worker, then, |entry| {
+                after.add_waker(entry.who.notify_long_wait(now - entry.since))
+            });
         }
         sort_out(state, worker, now, &mut after);
-        after.grow |= state.needs(now, usize::MAX).is_some() || self.is_under_pressure();
-        let empty = state.slots.used() == 0 && state.queue.is_empty();
+        after.grow |= state.growth_reason(now, usize::MAX).is_some() || self.is_under_pressure();
+        let empty = state.slots.used_count() == 0 && state.queue.is_empty();
         state.empty_since = if empty { state.empty_since.or(Some(now)) } else { None };
         drop(guard);
-        self.finish(worker, after);
+        self.run_deferred(worker, after);
     }
 
     /// Closes unusable idle backends of all workers.
@@ -51,7 +53,7 @@ impl Pool {
     /// True if no backend is leased or about to be leased.
     pub(super) fn is_quiet(&self) -> bool {
         let slots = &self.lock().slots;
-        slots.live() == slots.count(Occupancy::Idle) && slots.count(Occupancy::Dialing) == 0
+        slots.live_count() == slots.count(Occupancy::Idle) && slots.count(Occupancy::Dialing) == 0
     }
 }
 
@@ -65,7 +67,9 @@ fn sort_out(state: &mut PoolState, worker: usize, now: Instant, after: &mut Defe
             && state.slots.count(Occupancy::Idle) > settings.min_idle;
         let quiet = member.quiet();
         let reason = match quiet {
-            Quiet::Yes => state.unfit(record).or_else(|| rests_too_long.then_some(CloseReason::IdleTimeout)),
+            Quiet::Yes => {
+                state.close_reason(record).or_else(|| rests_too_long.then_some(CloseReason::IdleTimeout))
+            }
             Quiet::Spoke | Quiet::Ended => Some(CloseReason::Broken),
         };
         let Some(reason) = reason else {
@@ -77,8 +81,8 @@ fn sort_out(state: &mut PoolState, worker: usize, now: Instant, after: &mut Defe
             state.welcome = None;
         }
         if let Some((place, member)) = state.slots.take_idle_at(worker, at, now) {
-            let record = state.slots.vacate(place, now).flatten();
-            after.close(Some(member), record, reason);
+            let record = state.slots.free_slot(place, now).flatten();
+            after.add_closed(Some(member), record, reason);
         }
     }
     after.quiet |= state.phase != PoolPhase::Open;

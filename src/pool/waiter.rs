@@ -102,7 +102,7 @@ impl Waiter {
                 WaitOutcome::None => None,
             };
             if let Some(lease) = lease {
-                pool.waited(want.worker, since.elapsed());
+                pool.count_wait(want.worker, since.elapsed());
                 return Poll::Ready(Waited::Lease(lease));
             }
             // The backend could not be used: back into the queue.
@@ -114,7 +114,7 @@ impl Waiter {
     pub fn leave(&mut self) {
         let Some(Queued { pool, want, ticket, .. }) = self.queued.take() else { return };
         if let Some(ticket) = ticket {
-            pool.left(want.worker, ticket);
+            pool.remove_waiter(want.worker, ticket);
         }
         let Some(seat) = &self.seat else { return };
         let mut seat = seat.lock();
@@ -127,7 +127,7 @@ impl Waiter {
         }
     }
 
-    pub(super) fn seat(&mut self) -> &Arc<WaitCell> {
+    pub(super) fn wait_cell(&mut self) -> &Arc<WaitCell> {
         self.seat.get_or_insert_default()
     }
 
@@ -148,21 +148,21 @@ impl Drop for Waiter {
 
 impl WaitCell {
     /// Ends the wait with a backend; returns the waker.
-    pub(super) fn grant(&self, lease: Lease) -> Option<Waker> {
+    pub(super) fn grant_lease(&self, lease: Lease) -> Option<Waker> {
         let mut state = self.lock();
         state.outcome = WaitOutcome::Lease(lease);
         state.waker.take()
     }
 
     /// Ends the wait with an error; returns the waker.
-    pub(super) fn fail(&self, error: LeaseError) -> Option<Waker> {
+    pub(super) fn fail_wait(&self, error: LeaseError) -> Option<Waker> {
         let mut state = self.lock();
         state.outcome = WaitOutcome::Failed(error);
         state.waker.take()
     }
 
     /// Reports a long wait; returns the waker.
-    pub(super) fn tell(&self, waited: Duration) -> Option<Waker> {
+    pub(super) fn notify_long_wait(&self, waited: Duration) -> Option<Waker> {
         let mut state = self.lock();
         state.notice = Some(waited);
         state.waker.take()

@@ -28,7 +28,7 @@ impl Welcome {
     }
 
     /// True if another login had equal reports.
-    pub(super) fn says(&self, logged_in: &LoggedIn) -> bool {
+    pub(super) fn has_same_reports(&self, logged_in: &LoggedIn) -> bool {
         self.version == logged_in.version
             && *self.parameters == logged_in.parameters
             && self.notices == logged_in.notices

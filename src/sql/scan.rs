@@ -217,14 +217,14 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
                 Token::Text { content, plain } => {
                     before = Before::Other;
                     if statement.runs_texts {
-                        self.body(content, plain);
+                        self.scan_body(content, plain);
                     }
                 }
                 Token::Parameter | Token::Number | Token::Symbol(_) => before = Before::Other,
             }
         }
-        if lexer.doubt() {
-            self.raw(text);
+        if lexer.has_doubt() {
+            self.scan_raw(text);
         }
         (statements, defines)
     }
@@ -244,7 +244,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
             if effects == Effects::ALL
                 && let Some(content) = sole_text(ahead)
             {
-                self.body(content, true);
+                self.scan_body(content, true);
                 return Before::Other;
             }
             return self.add(effects);
@@ -324,7 +324,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
     fn statement(&mut self, keyword: Keyword, statement: &mut Statement, mut ahead: Lexer<'_>) -> Effects {
         match keyword {
             Keyword::Set => settings::set(ahead, &mut self.found),
-            Keyword::Reset => settings::reset(ahead, &mut self.found),
+            Keyword::Reset => settings::scan_reset(ahead, &mut self.found),
             Keyword::Listen | Keyword::Unlisten => Effects::LISTEN,
             Keyword::Load => Effects::LOAD,
             Keyword::Prepare => {
@@ -384,7 +384,7 @@ fn sole_text(mut ahead: Lexer<'_>) -> Option<&[u8]> {
     let (open, text) = (ahead.next()?, ahead.next()?);
     match (open, text, ahead.next()?) {
         (Token::Symbol(b'('), Token::Text { content, plain: true }, Token::Symbol(b',' | b')'))
-            if !ahead.doubt() =>
+            if !ahead.has_doubt() =>
         {
             Some(content)
         }

@@ -67,7 +67,7 @@ impl ClientTls {
     /// A file that cannot be used, or a name that no certificate could carry in mode `verify-full`.
     pub fn new(settings: &EndpointTls, address: &Address) -> Result<Self, TlsFileError> {
         let name = server_name(settings, address)?;
-        let (publisher, loaded) = live(Loaded::read(settings, &PemFiles::read(&files(settings))?)?);
+        let (publisher, loaded) = live(Loaded::read(settings, &PemFiles::read(&files_of(settings))?)?);
         Ok(Self {
             shared: Arc::new(Shared {
                 settings: settings.clone(),
@@ -165,7 +165,7 @@ impl ClientTls {
 impl Shared {
     fn reload_files(&self) -> Result<Reload, TlsFileError> {
         let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
-        let files = PemFiles::read(&files(&self.settings))?;
+        let files = PemFiles::read(&files_of(&self.settings))?;
         if files.digest() == self.loaded.load().digest {
             return Ok(Reload::Unchanged);
         }
@@ -179,8 +179,8 @@ impl Reloadable for Shared {
         format!("TLS towards {}", self.address)
     }
 
-    fn files(&self) -> Vec<PathBuf> {
-        files(&self.settings)
+    fn files_of(&self) -> Vec<PathBuf> {
+        files_of(&self.settings)
     }
 
     fn reload(&self) -> Result<Reload, ReloadError> {
@@ -194,7 +194,7 @@ impl Loaded {
     fn read(settings: &EndpointTls, files: &PemFiles) -> Result<Self, TlsFileError> {
         let provider = provider::towards_endpoints();
         let algorithms = provider.signature_verification_algorithms;
-        let trust = if settings.mode.verifies() { Some(trust(settings, files)?) } else { None };
+        let trust = if settings.mode.verifies() { Some(read_trust(settings, files)?) } else { None };
         let cas = trust.as_ref().map_or(&[][..], |trust| &trust.bundle);
         let mut certificates: Vec<_> =
             cas.iter().filter_map(|der| CertificateFacts::read(CertificateUse::Ca, der)).collect();
@@ -222,7 +222,7 @@ impl Loaded {
     }
 }
 
-fn trust(settings: &EndpointTls, files: &PemFiles) -> Result<Trust, TlsFileError> {
+fn read_trust(settings: &EndpointTls, files: &PemFiles) -> Result<Trust, TlsFileError> {
     let full = settings.mode == TlsMode::VerifyFull;
     if let Some(path) = &settings.ca_file {
         let bundle = files.certificates(path)?;
@@ -238,7 +238,7 @@ fn trust(settings: &EndpointTls, files: &PemFiles) -> Result<Trust, TlsFileError
 }
 
 /// The files of `settings` that matter in the mode.
-fn files(settings: &EndpointTls) -> Vec<PathBuf> {
+fn files_of(settings: &EndpointTls) -> Vec<PathBuf> {
     if settings.mode == TlsMode::Disable {
         return Vec::new();
     }

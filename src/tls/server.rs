@@ -63,7 +63,7 @@ impl ServerTls {
     /// # Errors
     /// A file that cannot be used.
     pub fn new(settings: &ListenerTls) -> Result<Self, TlsFileError> {
-        Self::speaking(PROTOCOL, settings)
+        Self::with_alpn(PROTOCOL, settings)
     }
 
     /// Like [`ServerTls::new`], for HTTP/1.1 clients.
@@ -71,11 +71,11 @@ impl ServerTls {
     /// # Errors
     /// A file that cannot be used.
     pub fn https(settings: &ListenerTls) -> Result<Self, TlsFileError> {
-        Self::speaking(HTTP, settings)
+        Self::with_alpn(HTTP, settings)
     }
 
-    fn speaking(alpn: &'static [u8], settings: &ListenerTls) -> Result<Self, TlsFileError> {
-        let (publisher, loaded) = live(Loaded::read(alpn, settings, &PemFiles::read(&files(settings))?)?);
+    fn with_alpn(alpn: &'static [u8], settings: &ListenerTls) -> Result<Self, TlsFileError> {
+        let (publisher, loaded) = live(Loaded::read(alpn, settings, &PemFiles::read(&files_of(settings))?)?);
         let shared = Shared { settings: settings.clone(), alpn, loaded, publisher: Mutex::new(publisher) };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -141,7 +141,7 @@ impl ServerTls {
 impl Shared {
     fn reload_files(&self) -> Result<Reload, TlsFileError> {
         let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
-        let files = PemFiles::read(&files(&self.settings))?;
+        let files = PemFiles::read(&files_of(&self.settings))?;
         if files.digest() == self.loaded.load().digest {
             return Ok(Reload::Unchanged);
         }
@@ -155,8 +155,8 @@ impl Reloadable for Shared {
         format!("TLS towards clients from `{}`", self.settings.identity.cert.display())
     }
 
-    fn files(&self) -> Vec<PathBuf> {
-        files(&self.settings)
+    fn files_of(&self) -> Vec<PathBuf> {
+        files_of(&self.settings)
     }
 
     fn reload(&self) -> Result<Reload, ReloadError> {
@@ -204,7 +204,7 @@ impl Loaded {
     }
 }
 
-fn files(settings: &ListenerTls) -> Vec<PathBuf> {
+fn files_of(settings: &ListenerTls) -> Vec<PathBuf> {
     let ca =
         settings.client_ca_file.iter().filter(|_| settings.client_certificates != ClientCertificates::None);
     [&settings.identity.cert, &settings.identity.key].into_iter().chain(ca).cloned().collect()

@@ -116,7 +116,7 @@ impl Trust {
         algorithms: &[&dyn SignatureVerificationAlgorithm],
         now: UnixTime,
     ) -> Result<(), Error> {
-        let facts = certificate::parse(leaf).ok_or(CertificateError::BadEncoding)?;
+        let facts = certificate::parse_certificate(leaf).ok_or(CertificateError::BadEncoding)?;
         if self.bundle.iter().any(|trusted| **trusted == **leaf) {
             return lenient::check_validity(&facts, now);
         }
@@ -144,7 +144,7 @@ impl Trust {
 ///
 /// <https://www.postgresql.org/docs/current/libpq-ssl.html#LIBQ-SSL-CERTIFICATES>
 fn check_name(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Error> {
-    let facts = certificate::parse(leaf).ok_or(CertificateError::BadEncoding)?;
+    let facts = certificate::parse_certificate(leaf).ok_or(CertificateError::BadEncoding)?;
     let presented = certificate::alternative_names(&facts);
     let good = if presented.is_empty() {
         certificate::common_name(&facts).is_some_and(|common| matches_common_name(common, name))
@@ -170,7 +170,7 @@ fn matches_common_name(common: &str, name: &ServerName<'_>) -> bool {
                 None => name.eq_ignore_ascii_case(common),
             }
         }
-        ServerName::IpAddress(address) => common.parse() == Ok(IpAddr::from(*address)),
+        ServerName::IpAddress(address) => common.parse_certificate() == Ok(IpAddr::from(*address)),
         _ => false,
     }
 }

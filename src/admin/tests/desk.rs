@@ -249,7 +249,7 @@ fn snapshot(lines: &str) -> TopologySnapshot {
             }
         })
         .collect();
-    let election = elect(&endpoints, None);
+    let election = elect_writer(&endpoints, None);
     TopologySnapshot {
         endpoints,
         writer: election.writer,

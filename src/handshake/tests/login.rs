@@ -158,7 +158,7 @@ fn kept_keys_save_the_derivation() {
 #[test]
 fn a_wrong_password_and_an_unknown_user_are_told_the_same() {
     let mut seen = Vec::new();
-    for verifier in [verifier(), Verifier::mock(b"secret", b"nobody", 5)] {
+    for verifier in [verifier(), Verifier::mock_for(b"secret", b"nobody", 5)] {
         let mut challenge = Challenge::new(verifier, [2; NONCE_BYTES], None);
         let mut login = login(Credential::Password("wrong"), None);
         let Err((None, Some(error))) = against_challenge(&mut login, &mut challenge, 99) else { panic!() };

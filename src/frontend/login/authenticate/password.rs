@@ -52,9 +52,9 @@ pub(crate) async fn password(
     let reached = reached(login);
     let known = remembered(&reached, login, remember);
     let fits = match &known {
-        Some(known) => known.fits(password.reveal()),
-        None => Verifier::mock(&login.services.mock_secret, name.as_bytes(), ITERATIONS)
-            .fits(password.reveal().as_bytes()),
+        Some(known) => known.matches_password(password.reveal()),
+        None => Verifier::mock_for(&login.services.mock_secret, name.as_bytes(), ITERATIONS)
+            .matches_password(password.reveal().as_bytes()),
     };
     if fits && listed {
         return Ok(AuthenticatedClient { output: Vec::new() });

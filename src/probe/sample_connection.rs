@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    prober::{farewell, request},
-    sampler::Line,
+    prober::{connect_request, send_terminate},
+    sampler::SampleConnection,
 };
 use crate::{
     backend::{Backend, ConnectError, EndpointHandle, ProbeLogin, QueryError, Questions, ask},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Connection to the writer, opened on demand.
-pub(super) struct WriterLine {
+pub(super) struct WriterConnection {
     pub(super) endpoint: EndpointHandle,
     pub(super) login: ProbeLogin,
     pub(super) kept: Option<Backend>,
@@ -20,7 +20,7 @@ pub(super) struct WriterLine {
 
 /// Reason of a failed sample.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LineError {
+pub(super) enum SampleError {
     /// Login failed.
     #[error("logging in")]
     Connect(#[source] ConnectError),
@@ -32,22 +32,24 @@ pub(super) enum LineError {
     Late(Duration),
 }
 
-impl Line for WriterLine {
-    async fn open(&mut self) -> Result<(), LineError> {
+impl SampleConnection for WriterConnection {
+    async fn open(&mut self) -> Result<(), SampleError> {
         if self.kept.is_none() {
-            self.kept = Some(self.endpoint.connect(request(&self.login)).await.map_err(LineError::Connect)?);
+            self.kept = Some(
+                self.endpoint.connect(connect_request(&self.login)).await.map_err(SampleError::Connect)?,
+            );
         }
         Ok(())
     }
 
-    async fn ask(&mut self) -> Result<ProbeAnswer, LineError> {
-        let Some(kept) = &mut self.kept else { return Err(LineError::Ask(QueryError::Nothing)) };
-        ask(&mut kept.stream, Questions::All).await.map_err(LineError::Ask)
+    async fn ask(&mut self) -> Result<ProbeAnswer, SampleError> {
+        let Some(kept) = &mut self.kept else { return Err(SampleError::Ask(QueryError::Nothing)) };
+        ask(&mut kept.stream, Questions::All).await.map_err(SampleError::Ask)
     }
 
     async fn close(&mut self) {
         if let Some(kept) = self.kept.take() {
-            farewell(kept).await;
+            send_terminate(kept).await;
         }
     }
 }
