@@ -12,17 +12,17 @@ use crate::{
     wire::StartupMessage,
 };
 
-/// What is shown to the server.
+/// Credential shown to the server.
 pub(super) enum Proof<'a> {
     Nothing,
     Password(&'a PasswordMethod),
     Token(TokenLogin),
 }
 
-/// Bytes that a server says at once while it lets somebody in: about 500.
+/// Expected bytes of a server's messages during login: about 500.
 const EXPECTED: usize = 2048;
 
-/// Logs in; what the server said beyond its first ReadyForQuery comes along.
+/// Logs in; also returns the bytes behind the first ReadyForQuery.
 ///
 /// Cancel safety: the connection is of no further use.
 pub(super) async fn log_in(
@@ -30,7 +30,7 @@ pub(super) async fn log_in(
     startup: &StartupMessage,
     proof: &Proof<'_>,
 ) -> Result<(LoggedIn, Vec<u8>), ConnectFailure> {
-    // With TLS 1.3 the server's verdict on our certificate arrives with the first bytes it says.
+    // With TLS 1.3 the server's rejection of Gatekeeper's certificate arrives with the first bytes.
     let broken = |source| match TlsError::explain(&source) {
         Some(error) => ConnectFailure::Tls(error),
         None => ConnectFailure::Broken { phase: ConnectPhase::Login, source },

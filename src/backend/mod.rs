@@ -1,7 +1,7 @@
 //! Server connections: dialing, TLS, login, cancelling.
 //!
-//! Promises: a [`Backend`] has finished its startup; a token travels only over verified TLS, and for listed users; a
-//! connect ends within its time limit and says where it stood. Refuses to know: clients, routes, pools.
+//! Promises: a [`Backend`] has completed startup; a token travels only over verified TLS, and for listed users; a
+//! connect ends within the time limit and reports the phase. Refuses to know: clients, routes, pools.
 
 mod accepted;
 mod cancel;

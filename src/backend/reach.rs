@@ -1,4 +1,4 @@
-//! The first two steps of a dial, one by one and for each address: for whoever wants to know which of them fails.
+//! Name resolution and TCP connect as separate steps, for diagnosis.
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     topology::{Address, Endpoint},
 };
 
-/// What an endpoint's address stands for now.
+/// Current meaning of an endpoint's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolved<'e> {
     /// Addresses; never empty.
@@ -41,8 +41,7 @@ pub async fn resolve(endpoint: &Arc<Endpoint>, limit: Duration) -> Result<Resolv
     found.map(Resolved::Tcp).map_err(|failure| ConnectError::new(Arc::clone(endpoint), failure))
 }
 
-/// Connects to one `address` of the endpoint within `limit` and hangs up again; says which address of this machine it
-/// came from.
+/// Connects to an `address` of the endpoint within `limit` and disconnects; returns the local address.
 ///
 /// Cancel safe.
 ///

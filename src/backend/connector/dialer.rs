@@ -64,7 +64,7 @@ impl Service<Attempt> for Dialer {
     }
 }
 
-/// Turns the means into what may be shown to a server that was or was not verified.
+/// Converts a login credential into a proof that may be shown to the server, verified or not.
 fn proof<'a>(
     credential: &'a LoginCredential,
     verified: Option<&VerifiedTls>,

@@ -113,7 +113,7 @@ async fn an_error_instead_of_an_answer_about_tls_is_reported_in_the_servers_word
 async fn bytes_between_consent_and_handshake_are_an_attack() {
     let server = Server::start(|mut guest| async move {
         guest.first_packet().await;
-        // In one write: so both are here when the first is read.
+        // In a single write: both messages arrive together.
         guest.say(b"SE\0\0\0\x05\0").await;
         guest.wait_for_the_end().await;
     })

@@ -12,7 +12,7 @@ async fn judge(endpoint: &EndpointHandle, password: &str) -> Result<AcceptedPass
     endpoint.judge(&request("alice").startup, Secret::new(password.to_owned())).await
 }
 
-/// A server that takes `good` and nothing else.
+/// A server that accepts only the password `good`.
 async fn strict(good: &'static str) -> Server {
     Server::start(move |mut guest: Guest| async move {
         guest.startup().await;

@@ -1,4 +1,4 @@
-//! Proving to a server who we are.
+//! Authentication of Gatekeeper to a server.
 
 use std::sync::{Arc, Mutex};
 
@@ -27,7 +27,7 @@ fn mints(folder: &tempfile::TempDir) -> usize {
     std::fs::read_to_string(folder.path().join("mints")).map_or(0, |lines| lines.lines().count())
 }
 
-/// What a server was shown, connection by connection.
+/// Credentials shown to a server, by connection.
 type Seen = Arc<Mutex<Vec<String>>>;
 
 /// A server that takes every password but `bad`.
@@ -219,7 +219,7 @@ async fn a_hanging_token_command_is_told_as_that_and_holds_no_connection() {
     let Login::Token(settings) = &mut login else { unreachable!() };
     settings.timeout = std::time::Duration::from_millis(200);
     let mut settings = logging_in(login, server.settings());
-    // Shorter than the command's own limit: they do not count against each other.
+    // Shorter than the command's limit: the limits are independent.
     settings.connect_timeout = std::time::Duration::from_millis(50);
     let error = handle(settings, &server.tasks).connect(request("alice")).await.err().unwrap();
     let words = crate::blame::Chain(&error).to_string();

@@ -259,7 +259,7 @@ impl PooledAcquirer {
 
     /// Whether the backend is the one that was given back last, and nobody has used it since.
     pub(crate) fn follows(&self, lease: &Lease) -> bool {
-        self.decided().and_then(|decided| decided.place.last).is_some_and(|last| lease.follows(&last))
+        self.decided().and_then(|decided| decided.place.last).is_some_and(|last| lease.is_same_use_as(&last))
     }
 
     /// A backend was leased at `now`.
