@@ -1,4 +1,4 @@
-//! A cluster's certificate authority: it signs the servers' certificates and can be replaced with an overlap.
+//! Certificate authority of a cluster: signs server certificates, and supports rotation with an overlap.
 
 use std::{
     fs, io,
@@ -16,7 +16,7 @@ use rcgen::{
 
 use super::{SandboxError, account::Account};
 
-/// One cluster's certificate authority.
+/// Certificate authority of a cluster.
 ///
 /// A rotation takes three steps: [`begin_rotation`](Self::begin_rotation) makes a new CA and publishes both; the servers
 /// then get new certificates; [`finish_rotation`](Self::finish_rotation) withdraws the old CA.
@@ -30,17 +30,17 @@ pub struct Authority {
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 
 struct State {
-    /// Signs what is issued from now on.
+    /// Signs new certificates.
     current: Issuer,
-    /// Still trusted, signs nothing.
+    /// Trusted, without new signatures.
     previous: Option<Issuer>,
-    /// Trusted by nobody; made when first asked for.
+    /// Not trusted; created on first use.
     foreign: Issuer,
-    /// How many CAs there were: part of the name, so that they can be told apart.
+    /// Number of CAs so far: part of the name, to distinguish CAs.
     serial: u32,
 }
 
-/// What a server's certificate says.
+/// Kind of a server certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Certificate {
     /// The endpoint's DNS name and no address, as AlloyDB's.
@@ -48,15 +48,15 @@ pub enum Certificate {
     Named,
     /// The DNS name and the address.
     NamedWithAddress,
-    /// The right name, by an authority that nobody trusts.
+    /// The right name, by an unknown authority.
     UnknownAuthority,
-    /// The right name, but its time is over.
+    /// The right name, expired.
     Expired,
-    /// The right name, but its time has not come.
+    /// The right name, not valid yet.
     NotYetValid,
 }
 
-/// A certificate and its key, as files for `ssl_cert_file` and `ssl_key_file`.
+/// A certificate and the key, as files for `ssl_cert_file` and `ssl_key_file`.
 pub(super) struct Identity {
     certificate: String,
     key: String,
@@ -86,7 +86,7 @@ impl Authority {
         Ok(authority)
     }
 
-    /// The PEM file of the CAs to trust: one, or two during a rotation. It is replaced by renaming.
+    /// PEM file of the trusted CAs: two during a rotation. Replaced by renaming.
     #[must_use]
     pub fn ca_file(&self) -> &Path {
         &self.file
@@ -98,7 +98,7 @@ impl Authority {
         &self.foreign_file
     }
 
-    /// Makes a new CA, which signs from now on, and publishes it beside the old one.
+    /// Creates a new signing CA, and publishes both CAs.
     ///
     /// # Errors
     /// When the file cannot be replaced.
@@ -112,7 +112,7 @@ impl Authority {
         Ok(())
     }
 
-    /// Withdraws the old CA: only the new one is published.
+    /// Ends the rotation: publishes the new CA only.
     ///
     /// # Errors
     /// When the file cannot be replaced.
@@ -181,7 +181,7 @@ fn ca(name: &str) -> Result<Issuer, SandboxError> {
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
 }
 
-/// Replaces `file` in one step, so that no reader sees half of it.
+/// Replaces `file` atomically.
 fn publish(file: &Path, pem: &str) -> Result<(), SandboxError> {
     let new = file.with_extension("pem.new");
     fs::write(&new, pem)

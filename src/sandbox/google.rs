@@ -58,7 +58,7 @@ pub enum GoogleFault {
     RetryAfter(u16, u64),
     /// No response.
     Hang,
-    /// Endless body, one byte each 50 ms.
+    /// Endless body, a byte per 50 ms.
     Trickle,
     /// A body of so many bytes.
     Flood(usize),
@@ -74,7 +74,7 @@ pub enum GoogleFault {
 enum TokenIssue {
     /// `ya29.fake-N`, N counting.
     Counted,
-    /// Tokens accepted by the sandbox's servers, from the command that mints them.
+    /// Tokens accepted by the sandbox's servers, from the minting command.
     Accepted(Vec<String>),
 }
 
@@ -107,7 +107,7 @@ impl FakeGoogle {
     /// Starts the servers on a free port; tokens are `ya29.fake-1` and so on.
     ///
     /// # Errors
-    /// No port is free.
+    /// Without a free port.
     pub async fn start() -> io::Result<Self> {
         Self::start_with(TokenIssue::Counted).await
     }
@@ -115,7 +115,7 @@ impl FakeGoogle {
     /// Starts the servers on a free port; `tokens` mints the tokens.
     ///
     /// # Errors
-    /// No port is free.
+    /// Without a free port.
     pub async fn start_for(tokens: &Tokens) -> io::Result<Self> {
         Self::start_with(TokenIssue::Accepted(tokens.command_words())).await
     }
@@ -191,7 +191,7 @@ impl FakeGoogle {
         self.shared.lock().universe = universe.map(str::to_owned);
     }
 
-    /// Revokes every token: none impersonates any more.
+    /// Revokes every token: impersonation fails.
     pub fn revoke_all(&self) {
         self.shared.lock().issued.clear();
     }

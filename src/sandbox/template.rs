@@ -16,7 +16,7 @@ use super::{
 
 /// The roles and databases that every server starts with.
 const CLUSTER_SQL: &str = include_str!("sql/cluster.sql");
-/// What is in database `app`.
+/// Contents of database `app`.
 const APP_SQL: &str = include_str!("sql/app.sql");
 /// Counts up when the steps below change, so that templates made by an older build are left alone.
 const STEPS: u32 = 1;
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The folder in memory where templates and running sandboxes live, made if need be.
 ///
 /// # Errors
-/// When it cannot be made, or belongs to somebody else.
+/// If the folder cannot be created, or belongs to another user.
 pub(super) fn ground() -> Result<PathBuf, SandboxError> {
     let user = rustix::process::geteuid().as_raw();
     let memory = Path::new("/dev/shm");
@@ -39,19 +39,19 @@ pub(super) fn ground() -> Result<PathBuf, SandboxError> {
         }
         _ => {}
     }
-    // The name can be foreseen: what somebody else put there is not used.
+    // The name is predictable: a folder of another user is not used.
     let owner = fs::symlink_metadata(&ground).map_err(SandboxError::io(what()))?;
     if !owner.is_dir() || owner.uid() != user {
         let error = std::io::Error::other("it belongs to another user");
         return Err(SandboxError::io(what())(error));
     }
-    // The servers' account passes through, and lists nothing.
+    // The servers' account may pass through, without listing.
     fs::set_permissions(&ground, fs::Permissions::from_mode(0o711)).map_err(SandboxError::io(what()))?;
     Ok(ground)
 }
 
-/// A data directory, cleanly shut down, that every server of this version may start from: they share its system
-/// identifier, so any of them can follow any other.
+/// A cleanly stopped data directory as a template for every server of the version: with a common system identifier,
+/// each server can follow each other.
 ///
 /// Cancel safety: a dropped future leaves an unfinished folder that the next caller removes.
 pub(super) async fn template(ground: &Path, installation: &Installation) -> Result<PathBuf, SandboxError> {
@@ -96,7 +96,7 @@ async fn make(folder: &Path, installation: &Installation) -> Result<(), SandboxE
     ]);
     initdb.arg("-D").arg(&data);
     run("initdb", initdb).await?;
-    // Single-user mode: no socket, and it ends by itself should we be killed.
+    // Single-user mode: no socket, and the server ends with the process.
     for (database, sql) in [("postgres", CLUSTER_SQL), ("app", APP_SQL)] {
         let mut server = installation.command("postgres");
         server.args(["--single", "-j", "-F", "-c", "exit_on_error=on", "-D"]).arg(&data).arg(database);

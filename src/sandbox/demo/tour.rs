@@ -1,4 +1,4 @@
-//! The guided tour: each stop says what is to be seen, shows it, and holds it to what was promised.
+//! The guided tour: each stop announces, shows and verifies a feature.
 
 use std::{
     fs,
@@ -16,9 +16,9 @@ use super::{
     process::Process,
 };
 
-/// Starts everything and takes the tour; without `once` it then goes on for as long as Gatekeeper does.
+/// Starts the processes and takes the tour; without `once` the call then waits for the end of Gatekeeper.
 ///
-/// Cancel safety: what was started is stopped.
+/// Cancel safety: started processes are stopped.
 pub(super) async fn take(once: bool, iam: bool, out: &mut impl Write) -> Result<(), DemoError> {
     let began = Instant::now();
     let sandbox = Sandbox::start(SandboxOptions::default()).await?;
@@ -63,7 +63,7 @@ async fn start_google(sandbox: &Sandbox) -> Result<FakeGoogle, DemoError> {
     Ok(google)
 }
 
-/// What `psql` printed.
+/// Output of `psql`.
 struct Answer {
     success: bool,
     text: String,
@@ -210,7 +210,7 @@ impl<W: Write> Tour<'_, W> {
         expect(!success && text.contains(words), &format!("`{words}`"), || text)
     }
 
-    /// Runs `psql` and shows what it was asked and what it said.
+    /// Runs `psql` and prints the input and output.
     async fn ask(
         &mut self,
         listener: &FrontListener,
@@ -219,7 +219,7 @@ impl<W: Write> Tour<'_, W> {
     ) -> Result<Answer, DemoError> {
         let mut psql = Command::new(self.sandbox.installation().psql());
         psql.args(["-X", "-d", &target(listener, user), "-c", sql]).stdin(Stdio::null());
-        // Settings, passwords and certificates of whoever runs the demo stay out.
+        // Excludes settings, passwords and certificates of the current user.
         psql.env("HOME", "/nonexistent");
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
             psql.env_remove(name);
