@@ -102,7 +102,7 @@ impl Files {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            ticks.check_once().await;
+            ticks.tick().await;
             self.check_once().into_iter().for_each(&mut report);
         }
     }

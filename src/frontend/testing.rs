@@ -24,7 +24,7 @@ use crate::{
     tasks::Workers,
     telemetry::{Metrics, traces::Tracer},
     tls::{EndpointTls, Negotiation, TlsMode},
-    topology::{Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, elect},
+    topology::{Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, elect_writer},
 };
 
 /// Services of a scripted process.

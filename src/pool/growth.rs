@@ -231,7 +231,7 @@ impl Pool {
         let memory = Box::new(Memory::new(Arc::clone(&login.parameters), random_key()));
         let member = PooledBackend { stream: backend.stream, memory, running, login, worker };
         if backend.unread.is_empty() {
-            self.place(&mut state, place, member, &mut after);
+            self.place_backend(&mut state, place, member, &mut after);
             // A single backend may not satisfy all waiters.
             after.grow = true;
             drop(state);

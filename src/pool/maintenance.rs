@@ -124,7 +124,7 @@ async fn perform_maintenance(
         }
     }
     let status = client.status();
-    client.run_deferred()?;
+    client.finish()?;
     if status != TransactionStatus::Idle {
         return Err(MaintenanceError::InTransaction);
     }

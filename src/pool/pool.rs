@@ -122,7 +122,7 @@ impl Pool {
         let mut state = self.lock();
         let taken = self.take(&mut state, want, &mut after);
         drop(state);
-        if !after.gone.is_empty() {
+        if !after.closed.is_empty() {
             self.run_deferred(want.worker, after);
         }
         let (place, member) = taken?;
@@ -349,12 +349,12 @@ impl Pool {
 
     /// Runs the actions deferred until the lock is released.
     pub(super) fn run_deferred(self: &Arc<Self>, worker: usize, after: DeferredActions) {
-        let DeferredActions { wake, wake_too, gone, grow, quiet } = after;
+        let DeferredActions { wake, wake_too, closed, grow, quiet } = after;
         for waker in wake.into_iter().chain(wake_too) {
             waker.wake();
         }
-        let freed = !gone.is_empty();
-        for ClosedBackend { member, record, reason } in gone {
+        let freed = !closed.is_empty();
+        for ClosedBackend { member, record, reason } in closed {
             // A failed login has a counter of its own.
             if let Some(record) = &record {
                 self.metrics.backend_closed(reason);

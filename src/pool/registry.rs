@@ -491,7 +491,7 @@ impl Pool {
         let now = state.now;
         while !state.queue.is_empty() {
             let Some((place, member)) = state.slots.take_longest_idle(now) else { return };
-            self.place(state, place, member, after);
+            self.place_backend(state, place, member, after);
         }
     }
 

@@ -156,6 +156,6 @@ impl DeferredActions {
         record: Option<BackendRecord>,
         reason: CloseReason,
     ) {
-        self.gone.push(ClosedBackend { member, record, reason });
+        self.closed.push(ClosedBackend { member, record, reason });
     }
 }

@@ -86,7 +86,7 @@ impl Pool {
             waiting: state.queue.len(),
             longest_wait: state
                 .queue
-                .oldest()
+                .longest_wait_start()
                 .map_or(Duration::ZERO, |oldest| now.saturating_duration_since(oldest)),
             leases: state.leases,
             waits: self.waits.load(Relaxed),

@@ -79,7 +79,7 @@ impl Probe {
             sampling: None,
             unpublished: false,
         };
-        keeper.configure(endpoints, settings);
+        keeper.apply_settings(endpoints, settings);
         tasks.spawn("topology keeper", keeper.run(told));
         Self { snapshot, inbox, wanted }
     }

@@ -11,7 +11,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{ProbeSettings, liveness::knock, publisher::ProbeMessage};
+use super::{ProbeSettings, liveness::liveness_check, publisher::ProbeMessage};
 use crate::{
     backend::{
         Backend, ConnectError, ConnectFailure, ConnectRequest, EndpointHandle, ProbeLogin, QueryError,

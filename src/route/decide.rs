@@ -36,7 +36,12 @@ pub fn decide(
             let serves = |status: &&EndpointStatus| {
                 status.endpoint.role.serves_reads() && !(standing_in && status.health == Health::Down)
             };
-            match choose_balanced(snapshot.endpoints.iter().filter(open).filter(serves), rank, load, draw) {
+            match choose_balanced(
+                snapshot.endpoints.iter().filter(open).filter(serves),
+                preference_rank,
+                load,
+                draw,
+            ) {
                 Some(status) => Ok(decision_for(status, RouteReason::ReadPool)),
                 None if standing_in => {
                     decide_writer(snapshot, open, RouteReason::NoReader).map_err(|_| NoEndpoint::Reader)
@@ -46,9 +51,14 @@ pub fn decide(
         }
         RoutePolicy::Secondary => {
             let secondary = |status: &&EndpointStatus| status.endpoint.role == DeclaredRole::Secondary;
-            choose_balanced(snapshot.endpoints.iter().filter(open).filter(secondary), rank, load, draw)
-                .map(|status| decision_for(status, RouteReason::Secondary))
-                .ok_or(NoEndpoint::Secondary)
+            choose_balanced(
+                snapshot.endpoints.iter().filter(open).filter(secondary),
+                preference_rank,
+                load,
+                draw,
+            )
+            .map(|status| decision_for(status, RouteReason::Secondary))
+            .ok_or(NoEndpoint::Secondary)
         }
         RoutePolicy::Endpoint(name) => snapshot
             .get(name)
@@ -135,7 +145,7 @@ fn choose_balanced<'a, R: Ord>(
     draw: u64,
 ) -> Option<&'a EndpointStatus> {
     let best = candidates.clone().map(&rank).min()?;
-    let equals = candidates.filter(|status| preference_rank(status) == best);
+    let equals = candidates.filter(|status| rank(status) == best);
     let count = equals.clone().count() as u64;
     let first = draw % count;
     let mut second = (draw >> 32) % count.max(2).saturating_sub(1);

@@ -9,7 +9,7 @@ use super::{
     NONCE_BYTES, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
     channel_binding::ChannelBinding,
     error::ScramError,
-    keys::{KEY_BYTES, Keys, hash, mac, xor},
+    keys::{KEY_BYTES, Keys, hash, hmac_sha256, xor_bytes},
     message::{ServerFirst, parse_server_final},
 };
 

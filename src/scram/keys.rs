@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use aws_lc_rs::{digest, hmac, pbkdf2};
 use zeroize::Zeroizing;
 
-use super::{error::ScramError, password::prepare};
+use super::{error::ScramError, password::prepare_password};
 
 /// Bytes of SHA-256, and so of all keys and signatures.
 pub(super) const KEY_BYTES: usize = 32;

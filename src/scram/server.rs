@@ -7,7 +7,7 @@ use super::{
     NONCE_BYTES, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
     channel_binding::Flag,
     error::ScramError,
-    keys::{KEY_BYTES, hash, mac, xor},
+    keys::{KEY_BYTES, hash, hmac_sha256, xor_bytes},
     message::{ClientFinal, ClientFirst},
     verifier::Verifier,
 };

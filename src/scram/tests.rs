@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{password::prepare, verifier::VerifierError, *};
+use super::{password::prepare_password, verifier::VerifierError, *};
 
 /// Example of RFC 7677, section 3, with an empty user name, as sent by PostgreSQL clients.
 const CLIENT_NONCE: &str = "rOprNGfwEbeRWgbNEkqO";

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use super::{
     SALT_BYTES,
     error::ScramError,
-    keys::{ITERATIONS_MAX, KEY_BYTES, Keys, hash, mac},
+    keys::{ITERATIONS_MAX, KEY_BYTES, Keys, hash, hmac_sha256},
 };
 
 /// Enough to verify a client, not enough to log in anywhere: PostgreSQL's

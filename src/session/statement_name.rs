@@ -91,7 +91,7 @@ const fn digit(nibble: u8) -> u8 {
 // === impl StatementName ===
 
 impl std::ops::Deref for StatementName {
-    type PoolKey = [u8];
+    type Target = [u8];
 
     fn deref(&self) -> &[u8] {
         &self.0

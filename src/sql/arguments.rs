@@ -2,7 +2,7 @@
 
 use pg_query::protobuf::{AConst, FuncCall, Node, a_const::Val, node::Node as Kind};
 
-use super::{ClassifyReason, reference_checker::qualified};
+use super::{ClassifyReason, reference_checker::qualified_name};
 
 /// Classifies a call of a built-in function by the arguments: harmless (`Some(None)`), or the reason to stay on the
 /// primary; `None` if the name alone decides.

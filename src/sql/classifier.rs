@@ -77,11 +77,11 @@ impl Classifier {
             return Classification { hint: hint(text), ..Classification::on(reason) };
         }
         if !is_readable(text, lexical) {
-            return Classification { hint: hint(text), ..mixed(ClassifyReason::Encoding) };
+            return Classification { hint: hint(text), ..unclassified(ClassifyReason::Encoding) };
         }
         if text.len() > RUN_MAX && has_long_run(text) {
             // A template of the text would be misleading.
-            return Classification { hint: hint(text), ..mixed(ClassifyReason::TooDeep) };
+            return Classification { hint: hint(text), ..unclassified(ClassifyReason::TooDeep) };
         }
         let template = lexical.standard_strings.then(|| Template::from_text(text)).flatten();
         if let Some(template) = &template
@@ -90,7 +90,7 @@ impl Classifier {
             return Classification { hint: hint(text), ..known };
         }
         if !short {
-            return Classification { hint: hint(text), ..mixed(ClassifyReason::TooLong) };
+            return Classification { hint: hint(text), ..unclassified(ClassifyReason::TooLong) };
         }
         let judged =
             Classification { hint: hint(text), ..self.parse_and_classify(text, lexical, schema_info, None) };

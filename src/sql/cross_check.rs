@@ -20,7 +20,7 @@ pub(super) fn disagrees(text: &str, statements: usize) -> bool {
     }
     match Parser::parse_sql(&PostgreSqlDialect {}, text) {
         Err(_) => false,
-        Ok(parsed) => parsed.len() != statements || !parsed.iter().all(reads),
+        Ok(parsed) => parsed.len() != statements || !parsed.iter().all(is_read_only),
     }
 }
 

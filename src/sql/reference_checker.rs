@@ -127,7 +127,7 @@ impl<'k> ReferenceChecker<'k> {
 
     /// `(row).name` or `table.name`, which may be another way to write a call.
     pub(super) fn check_attribute(&mut self, name: &str) {
-        if let Some(reason) = self.schema_info.check_attribute(name) {
+        if let Some(reason) = self.schema_info.attribute(name) {
             self.note_reference(None, name, |findings| &mut findings.functions);
             self.add_reason(reason);
         }

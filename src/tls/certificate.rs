@@ -53,7 +53,7 @@ impl CertificateFacts {
             usage,
             subject: certificate.subject().to_string(),
             issuer: certificate.issuer().to_string(),
-            names: alternative_names(&certificate),
+            names: names_to_check(&certificate),
             not_before: at(validity.not_before.timestamp()),
             not_after: at(validity.not_after.timestamp()),
         })
@@ -69,7 +69,7 @@ pub(super) fn parse_certificate<'a>(der: &'a CertificateDer<'_>) -> Option<X509C
 }
 
 /// The alternative names; without any of the kinds that are checked, the common name, which libpq then checks too.
-pub(super) fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<String> {
+pub(super) fn names_to_check(certificate: &X509Certificate<'_>) -> Vec<String> {
     let names = alternative_names(certificate);
     if names.is_empty() { common_name(certificate).map(str::to_owned).into_iter().collect() } else { names }
 }

@@ -179,7 +179,7 @@ impl Reloadable for Shared {
         format!("TLS towards {}", self.address)
     }
 
-    fn files_of(&self) -> Vec<PathBuf> {
+    fn files(&self) -> Vec<PathBuf> {
         files_of(&self.settings)
     }
 

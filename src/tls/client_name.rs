@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
 
-use super::certificate::{at, parse};
+use super::certificate::{at, parse_certificate};
 use crate::closed_set::closed_set;
 
 closed_set! {

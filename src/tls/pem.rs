@@ -74,11 +74,12 @@ impl PemFiles {
             .load_private_key(self.read_private_key(&files.key)?)
             .map_err(|error| TlsFileError::BadKey { path: files.key.clone(), reason: error.to_string() })?;
         // Compared here and not by rustls, which cannot read a leaf of version 1.
-        let leaf =
-            chain.first().and_then(certificate::parse).ok_or_else(|| TlsFileError::BadCertificate {
+        let leaf = chain.first().and_then(certificate::parse_certificate).ok_or_else(|| {
+            TlsFileError::BadCertificate {
                 path: files.cert.clone(),
                 reason: "the first one is malformed".to_owned(),
-            })?;
+            }
+        })?;
         if key.public_key().is_some_and(|public| *public != *leaf.public_key().raw) {
             return Err(TlsFileError::KeyMismatch { cert: files.cert.clone(), key: files.key.clone() });
         }

@@ -155,7 +155,7 @@ impl Reloadable for Shared {
         format!("TLS towards clients from `{}`", self.settings.identity.cert.display())
     }
 
-    fn files_of(&self) -> Vec<PathBuf> {
+    fn files(&self) -> Vec<PathBuf> {
         files_of(&self.settings)
     }
 

@@ -154,7 +154,7 @@ fn check_name(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Er
     if good {
         return Ok(());
     }
-    let presented = certificate::names(&facts);
+    let presented = certificate::names_to_check(&facts);
     Err(CertificateError::NotValidForNameContext { expected: name.to_owned(), presented }.into())
 }
 
@@ -170,14 +170,14 @@ fn matches_common_name(common: &str, name: &ServerName<'_>) -> bool {
                 None => name.eq_ignore_ascii_case(common),
             }
         }
-        ServerName::IpAddress(address) => common.parse_certificate() == Ok(IpAddr::from(*address)),
+        ServerName::IpAddress(address) => common.parse() == Ok(IpAddr::from(*address)),
         _ => false,
     }
 }
 
 /// The issuer where the chain that was shown ends.
 fn last_issuer(leaf: &X509Certificate<'_>, intermediates: &[CertificateDer<'_>]) -> String {
-    let parsed: Vec<_> = intermediates.iter().filter_map(certificate::parse).collect();
+    let parsed: Vec<_> = intermediates.iter().filter_map(certificate::parse_certificate).collect();
     let mut last = leaf;
     // Each step consumes a certificate of the chain, so a loop ends.
     for _ in 0..parsed.len() {

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     DeclaredRole, Endpoint, EndpointStatus, Health, NodeStatus, Observation, ObservedRole, ProbeAnswer,
-    ProbeOutcome, ReplayReport, SnapshotChange, TopologySnapshot, WalPosition, elect,
+    ProbeOutcome, ReplayReport, SnapshotChange, TopologySnapshot, WalPosition, elect_writer,
 };
 
 /// Rules for applying observations.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Endpoint, EndpointStatus, NODE_RETRY_INTERVAL, ReplayReport, WriterSamples, elect};
+use super::{Endpoint, EndpointStatus, NODE_RETRY_INTERVAL, ReplayReport, WriterSamples, elect_writer};
 use crate::names::EndpointName;
 
 /// Status of every endpoint. Replaced as a whole; the probe's publisher is the only writer.

@@ -32,7 +32,7 @@ use crate::{
     tasks::{Tasks, Workers},
     telemetry::{Metrics, traces::Tracer},
     tls::{EndpointTls, Negotiation, TlsMode},
-    topology::{Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, elect},
+    topology::{Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, elect_writer},
     wire::BackendKey,
 };
 

@@ -186,7 +186,7 @@ pub(super) fn role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opinion {
     if let Some(node) = answer.node {
         opinion.note(format!("node {node}"));
     }
-    match (declared.expects(), answer.role) {
+    match (declared.expected_role(), answer.role) {
         (ObservedRole::Primary, ObservedRole::Standby) => opinion.fail(
             "correct the endpoint's `address`, or declare its `role` as `read-pool` or `secondary`; after a switchover \
              the writer is elsewhere, and this is as it should be until it is switched back",

@@ -27,7 +27,7 @@ impl OutlierDetector {
     /// Records a session failure; true if the failure is news.
     pub(crate) fn failed(&self, who: Outlier) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = known.failed(who, Instant::now(), random());
+        let is_news = known.note_failure(who, Instant::now(), random());
         if is_news {
             self.published.store(known.clone().into());
         }

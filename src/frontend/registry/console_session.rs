@@ -71,9 +71,9 @@ impl ConsoleSessionEntry {
 // === impl ConsoleSessionGuard ===
 
 impl std::ops::Deref for ConsoleSessionGuard {
-    type PoolKey = Arc<ConsoleSessionEntry>;
+    type Target = Arc<ConsoleSessionEntry>;
 
-    fn deref(&self) -> &Self::PoolKey {
+    fn deref(&self) -> &Self::Target {
         &self.entry
     }
 }

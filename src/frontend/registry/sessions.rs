@@ -198,9 +198,9 @@ impl SessionRegistry {
 // === impl Registered ===
 
 impl std::ops::Deref for Registered {
-    type PoolKey = Arc<SessionEntry>;
+    type Target = Arc<SessionEntry>;
 
-    fn deref(&self) -> &Self::PoolKey {
+    fn deref(&self) -> &Self::Target {
         &self.entry
     }
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     names::ClusterName,
     sql::ClassifyReason,
-    topology::{Endpoint, elect},
+    topology::{Endpoint, elect_writer},
 };
 
 /// An endpoint per line: name, declared role, health, observed role.

@@ -52,7 +52,7 @@ pub(crate) async fn password(
     let reached = reached(login);
     let known = remembered(&reached, login, remember);
     let fits = match &known {
-        Some(known) => known.matches_password(password.reveal()),
+        Some(known) => known.fits(password.reveal()),
         None => Verifier::mock_for(&login.services.mock_secret, name.as_bytes(), ITERATIONS)
             .matches_password(password.reveal().as_bytes()),
     };
