@@ -36,10 +36,10 @@ fn keys_are_those_of_rfc_7677() {
     let keys = Keys::derive(b"pencil", &salt, 4096).unwrap();
     let dialog = b"n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
         s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
-    let signature = keys::mac(&keys::hash(keys.client()), &[dialog]);
-    let proof = keys::xor(keys.client(), &signature);
+    let signature = keys::hmac_sha256(&keys::hash(keys.client()), &[dialog]);
+    let proof = keys::xor_bytes(keys.client(), &signature);
     assert_eq!(BASE64.encode(proof), "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
-    let signature = keys::mac(keys.server(), &[dialog]);
+    let signature = keys::hmac_sha256(keys.server(), &[dialog]);
     assert_eq!(BASE64.encode(signature), "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
 }
 
