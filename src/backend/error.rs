@@ -316,7 +316,7 @@ impl fmt::Display for ConnectError {
                 f.write_str(": the server is no standby any more: its data may differ from the writer's")
             }
             ConnectFailure::TlsRefused => f.write_str(": the server does not offer TLS"),
-            ConnectFailure::RefusedBeforeTls { words } => write!(f, ": the server says: {words}"),
+            ConnectFailure::RefusedBeforeTls { words } => write!(f, ": the server reports: {words}"),
             ConnectFailure::Injected => f.write_str(": unencrypted bytes after the server's consent to TLS"),
             ConnectFailure::NotPostgres { byte } => {
                 write!(f, ": the server answered `{}` to the SSLRequest", byte.escape_ascii())

@@ -46,13 +46,13 @@ pub enum AcceptError {
     #[error(transparent)]
     Startup(StartupError),
     /// TLS at once, on a listener without TLS.
-    #[error("the client speaks TLS, which this listener does not offer")]
+    #[error("the client began TLS, which this listener does not offer")]
     TlsNotOffered,
     /// Unencrypted bytes behind an encryption request: an attacker may have injected them (CVE-2021-23214).
     #[error("received unencrypted data after a request for encryption")]
     UnencryptedData,
     /// Another major version, or a second encryption request, which looks like a version.
-    #[error("unsupported frontend protocol {0}: 3.0 to 3.2 are spoken here")]
+    #[error("unsupported frontend protocol {0}: 3.0 to 3.2 are supported")]
     Version(ProtocolVersion),
     /// No user name.
     #[error("no PostgreSQL user name specified in startup packet")]

@@ -76,7 +76,7 @@ pub enum LeaseError {
     #[error("the pool was withdrawn")]
     Withdrawn,
     /// The process ends.
-    #[error("the process ends")]
+    #[error("Gatekeeper is shutting down")]
     Closed,
 }
 

@@ -47,7 +47,7 @@ enum MaintenanceError {
     #[error("the backend is in a transaction")]
     InTransaction,
     /// The system has no random numbers.
-    #[error("no random numbers to be had")]
+    #[error("no random numbers available")]
     Entropy,
 }
 
@@ -82,7 +82,7 @@ impl Pool {
                         pool.forget_welcome();
                     }
                     let (endpoint, pid) = (pool.endpoint().name(), member.running.pid());
-                    tracing::debug!(%endpoint, pid, ?maintenance, error = %Chain(&error), "a backend is closed");
+                    tracing::debug!(%endpoint, pid, ?maintenance, error = %Chain(&error), "closing a backend after failed maintenance");
                     member.close();
                     if let Some(place) = guard.take_slot() {
                         pool.discard_lost(place, CloseReason::NotClean);

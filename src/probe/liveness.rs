@@ -13,10 +13,10 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LivenessError {
     /// The server reports that it cannot serve.
-    #[error("the server says: {0}")]
+    #[error("the server reports: {0}")]
     CannotServe(String),
     /// The connection broke.
-    #[error("the connection broke before the server said anything")]
+    #[error("the connection broke before the first response")]
     Broken(#[source] io::Error),
     /// The peer is not a PostgreSQL server.
     #[error("the answer is not PostgreSQL's protocol")]

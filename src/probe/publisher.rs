@@ -151,7 +151,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
             self.apply_and_report(observation);
             return;
         }
-        tracing::debug!(endpoint = %observation.endpoint, "another server than before said where it stands: looking");
+        tracing::debug!(endpoint = %observation.endpoint, "probing early: another server answered the WAL sample");
         self.sampling = None;
         self.sample_writer(PATIENCE);
         if let Some(running) = self.probers.get(&observation.endpoint) {
@@ -220,7 +220,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
             return;
         }
         if let Some(running) = self.probers.get(endpoint) {
-            tracing::debug!(endpoint = %endpoint, ?evidence, "traffic noticed something: looking");
+            tracing::debug!(endpoint = %endpoint, ?evidence, "probing early: session traffic reported a problem");
             running.wake.notify_one();
         }
     }

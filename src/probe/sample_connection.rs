@@ -25,7 +25,7 @@ pub(super) enum SampleError {
     #[error("logging in")]
     Connect(#[source] ConnectError),
     /// The query failed.
-    #[error("asking")]
+    #[error("querying the WAL position")]
     Ask(#[source] QueryError),
     /// The time limit was exceeded.
     #[error("no answer within {0:?}")]

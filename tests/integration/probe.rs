@@ -127,8 +127,8 @@ async fn two_writers_raise_an_alarm_and_the_first_one_stays_the_writer() {
     let snapshot = watched.snapshot.load();
     assert!(snapshot.two_writers);
     assert_eq!(watched.writer().as_deref(), Some("primary"));
-    assert!(watched.heard("several servers say that they take writes: `primary` `dr`"));
-    assert!(watched.heard("endpoint `dr` is declared secondary, but says it is a primary"));
+    assert!(watched.heard("several servers report that they accept writes: `primary` `dr`"));
+    assert!(watched.heard("endpoint `dr` is declared secondary, but reports role primary"));
 }
 
 #[tokio::test]

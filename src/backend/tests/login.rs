@@ -256,5 +256,5 @@ async fn a_server_that_wants_a_password_nobody_has_says_so_in_the_error() {
     let endpoint = handle(server.settings(), &server.tasks);
     let error = endpoint.connect(request("alice")).await.err().unwrap();
     let words = crate::blame::Chain(&error).to_string();
-    assert!(words.contains("asks for a password (cleartext password), and none is configured"), "{words}");
+    assert!(words.contains("requests a password (cleartext password), and none is configured"), "{words}");
 }
