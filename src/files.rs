@@ -55,20 +55,20 @@ pub struct Reloaded {
 /// All values of the process that are read from files. A cheap handle. A dropped value is no longer watched.
 #[derive(Clone, Default)]
 pub struct Files {
-    entries: Arc<Mutex<Vec<Entry>>>,
+    entries: Arc<Mutex<Vec<WatchedValue>>>,
 }
 
-struct Entry {
+struct WatchedValue {
     what: Weak<dyn Reloadable>,
     /// State at the last check.
-    seen: Vec<Look>,
+    seen: Vec<FileMetadata>,
     /// State at the last read.
-    read: Vec<Look>,
+    read: Vec<FileMetadata>,
 }
 
 /// Metadata of a file. Renames and symlink swaps change the inode, writes change the times.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Look(Option<[i64; 7]>);
+struct FileMetadata(Option<[i64; 7]>);
 
 // === impl Files ===
 
@@ -82,7 +82,7 @@ impl Files {
     /// Watches `what` until it is dropped. Reads once more soon: the files may have changed since the value was made.
     pub fn watch<R: Reloadable + 'static>(&self, what: &Arc<R>) {
         let weak: Weak<R> = Arc::downgrade(what);
-        self.lock().push(Entry { what: weak, seen: Vec::new(), read: Vec::new() });
+        self.lock().push(WatchedValue { what: weak, seen: Vec::new(), read: Vec::new() });
     }
 
     /// Reads all values now, changed or not; returns changes and failures.
@@ -120,12 +120,12 @@ impl Files {
         })
     }
 
-    fn read_if(&self, due: impl Fn(&mut Entry, Vec<Look>) -> bool) -> Vec<Reloaded> {
+    fn read_if(&self, due: impl Fn(&mut WatchedValue, Vec<FileMetadata>) -> bool) -> Vec<Reloaded> {
         let mut entries = self.lock();
         let mut reports = Vec::new();
         entries.retain_mut(|entry| {
             let Some(what) = entry.what.upgrade() else { return false };
-            let now = what.files().iter().map(|path| Look::at(path)).collect();
+            let now = what.files().iter().map(|path| FileMetadata::at(path)).collect();
             if due(entry, now) {
                 let result = what.reload();
                 if !matches!(result, Ok(Reload::Unchanged)) {
@@ -137,14 +137,14 @@ impl Files {
         reports
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<WatchedValue>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Look ===
+// === impl FileMetadata ===
 
-impl Look {
+impl FileMetadata {
     fn at(path: &Path) -> Self {
         Self(fs::metadata(path).ok().map(|found| {
             [

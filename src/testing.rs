@@ -26,12 +26,12 @@ pub mod config {
 
 pub mod credentials {
     pub use crate::credentials::{
-        Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers,
+        PasswordLogin, Secret, ServerLogin, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers,
     };
 }
 
 pub mod handshake {
-    pub use crate::handshake::{Credential, Login, LoginError, Method};
+    pub use crate::handshake::{Credential, LoginError, Method, ServerLogin};
 }
 
 pub mod live {

@@ -37,10 +37,10 @@ use crate::{
 /// Handle of an endpoint. Clones share the limit on logins, the tokens and the certificates.
 #[derive(Clone)]
 pub struct EndpointHandle {
-    shared: Arc<Shared>,
+    shared: Arc<SharedEndpoint>,
 }
 
-struct Shared {
+struct SharedEndpoint {
     settings: Arc<EndpointSettings>,
     tls: ClientTls,
     login_method: Arc<LoginMethod>,
@@ -107,7 +107,7 @@ impl EndpointHandle {
             Arc::clone(&login_method),
             Dialer::new(Arc::clone(&settings), tls.clone()),
         );
-        let shared = Shared { settings, tls, login_method, accepted, judging, metrics, connector };
+        let shared = SharedEndpoint { settings, tls, login_method, accepted, judging, metrics, connector };
         Ok((Self { shared: Arc::new(shared) }, keeper))
     }
 
@@ -372,7 +372,7 @@ impl EndpointHandle {
     }
 
     async fn dial_to(&self, whereto: Whereto) -> Result<Dialed, ConnectError> {
-        let Shared { settings, tls, .. } = &*self.shared;
+        let SharedEndpoint { settings, tls, .. } = &*self.shared;
         let limit = settings.connect_timeout;
         let deadline = Instant::now() + limit;
         let progress = Progress::default();

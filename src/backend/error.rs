@@ -101,7 +101,7 @@ impl ConnectError {
     #[cfg(test)]
     pub(crate) fn scripted_refusal(endpoint: Arc<Endpoint>, sqlstate: [u8; 5]) -> Self {
         let said = crate::handshake::Refused::scripted(sqlstate);
-        let refused = Refused { said, shown: super::Shown::Nothing, token: None };
+        let refused = Refused { said, shown: super::CredentialKind::Nothing, token: None };
         Self::new(endpoint, ConnectFailure::Refused(Box::new(refused)))
     }
 

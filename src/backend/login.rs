@@ -2,10 +2,10 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{ConnectFailure, Refused, login_method::PasswordMethod, refused::Shown};
+use super::{ConnectFailure, Refused, login_method::PasswordMethod, refused::CredentialKind};
 use crate::{
     credentials::TokenLogin,
-    handshake::{Credential, LoggedIn, Login, LoginError},
+    handshake::{Credential, LoggedIn, LoginError, ServerLogin},
     scram::NONCE_BYTES,
     telemetry::labels::ConnectPhase,
     tls::{Stream, TlsError},
@@ -33,10 +33,10 @@ pub(super) async fn log_in(
     // With TLS 1.3 the server's rejection of Gatekeeper's certificate arrives with the first bytes.
     let broken = |source| match TlsError::explain(&source) {
         Some(error) => ConnectFailure::Tls(error),
-        None => ConnectFailure::Broken { phase: ConnectPhase::Login, source },
+        None => ConnectFailure::Broken { phase: ConnectPhase::ServerLogin, source },
     };
     let kept = proof.keys();
-    let mut login = Login::new(startup, proof.credential(), stream.server_end_point(), nonce());
+    let mut login = ServerLogin::new(startup, proof.credential(), stream.server_end_point(), nonce());
     if let Some(keys) = &kept {
         login = login.with_keys(keys);
     }
@@ -86,11 +86,11 @@ impl Proof<'_> {
     }
 
     fn failure(&self, error: LoginError) -> ConnectFailure {
-        let LoginError::Refused(said) = error else { return ConnectFailure::Login(error) };
+        let LoginError::Refused(said) = error else { return ConnectFailure::ServerLogin(error) };
         let (shown, token) = match self {
-            Self::Nothing => (Shown::Nothing, None),
-            Self::Password(_) => (Shown::Password, None),
-            Self::Token(login) => (Shown::Token, Some(login.token().clone())),
+            Self::Nothing => (CredentialKind::Nothing, None),
+            Self::Password(_) => (CredentialKind::Password, None),
+            Self::Token(login) => (CredentialKind::Token, Some(login.token().clone())),
         };
         ConnectFailure::Refused(Box::new(Refused { said, shown, token }))
     }

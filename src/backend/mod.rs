@@ -32,7 +32,7 @@ pub(crate) use query::{QueryClient, QueryError, QueryLimits, Strictness, ask, qu
 pub(crate) use questions::{Columns, Questions};
 pub use reach::{Resolved, reach, reach_unix, resolve};
 pub(crate) use refused::words as fault_words;
-pub use refused::{Refused, Shown};
+pub use refused::{CredentialKind, Refused};
 pub use settings::{EndpointSettings, ProbeLogin};
 
 #[cfg(test)]

@@ -14,14 +14,14 @@ pub struct Refused {
     /// The ErrorResponse, forwarded unchanged, with the method requested before.
     pub said: handshake::Refused,
     /// Credential shown to the server.
-    pub shown: Shown,
+    pub shown: CredentialKind,
     /// The token that was shown.
     pub(super) token: Option<Token>,
 }
 
 /// Kind of credential shown to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
+pub enum CredentialKind {
     /// A minted token.
     Token,
     /// A configured password.
@@ -66,7 +66,7 @@ impl Refused {
 
     /// A server needs a token in clear text: a request for SCRAM means that the user has a stored password.
     fn token_cannot_answer(&self) -> bool {
-        self.shown == Shown::Token
+        self.shown == CredentialKind::Token
             && matches!(self.said.method(), Some(Method::ScramSha256 | Method::ScramSha256Plus))
     }
 
@@ -110,12 +110,12 @@ impl Refused {
                 _ => {}
             }
             return Some(match self.shown {
-                Shown::Token => "the token is expired, of too small a scope (it takes `alloydb.login` or `cloud-platform`), or \
+                CredentialKind::Token => "the token is expired, of too small a scope (it takes `alloydb.login` or `cloud-platform`), or \
                      another principal's than this database user; its principal needs `alloydb.users.login`, as in \
                      roles/alloydb.databaseUser. The instance's log in Cloud Logging says which (severity ALERT)"
                     .into(),
-                Shown::Password => "check the password of this user, and the server's `pg_hba.conf`".into(),
-                Shown::Nothing => "the server wants a password: set the endpoint's `login`".into(),
+                CredentialKind::Password => "check the password of this user, and the server's `pg_hba.conf`".into(),
+                CredentialKind::Nothing => "the server wants a password: set the endpoint's `login`".into(),
             });
         }
         Some(match self.sqlstate()?.as_str() {

@@ -10,14 +10,14 @@ use crate::wire::{BackendKey, FirstPacket, ProtocolVersion, SqlState, StartupErr
 pub struct Accept {
     tls_offered: bool,
     /// State of TLS: an SSLRequest, or a TLS handshake at once, may still follow.
-    tls: Asked,
-    gss: Asked,
+    tls: EncryptionState,
+    gss: EncryptionState,
     output: Option<u8>,
 }
 
 /// State of an encryption kind; a client may ask once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum EncryptionState {
     NotYet,
     Already,
 }
@@ -68,7 +68,7 @@ impl Accept {
     /// A machine for a new connection.
     #[must_use]
     pub const fn new(tls_offered: bool) -> Self {
-        Self { tls_offered, tls: Asked::NotYet, gss: Asked::NotYet, output: None }
+        Self { tls_offered, tls: EncryptionState::NotYet, gss: EncryptionState::NotYet, output: None }
     }
 
     /// Processes read bytes.
@@ -76,7 +76,9 @@ impl Accept {
     /// # Errors
     /// [`AcceptError`]; the connection is over, but see [`AcceptError::sqlstate`].
     pub fn on_bytes(&mut self, unread: &[u8]) -> Result<Taken<Accepted>, AcceptError> {
-        if unread.first() == Some(&TLS_HANDSHAKE) && (self.tls, self.gss) == (Asked::NotYet, Asked::NotYet) {
+        if unread.first() == Some(&TLS_HANDSHAKE)
+            && (self.tls, self.gss) == (EncryptionState::NotYet, EncryptionState::NotYet)
+        {
             if !self.tls_offered {
                 return Err(AcceptError::TlsNotOffered);
             }
@@ -90,7 +92,7 @@ impl Accept {
             return Err(AcceptError::UnencryptedData);
         }
         let outcome = match packet {
-            FirstPacket::SslRequest if self.tls == Asked::Already => {
+            FirstPacket::SslRequest if self.tls == EncryptionState::Already => {
                 return Err(AcceptError::Version(ProtocolVersion { major: 1234, minor: 5679 }));
             }
             FirstPacket::SslRequest if self.tls_offered => {
@@ -99,15 +101,15 @@ impl Accept {
                 Some(Accepted::Tls { direct: false })
             }
             FirstPacket::SslRequest => {
-                self.tls = Asked::Already;
+                self.tls = EncryptionState::Already;
                 self.output = Some(b'N');
                 None
             }
-            FirstPacket::GssEncRequest if self.gss == Asked::Already => {
+            FirstPacket::GssEncRequest if self.gss == EncryptionState::Already => {
                 return Err(AcceptError::Version(ProtocolVersion { major: 1234, minor: 5680 }));
             }
             FirstPacket::GssEncRequest => {
-                self.gss = Asked::Already;
+                self.gss = EncryptionState::Already;
                 self.output = Some(b'N');
                 None
             }
@@ -124,8 +126,8 @@ impl Accept {
 
     /// Inside TLS only a login or a cancel request may follow.
     const fn note_encryption(&mut self) {
-        self.tls = Asked::Already;
-        self.gss = Asked::Already;
+        self.tls = EncryptionState::Already;
+        self.gss = EncryptionState::Already;
     }
 }
 

@@ -24,12 +24,12 @@ pub struct Authority {
     cluster: String,
     file: PathBuf,
     foreign_file: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<AuthorityState>,
 }
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 
-struct State {
+struct AuthorityState {
     /// Signs new certificates.
     current: Issuer,
     /// Trusted, without new signatures.
@@ -71,7 +71,7 @@ impl Authority {
             cluster: cluster.to_owned(),
             file: folder.join(format!("{cluster}-ca.pem")),
             foreign_file: folder.join(format!("{cluster}-foreign-ca.pem")),
-            state: Mutex::new(State {
+            state: Mutex::new(AuthorityState {
                 current: ca(&format!("{cluster} CA 1"))?,
                 previous: None,
                 foreign: ca(&format!("{cluster} foreign CA"))?,
@@ -150,7 +150,7 @@ impl Authority {
         Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, AuthorityState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -32,7 +32,7 @@ use crate::tasks::Tasks;
 /// Fake servers, stopped on drop.
 pub struct FakeGoogle {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<FakeState>,
     _tasks: Tasks,
 }
 
@@ -78,7 +78,7 @@ enum TokenIssue {
     Accepted(Vec<String>),
 }
 
-struct Shared {
+struct FakeState {
     issue: TokenIssue,
     state: Mutex<FakeState>,
 }
@@ -131,7 +131,7 @@ impl FakeGoogle {
             issued: HashMap::new(),
             count: 0,
         };
-        let shared = Arc::new(Shared { issue, state: Mutex::new(state) });
+        let shared = Arc::new(FakeState { issue, state: Mutex::new(state) });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         let tasks = Tasks::new();
         tasks.spawn("fake google", async move {
@@ -281,9 +281,9 @@ impl FakeRequest {
     }
 }
 
-// === impl Shared ===
+// === impl FakeState ===
 
-impl Shared {
+impl FakeState {
     fn lock(&self) -> MutexGuard<'_, FakeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -411,7 +411,7 @@ impl Shared {
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+async fn answer(State(shared): State<Arc<FakeState>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, BODY).await.unwrap_or_default();
     let request = FakeRequest {
@@ -436,7 +436,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     response
 }
 
-async fn respond(shared: &Shared, request: &FakeRequest) -> Response {
+async fn respond(shared: &FakeState, request: &FakeRequest) -> Response {
     let path = request.target.split('?').next().unwrap_or_default();
     match path {
         _ if path.starts_with("/computeMetadata/") => shared.metadata(request).await,

@@ -4,7 +4,7 @@ use super::{
     Effects,
     keyword::may_matter,
     lexer::{Lexer, begins_word, is_space, word_length},
-    scan::{Before, Scan, Statement, TextOrigin},
+    scan::{Before, Scan, ScannedStatement, TextOrigin},
 };
 
 /// How deep bodies within bodies are followed.
@@ -36,7 +36,7 @@ impl<F: FnMut(&[u8])> Scan<'_, F> {
         } else {
             TextOrigin::Client
         };
-        let mut statement = Statement::default();
+        let mut statement = ScannedStatement::default();
         let mut before = Before::Start;
         let mut line_comment = false;
         let mut at = 0;

@@ -10,7 +10,7 @@ use pg_query::ParserOptions;
 use super::{
     Classification, ClassifyReason, LexicalSettings, ReferenceList, SchemaInfo, StatementAccess,
     TransactionControl,
-    cache::{Cache, Circumstances},
+    cache::{Cache, CacheInputs},
     command_word, cross_check,
     hint::hint,
     reference_checker::ReferenceChecker,
@@ -68,7 +68,7 @@ impl Classifier {
         lexical: &LexicalSettings,
         schema_info: &SchemaInfo,
     ) -> Classification {
-        let circumstances = Circumstances { lexical: *lexical, epoch: schema_info.epoch() };
+        let circumstances = CacheInputs { lexical: *lexical, epoch: schema_info.epoch() };
         let short = text.len() <= TEXT_MAX;
         if short && let Some(known) = self.texts.get(text, circumstances) {
             return known;
@@ -158,7 +158,7 @@ impl Classifier {
         &self,
         cache: &Cache,
         key: &[u8],
-        circumstances: Circumstances,
+        circumstances: CacheInputs,
         judged: Classification,
     ) -> Classification {
         cache.insert(key, circumstances, judged);

@@ -24,10 +24,10 @@ pub struct Workers {
 struct Worker {
     runtime: Handle,
     /// `None` once shut down.
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<RunningWorker>>,
 }
 
-struct Running {
+struct RunningWorker {
     inbox: mpsc::UnboundedSender<Start>,
     ended: oneshot::Receiver<()>,
     thread: thread::JoinHandle<()>,
@@ -102,7 +102,7 @@ impl Workers {
             .workers
             .iter()
             .filter_map(|worker| worker.running.lock().unwrap_or_else(PoisonError::into_inner).take())
-            .map(|Running { inbox, ended, thread }| {
+            .map(|RunningWorker { inbox, ended, thread }| {
                 drop(inbox);
                 (ended, thread)
             })
@@ -137,7 +137,7 @@ impl Worker {
                 }
             })?;
         let runtime = started.recv().map_err(io::Error::other)??;
-        Ok(Self { runtime, running: Mutex::new(Some(Running { inbox, ended, thread })) })
+        Ok(Self { runtime, running: Mutex::new(Some(RunningWorker { inbox, ended, thread })) })
     }
 }
 

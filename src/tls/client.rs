@@ -16,7 +16,7 @@ use super::{
     TlsMode,
     pem::{self, PemFiles},
     provider,
-    verifier::{Trust, Verifier},
+    verifier::{CertificateVerifier, Trust},
 };
 use crate::{
     files::{Files, Reload, ReloadError, Reloadable},
@@ -27,7 +27,7 @@ use crate::{
 /// TLS towards an endpoint: trust, name and identity. Cheap to clone; a reload affects all clones.
 #[derive(Clone)]
 pub struct ClientTls {
-    shared: Arc<Shared>,
+    shared: Arc<SharedClientTls>,
 }
 
 /// Proof that the server presented a chain to a trusted CA, and in mode `verify-full` a certificate for the name as
@@ -37,18 +37,18 @@ pub struct VerifiedTls {
     _made_by_a_handshake: (),
 }
 
-struct Shared {
+struct SharedClientTls {
     settings: EndpointTls,
     address: Address,
     name: ServerName<'static>,
-    loaded: Live<Loaded>,
-    publisher: Mutex<Publisher<Loaded>>,
+    loaded: Live<LoadedClientTls>,
+    publisher: Mutex<Publisher<LoadedClientTls>>,
     /// The server's certificate in the last handshake.
     peer: Mutex<Option<CertificateFacts>>,
 }
 
 /// Contents of the files, replaced as a whole.
-struct Loaded {
+struct LoadedClientTls {
     config: Arc<ClientConfig>,
     digest: [u8; 32],
     certificates: Vec<CertificateFacts>,
@@ -67,9 +67,10 @@ impl ClientTls {
     /// A file that cannot be used, or a name that no certificate could carry in mode `verify-full`.
     pub fn new(settings: &EndpointTls, address: &Address) -> Result<Self, TlsFileError> {
         let name = server_name(settings, address)?;
-        let (publisher, loaded) = live(Loaded::read(settings, &PemFiles::read(&files_of(settings))?)?);
+        let (publisher, loaded) =
+            live(LoadedClientTls::read(settings, &PemFiles::read(&files_of(settings))?)?);
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedClientTls {
                 settings: settings.clone(),
                 address: address.clone(),
                 name,
@@ -160,21 +161,21 @@ impl ClientTls {
     }
 }
 
-// === impl Shared ===
+// === impl SharedClientTls ===
 
-impl Shared {
+impl SharedClientTls {
     fn reload_files(&self) -> Result<Reload, TlsFileError> {
         let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
         let files = PemFiles::read(&files_of(&self.settings))?;
         if files.digest() == self.loaded.load().digest {
             return Ok(Reload::Unchanged);
         }
-        publisher.publish(Loaded::read(&self.settings, &files)?);
+        publisher.publish(LoadedClientTls::read(&self.settings, &files)?);
         Ok(Reload::Swapped)
     }
 }
 
-impl Reloadable for Shared {
+impl Reloadable for SharedClientTls {
     fn describe(&self) -> String {
         format!("TLS towards {}", self.address)
     }
@@ -188,9 +189,9 @@ impl Reloadable for Shared {
     }
 }
 
-// === impl Loaded ===
+// === impl LoadedClientTls ===
 
-impl Loaded {
+impl LoadedClientTls {
     fn read(settings: &EndpointTls, files: &PemFiles) -> Result<Self, TlsFileError> {
         let provider = provider::towards_endpoints();
         let algorithms = provider.signature_verification_algorithms;
@@ -202,7 +203,7 @@ impl Loaded {
             .with_safe_default_protocol_versions()
             .map_err(TlsFileError::Settings)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier { trust, algorithms }));
+            .with_custom_certificate_verifier(Arc::new(CertificateVerifier { trust, algorithms }));
         let mut config = match &settings.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {

@@ -31,19 +31,19 @@ use crate::{
 /// reload affects all clones.
 #[derive(Clone)]
 pub struct ServerTls {
-    shared: Arc<Shared>,
+    shared: Arc<SharedServerTls>,
 }
 
-struct Shared {
+struct SharedServerTls {
     settings: ListenerTls,
     /// The protocol to agree upon with clients that offer any.
     alpn: &'static [u8],
-    loaded: Live<Loaded>,
-    publisher: Mutex<Publisher<Loaded>>,
+    loaded: Live<LoadedServerTls>,
+    publisher: Mutex<Publisher<LoadedServerTls>>,
 }
 
 /// Contents of the files, replaced as a whole.
-struct Loaded {
+struct LoadedServerTls {
     config: Arc<ServerConfig>,
     digest: [u8; 32],
     end_point: Option<Vec<u8>>,
@@ -75,8 +75,10 @@ impl ServerTls {
     }
 
     fn with_alpn(alpn: &'static [u8], settings: &ListenerTls) -> Result<Self, TlsFileError> {
-        let (publisher, loaded) = live(Loaded::read(alpn, settings, &PemFiles::read(&files_of(settings))?)?);
-        let shared = Shared { settings: settings.clone(), alpn, loaded, publisher: Mutex::new(publisher) };
+        let (publisher, loaded) =
+            live(LoadedServerTls::read(alpn, settings, &PemFiles::read(&files_of(settings))?)?);
+        let shared =
+            SharedServerTls { settings: settings.clone(), alpn, loaded, publisher: Mutex::new(publisher) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -136,21 +138,21 @@ impl ServerTls {
     }
 }
 
-// === impl Shared ===
+// === impl SharedServerTls ===
 
-impl Shared {
+impl SharedServerTls {
     fn reload_files(&self) -> Result<Reload, TlsFileError> {
         let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
         let files = PemFiles::read(&files_of(&self.settings))?;
         if files.digest() == self.loaded.load().digest {
             return Ok(Reload::Unchanged);
         }
-        publisher.publish(Loaded::read(self.alpn, &self.settings, &files)?);
+        publisher.publish(LoadedServerTls::read(self.alpn, &self.settings, &files)?);
         Ok(Reload::Swapped)
     }
 }
 
-impl Reloadable for Shared {
+impl Reloadable for SharedServerTls {
     fn describe(&self) -> String {
         format!("TLS towards clients from `{}`", self.settings.identity.cert.display())
     }
@@ -164,9 +166,9 @@ impl Reloadable for Shared {
     }
 }
 
-// === impl Loaded ===
+// === impl LoadedServerTls ===
 
-impl Loaded {
+impl LoadedServerTls {
     fn read(alpn: &'static [u8], settings: &ListenerTls, files: &PemFiles) -> Result<Self, TlsFileError> {
         let provider = provider::towards_clients();
         let identity = files.identity(&settings.identity, &provider)?;

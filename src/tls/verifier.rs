@@ -22,7 +22,7 @@ use x509_parser::{certificate::X509Certificate, x509::X509Version};
 use super::{certificate, lenient};
 
 /// Verifies the certificates of an endpoint.
-pub(super) struct Verifier {
+pub(super) struct CertificateVerifier {
     /// Trusted CAs; `None` in the modes `prefer` and `require`, which only encrypt. Handshake signatures are checked in
     /// any case.
     pub(super) trust: Option<Trust>,
@@ -47,9 +47,9 @@ pub(super) enum Rejection {
     UnknownCa { issuer: String },
 }
 
-// === impl Verifier ===
+// === impl CertificateVerifier ===
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for CertificateVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -96,7 +96,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-impl fmt::Debug for Verifier {
+impl fmt::Debug for CertificateVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.trust {
             None => "unverified",

@@ -13,7 +13,7 @@ use gatekeeper::testing::sandbox::{Passage, Sandbox, SandboxOptions, Stop};
 
 use crate::harness::{
     Gatekeeper,
-    grafana::{self, Dashboard, PoolKey, tool},
+    grafana::{self, Dashboard, Target, tool},
     pki::Pki,
     prometheus::{Prometheus, Span},
 };
@@ -185,7 +185,7 @@ async fn faults(prometheus: &Prometheus, span: Span) -> Vec<String> {
 }
 
 /// A table's column is named apart from its query.
-fn column<'a>(panel: &'a grafana::Panel, target: &PoolKey) -> &'a str {
+fn column<'a>(panel: &'a grafana::Panel, target: &Target) -> &'a str {
     let at = panel.targets.iter().position(|other| other.expr == target.expr).unwrap_or_default();
     let names = &panel.json["transformations"][1]["options"]["renameByName"];
     names[format!("Value #{}", char::from(b'A' + u8::try_from(at).unwrap()))].as_str().unwrap_or_default()
@@ -288,7 +288,7 @@ fn follows(seen: &[i64], wanted: &[i64]) -> bool {
 
 /// The check can fail: these are wrong in ways that only a Prometheus knows.
 async fn mistakes_are_noticed(prometheus: &Prometheus, span: Span) {
-    let target = |expr: &str, legend: &str| PoolKey {
+    let target = |expr: &str, legend: &str| Target {
         expr: expr.to_owned(),
         legend: legend.to_owned(),
         instant: false,

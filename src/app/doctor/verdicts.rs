@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     app::principal::{self, PrincipalMistake},
-    backend::{ConnectError, ProbeLogin, QueryError, Shown},
+    backend::{ConnectError, CredentialKind, ProbeLogin, QueryError},
     blame::Chain,
     credentials::{Login, TokenError, TokenLoginSettings, TokenOrigin, TokenPrincipal, TokenUsers},
     handshake::Method,
@@ -141,7 +141,7 @@ fn tell_the_flag_from_the_user(opinion: &mut Opinion, others: &[(UserName, Metho
 /// Whether a token was shown to a server that has a password stored for the user.
 pub(super) fn is_asked_for_a_stored_password(error: &ConnectError) -> bool {
     error.refused().is_some_and(|refused| {
-        refused.shown == Shown::Token
+        refused.shown == CredentialKind::Token
             && matches!(
                 refused.said.method(),
                 Some(Method::ScramSha256 | Method::ScramSha256Plus | Method::Md5Password)

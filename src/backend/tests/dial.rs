@@ -104,7 +104,10 @@ async fn an_error_instead_of_an_answer_about_tls_is_reported_in_the_servers_word
         .await;
         let error = error(wants(mode, server.settings())).await;
         let words = error.to_string();
-        assert!(words.ends_with("the server reports: sorry, too [31m many clients (SQLSTATE 53300)"), "{words}");
+        assert!(
+            words.ends_with("the server reports: sorry, too [31m many clients (SQLSTATE 53300)"),
+            "{words}"
+        );
         assert!(error.refused().is_none(), "nobody has proved to be the server: no client is told");
     }
 }

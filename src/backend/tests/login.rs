@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::script::{Guest, Server, handle, request, user, with_password, with_token};
 use crate::{
-    backend::{ConnectFailure, ConnectRequest, EndpointSettings, Shown},
+    backend::{ConnectFailure, ConnectRequest, CredentialKind, EndpointSettings},
     blame::Blame,
     credentials::{Login, PasswordLogin, Secret},
     telemetry::labels::ConnectPhase,
@@ -120,7 +120,7 @@ async fn a_wrong_password_is_told_in_the_servers_own_words() {
     );
     assert_eq!((error.phase(), error.blame()), (ConnectPhase::Login, Blame::Credentials));
     let refused = error.refused().unwrap();
-    assert_eq!(refused.shown, Shown::Password);
+    assert_eq!(refused.shown, CredentialKind::Password);
     assert_eq!(refused.said.as_bytes().first(), Some(&b'E'), "kept as it came, for the client");
     assert_eq!(server.connections(), 1, "a password does not get better by trying again");
 }

@@ -64,7 +64,7 @@ async fn start_google(sandbox: &Sandbox) -> Result<FakeGoogle, DemoError> {
 }
 
 /// Output of `psql`.
-struct Answer {
+struct PsqlOutput {
     success: bool,
     text: String,
 }
@@ -195,7 +195,7 @@ impl<W: Write> Tour<'_, W> {
     }
 
     async fn succeeds(&mut self, listener: &FrontListener, sql: &str) -> Result<(), DemoError> {
-        let Answer { success, text } = self.ask(listener, ALICE, sql).await?;
+        let PsqlOutput { success, text } = self.ask(listener, ALICE, sql).await?;
         expect(success, "an answer", || text)
     }
 
@@ -206,7 +206,7 @@ impl<W: Write> Tour<'_, W> {
         sql: &str,
         words: &str,
     ) -> Result<(), DemoError> {
-        let Answer { success, text } = self.ask(listener, user, sql).await?;
+        let PsqlOutput { success, text } = self.ask(listener, user, sql).await?;
         expect(!success && text.contains(words), &format!("`{words}`"), || text)
     }
 
@@ -216,7 +216,7 @@ impl<W: Write> Tour<'_, W> {
         listener: &FrontListener,
         user: NativeUser,
         sql: &str,
-    ) -> Result<Answer, DemoError> {
+    ) -> Result<PsqlOutput, DemoError> {
         let mut psql = Command::new(self.sandbox.installation().psql());
         psql.args(["-X", "-d", &target(listener, user), "-c", sql]).stdin(Stdio::null());
         // Excludes settings, passwords and certificates of the current user.
@@ -229,7 +229,7 @@ impl<W: Write> Tour<'_, W> {
         let text =
             [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         self.say(&format!("{}@{}=> {sql};\n{}\n\n", user.name, listener.name, text.trim_end()))?;
-        Ok(Answer { success: output.status.success(), text })
+        Ok(PsqlOutput { success: output.status.success(), text })
     }
 
     fn listener(&self, name: &str) -> FrontListener {

@@ -1,7 +1,7 @@
 //! What is wrong with a query, by what a real Prometheus answers to it.
 
 use crate::harness::{
-    grafana::{PoolKey, Query},
+    grafana::{Query, Target},
     prometheus::{Prometheus, Series, Span},
 };
 
@@ -14,7 +14,7 @@ pub(super) fn filled_in(expr: &str) -> String {
 }
 
 /// What is wrong with a panel's query.
-pub(super) async fn faults_of_target(prometheus: &Prometheus, target: &PoolKey, span: Span) -> Vec<String> {
+pub(super) async fn faults_of_target(prometheus: &Prometheus, target: &Target, span: Span) -> Vec<String> {
     let expr = filled_in(&target.expr);
     let answer = if target.instant {
         prometheus.instant(&expr, span.end).await
