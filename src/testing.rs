@@ -26,7 +26,7 @@ pub mod config {
 
 pub mod credentials {
     pub use crate::credentials::{
-        PasswordLogin, Secret, ServerLogin, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers,
+        Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers,
     };
 }
 

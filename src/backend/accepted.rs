@@ -53,7 +53,7 @@ impl AcceptedPassword {
 
     /// True if `password` is correct. Constant time.
     #[must_use]
-    pub fn fits(&self, password: &str) -> bool {
+    pub fn matches_password(&self, password: &str) -> bool {
         self.verifier.matches_password(password.as_bytes())
     }
 
@@ -116,10 +116,14 @@ mod tests {
     #[test]
     fn it_fits_itself_and_the_password_goes_where_only_the_verifier_is_needed() {
         let password = AcceptedPassword::new(PasswordMethod::of_client(Secret::new("hunter2".to_owned())));
-        assert!(password.fits("hunter2") && !password.fits("hunter3") && !password.fits(""));
+        assert!(
+            password.matches_password("hunter2")
+                && !password.matches_password("hunter3")
+                && !password.matches_password("")
+        );
         assert_eq!(password.login_method().map(|login_method| login_method.password()), Some("hunter2"));
         let password = password.verifier_only();
-        assert!(password.fits("hunter2"));
+        assert!(password.matches_password("hunter2"));
         assert!(password.login_method().is_none());
     }
 
@@ -131,7 +135,7 @@ mod tests {
         all.keep(&user, Arc::clone(&old));
         all.keep(&user, Arc::clone(&new));
         all.forget(&user, &old);
-        assert!(all.get(&user).is_some_and(|kept| kept.fits("new")), "a newer one stays");
+        assert!(all.get(&user).is_some_and(|kept| kept.matches_password("new")), "a newer one stays");
         all.forget(&user, &new);
         assert!(all.get(&user).is_none());
     }

@@ -74,16 +74,16 @@ pub(super) async fn dial(
     };
     let addresses = match whereto {
         Whereto::Exactly(address) => vec![address],
-        Whereto::Endpoint => lookup(host, port).await?,
+        Whereto::Endpoint => resolve_host(host, port).await?,
     };
     stages.enter(ConnectPhase::Tcp);
     let (tcp, peer) = connect_any(&addresses, deadline).await?;
     stages.enter(ConnectPhase::Tls);
-    let (stream, verified) = negotiate(tcp, settings, tls).await?;
+    let (stream, verified) = negotiate_tls(tcp, settings, tls).await?;
     Ok(Connected { stream, verified, peer: Some(peer) })
 }
 
-pub(super) async fn lookup(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectFailure> {
+pub(super) async fn resolve_host(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectFailure> {
     let failed = |source| ConnectFailure::Resolve { host: host.to_owned(), source };
     let mut distinct = Vec::new();
     for address in lookup_host((host, port)).await.map_err(failed)? {
@@ -104,7 +104,7 @@ pub(super) async fn connect_any(
     let mut tried = Vec::new();
     for (at, &address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
-        let share = share(left, addresses.len() - at);
+        let share = share_of_time(left, addresses.len() - at);
         let connected = async {
             let tcp = TcpStream::connect(address).await?;
             socket::prepare(&tcp)?;
@@ -120,12 +120,12 @@ pub(super) async fn connect_any(
 }
 
 /// The time for the next of `addresses` addresses.
-fn share(left: Duration, addresses: usize) -> Duration {
+fn share_of_time(left: Duration, addresses: usize) -> Duration {
     left / u32::try_from(addresses.max(1)).unwrap_or(u32::MAX)
 }
 
 /// Negotiates TLS as configured.
-async fn negotiate(
+async fn negotiate_tls(
     mut tcp: TcpStream,
     settings: &EndpointSettings,
     tls: &ClientTls,

@@ -13,13 +13,13 @@ use super::{
     AcceptedPassword, Backend, Columns, ConnectError, ConnectFailure, ConnectRequest, Dialed,
     EndpointSettings, QueryError, Questions,
     accepted::AcceptedPasswords,
-    ask, cancel,
+    cancel,
     connector::{self, Connector, Dialer},
     dial::{self, Whereto},
     login::{Proof, log_in},
     login_method::{LoginMethod, PasswordMethod},
     phase::{Durations, Progress, Stages},
-    query,
+    query, query_state,
 };
 use crate::{
     credentials::{self, Secret, Token, TokenKeeper, TokenSource},
@@ -186,7 +186,7 @@ impl EndpointHandle {
         }
         let limit = self.settings().connect_timeout;
         let broken = |source| ConnectFailure::Broken { phase: ConnectPhase::Login, source };
-        let failure = match timeout(limit, ask(&mut backend.stream, Questions::Node)).await {
+        let failure = match timeout(limit, query_state(&mut backend.stream, Questions::Node)).await {
             Ok(Ok(answer)) if answer.role == ObservedRole::Standby => return Ok(answer.node),
             Ok(Ok(_primary)) => ConnectFailure::NoStandby,
             Ok(Err(QueryError::Refused { .. })) => return Ok(None),
@@ -228,7 +228,7 @@ impl EndpointHandle {
     /// [`ConnectError`] in phase `token`: `user` is not listed, or no token is available.
     pub async fn token(&self, user: &UserName) -> Result<Option<Token>, ConnectError> {
         let LoginMethod::Token(login_method) = &*self.shared.login_method else { return Ok(None) };
-        login_method.permit(user).map_err(|failure| self.error(failure))?;
+        login_method.check_permitted(user).map_err(|failure| self.error(failure))?;
         let token = login_method.source.token(user).await;
         token.map(Some).map_err(|error| self.error(ConnectFailure::Token(error)))
     }
@@ -264,7 +264,7 @@ impl EndpointHandle {
     ///
     /// # Errors
     /// [`ConnectError`]; [`ConnectError::refused`] has the server's rejection.
-    pub async fn judge(
+    pub async fn verify_password(
         &self,
         startup: &StartupMessage,
         password: Secret,

@@ -33,10 +33,10 @@ pub(super) async fn log_in(
     // With TLS 1.3 the server's rejection of Gatekeeper's certificate arrives with the first bytes.
     let broken = |source| match TlsError::explain(&source) {
         Some(error) => ConnectFailure::Tls(error),
-        None => ConnectFailure::Broken { phase: ConnectPhase::ServerLogin, source },
+        None => ConnectFailure::Broken { phase: ConnectPhase::Login, source },
     };
     let kept = proof.keys();
-    let mut login = ServerLogin::new(startup, proof.credential(), stream.server_end_point(), nonce());
+    let mut login = ServerLogin::new(startup, proof.credential(), stream.server_end_point(), random_nonce());
     if let Some(keys) = &kept {
         login = login.with_keys(keys);
     }
@@ -61,7 +61,7 @@ pub(super) async fn log_in(
     }
 }
 
-fn nonce() -> [u8; NONCE_BYTES] {
+fn random_nonce() -> [u8; NONCE_BYTES] {
     let mut nonce = [0; NONCE_BYTES];
     aws_lc_rs::rand::fill(&mut nonce).expect("the system's random generator does not fail");
     nonce

@@ -115,7 +115,7 @@ impl PasswordMethod {
 impl TokenMethod {
     /// Checks the list of users for tokens, so that no client can act as an arbitrary principal. Checks also that the
     /// token could be sent.
-    pub(super) fn permit(&self, user: &UserName) -> Result<(), ConnectFailure> {
+    pub(super) fn check_permitted(&self, user: &UserName) -> Result<(), ConnectFailure> {
         if !self.users.permits(user) {
             return Err(ConnectFailure::UnlistedUser { user: user.clone() });
         }

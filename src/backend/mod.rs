@@ -28,10 +28,10 @@ pub use connector::ConnectRequest;
 pub use dial::Dialed;
 pub use endpoint::EndpointHandle;
 pub use error::{ConnectError, ConnectFailure};
-pub(crate) use query::{QueryClient, QueryError, QueryLimits, Strictness, ask, query};
+pub(crate) use query::{QueryClient, QueryError, QueryLimits, Strictness, query, query_state};
 pub(crate) use questions::{Columns, Questions};
 pub use reach::{Resolved, reach, reach_unix, resolve};
-pub(crate) use refused::words as fault_words;
+pub(crate) use refused::log_text as fault_words;
 pub use refused::{CredentialKind, Refused};
 pub use settings::{EndpointSettings, ProbeLogin};
 

@@ -126,7 +126,7 @@ const SHORT_RESPONSE: QueryLimits = QueryLimits { max_bytes: 64 << 10, max_rows:
 ///
 /// # Errors
 /// As [`query`].
-pub(crate) async fn ask(
+pub(crate) async fn query_state(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     questions: Questions,
 ) -> Result<ProbeAnswer, QueryError> {
@@ -181,7 +181,7 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
     pub(crate) fn finish(self) -> Result<(), QueryError> {
         match self.strictness {
             Strictness::Ignore => Ok(()),
-            Strictness::Keep { kept, max_bytes } => keep(kept, max_bytes, &self.unread),
+            Strictness::Keep { kept, max_bytes } => keep_bounded(kept, max_bytes, &self.unread),
             Strictness::Unchanged(_) if self.unread.is_empty() => Ok(()),
             Strictness::Unchanged(_) => Err(QueryError::Unexpected),
         }
@@ -260,7 +260,7 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
             }
             self.unread.drain(..taken);
             match self.stream.read_buf(&mut self.unread).await.map_err(QueryError::Broken)? {
-                0 => return Err(self.lost(refused)),
+                0 => return Err(self.connection_lost(refused)),
                 read => bytes += read,
             }
             if bytes > self.limits.max_bytes {
@@ -271,7 +271,7 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
 
     /// The connection has ended. A server mostly sends the reason first; a session's backend counts as broken in any
     /// case.
-    fn lost(&self, refused: Option<QueryError>) -> QueryError {
+    fn connection_lost(&self, refused: Option<QueryError>) -> QueryError {
         let broken = || QueryError::Broken(io::ErrorKind::UnexpectedEof.into());
         match self.strictness {
             Strictness::Keep { .. } => broken(),
@@ -295,7 +295,7 @@ impl Strictness<'_> {
             (
                 Self::Keep { kept, max_bytes },
                 BackendMessage::ParameterStatus(_) | BackendMessage::NotificationResponse { .. },
-            ) => keep(kept, *max_bytes, bytes),
+            ) => keep_bounded(kept, *max_bytes, bytes),
             (Self::Unchanged(parameters), BackendMessage::ParameterStatus(status)) => {
                 let known = std::str::from_utf8(status.name).ok();
                 match known.and_then(|name| parameters.get(name)) == Some(status.value) {
@@ -309,7 +309,7 @@ impl Strictness<'_> {
     }
 }
 
-fn keep(kept: &mut Vec<u8>, max_bytes: usize, bytes: &[u8]) -> Result<(), QueryError> {
+fn keep_bounded(kept: &mut Vec<u8>, max_bytes: usize, bytes: &[u8]) -> Result<(), QueryError> {
     if kept.len() + bytes.len() > max_bytes {
         return Err(QueryError::Flooded { max_bytes });
     }

@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{
     ConnectError, ConnectFailure,
-    dial::{connect_any, lookup},
+    dial::{connect_any, resolve_host},
 };
 use crate::{
     telemetry::labels::ConnectPhase,
@@ -37,7 +37,7 @@ pub async fn resolve(endpoint: &Arc<Endpoint>, limit: Duration) -> Result<Resolv
         Address::Tcp { host, port } => (host.as_str(), *port),
     };
     let late = ConnectFailure::Timeout { phase: Some(ConnectPhase::Resolve), limit };
-    let found = timeout(limit, lookup(host, port)).await.unwrap_or(Err(late));
+    let found = timeout(limit, resolve_host(host, port)).await.unwrap_or(Err(late));
     found.map(Resolved::Tcp).map_err(|failure| ConnectError::new(Arc::clone(endpoint), failure))
 }
 

@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::refused::words;
+use super::refused::log_text;
 use crate::wire::ErrorFields;
 
 /// Bytes that are read at most.
@@ -28,7 +28,7 @@ pub(super) async fn read_refusal(from: &mut (impl AsyncRead + Unpin)) -> String 
         .ok();
     match bytes.split_first_chunk::<4>() {
         Some((&length, body)) if u64::from(u32::from_be_bytes(length)) <= LIMIT => {
-            words(&ErrorFields::new(body))
+            log_text(&ErrorFields::new(body))
         }
         _ => {
             let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());

@@ -130,7 +130,7 @@ impl Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&words(&self.said.fault()))?;
+        f.write_str(&log_text(&self.said.fault()))?;
         match self.said.method() {
             Some(method) if self.token_cannot_answer() => {
                 write!(f, "; the server asked for {method}, which a token cannot answer")
@@ -147,7 +147,7 @@ impl fmt::Debug for Refused {
 }
 
 /// A server's message and SQLSTATE, sanitized for a log line.
-pub(crate) fn words(fault: &ErrorFields<'_>) -> String {
+pub(crate) fn log_text(fault: &ErrorFields<'_>) -> String {
     let message = fault.message();
     let mut words: String =
         message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect();

@@ -15,7 +15,7 @@ use super::{ProbeSettings, liveness::liveness_check, publisher::ProbeMessage};
 use crate::{
     backend::{
         Backend, ConnectError, ConnectFailure, ConnectRequest, EndpointHandle, ProbeLogin, QueryError,
-        Questions, ask,
+        Questions, query_state,
     },
     blame::{Blame, Chain},
     telemetry::labels::Outcome as CountedOutcome,
@@ -211,14 +211,14 @@ impl Prober {
 
     /// Asks, and asks for less from then on when the server takes offence.
     async fn ask(&mut self, backend: &mut Backend) -> Result<crate::topology::ProbeAnswer, QueryError> {
-        match ask(&mut backend.stream, self.questions).await {
+        match query_state(&mut backend.stream, self.questions).await {
             Err(error) if self.questions == Questions::All && error.is_about_the_question() => {
                 tracing::info!(
                     endpoint = %self.endpoint.name(), error = %error,
                     "the probe asks this server for its role alone: positions stay unknown"
                 );
                 self.questions = Questions::Role;
-                ask(&mut backend.stream, self.questions).await
+                query_state(&mut backend.stream, self.questions).await
             }
             answer => answer,
         }

@@ -7,7 +7,7 @@ use super::{
     sampler::SampleConnection,
 };
 use crate::{
-    backend::{Backend, ConnectError, EndpointHandle, ProbeLogin, QueryError, Questions, ask},
+    backend::{Backend, ConnectError, EndpointHandle, ProbeLogin, QueryError, Questions, query_state},
     topology::ProbeAnswer,
 };
 
@@ -44,7 +44,7 @@ impl SampleConnection for WriterConnection {
 
     async fn ask(&mut self) -> Result<ProbeAnswer, SampleError> {
         let Some(kept) = &mut self.kept else { return Err(SampleError::Ask(QueryError::Nothing)) };
-        ask(&mut kept.stream, Questions::All).await.map_err(SampleError::Ask)
+        query_state(&mut kept.stream, Questions::All).await.map_err(SampleError::Ask)
     }
 
     async fn close(&mut self) {

@@ -46,7 +46,7 @@ impl Account {
     }
 
     /// Makes the account the owner of `path`.
-    pub(super) fn give(self, path: &Path) -> io::Result<()> {
+    pub(super) fn give_ownership(self, path: &Path) -> io::Result<()> {
         match self {
             Self::Ours => Ok(()),
             Self::Postgres { user, group } => chown(path, Some(user), Some(group)),

@@ -72,16 +72,16 @@ impl Authority {
             file: folder.join(format!("{cluster}-ca.pem")),
             foreign_file: folder.join(format!("{cluster}-foreign-ca.pem")),
             state: Mutex::new(AuthorityState {
-                current: ca(&format!("{cluster} CA 1"))?,
+                current: new_ca(&format!("{cluster} CA 1"))?,
                 previous: None,
-                foreign: ca(&format!("{cluster} foreign CA"))?,
+                foreign: new_ca(&format!("{cluster} foreign CA"))?,
                 serial: 1,
             }),
         };
         {
             let state = authority.state();
-            publish(&authority.foreign_file, &state.foreign.pem())?;
-            publish(&authority.file, &state.current.pem())?;
+            publish_atomically(&authority.foreign_file, &state.foreign.pem())?;
+            publish_atomically(&authority.file, &state.current.pem())?;
         }
         Ok(authority)
     }
@@ -105,9 +105,9 @@ impl Authority {
     pub fn begin_rotation(&self) -> Result<(), SandboxError> {
         let mut state = self.state();
         state.serial += 1;
-        let new = ca(&format!("{} CA {}", self.cluster, state.serial))?;
+        let new = new_ca(&format!("{} CA {}", self.cluster, state.serial))?;
         let old = std::mem::replace(&mut state.current, new);
-        publish(&self.file, &(old.pem() + &state.current.pem()))?;
+        publish_atomically(&self.file, &(old.pem() + &state.current.pem()))?;
         state.previous = Some(old);
         Ok(())
     }
@@ -118,12 +118,12 @@ impl Authority {
     /// When the file cannot be replaced.
     pub fn finish_rotation(&self) -> Result<(), SandboxError> {
         let mut state = self.state();
-        publish(&self.file, &state.current.pem())?;
+        publish_atomically(&self.file, &state.current.pem())?;
         state.previous = None;
         Ok(())
     }
 
-    pub(super) fn issue(
+    pub(super) fn issue_certificate(
         &self,
         kind: Certificate,
         name: &str,
@@ -164,14 +164,14 @@ impl Identity {
             let mut options = fs::OpenOptions::new();
             let mut open = options.write(true).create_new(true).mode(0o600).open(&new)?;
             io::Write::write_all(&mut open, text.as_bytes())?;
-            account.give(&new)?;
+            account.give_ownership(&new)?;
             fs::rename(new, file)?;
         }
         Ok(())
     }
 }
 
-fn ca(name: &str) -> Result<Issuer, SandboxError> {
+fn new_ca(name: &str) -> Result<Issuer, SandboxError> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -182,7 +182,7 @@ fn ca(name: &str) -> Result<Issuer, SandboxError> {
 }
 
 /// Replaces `file` atomically.
-fn publish(file: &Path, pem: &str) -> Result<(), SandboxError> {
+fn publish_atomically(file: &Path, pem: &str) -> Result<(), SandboxError> {
     let new = file.with_extension("pem.new");
     fs::write(&new, pem)
         .and_then(|()| fs::rename(&new, file))

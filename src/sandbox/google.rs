@@ -32,7 +32,7 @@ use crate::tasks::Tasks;
 /// Fake servers, stopped on drop.
 pub struct FakeGoogle {
     address: SocketAddr,
-    shared: Arc<FakeState>,
+    shared: Arc<FakeServer>,
     _tasks: Tasks,
 }
 
@@ -78,7 +78,7 @@ enum TokenIssue {
     Accepted(Vec<String>),
 }
 
-struct FakeState {
+struct FakeServer {
     issue: TokenIssue,
     state: Mutex<FakeState>,
 }
@@ -131,8 +131,8 @@ impl FakeGoogle {
             issued: HashMap::new(),
             count: 0,
         };
-        let shared = Arc::new(FakeState { issue, state: Mutex::new(state) });
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        let shared = Arc::new(FakeServer { issue, state: Mutex::new(state) });
+        let router = Router::new().fallback(respond_to).with_state(Arc::clone(&shared));
         let tasks = Tasks::new();
         tasks.spawn("fake google", async move {
             if let Err(error) = axum::serve(listener, router).await {
@@ -281,15 +281,15 @@ impl FakeRequest {
     }
 }
 
-// === impl FakeState ===
+// === impl FakeServer ===
 
-impl FakeState {
+impl FakeServer {
     fn lock(&self) -> MutexGuard<'_, FakeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Mints a token of the account `email`.
-    async fn issue(&self, email: &str) -> Result<String, String> {
+    async fn issue_certificate(&self, email: &str) -> Result<String, String> {
         let token = match &self.issue {
             TokenIssue::Counted => {
                 let mut state = self.lock();
@@ -311,7 +311,7 @@ impl FakeState {
 
     /// OAuth's answer with a new token of `email`.
     async fn oauth(&self, email: &str) -> Response {
-        match self.issue(email).await {
+        match self.issue_certificate(email).await {
             Ok(token) => {
                 let expires_in = TOKEN_LIFETIME_SECONDS;
                 json_response(
@@ -382,7 +382,7 @@ impl FakeState {
         }
         let name = request.target.rsplit('/').next().unwrap_or_default();
         let email = name.strip_suffix(":generateAccessToken").unwrap_or_default().to_owned();
-        match self.issue(&email).await {
+        match self.issue_certificate(&email).await {
             Ok(token) => {
                 let until = jiff::Timestamp::now() + Duration::from_secs(TOKEN_LIFETIME_SECONDS);
                 json_response(
@@ -411,7 +411,7 @@ impl FakeState {
     }
 }
 
-async fn answer(State(shared): State<Arc<FakeState>>, request: Request) -> Response {
+async fn respond_to(State(shared): State<Arc<FakeServer>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, BODY).await.unwrap_or_default();
     let request = FakeRequest {
@@ -428,7 +428,7 @@ async fn answer(State(shared): State<Arc<FakeState>>, request: Request) -> Respo
     let fault = shared.fault(&request.target);
     let mut response = match &fault {
         None | Some(GoogleFault::WithoutFlavor) => respond(&shared, &request).await,
-        Some(fault) => misbehave(fault).await,
+        Some(fault) => apply_fault(fault).await,
     };
     if matches!(fault, Some(GoogleFault::WithoutFlavor)) {
         response.headers_mut().remove("metadata-flavor");
@@ -436,7 +436,7 @@ async fn answer(State(shared): State<Arc<FakeState>>, request: Request) -> Respo
     response
 }
 
-async fn respond(shared: &FakeState, request: &FakeRequest) -> Response {
+async fn respond(shared: &FakeServer, request: &FakeRequest) -> Response {
     let path = request.target.split('?').next().unwrap_or_default();
     match path {
         _ if path.starts_with("/computeMetadata/") => shared.metadata(request).await,
@@ -447,7 +447,7 @@ async fn respond(shared: &FakeState, request: &FakeRequest) -> Response {
     }
 }
 
-async fn misbehave(fault: &GoogleFault) -> Response {
+async fn apply_fault(fault: &GoogleFault) -> Response {
     match fault {
         GoogleFault::Status(status, body) => status_response(*status, body),
         GoogleFault::RetryAfter(status, seconds) => {

@@ -47,10 +47,10 @@ impl Installation {
             return None;
         }
         // "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)", "18beta1" before a release.
-        let version = said(Command::new(folder.join("postgres")).arg("--version").output())?;
+        let version = output_of(Command::new(folder.join("postgres")).arg("--version").output())?;
         let number = version.split_whitespace().nth(2)?;
         let major = number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
-        let pam = said(Command::new(folder.join("pg_config")).arg("--configure").output())
+        let pam = output_of(Command::new(folder.join("pg_config")).arg("--configure").output())
             .is_some_and(|configure| configure.contains("--with-pam"));
         let own = folder.join("psql");
         let psql = if own.is_file() { own } else { PathBuf::from("psql") };
@@ -119,7 +119,7 @@ fn usual_folders() -> Vec<PathBuf> {
     if let Some(named) = env::var_os("GATEKEEPER_PG_BIN") {
         return vec![named.into()];
     }
-    if let Some(folder) = said(Command::new("pg_config").arg("--bindir").output()) {
+    if let Some(folder) = output_of(Command::new("pg_config").arg("--bindir").output()) {
         folders.push(folder.trim().into());
     }
     if let Ok(versions) = fs::read_dir("/usr/lib/postgresql") {
@@ -129,7 +129,7 @@ fn usual_folders() -> Vec<PathBuf> {
     folders
 }
 
-fn said(output: std::io::Result<Output>) -> Option<String> {
+fn output_of(output: std::io::Result<Output>) -> Option<String> {
     let output = output.ok()?;
     if !output.status.success() {
         return None;

@@ -150,7 +150,7 @@ async fn serve(
 async fn relay(mut client: TcpStream, turn: usize, mut changes: watch::Receiver<Control>) {
     // A relay that ends early resets the connection.
     let _ = client.set_zero_linger();
-    if hold(&mut changes).await.is_err() {
+    if wait_while_held(&mut changes).await.is_err() {
         return;
     }
     let upstreams = Arc::clone(&changes.borrow().upstreams);
@@ -161,8 +161,8 @@ async fn relay(mut client: TcpStream, turn: usize, mut changes: watch::Receiver<
         let _ = client.set_nodelay(true);
         let _ = server.set_nodelay(true);
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
-        let there = pump(from_client, to_server, changes.clone());
-        let back = pump(from_server, to_client, changes);
+        let there = relay_direction(from_client, to_server, changes.clone());
+        let back = relay_direction(from_server, to_client, changes);
         if tokio::try_join!(there, back).is_ok() {
             // Both directions have ended regularly; the peers may still be reading.
             let _ = SockRef::from(&client).set_linger(None);
@@ -173,7 +173,7 @@ async fn relay(mut client: TcpStream, turn: usize, mut changes: watch::Receiver<
 }
 
 /// Relays a direction, and passes the end on.
-async fn pump(
+async fn relay_direction(
     mut from: tcp::ReadHalf<'_>,
     mut to: tcp::WriteHalf<'_>,
     mut changes: watch::Receiver<Control>,
@@ -181,7 +181,7 @@ async fn pump(
     let mut chunk = vec![0; CHUNK];
     loop {
         let read = from.read(&mut chunk).await?;
-        hold(&mut changes).await?;
+        wait_while_held(&mut changes).await?;
         if read == 0 {
             return to.shutdown().await;
         }
@@ -190,7 +190,7 @@ async fn pump(
 }
 
 /// Waits while the current fault holds bytes back.
-async fn hold(changes: &mut watch::Receiver<Control>) -> io::Result<()> {
+async fn wait_while_held(changes: &mut watch::Receiver<Control>) -> io::Result<()> {
     let ended = |_| io::Error::from(io::ErrorKind::ConnectionAborted);
     let passage =
         changes.wait_for(|control| control.passage != Passage::BlackHole).await.map_err(ended)?.passage;

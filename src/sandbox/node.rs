@@ -69,7 +69,7 @@ impl Node {
             identity,
             process: Mutex::default(),
         };
-        node.issue(Certificate::Named)?;
+        node.issue_certificate(Certificate::Named)?;
         Ok(node)
     }
 
@@ -121,12 +121,12 @@ impl Node {
     /// # Errors
     /// [`SandboxError::Ended`] with the end of the log.
     pub async fn start(&self) -> Result<(), SandboxError> {
-        self.launch()?;
+        self.start_without_waiting()?;
         self.ready().await
     }
 
     /// Starts the server without waiting.
-    pub(super) fn launch(&self) -> Result<(), SandboxError> {
+    pub(super) fn start_without_waiting(&self) -> Result<(), SandboxError> {
         if self.pid().is_some() {
             return Ok(());
         }
@@ -145,9 +145,9 @@ impl Node {
 
     /// Waits until the server accepts connections.
     pub(super) async fn ready(&self) -> Result<(), SandboxError> {
-        until(&format!("server `{}` accepting connections", self.name), PATIENCE, async || {
+        wait_until(&format!("server `{}` accepting connections", self.name), PATIENCE, async || {
             let Some(pid) = self.pid() else {
-                return Err(SandboxError::Ended { node: self.name.clone(), log: tail(&self.log()) });
+                return Err(SandboxError::Ended { node: self.name.clone(), log: last_lines(&self.log()) });
             };
             let lock = fs::read_to_string(self.data_dir().join("postmaster.pid")).unwrap_or_default();
             let lines: Vec<_> = lock.lines().map(str::trim).collect();
@@ -171,7 +171,7 @@ impl Node {
             Stop::Fast => Signal::INT,
             Stop::Immediate => Signal::QUIT,
         };
-        self.send(signal);
+        self.send_signal(signal);
         self.ended().await
     }
 
@@ -197,7 +197,7 @@ impl Node {
 
     /// Reloads configuration and certificates.
     pub fn reload(&self) {
-        self.send(Signal::HUP);
+        self.send_signal(Signal::HUP);
     }
 
     /// Runs `sql` in `database` as superuser over the control socket; returns rows as printed by `psql -At`, without
@@ -272,7 +272,7 @@ impl Node {
     pub async fn catch_up(&self, writer: &Self) -> Result<(), SandboxError> {
         let goal = writer.sql("postgres", "SELECT pg_current_wal_lsn()").await?;
         let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{goal}', pg_last_wal_replay_lsn()");
-        until(&format!("`{}` replaying {goal}", self.name), PATIENCE, async || {
+        wait_until(&format!("`{}` replaying {goal}", self.name), PATIENCE, async || {
             let seen = self.sql("postgres", &sql).await?;
             Ok(if seen.starts_with('t') { Ok(()) } else { Err(seen) })
         })
@@ -285,7 +285,7 @@ impl Node {
     /// [`SandboxError::Timeout`] without WAL.
     pub async fn streaming(&self) -> Result<(), SandboxError> {
         let sql = "SELECT coalesce(max(status), 'not connected') FROM pg_stat_wal_receiver";
-        until(&format!("`{}` streaming", self.name), PATIENCE, async || {
+        wait_until(&format!("`{}` streaming", self.name), PATIENCE, async || {
             let seen = self.sql("postgres", sql).await?;
             Ok(if seen == "streaming" { Ok(()) } else { Err(seen) })
         })
@@ -297,7 +297,7 @@ impl Node {
     /// # Errors
     /// When the files cannot be written.
     pub fn present(&self, kind: Certificate) -> Result<(), SandboxError> {
-        self.issue(kind)?;
+        self.issue_certificate(kind)?;
         self.reload();
         Ok(())
     }
@@ -320,20 +320,20 @@ impl Node {
     pub(super) fn become_standby(&self) -> Result<(), SandboxError> {
         let signal = self.data_dir().join("standby.signal");
         fs::write(&signal, "")
-            .and_then(|()| self.installation.account().give(&signal))
+            .and_then(|()| self.installation.account().give_ownership(&signal))
             .map_err(SandboxError::io(format!("making `{}` a standby", self.name)))
     }
 
-    fn issue(&self, kind: Certificate) -> Result<(), SandboxError> {
+    fn issue_certificate(&self, kind: Certificate) -> Result<(), SandboxError> {
         let Some(NodeIdentity { authority, dns_name, dialed }) = &self.identity else { return Ok(()) };
         authority
-            .issue(kind, dns_name, *dialed)?
+            .issue_certificate(kind, dns_name, *dialed)?
             .install(&self.folder, self.installation.account())
             .map_err(SandboxError::io(format!("installing the certificate of `{}`", self.name)))
     }
 
     async fn ended(&self) -> Result<(), SandboxError> {
-        until(&format!("server `{}` ending", self.name), PATIENCE, async || {
+        wait_until(&format!("server `{}` ending", self.name), PATIENCE, async || {
             Ok(match self.pid() {
                 None => Ok(()),
                 Some(pid) => Err(format!("process {pid} running")),
@@ -342,7 +342,7 @@ impl Node {
         .await
     }
 
-    fn send(&self, signal: Signal) {
+    fn send_signal(&self, signal: Signal) {
         if let Some(pid) = self.postmaster() {
             // The process may have ended already.
             let _ = kill_process(pid, signal);
@@ -374,7 +374,7 @@ impl Node {
 }
 
 /// The last lines of a log, for an error message.
-fn tail(log: &str) -> String {
+fn last_lines(log: &str) -> String {
     let lines: Vec<_> = log.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
 }

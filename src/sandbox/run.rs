@@ -26,7 +26,7 @@ pub(super) async fn run(what: &str, mut command: Command) -> Result<String, Sand
 pub(super) const LOOK: Duration = Duration::from_millis(5);
 
 /// Repeats `look` until the result is `Ok`, for at most `limit`; `Err` carries the observed state.
-pub(super) async fn until<T>(
+pub(super) async fn wait_until<T>(
     what: &str,
     limit: Duration,
     mut look: impl AsyncFnMut() -> Result<Result<T, String>, SandboxError>,

@@ -103,7 +103,7 @@ impl Sandbox {
         );
         let link = Middleman::start(&workers, link_address, &[primary.leader().address()])
             .map_err(SandboxError::io("opening the link between the clusters"))?;
-        site.tokens().follow(primary.leader())?;
+        site.tokens().set_writer(primary.leader())?;
         let sandbox = Self { site, primary, secondary, link, _workers: workers };
         for node in sandbox.nodes() {
             node.launch()?;
@@ -210,7 +210,7 @@ impl Sandbox {
         old.stop(Stop::Fast).await?;
         let last = old.last_checkpoint().await?;
         let replayed = format!("SELECT pg_last_wal_replay_lsn() > '{last}', pg_last_wal_replay_lsn()");
-        let caught_up = until("the new writer replaying", SWITCHOVER_LIMIT, async || {
+        let caught_up = wait_until("the new writer replaying", SWITCHOVER_LIMIT, async || {
             let seen = new.sql("postgres", &replayed).await?;
             Ok(if seen.starts_with('t') { Ok(()) } else { Err(seen) })
         });
@@ -220,7 +220,7 @@ impl Sandbox {
         })?;
         new.promote().await?;
         self.link.lead_to(&[new.address()]);
-        self.site.tokens().follow(new)?;
+        self.site.tokens().set_writer(new)?;
         old.become_standby()?;
         old.start().await?;
         old.streaming().await

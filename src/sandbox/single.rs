@@ -39,7 +39,7 @@ impl Single {
             standby: false,
         };
         let node = site.node(plan).await?;
-        site.tokens().follow(&node)?;
+        site.tokens().set_writer(&node)?;
         node.start().await?;
         Ok(Self { site, authority, node })
     }

@@ -15,7 +15,7 @@ use super::{
     guard::Guard,
     node::{Node, NodeIdentity},
     run::run,
-    template::{ground, template},
+    template::{template, template_folder},
     tokens::Tokens,
 };
 
@@ -47,7 +47,7 @@ pub(super) struct NodePlan<'a> {
 impl Site {
     pub(super) async fn open(options: SandboxOptions) -> Result<Self, SandboxError> {
         let installation = Arc::new(Installation::find(options.bin_dir.as_deref(), options.major)?);
-        let ground = ground()?;
+        let ground = template_folder()?;
         let template = template(&ground, &installation).await?;
         let folder = tempfile::Builder::new()
             .prefix("run-")
@@ -89,7 +89,9 @@ impl Site {
         let folder = self.node_folder(plan.name);
         let data = folder.join("data");
         let account = self.installation.account();
-        private_folder(&folder).and_then(|()| account.give(&folder)).map_err(SandboxError::io(&*what))?;
+        private_folder(&folder)
+            .and_then(|()| account.give_ownership(&folder))
+            .map_err(SandboxError::io(&*what))?;
         let mut copy = account.command("cp");
         copy.arg("-a").arg(&self.template).arg(&data);
         run(&what, copy).await?;
@@ -143,7 +145,7 @@ impl Site {
         if plan.standby {
             let signal = data.join("standby.signal");
             fs::write(&signal, "")?;
-            self.installation.account().give(&signal)?;
+            self.installation.account().give_ownership(&signal)?;
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// If the folder cannot be created, or belongs to another user.
-pub(super) fn ground() -> Result<PathBuf, SandboxError> {
+pub(super) fn template_folder() -> Result<PathBuf, SandboxError> {
     let user = rustix::process::geteuid().as_raw();
     let memory = Path::new("/dev/shm");
     let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
@@ -74,14 +74,14 @@ pub(super) async fn template(ground: &Path, installation: &Installation) -> Resu
             fs::remove_dir_all(&unfinished).map_err(SandboxError::io(what))?;
         }
         fs::create_dir(&unfinished).map_err(SandboxError::io(what))?;
-        installation.account().give(&unfinished).map_err(SandboxError::io(what))?;
-        make(&unfinished, installation).await?;
+        installation.account().give_ownership(&unfinished).map_err(SandboxError::io(what))?;
+        make_template(&unfinished, installation).await?;
         fs::rename(&unfinished, &done).map_err(SandboxError::io(what))?;
     }
     Ok(done.join("data"))
 }
 
-async fn make(folder: &Path, installation: &Installation) -> Result<(), SandboxError> {
+async fn make_template(folder: &Path, installation: &Installation) -> Result<(), SandboxError> {
     let data = folder.join("data");
     let mut initdb = installation.command("initdb");
     // Segments of 1 MiB keep a fresh server at 28 MiB.

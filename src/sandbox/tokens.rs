@@ -68,7 +68,7 @@ impl Tokens {
 
     fn write(&self) -> io::Result<()> {
         private_folder(&self.folder)?;
-        self.account.give(&self.folder)?;
+        self.account.give_ownership(&self.folder)?;
         for (name, script) in [("check-token", CHECK_TOKEN), ("mint-token", MINT_TOKEN)] {
             let file = self.folder.join(name);
             fs::write(&file, script)?;
@@ -187,7 +187,7 @@ impl Tokens {
     }
 
     /// Sets the writer, which stores tokens if tokens are role passwords.
-    pub(super) fn follow(&self, writer: &Node) -> Result<(), SandboxError> {
+    pub(super) fn set_writer(&self, writer: &Node) -> Result<(), SandboxError> {
         if self.check == Check::Pam {
             return Ok(());
         }

@@ -94,7 +94,7 @@ where
     let endpoint = Arc::clone(&attempt.endpoint);
     let fail = |failure| ConnectError::new(Arc::clone(&endpoint), failure);
     let user = attempt.request.user.clone();
-    login_method.permit(&user).map_err(fail)?;
+    login_method.check_permitted(&user).map_err(fail)?;
     let began = Instant::now();
     let limit = attempt.request.token_wait.unwrap_or(Duration::MAX);
     let token =

@@ -8,8 +8,11 @@ use crate::{
     credentials::Secret,
 };
 
-async fn judge(endpoint: &EndpointHandle, password: &str) -> Result<AcceptedPassword, ConnectError> {
-    endpoint.judge(&request("alice").startup, Secret::new(password.to_owned())).await
+async fn verify_password(
+    endpoint: &EndpointHandle,
+    password: &str,
+) -> Result<AcceptedPassword, ConnectError> {
+    endpoint.verify_password(&request("alice").startup, Secret::new(password.to_owned())).await
 }
 
 /// A server that accepts only the password `good`.

@@ -62,7 +62,7 @@ pub fn demo(once: bool, iam: bool, out: &mut impl Write) -> Result<(), DemoError
         };
         tokio::select! {
             // Drop stops all processes of the tour at any point.
-            ended = tour::take(once, iam, out) => ended,
+            ended = tour::take_tour(once, iam, out) => ended,
             interrupted = interrupted => interrupted,
         }
     })

@@ -19,7 +19,7 @@ use super::{
 /// Starts the processes and takes the tour; without `once` the call then waits for the end of Gatekeeper.
 ///
 /// Cancel safety: started processes are stopped.
-pub(super) async fn take(once: bool, iam: bool, out: &mut impl Write) -> Result<(), DemoError> {
+pub(super) async fn take_tour(once: bool, iam: bool, out: &mut impl Write) -> Result<(), DemoError> {
     let began = Instant::now();
     let sandbox = Sandbox::start(SandboxOptions::default()).await?;
     let up = began.elapsed();
@@ -185,7 +185,7 @@ impl<W: Write> Tour<'_, W> {
     async fn audit(&mut self) -> Result<(), DemoError> {
         let file = self.sandbox.audit_file();
         self.say(&format!("\n6. And the audit log.\n\n$ tail -n 3 {}\n", file.display()))?;
-        let lines = until("an audit record of the last login", PATIENCE, async || {
+        let lines = wait_until("an audit record of the last login", PATIENCE, async || {
             let text = fs::read_to_string(&file).unwrap_or_default();
             let lines: Vec<_> = text.lines().map(str::to_owned).collect();
             Ok(if lines.len() >= 3 { Ok(lines) } else { Err(text) })

@@ -52,7 +52,7 @@ pub(crate) async fn password(
     let reached = reached(login);
     let known = remembered(&reached, login, remember);
     let fits = match &known {
-        Some(known) => known.fits(password.reveal()),
+        Some(known) => known.matches_password(password.reveal()),
         None => Verifier::mock_for(&login.services.mock_secret, name.as_bytes(), ITERATIONS)
             .matches_password(password.reveal().as_bytes()),
     };
@@ -130,14 +130,14 @@ fn remembered(
 }
 
 /// Puts `password` to the server, unless the client leaves meanwhile.
-async fn judge(
+async fn verify_password(
     client: &mut UnauthenticatedClient,
     login: &Login<'_>,
     password: Secret,
 ) -> Result<(EndpointHandle, AcceptedPassword), AuthenticateError> {
     let judge = |endpoint: EndpointHandle| {
         let (startup, password) = (&login.startup, password.clone());
-        async move { endpoint.judge(startup, password).await }
+        async move { endpoint.verify_password(startup, password).await }
     };
     let judged = tokio::select! {
         judged = acquire::connect(login.services, login.context, judge) => judged,
