@@ -86,7 +86,7 @@ impl Proof<'_> {
     }
 
     fn failure(&self, error: LoginError) -> ConnectFailure {
-        let LoginError::Refused(said) = error else { return ConnectFailure::ServerLogin(error) };
+        let LoginError::Refused(said) = error else { return ConnectFailure::Login(error) };
         let (shown, token) = match self {
             Self::Nothing => (CredentialKind::Nothing, None),
             Self::Password(_) => (CredentialKind::Password, None),

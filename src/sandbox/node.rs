@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{
     Certificate, Installation, SandboxError,
     authority::Authority,
-    run::{run, until},
+    run::{run, wait_until},
 };
 
 /// A PostgreSQL server. Methods may be called in any order; they act on the real server and report the result.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use super::{
     AddressBlock, Authority, Installation, Middleman, Node, REPLICATOR, SandboxCluster, SandboxEndpoint,
     SandboxError, SandboxOptions, ServerTls, Stop, Tokens,
-    run::until,
+    run::wait_until,
     site::{NodePlan, Site},
 };
 use crate::tasks::Workers;
@@ -106,7 +106,7 @@ impl Sandbox {
         site.tokens().set_writer(primary.leader())?;
         let sandbox = Self { site, primary, secondary, link, _workers: workers };
         for node in sandbox.nodes() {
-            node.launch()?;
+            node.start_without_waiting()?;
         }
         for node in sandbox.nodes() {
             node.ready().await?;

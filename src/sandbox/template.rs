@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Installation, SandboxError,
-    run::{run, until},
+    run::{run, wait_until},
 };
 
 /// The roles and databases that every server starts with.
@@ -64,7 +64,7 @@ pub(super) async fn template(ground: &Path, installation: &Installation) -> Resu
     }
     let lock = ground.join(format!("{name}.lock"));
     let lock = File::create(&lock).map_err(SandboxError::io(format!("creating {}", lock.display())))?;
-    until("another sandbox finishing the template", PATIENCE, async || {
+    wait_until("another sandbox finishing the template", PATIENCE, async || {
         Ok(lock.try_lock().map_err(|busy| busy.to_string()))
     })
     .await?;

@@ -10,7 +10,7 @@ use std::{
 use super::{
     super::{
         ALICE_AT_LISTENERS as ALICE, DATABASE, FakeGoogle, FrontListener, NativeUser, Node, Sandbox,
-        SandboxOptions, run::until,
+        SandboxOptions, run::wait_until,
     },
     DemoError, PATIENCE, expect,
     process::Process,

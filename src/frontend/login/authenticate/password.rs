@@ -59,7 +59,7 @@ pub(crate) async fn password(
     if fits && listed {
         return Ok(AuthenticatedClient { output: Vec::new() });
     }
-    let (endpoint, accepted) = judge(client, login, password).await?;
+    let (endpoint, accepted) = verify_password(client, login, password).await?;
     // Only now, so that it takes as long, and fails in the same ways, as with somebody who is listed.
     if !listed {
         return Err(AuthenticateError::Failed(AuthFailure::UnknownUser, Refusal::authentication(name)));
