@@ -4,12 +4,14 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ci fmt lint doc policy packaging deb bench million conformance wide hostile conversations tenants chaos grafana pictures setup
+.PHONY: help demo test ci fmt lint doc policy packaging dist deb bench million conformance wide hostile conversations tenants chaos grafana pictures setup
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: ## a throwaway cluster, Gatekeeper in front of it and a guided tour (DEMO=--once: end after the tour; --iam: tokens of a metadata server)
+	@echo "demo: installs what is missing (a PostgreSQL server, libclang), builds Gatekeeper (the first time: 5 to 10 minutes on"
+	@echo "demo: two cores), then starts a throwaway cluster on loopback and takes a tour of about 15 s through Gatekeeper."
 	@.ci/setup test
 	$(CARGO) run --locked -- demo $(DEMO)
 
@@ -55,10 +57,15 @@ packaging: ## Dockerfile, unit, Debian package, Kubernetes manifests, chart and 
 	@tools=$$(.ci/packaging-tools) && set -x && \
 	"$$tools/python" tests/packaging/check && "$$tools/python" tests/packaging/check --prove
 
-# cargo-deb is not installed for you: `cargo install --locked cargo-deb`.
-deb: ## a Debian package in target/debian
+# Cargo's `split-debuginfo` leaves the line tables, which are most of it, in the program; `strip` throws them away.
+dist: ## the program to deploy, stripped, in target/dist, with its debug information beside it
 	@.ci/setup build
-	$(CARGO) deb --locked --profile dist
+	$(CARGO) build --locked --profile dist --bin gatekeeper
+	.ci/split-debug $(or $(CARGO_TARGET_DIR),target)/dist/gatekeeper
+
+# cargo-deb is not installed for you: `cargo install --locked cargo-deb`.
+deb: dist ## a Debian package in target/debian
+	$(CARGO) deb --locked --profile dist --no-build --no-strip
 
 bench: ## processor time, system calls, allocations and memory beside a bare relay and PgBouncer (BENCH='cpu --quick' for a part)
 	@.ci/setup bench

@@ -1,7 +1,8 @@
 //! The command line.
 //!
-//! Promises: what is asked for goes to standard output, what went wrong to standard error; the exit code is 0 for
-//! success, 1 for a failure, 2 for arguments that make no sense. Refuses to know: what the commands do.
+//! Promises: results go to standard output, errors to standard error; the exit code is 0 for success, 1 for a failure,
+//! 2
+//! for invalid arguments. Refuses to know: the work of the commands.
 
 mod audit;
 mod classify;
@@ -19,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     app::{self, Doctor, Form, KnowledgeError, PrincipalMistake, Verdict},
     blame::Chain,
-    config::{Config, ConfigSource, Loaded, Setting},
+    config::{Config, ConfigSource, LoadedConfig, Setting},
     names::{DatabaseName, UserName},
     sql::SchemaInfo,
 };
@@ -34,24 +35,25 @@ use crate::{
 )]
 struct Arguments {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
     #[command(flatten)]
     run: Configured,
 }
 
-/// What can be asked of it.
+/// The commands.
 #[derive(Subcommand)]
-enum Command {
-    /// Serve clients until told to end (the default command).
+enum CliCommand {
+    /// Serve clients until shutdown (the default command).
     Run(Configured),
-    /// Read the configuration, print every mistake, or every effective setting and where it came from.
+    /// Check the configuration: print every mistake, or every effective setting with its origin.
     ///
-    /// Logins with Google's tokens are looked up at Google: whose tokens they are, beside the users on the list.
+    /// For logins with Google tokens, also looks up the principal of the tokens and compares the listed users.
     Check(Configured),
-    /// Go through every endpoint and listener, stage by stage, with a verdict and a remedy for each.
+    /// Examine every endpoint and listener stage by stage, with a verdict and a remedy for each.
     ///
     /// Name resolution, route, TLS, token, login, role, lag and privileges of each endpoint; certificates and users
-    /// files of each listener. Ends with 1 if anything failed.
+    /// files of
+    /// each listener. Exits with 1 if a stage failed.
     Doctor {
         /// Only this endpoint.
         endpoint: Option<String>,
@@ -61,47 +63,48 @@ enum Command {
         #[command(flatten)]
         configured: Configured,
     },
-    /// Say what a statement may do, where a split listener would send it, and why.
+    /// Show how a statement is classified, where a split listener would send it, and why.
     ///
-    /// Without an endpoint by what each PostgreSQL has: its own functions are known, other relations are taken for ordinary
-    /// tables, other functions are unknown.
+    /// Without an endpoint, only PostgreSQL's built-in functions are known: other relations count as ordinary tables,
+    /// other
+    /// functions as unknown.
     Classify {
         /// The text of one or more statements; `-` reads it from standard input.
         #[arg(required_unless_present = "jsonl", conflicts_with = "jsonl")]
         sql: Option<String>,
-        /// Read lines `{"sql": …}` from standard input, and answer each with a line
-        /// `{"access": …, "reason": …, "effects": […]}`.
+        /// Read lines `{"sql": …}` from standard input, and write a line
+        /// `{"access": …, "reason": …, "effects": […]}` for each.
         #[arg(long)]
         jsonl: bool,
-        /// Judge by the catalogues of this endpoint, as they are now.
+        /// Use the current system catalogs of this endpoint.
         #[arg(long, value_name = "NAME")]
         endpoint: Option<String>,
-        /// The database whose catalogues are read; by default the probe's.
+        /// The database whose catalogs are read; by default the probe's.
         #[arg(long, value_name = "NAME", requires = "endpoint")]
         database: Option<DatabaseName>,
         #[command(flatten)]
         configured: Configured,
     },
-    /// Start a throwaway cluster of PostgreSQL servers with Gatekeeper in front, and take a tour of it.
+    /// Start a throwaway cluster of PostgreSQL servers behind Gatekeeper and take a guided tour.
     Demo {
         /// End after the tour instead of at Ctrl-C.
         #[arg(long)]
         once: bool,
-        /// Log in with tokens of a metadata server, as on GKE, instead of a command's.
+        /// Log in with tokens of a metadata server, as on GKE, instead of a token command.
         #[arg(long)]
         iam: bool,
     },
-    /// Read a password from standard input and print the line that lets its user in, for a users file.
+    /// Read a password from standard input and print the user's line for a users file.
     Verifier {
-        /// The database user, as clients say it.
+        /// The database user.
         user: UserName,
     },
-    /// Look at audit logs.
+    /// Verify audit logs.
     #[command(subcommand)]
-    Audit(audit::Command),
-    /// Tell whether the running Gatekeeper is ready, by its admin API: 0 if it is, 1 if not.
+    Audit(audit::AuditCommand),
+    /// Check the readiness of the running Gatekeeper through its admin API: exit code 0 if ready, 1 if not.
     ///
-    /// Address, key and certificate of the admin API come from the configuration that the server has.
+    /// Address, key and certificate of the admin API come from the server's configuration.
     Healthcheck {
         #[command(flatten)]
         asked: life_cycle::HealthcheckArguments,
@@ -115,7 +118,7 @@ enum Command {
         #[command(flatten)]
         configured: Configured,
     },
-    /// Have the running Gatekeeper drain and end, as SIGTERM does.
+    /// Drain and stop the running Gatekeeper, like SIGTERM.
     Stop {
         #[command(flatten)]
         asked: life_cycle::StopArguments,
@@ -126,59 +129,63 @@ enum Command {
     Version,
 }
 
-/// Where the configuration is.
+/// The configuration of a command.
 #[derive(Args)]
 struct Configured {
-    /// The configuration file; the environment (`GATEKEEPER_…`) is laid over it and can stand alone.
+    /// The configuration file; environment variables (`GATEKEEPER_…`) override it, and suffice without a file.
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// Reads the arguments of the process and obeys them.
+/// Parses the arguments and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
-    let done = match arguments.command.unwrap_or(Command::Run(arguments.run)) {
-        Command::Run(configured) => return run(configured),
-        Command::Check(configured) => check(configured),
-        Command::Doctor { endpoint, json, configured } => doctor(configured, endpoint.as_deref(), json),
-        Command::Classify { sql, jsonl: _, endpoint, database, configured } => {
-            classify(configured, endpoint.as_deref(), database, sql)
+    let done = match arguments.command.unwrap_or(CliCommand::Run(arguments.run)) {
+        CliCommand::Run(configured) => return run_program(configured),
+        CliCommand::Check(configured) => check_config(configured),
+        CliCommand::Doctor { endpoint, json, configured } => {
+            run_doctor(configured, endpoint.as_deref(), json)
         }
-        Command::Demo { once, iam } => demo(once, iam),
-        Command::Verifier { user } => print_verifier(&user),
-        Command::Audit(audit::Command::Verify(asked)) => audit::verify(&asked, &mut io::stdout().lock())
-            .map(|well| if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
-        Command::Healthcheck { asked, configured } => {
-            life_cycle::command(&ConfigSource::of_process(configured.config), &asked)
+        CliCommand::Classify { sql, jsonl: _, endpoint, database, configured } => {
+            run_classify(configured, endpoint.as_deref(), database, sql)
         }
-        Command::Wait { asked, configured } => {
-            life_cycle::command(&ConfigSource::of_process(configured.config), &asked)
+        CliCommand::Demo { once, iam } => run_demo(once, iam),
+        CliCommand::Verifier { user } => print_verifier(&user),
+        CliCommand::Audit(audit::AuditCommand::Verify(asked)) => {
+            audit::verify_files(&asked, &mut io::stdout().lock())
+                .map(|well| if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Command::Stop { asked, configured } => {
-            life_cycle::command(&ConfigSource::of_process(configured.config), &asked)
+        CliCommand::Healthcheck { asked, configured } => {
+            life_cycle::run_command(&ConfigSource::of_process(configured.config), &asked)
         }
-        Command::Version => {
+        CliCommand::Wait { asked, configured } => {
+            life_cycle::run_command(&ConfigSource::of_process(configured.config), &asked)
+        }
+        CliCommand::Stop { asked, configured } => {
+            life_cycle::run_command(&ConfigSource::of_process(configured.config), &asked)
+        }
+        CliCommand::Version => {
             writeln!(io::stdout(), "gatekeeper {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS)
         }
     };
-    // A reader that went away has seen enough.
+    // A closed standard output is not an error.
     done.unwrap_or(ExitCode::FAILURE)
 }
 
-fn run(configured: Configured) -> ExitCode {
+fn run_program(configured: Configured) -> ExitCode {
     let source = ConfigSource::of_process(configured.config);
-    match load(&source) {
+    match load_config(&source) {
         Some(loaded) => app::run(loaded, source),
         None => ExitCode::FAILURE,
     }
 }
 
-fn check(configured: Configured) -> io::Result<ExitCode> {
-    let Some(loaded) = load(&ConfigSource::of_process(configured.config)) else {
+fn check_config(configured: Configured) -> io::Result<ExitCode> {
+    let Some(loaded) = load_config(&ConfigSource::of_process(configured.config)) else {
         return Ok(ExitCode::FAILURE);
     };
     print_settings(&mut io::stdout().lock(), &loaded.settings)?;
@@ -199,8 +206,8 @@ fn print_principals(config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-fn doctor(configured: Configured, endpoint: Option<&str>, json: bool) -> io::Result<ExitCode> {
-    let Some(loaded) = load(&ConfigSource::of_process(configured.config)) else {
+fn run_doctor(configured: Configured, endpoint: Option<&str>, json: bool) -> io::Result<ExitCode> {
+    let Some(loaded) = load_config(&ConfigSource::of_process(configured.config)) else {
         return Ok(ExitCode::FAILURE);
     };
     let doctor = match Doctor::new(loaded.config, endpoint) {
@@ -218,7 +225,7 @@ fn doctor(configured: Configured, endpoint: Option<&str>, json: bool) -> io::Res
     Ok(if verdict == Verdict::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn classify(
+fn run_classify(
     configured: Configured,
     endpoint: Option<&str>,
     database: Option<DatabaseName>,
@@ -227,7 +234,7 @@ fn classify(
     let knowledge = match endpoint {
         None => SchemaInfo::assumed(),
         Some(endpoint) => {
-            let Some(loaded) = load(&ConfigSource::of_process(configured.config)) else {
+            let Some(loaded) = load_config(&ConfigSource::of_process(configured.config)) else {
                 return Ok(ExitCode::FAILURE);
             };
             match app::knowledge_of(loaded.config, endpoint, database) {
@@ -242,19 +249,19 @@ fn classify(
     };
     let (mut input, mut out) = (io::stdin().lock(), io::stdout().lock());
     match sql {
-        None => classify::lines(&mut input, &mut out, &knowledge)?,
+        None => classify::classify_lines(&mut input, &mut out, &knowledge)?,
         Some(sql) if sql == "-" => {
             let mut text = Vec::new();
             input.read_to_end(&mut text)?;
-            classify::one(&text, &mut out, &knowledge)?;
+            classify::classify_text(&text, &mut out, &knowledge)?;
         }
-        Some(sql) => classify::one(sql.as_bytes(), &mut out, &knowledge)?,
+        Some(sql) => classify::classify_text(sql.as_bytes(), &mut out, &knowledge)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn print_verifier(user: &UserName) -> io::Result<ExitCode> {
-    match verifier::print(user, &mut io::stdout().lock()) {
+    match verifier::print_verifier_line(user, &mut io::stdout().lock()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
             writeln!(io::stderr(), "error: {error}")?;
@@ -264,7 +271,7 @@ fn print_verifier(user: &UserName) -> io::Result<ExitCode> {
 }
 
 #[cfg(feature = "demo")]
-fn demo(once: bool, iam: bool) -> io::Result<ExitCode> {
+fn run_demo(once: bool, iam: bool) -> io::Result<ExitCode> {
     let Err(error) = crate::sandbox::demo(once, iam, &mut io::stdout().lock()) else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -273,7 +280,7 @@ fn demo(once: bool, iam: bool) -> io::Result<ExitCode> {
 }
 
 #[cfg(not(feature = "demo"))]
-fn demo(_: bool, _: bool) -> io::Result<ExitCode> {
+fn run_demo(_: bool, _: bool) -> io::Result<ExitCode> {
     writeln!(
         io::stderr(),
         "error: this binary was built without the feature `demo`; `make demo` in the source tree builds and runs one with it"
@@ -282,9 +289,9 @@ fn demo(_: bool, _: bool) -> io::Result<ExitCode> {
 }
 
 /// Reads the configuration; mistakes and warnings go to standard error.
-fn load(source: &ConfigSource) -> Option<Loaded> {
+fn load_config(source: &ConfigSource) -> Option<LoadedConfig> {
     let mut out = io::stderr().lock();
-    // Nothing can be done when standard error is closed; the exit code still says it.
+    // A closed standard error cannot be reported; the exit code still reports failures.
     match source.load() {
         Ok(loaded) => {
             for warning in &loaded.warnings {
@@ -301,7 +308,7 @@ fn load(source: &ConfigSource) -> Option<Loaded> {
     }
 }
 
-/// Three columns: the setting, its value, where it came from.
+/// Three columns: setting, value, origin.
 fn print_settings(out: &mut impl Write, settings: &[Setting]) -> io::Result<()> {
     let width = |text: fn(&Setting) -> &str| {
         settings.iter().map(|setting| text(setting).chars().count().min(COLUMN)).max().unwrap_or(0)
@@ -313,7 +320,7 @@ fn print_settings(out: &mut impl Write, settings: &[Setting]) -> io::Result<()> 
     Ok(())
 }
 
-/// The exit code for arguments that make no sense.
+/// Exit code for invalid arguments.
 const NONSENSE: u8 = 2;
-/// A column grows no wider than this for the sake of one long value.
+/// Maximum width of a column; longer values are not padded.
 const COLUMN: usize = 56;

@@ -24,14 +24,14 @@ pub trait Reloadable: Send + Sync {
     /// The files of the value.
     fn files(&self) -> Vec<PathBuf>;
 
-    /// Reads the files again, checks them, and swaps them in.
+    /// Reloads the files, checks them, and activates the new content.
     ///
     /// # Errors
     /// The problem with the files; nothing has changed then.
     fn reload(&self) -> Result<Reload, ReloadError>;
 }
 
-/// Why files cannot be used.
+/// Reason for invalid files.
 pub type ReloadError = Box<dyn Error + Send + Sync>;
 
 /// Result of a reload.

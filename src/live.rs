@@ -45,7 +45,7 @@ impl<T> Live<T> {
         self.shared.value.load_full()
     }
 
-    /// How many times the value was swapped.
+    /// Number of swaps.
     #[must_use]
     pub fn generation(&self) -> u64 {
         *self.shared.generation.borrow()

@@ -58,7 +58,7 @@ impl Tasks {
         running.spawn(Named::new(name, future));
     }
 
-    /// How many tasks run.
+    /// Number of running tasks.
     #[must_use]
     pub fn count(&self) -> usize {
         let mut running = self.lock();
@@ -100,7 +100,7 @@ impl Thread {
     }
 }
 
-/// Stack of every thread started here: the SQL parser recurses, and needs room for hostile statements.
+/// Stack size of every thread in bytes: the recursive SQL parser needs room for hostile statements.
 const STACK: usize = 4 << 20;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! What the tests, examples and benchmarks of this repository use of the crate. It promises nothing to anybody else.
+//! Exports for the tests, examples and benchmarks of this repository, without any stability.
 //!
-//! The modules of the crate are private to it, so the compiler reports what neither the program nor this list needs.
+//! The modules of the crate are private, so the compiler reports items that neither the program nor this list uses.
 
 pub mod admin {
     pub use crate::admin::description;

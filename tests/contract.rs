@@ -5,11 +5,17 @@
 
 #[path = "harness/grafana/mod.rs"]
 mod grafana;
+#[path = "harness/pages.rs"]
+mod page;
 
 #[path = "contract/alerts.rs"]
 mod alerts;
+#[path = "contract/commands.rs"]
+mod commands;
 #[path = "contract/dashboards.rs"]
 mod dashboards;
+#[path = "contract/entrance.rs"]
+mod entrance;
 #[path = "contract/metrics.rs"]
 mod metrics;
 #[path = "contract/pages.rs"]
@@ -47,7 +53,8 @@ fn load_text(text: &str) -> Result<Config, Vec<String>> {
 
 /// The mistakes that no other setting could put right.
 fn wrong_by_themselves(problems: Vec<String>) -> Vec<String> {
-    let faults = ["unknown", "cannot be", "cannot listen", "is no ", "stands twice"];
+    let faults =
+        ["unknown key", "unknown variable", "cannot be", "cannot listen", "is not a ", "stands twice"];
     problems.into_iter().filter(|problem| faults.iter().any(|fault| problem.contains(fault))).collect()
 }
 

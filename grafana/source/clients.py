@@ -12,39 +12,39 @@ DROPPED = "sum(increase(gatekeeper_audit_dropped_total{@all}[$__range]))"
 def clients():
     return [
         (8, 8, lines(
-            "Clients by what they do", "Clients that are connected: logging in, idle, or in a statement or transaction.",
+            "Clients by state", "Connected clients: logging in, idle, or in a statement or transaction.",
             "many in `login` wait for a password check or a backend; many `active` with few statements are stuck.",
             "none", query("sum by (state) (gatekeeper_clients{@listener})", "{{state}}"), stacked=True,
             colors={"active": "#3274D9", "idle": GOOD, "login": DOUBTFUL})),
         (8, 8, lines(
-            "Of a listener's limit", "Share of the clients a listener accepts that are connected.",
-            "before 100 %: raise `max_clients`, or have applications keep fewer connections.",
+            "Use of the client limit", "Connected clients as a share of the listener's limit.",
+            "before 100 %: raise `max_clients`, or reduce the connections of applications.",
             "percentunit", query(USE, "{{listener}}"), steps=limits(0.8, 0.9), top=1)),
         (8, 8, lines(
             "Connections accepted", "New connections of clients, by listener.",
-            "many short ones cost a login each: the application has no pool of its own.",
+            "many short connections cost a login each: the application has no connection pool.",
             "cps", query("sum by (listener) (rate(gatekeeper_client_connections_total{@listener}@rate))", "{{listener}}"))),
         (8, 8, lines(
-            "Turned away, by reason", "Clients that got no session, other than by authentication.",
+            "Rejected, by reason", "Clients without a session, except failed authentication.",
             "`max_clients…`: limits; `tls…`: the client's settings; `no_endpoint`: the cluster; `internal`: the log.",
             "cps", query("sum by (listener, reason) (rate(gatekeeper_client_refusals_total{@listener}@rate)) > 0",
                          "{{listener}} · {{reason}}"), stacked=True)),
         (8, 8, lines(
-            "Failed authentication, by reason", "Clients that did not prove who they are.",
+            "Failed authentication, by reason", "Clients that failed to authenticate.",
             "a steady rate of `wrong_password` is a forgotten client; a burst is an attack: the audit log has the addresses.",
             "cps", query("sum by (listener, reason) (rate(gatekeeper_authentication_failures_total{@listener}@rate)) > 0",
                          "{{listener}} · {{reason}}"), stacked=True)),
         (8, 8, lines(
-            "Sessions ended, and whose fault", "How sessions ended: well, or by the client, the endpoint, a rule, credentials, us.",
+            "Sessions ended, by outcome", "In order, or the party responsible: client, endpoint, policy, credentials, Gatekeeper (`us`).",
             "`endpoint` follows a failover; `us` is a bug: report it.",
             "cps", query("sum by (outcome) (rate(gatekeeper_sessions_total{@listener}@rate)) > 0", "{{outcome}}"), stacked=True,
             colors={"ok": GOOD, "us": BAD})),
         (12, 7, lines(
-            "Cancel requests", "Cancel requests from clients; those with an unknown key are errors.",
-            "errors are clients that cancel what has ended, or guesses.",
+            "Cancel requests", "Cancel requests from clients; requests with an unknown key count as errors.",
+            "errors are requests for ended sessions, or guessed keys.",
             "cps", query("sum by (outcome) (rate(gatekeeper_cancel_requests_total{@listener}@rate))", "{{outcome}}"))),
         (12, 7, lines(
-            "Failures of accept()", "Times the system would not give us a new connection.",
+            "Failures of accept()", "Failed attempts to accept a connection.",
             "the process or the system is out of file descriptors: raise the limit.",
             "cps", query("sum by (listener) (rate(gatekeeper_accept_errors_total{@listener}@rate))", "{{listener}}"))),
     ]
@@ -54,12 +54,12 @@ def identity():
     return [
         (8, 8, lines(
             "Life of tokens", "Time until the token in use is renewed at the latest.",
-            "it rises at each mint; one that stays at 0 while logins go on cannot be renewed.",
+            "the value rises at each mint; a token at 0 while logins continue cannot be renewed.",
             "s", query("clamp_min(max by (endpoint, backend_role) (gatekeeper_token_expiry_timestamp_seconds{@endpoint}) - time(), 0)",
                        "{{endpoint}} · {{backend_role}}"))),
         (8, 8, lines(
             "Tokens minted", "Tokens minted, and attempts that failed.",
-            "a failure is told in the log with what the token command said; in the end all logins fail.",
+            "the log shows a failure with the output of the token command; in the end, all logins fail.",
             "cps", query("sum by (endpoint, outcome) (rate(gatekeeper_token_mints_total{@endpoint}@rate))", "{{endpoint}} · {{outcome}}"))),
         (8, 8, lines(
             "Time of a mint", "Time that half and 95 of 100 tokens took to mint, in the last hour.",
@@ -67,15 +67,15 @@ def identity():
             "s", query("histogram_quantile(0.5, sum by (le) (rate(gatekeeper_token_mint_duration_seconds_bucket{@endpoint}[1h])))", "half of them"),
             query("histogram_quantile(0.95, sum by (le) (rate(gatekeeper_token_mint_duration_seconds_bucket{@endpoint}[1h])))", "95 of 100"))),
         (12, 7, table(
-            "Certificates of endpoints", "Time left of what servers showed, of the CAs that are trusted, and of our own.",
-            "changed files are read by themselves; the cluster's new CA comes from its administrator.", "endpoint", [
+            "Certificates of endpoints", "Time to expiry of server certificates, trusted CAs, and Gatekeeper's client certificate.",
+            "changed files are reloaded automatically; the cluster's administrator provides a new CA.", "endpoint", [
                 (name, f'min by (endpoint) (gatekeeper_certificate_expiry_timestamp_seconds{{@endpoint, certificate="{kind}"}}) - time()',
                  "s", {"steps": floor(14 * DAY, 3 * DAY)})
                 for name, kind in (("CA", "ca"), ("server", "server"), ("ours", "client"))
             ])),
         (12, 7, lines(
-            "Certificates shown to clients", "Time left of the certificate of each listener.",
-            "put the renewed files in place: they are read by themselves.",
+            "Certificates for clients", "Time to expiry of each listener's certificate.",
+            "install the renewed files: they are reloaded automatically.",
             "s", query("min by (listener) (gatekeeper_listener_certificate_expiry_timestamp_seconds{@listener}) - time()", "{{listener}}"))),
     ]
 
@@ -83,29 +83,29 @@ def identity():
 def audit():
     return [
         (6, 7, stat(
-            "Audit records lost", "Records that were dropped in the time shown, since the queue was full.",
-            "any loss is an incident of its own: tell whoever answers for the audit log, and find what is slow.",
+            "Audit records lost", "Records dropped in the displayed time range because the queue was full.",
+            "any loss is an incident: inform the owner of the audit log, and find the slow disk or writer.",
             "none", DROPPED, limits(bad=1), decimals=0)),
         (9, 7, lines(
-            "Audit queue", "Records that wait to be written, as a share of those that may.",
+            "Audit queue", "Use of the audit queue.",
             "a queue that fills is a slow or full disk; full, it stops statements or loses records, as configured.",
             "percentunit", query("sum by (instance) (gatekeeper_audit_queue_records{@all}) "
                                  "/ (sum by (instance) (gatekeeper_audit_queue_limit_records{@all}) > 0)", "{{instance}}"),
             steps=limits(0.5, 0.8), top=1)),
         (9, 7, lines(
             "Audit records", "Records written, dropped, and writes that failed.",
-            "any line but `written` is a reason to look at the disk.",
+            "check the disk if any line except `written` is above zero.",
             "wps", query("sum(rate(gatekeeper_audit_records_total{@all}@rate))", "written"),
             query("sum(rate(gatekeeper_audit_dropped_total{@all}@rate))", "dropped"),
             query("sum(rate(gatekeeper_audit_write_errors_total{@all}@rate))", "failed writes"),
             colors={"written": GOOD, "dropped": BAD, "failed writes": DOUBTFUL})),
         (8, 7, lines(
             "Last write of the audit log", "Time since records were last written.",
-            "it grows while nothing happens; while the queue is not empty it must not.",
+            "the value grows while idle; with a non-empty queue it must not grow.",
             "s", query("time() - max by (instance) (gatekeeper_audit_write_success_timestamp_seconds{@all})", "{{instance}}"))),
         (8, 7, lines(
             "Requests to the admin API", "Requests by outcome; those without a valid key are denied.",
-            "`denied` from an address that is not yours is somebody looking for a way in.",
+            "`denied` requests from foreign addresses are attempted intrusions.",
             "reqps", query("sum by (outcome) (rate(gatekeeper_admin_requests_total{@all}@rate))", "{{outcome}}"),
             colors={"ok": GOOD, "denied": DOUBTFUL, "error": BAD})),
         (8, 7, lines(

@@ -14,20 +14,20 @@ STATES = {"leased": "#3274D9", "idle": GOOD, "dialing": DOUBTFUL, "resetting": "
 def verdict():
     return [
         (6, 5, stat(
-            "Clients waiting", "Clients that wait for a backend at this moment.",
-            "if they stay, see below which pool is full, and whether it is full of work or of pinned sessions.",
+            "Clients waiting", "Clients waiting for a backend connection.",
+            "for lasting waits, find the full pool below, and check whether work or pinned sessions fill the pool.",
             "none", "sum(gatekeeper_pool_waiting_clients{@path})", limits(1, 10))),
         (6, 5, stat(
-            "Longest waits", "99 of 100 sessions got their backend within this time; those that found an idle one count as no time.",
-            "above 100 ms people notice: raise `pool.size`, or shorten what holds backends.",
+            "Longest waits", "99 of 100 sessions got a backend within this time; an idle backend counts as 0.",
+            "above 100 ms users notice: raise `pool.size`, or shorten transactions and pins.",
             "s", quantile(0.99, "gatekeeper_pool_wait_duration_seconds", "@path"), limits(0.1, 1))),
         (6, 5, stat(
-            "Waited in vain", "Clients that were told to try again (53300) in the time shown.",
-            "each was an error for somebody: the pool is too small, or the endpoint too slow.",
+            "Wait timeouts", "Clients that timed out waiting for a backend (53300) in the displayed time range.",
+            "each was an error for a client: the pool is too small, or the endpoint too slow.",
             "none", "sum(increase(gatekeeper_pool_wait_timeouts_total{@path}[$__range]))", limits(bad=1), decimals=0)),
         (6, 5, stat(
             "Fullest pool", "Share of its backends that are in use, of the listener and endpoint where it is largest.",
-            "near 100 % the next burst waits.",
+            "near 100 %, the next burst of clients waits.",
             "percentunit", f"max({USE})", limits(0.8, 0.95))),
     ]
 
@@ -38,51 +38,51 @@ def rows():
         ("Where?", [
             (12, 8, lines(
                 "Use of pools", "Share of a pool's backends that are in use, against its size.",
-                "at 100 % for long: raise `pool.size` if the server has room, else find what holds them.",
+                "at 100 % for long: raise `pool.size` if the server has free connections, else find long transactions and pins.",
                 "percentunit", query(USE, NAMED), steps=limits(0.8, 0.95), top=1)),
             (12, 8, lines(
-                "Waiting", "Clients that wait for a backend.",
-                "a queue that only grows is a pool whose backends do not come back.",
+                "Waiting", "Clients waiting for a backend.",
+                "a queue that only grows belongs to a pool whose backends are not returned.",
                 "none", query(f"sum by ({PLACE}) (gatekeeper_pool_waiting_clients{{@path}})", NAMED), stacked=True)),
             (8, 8, lines(
                 "Time waited", "Time within which 99 of 100 sessions had a backend.",
-                "compare with the statements' own time: waiting is pure loss.",
+                "compare with the time of the statements.",
                 "s", query(quantile(0.99, "gatekeeper_pool_wait_duration_seconds", "@path", PLACE), NAMED), steps=limits(0.1, 1))),
             (8, 8, heatmap(
-                "Spread of waits", "How many sessions waited how long: dark is many.",
-                "all in the lowest band is a pool with room.",
+                "Spread of waits", "Distribution of waits: dark cells are many sessions.",
+                "with all waits in the lowest band, the pool is large enough.",
                 "gatekeeper_pool_wait_duration_seconds", "@path")),
             (8, 8, lines(
-                "Waited in vain", "Clients that were told to try again.",
+                "Wait timeouts", "Clients that timed out waiting for a backend.",
                 "the application sees SQLSTATE 53300: raise `pool.size` or `query_wait_timeout`.",
                 "cps", query(f"sum by ({PLACE}) (rate(gatekeeper_pool_wait_timeouts_total{{@path}}@rate))", NAMED))),
         ]),
         ("What holds the backends?", [
             (8, 8, lines(
-                "Backends by what they do", "Backends of all pools: with a session, idle, being dialed, reset or cancelled.",
+                "Backends by state", "Backends of all pools: leased, idle, connecting, being reset or canceled.",
                 "many `leased` and few statements: sessions sit in open transactions. Many `dialing`: the server is slow to log in.",
                 "none", query("sum by (state) (gatekeeper_pool_backends{@path})", "{{state}}"), stacked=True, colors=STATES)),
             (8, 8, lines(
-                "Pins by reason", "Sessions that left something on their backend that keeps it from being shared.",
-                "each reason has a remedy in the README; `GET /v1/sessions` and `SHOW PINS` name the sessions.",
+                "Pins by reason", "Sessions whose state pins their backend.",
+                "each reason has a remedy in docs/pooling.md; `GET /v1/sessions` and `SHOW PINS` name the sessions.",
                 "cps", query("sum by (reason) (rate(gatekeeper_pins_total{@path}@rate)) > 0", "{{reason}}"), stacked=True)),
             (8, 8, lines(
-                "Backends closed, by reason", "Why pools closed backends.",
-                "`broken` is the server or the network; `not_clean` and `discarded` are sessions; the rest is housekeeping.",
+                "Backends closed, by reason", "Reasons for closing pooled backends.",
+                "`broken` is the server or the network; `not_clean` and `discarded` are sessions; other reasons are regular.",
                 "cps", query("sum by (reason) (rate(gatekeeper_pool_backends_closed_total{@path}@rate)) > 0", "{{reason}}"),
                 stacked=True, colors={"broken": BAD})),
             (8, 8, lines(
-                "State checks", "Catalog queries behind transactions that are not proved to leave no session state.",
+                "State checks", "Catalog queries after transactions that may have left session state.",
                 "each costs the server about a millisecond: look for functions that Gatekeeper cannot prove, or `isolation = \"strict\"`.",
                 "cps", query(f"sum by ({PLACE}) (rate(gatekeeper_state_checks_total{{@path}}@rate))", NAMED))),
             (8, 8, lines(
-                "Backends and limits", "Backends that the pools of a listener hold, and may hold.",
-                "a limit far above what the server takes (`max_connections`) only moves the queue there.",
+                "Backends and limits", "Backends in the pools of a listener, and their maximum.",
+                "a limit far above the server's `max_connections` only moves the queue to the server.",
                 "none", query(f"sum by ({PLACE}) (gatekeeper_pool_backends{{@path}})", NAMED),
                 query(f"sum by ({PLACE}) (gatekeeper_pool_backends_limit{{@path}}) > 0", NAMED + ": limit"))),
             (8, 8, lines(
-                "Of an endpoint's budget", "Share of the backends that all pools of an endpoint together may hold.",
-                "at 100 % pools take places from each other: see closed backends with the reason `shared`.",
+                "Use of the endpoint's budget", "Backends of all pools of an endpoint, as a share of their maximum.",
+                "at 100 %, pools take connections from each other: see backends closed with the reason `shared`.",
                 "percentunit", query("sum by (endpoint, backend_role) (gatekeeper_backends{@endpoint}) "
                                      "/ max by (endpoint, backend_role) (gatekeeper_backends_limit{@endpoint})",
                                      "{{endpoint}} · {{backend_role}}"), steps=limits(0.8, 0.95), top=1)),

@@ -1,4 +1,4 @@
-//! Access to the admin API: a bearer key, compared in constant time, or the cookie of a browser that has shown the key.
+//! Access to the admin API: a bearer key, compared in constant time, or the cookie of a logged-in browser.
 
 use std::{net::IpAddr, time::Instant};
 
@@ -7,40 +7,39 @@ use subtle::ConstantTimeEq;
 
 use super::{
     AdminSettings,
-    cookies::{Cookies, hash},
+    cookies::{Cookies, hash_secret},
     error::Problem,
     page::is_page,
 };
 
-/// What has to be shown, and where.
-pub(super) struct Access {
-    /// The key's hash: digests of one length are compared, so that not even the key's length can be measured.
+/// Access rules of the admin API.
+pub(super) struct AdminAccess {
+    /// Hash of the key. Comparing digests of equal length does not reveal the length of the key.
     key: Option<[u8; 32]>,
     /// Only this machine can connect: health and metrics need no key.
     loopback: bool,
-    /// Health needs no key, whoever asks.
+    /// Health paths need no key.
     open_health: bool,
-    /// The browsers that have shown the key.
+    /// Logged-in browsers.
     pub(super) cookies: Cookies,
 }
 
-/// Whether a request may go on.
+/// Decision on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It showed the key.
+    /// The request has the key.
     Known,
-    /// It comes from a browser that has shown the key.
+    /// The request has the cookie of a logged-in browser.
     Session,
-    /// It needs none.
+    /// The path needs no key.
     Open,
-    /// It needs one and showed none.
+    /// The key is missing.
     NoKey,
-    /// It showed another.
+    /// The key is wrong.
     WrongKey,
-    /// It needs none, and comes from a page of another site in an operator's browser.
+    /// The path needs no key, but another site's page sent the request through an operator's browser.
     Foreign,
-    /// It comes from a browser that has shown the key, and wants to change something. The page changes nothing, so some other
-    /// page makes the browser ask.
+    /// The request has a cookie and changes state. The status page never does, so another page sent the request.
     OnlyLooks,
 }
 
@@ -49,17 +48,17 @@ pub(super) fn is_health_check(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/startup" | "/liveness" | "/readiness")
 }
 
-/// Asked every few seconds, and telling little.
+/// Paths requested every few seconds, whose responses reveal little.
 pub(super) fn is_health(path: &str) -> bool {
     is_health_check(path) || path == "/metrics"
 }
 
-// === impl Access ===
+// === impl AdminAccess ===
 
-impl Access {
+impl AdminAccess {
     pub(super) fn new(settings: &AdminSettings) -> Self {
         Self {
-            key: settings.api_key.as_ref().map(|key| hash(key.reveal().as_bytes())),
+            key: settings.api_key.as_ref().map(|key| hash_secret(key.reveal().as_bytes())),
             loopback: settings.bind.ip().is_loopback(),
             open_health: settings.open_health,
             cookies: Cookies::new(settings),
@@ -70,15 +69,16 @@ impl Access {
         self.key.is_some()
     }
 
-    /// Whether `shown` is the key.
+    /// True if `shown` is the key.
     pub(super) fn is_key(&self, shown: &[u8]) -> bool {
-        self.key.is_some_and(|key| bool::from(hash(shown).ct_eq(&key)))
+        self.key.is_some_and(|key| bool::from(hash_secret(shown).ct_eq(&key)))
     }
 
     pub(super) fn judge(&self, method: &Method, path: &str, headers: &HeaderMap) -> Verdict {
         if self.key.is_none() {
-            // Browsers say so themselves when a page of any site makes them change something elsewhere; and a site whose name
-            // is made to lead here is called by its name.
+            // Browsers send Origin when a page changes something on another site. A name that another site has pointed
+            // to this
+            // address shows up in the Host header.
             let foreign = !method.is_safe() && headers.contains_key(header::ORIGIN);
             let rebound = !is_health(path) && called_by_foreign_name(headers);
             return if foreign || rebound { Verdict::Foreign } else { Verdict::Open };
@@ -92,7 +92,7 @@ impl Access {
         if open {
             return Verdict::Open;
         }
-        match bearer(headers) {
+        match bearer_key(headers) {
             Some(shown) if self.is_key(shown) => Verdict::Known,
             Some(_) => Verdict::WrongKey,
             None if !from_our_page(headers) || !self.cookies.is_open(headers, Instant::now()) => {
@@ -107,8 +107,9 @@ impl Access {
 const LOGIN: &str = "/v1/login";
 const LOGOUT: &str = "/v1/logout";
 
-/// Whether the request was not made by another site's page, nor by one of another port of this host, which cookies do not tell
-/// apart. Browsers that do not say it do not send the cookie for other sites.
+/// True if the request comes from the status page: not from another site, nor from another port of this host, which
+/// cookies
+/// do not distinguish. Browsers without Sec-Fetch-Site do not send the cookie for other sites.
 ///
 /// <https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header>
 fn from_our_page(headers: &HeaderMap) -> bool {
@@ -116,7 +117,7 @@ fn from_our_page(headers: &HeaderMap) -> bool {
     matches!(site, None | Some(b"same-origin" | b"none"))
 }
 
-/// Whether the request is addressed to a name that anybody can have, rather than to an address or `localhost`.
+/// True if the Host header is a DNS name rather than an address or `localhost`.
 fn called_by_foreign_name(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST).map(HeaderValue::to_str) else { return false };
     let Some(authority) = host.ok().and_then(|host| host.parse::<Authority>().ok()) else { return true };
@@ -127,7 +128,7 @@ fn called_by_foreign_name(headers: &HeaderMap) -> bool {
 /// The key of `Authorization: Bearer KEY`.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc6750#section-2.1>
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+fn bearer_key(headers: &HeaderMap) -> Option<&[u8]> {
     let (scheme, key) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(SCHEME.len())?;
     scheme.eq_ignore_ascii_case(SCHEME).then(|| key.trim_ascii())
 }
@@ -141,14 +142,13 @@ impl Verdict {
         let (status, code, message) = match self {
             Self::Known | Self::Session | Self::Open => return None,
             Self::NoKey => (StatusCode::UNAUTHORIZED, "no_key", "show the key: Authorization: Bearer KEY"),
-            Self::WrongKey => (StatusCode::UNAUTHORIZED, "wrong_key", "this is not the key"),
+            Self::WrongKey => (StatusCode::UNAUTHORIZED, "wrong_key", "the key is wrong"),
             Self::Foreign => {
-                let message = "a page of a website changes nothing here: configure a key to allow it";
+                let message = "web pages cannot change anything: configure a key to allow it";
                 (StatusCode::FORBIDDEN, "foreign_origin", message)
             }
             Self::OnlyLooks => {
-                let message =
-                    "a browser's session looks and changes nothing: show the key: Authorization: Bearer KEY";
+                let message = "browser sessions are read-only: send the key: Authorization: Bearer KEY";
                 (StatusCode::FORBIDDEN, "only_looks", message)
             }
         };

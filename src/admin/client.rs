@@ -44,13 +44,13 @@ pub enum AdminClientError {
     #[error("cannot connect to the admin API at {0}")]
     Connect(SocketAddr, #[source] io::Error),
     /// Another certificate, or no TLS.
-    #[error("no TLS with the admin API at {0}")]
+    #[error("TLS handshake with the admin API at {0} failed")]
     Tls(SocketAddr, #[source] PinnedTlsError),
     /// The connection broke.
     #[error("the connection to the admin API at {0} broke")]
     Broken(SocketAddr, #[source] io::Error),
     /// The server is not Gatekeeper, or uses TLS without TLS in the configuration.
-    #[error("the server at {0} does not answer as the admin API does")]
+    #[error("the server at {0} is not the admin API")]
     NotHttp(SocketAddr),
     /// The time limit is over.
     #[error("the admin API at {0} did not answer within {1:?}")]

@@ -1,4 +1,4 @@
-//! One connection to the admin API: plain or TLS, HTTP/1.1 inside, all of it limited.
+//! One connection to the admin API: plain or TLS, with HTTP/1.1 and limits.
 
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
@@ -20,19 +20,19 @@ use crate::{
     tls::{ServerTls, Stream},
 };
 
-/// For a TLS handshake.
+/// Time limit of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// For a request's head, counted from the end of the answer before: idle connections end, too.
+/// Time limit of a request's head, counted from the end of the previous response; also ends idle connections.
 const HEAD: Duration = Duration::from_secs(30);
-/// Bytes of a request's head. One route reads a body, a short one.
+/// Size limit of a request's head in bytes. Only one route reads a body, a short one.
 const HEAD_BYTES: usize = 16 << 10;
 /// Headers of a request.
 const HEADERS: usize = 64;
-/// How long a connection lives; then it ends behind the answer under way.
+/// Lifetime of a connection, which ends after the response in progress.
 const LIFE: Duration = Duration::from_secs(600);
 /// Time limit of a connection beyond the limit, which serves one request.
 const ONCE: Duration = Duration::from_secs(2);
-/// For that last answer.
+/// Time limit of that last response.
 const LAST: Duration = Duration::from_secs(60);
 
 /// Serves one connection to its end.
@@ -52,14 +52,14 @@ async fn serve_requests(
     router: Router,
     keep_alive: bool,
 ) {
-    // Answers are written whole; without this the end of a large one waits for an acknowledgement.
+    // Responses are written whole; without TCP_NODELAY the end of a large one waits for an acknowledgement.
     tcp.set_nodelay(true).ok();
     let stream = match tls {
         None => Stream::from(tcp),
         Some(tls) => match timeout(HANDSHAKE, tls.accept_http(tcp)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                return tracing::debug!(client = %from, error = %Chain(&error), "no TLS with a client of the admin API");
+                return tracing::debug!(client = %from, error = %Chain(&error), "TLS handshake with an admin API client failed");
             }
             Err(_elapsed) => return,
         },
@@ -77,7 +77,7 @@ async fn serve_requests(
         .max_headers(HEADERS);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
     tokio::select! {
-        // Whatever went wrong, the client knows, or is gone.
+        // The client knows the error, or is gone.
         _ = connection.as_mut() => return,
         () = sleep(LIFE) => connection.as_mut().graceful_shutdown(),
     }

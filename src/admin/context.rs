@@ -1,4 +1,4 @@
-//! What every request may use.
+//! State shared by all requests.
 
 use std::sync::{
     Arc,
@@ -7,14 +7,14 @@ use std::sync::{
 
 use jiff::Timestamp;
 
-use super::{AdminSettings, Control, access::Access, gallery::Gallery};
+use super::{AdminSettings, ProgramControl, access::AdminAccess, snapshot_broadcaster::SnapshotBroadcaster};
 use crate::{
     frontend::{ListenerContext, Observers, Routing, SessionRegistry},
     live::Live,
     telemetry::{AdminMetrics, Metrics},
 };
 
-/// What the admin API shows and does.
+/// The parts of the program that the admin API shows and controls.
 #[derive(Clone)]
 pub struct Api {
     /// Endpoints and pools.
@@ -23,33 +23,33 @@ pub struct Api {
     pub observers: Arc<Observers>,
     /// Logged-in sessions.
     pub sessions: Arc<SessionRegistry>,
-    /// The listeners as they are configured now.
+    /// The current listeners.
     pub listeners: Live<Vec<Live<ListenerContext>>>,
     /// Reload and stop.
-    pub control: Control,
-    /// The numbers.
+    pub control: ProgramControl,
+    /// The metrics.
     pub metrics: Metrics,
 }
 
-/// What every request may use.
-pub(super) struct Context {
+/// State shared by all requests.
+pub(super) struct AdminContext {
     pub(super) api: Api,
-    pub(super) access: Access,
-    /// Those who look on.
-    pub(super) gallery: Gallery,
-    /// The API's own numbers.
+    pub(super) access: AdminAccess,
+    /// Clients of the event stream.
+    pub(super) broadcaster: SnapshotBroadcaster,
+    /// Metrics of the admin API.
     pub(super) metrics: AdminMetrics,
     pub(super) started: Timestamp,
     draining: AtomicBool,
 }
 
-// === impl Context ===
+// === impl AdminContext ===
 
-impl Context {
+impl AdminContext {
     pub(super) fn new(settings: &AdminSettings, api: Api) -> Self {
         Self {
-            access: Access::new(settings),
-            gallery: Gallery::new(),
+            access: AdminAccess::new(settings),
+            broadcaster: SnapshotBroadcaster::new(),
             metrics: api.metrics.admin(),
             started: Timestamp::now(),
             draining: AtomicBool::new(false),
@@ -57,7 +57,7 @@ impl Context {
         }
     }
 
-    /// The listeners as they are now, by name.
+    /// The current listeners, by name.
     pub(super) fn listeners(&self) -> Vec<Arc<ListenerContext>> {
         let mut listeners: Vec<_> = self.api.listeners.load().iter().map(Live::load).collect();
         listeners.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));

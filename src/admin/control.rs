@@ -1,87 +1,88 @@
-//! What the admin API may ask of the running program. The program is told; how it obeys is not known here.
+//! Commands from the admin API to the running program. Refuses to know: how the program executes a command.
 
 use tokio::sync::{mpsc, oneshot};
 
-/// The asking end. Cheap to clone.
+/// Sender of commands. Cheap to clone.
 #[derive(Clone)]
-pub struct Control {
-    commands: mpsc::Sender<Command>,
+pub struct ProgramControl {
+    commands: mpsc::Sender<ControlCommand>,
 }
 
-/// Something asked of the program.
-pub enum Command {
-    /// Read the configuration and all files again.
+/// A command to the program.
+pub enum ControlCommand {
+    /// Reload the configuration and all files.
     Reload {
-        /// Who asks: `signal`, `admin`.
+        /// Trigger: `signal`, `admin`.
         trigger: &'static str,
-        /// Where the answer goes.
+        /// Receiver of the result.
         answer: oneshot::Sender<Result<ReloadReport, ReloadFailure>>,
     },
-    /// Drain and end.
+    /// Drain and stop.
     Stop,
 }
 
-/// What a reload did.
+/// Result of a reload.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct ReloadReport {
-    /// What is in use now and was not before, a sentence each.
+    /// Changes now in use, one sentence each.
     pub changed: Vec<String>,
-    /// What was read and takes effect only at the next start, a sentence each.
+    /// Changes that take effect at the next start, one sentence each.
     pub needs_restart: Vec<String>,
-    /// Files that were read again and cannot be used; the old ones stay in use.
+    /// Reloaded files that are invalid; the previous ones stay in use.
     pub warnings: Vec<String>,
 }
 
-/// Why a reload changed nothing.
+/// Reason for a reload without effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReloadFailure {
     /// The configuration has mistakes, a line each.
     #[error("the configuration has mistakes")]
     Config(Vec<String>),
-    /// It is sound and cannot be had, a line each: a certificate that does not load, an address that is taken.
-    #[error("the configuration cannot be put to use")]
+    /// The configuration is valid but cannot be applied, one line for each reason: an invalid certificate, an address
+    /// in use.
+    #[error("the configuration cannot be applied")]
     Unusable(Vec<String>),
-    /// The program is ending.
-    #[error("the program is ending")]
+    /// The program is shutting down.
+    #[error("the program is shutting down")]
     Ending,
 }
 
-/// Commands that may wait.
+/// Capacity of the command queue.
 const WAITING: usize = 16;
 
-/// Both ends.
+/// Sender and receiver of commands.
 #[must_use]
-pub fn control() -> (Control, mpsc::Receiver<Command>) {
+pub fn control() -> (ProgramControl, mpsc::Receiver<ControlCommand>) {
     let (commands, receiver) = mpsc::channel(WAITING);
-    (Control { commands }, receiver)
+    (ProgramControl { commands }, receiver)
 }
 
-// === impl Control ===
+// === impl ProgramControl ===
 
-impl Control {
-    /// Has the configuration read again and put to use.
+impl ProgramControl {
+    /// Reloads the configuration.
     ///
-    /// Cancel safety: when dropped, the reload happens all the same.
+    /// Cancel safety: the reload continues if the future is dropped.
     ///
     /// # Errors
-    /// [`ReloadFailure`]: nothing changed.
+    /// [`ReloadFailure`]: the reload had no effect.
     pub async fn reload(&self, trigger: &'static str) -> Result<ReloadReport, ReloadFailure> {
         let (answer, answered) = oneshot::channel();
-        let sent = self.commands.send(Command::Reload { trigger, answer }).await;
+        let sent = self.commands.send(ControlCommand::Reload { trigger, answer }).await;
         sent.map_err(|_| ReloadFailure::Ending)?;
         answered.await.unwrap_or(Err(ReloadFailure::Ending))
     }
 
-    /// Has the program drain and end, as SIGTERM does.
+    /// Drains and stops the program, like SIGTERM.
     pub async fn stop(&self) {
-        self.commands.send(Command::Stop).await.ok();
+        self.commands.send(ControlCommand::Stop).await.ok();
     }
 }
 
 // === impl ReloadFailure ===
 
 impl ReloadFailure {
-    /// The mistakes, a line each.
+    /// The mistakes, one line each.
     #[must_use]
     pub fn details(&self) -> Vec<String> {
         match self {

@@ -1,7 +1,7 @@
-//! The sessions of browsers: who has shown the key looks on with a cookie.
+//! Browser sessions: a browser that has sent the key gets a read-only cookie.
 //!
-//! Promises: a cookie holds nothing but chance, and only its hash is kept here; it ends after a while, at a logout and
-//! with the process; there are never more than a few. What it opens is not known here.
+//! Promises: a cookie is random, and only its hash is stored; a session ends after a time limit, at logout and with the
+//! process; the number of sessions is bounded. Refuses to know: the permissions of a session.
 
 use std::{
     collections::VecDeque,
@@ -15,25 +15,26 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::AdminSettings;
 
-/// The sessions of browsers.
+/// Browser sessions.
 pub(super) struct Cookies {
-    /// With TLS the browser itself holds us to the prefix's promises: only this host, only encrypted, every path. Without it
-    /// the port tells two programs of one host apart, since cookies go to all ports.
+    /// With TLS, the prefix makes the browser enforce: only this host, only encrypted, every path. Without TLS, the
+    /// port
+    /// distinguishes two programs on one host, because cookies are sent to all ports.
     ///
     /// <https://www.rfc-editor.org/rfc/rfc6265#section-8.5>
     name: String,
     secure: bool,
-    /// Hashes of what was given out and when; the oldest first.
+    /// Hashes of issued cookies with their times, oldest first.
     open: Mutex<VecDeque<([u8; 32], Instant)>>,
 }
 
-/// How long a browser may look on.
+/// Lifetime of a browser session.
 const LIFE: Duration = Duration::from_secs(12 * 3600);
-/// Browsers at one time; one more ends the session of the first.
+/// Maximum number of browser sessions; another one ends the oldest.
 const OPEN: usize = 64;
 
-/// SHA-256 of a secret: only hashes are kept and compared.
-pub(super) fn hash(text: &[u8]) -> [u8; 32] {
+/// SHA-256 of a secret. Only hashes are stored and compared.
+pub(super) fn hash_secret(text: &[u8]) -> [u8; 32] {
     digest(&SHA256, text).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
@@ -47,7 +48,7 @@ impl Cookies {
         Self { name, secure, open: Mutex::default() }
     }
 
-    /// Begins a session; returns what the browser is to be told in `Set-Cookie`. `None`: the system has no chance to give.
+    /// Begins a session and returns the `Set-Cookie` value; `None` if the system provides no random numbers.
     pub(super) fn open(&self, now: Instant) -> Option<HeaderValue> {
         let mut chance = [0; 32];
         aws_lc_rs::rand::fill(&mut chance).ok()?;
@@ -57,11 +58,11 @@ impl Cookies {
         if open.len() >= OPEN {
             open.pop_front();
         }
-        open.push_back((hash(value.as_bytes()), now));
+        open.push_back((hash_secret(value.as_bytes()), now));
         self.told(&value, LIFE)
     }
 
-    /// Ends the session of whoever shows these headers; returns what the browser is to be told.
+    /// Ends the session of the request and returns the `Set-Cookie` value.
     pub(super) fn close(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         if let Some(shown) = self.shown(headers) {
             self.lock().retain(|(known, _)| *known != shown);
@@ -69,19 +70,19 @@ impl Cookies {
         self.told("", Duration::ZERO)
     }
 
-    /// Whether the headers have the cookie of an open session.
+    /// True if the headers contain the cookie of an open session.
     pub(super) fn is_open(&self, headers: &HeaderMap, now: Instant) -> bool {
         let Some(shown) = self.shown(headers) else { return false };
         let open = self.lock();
-        // What is compared are hashes: how long it takes tells nothing about the cookie.
+        // Comparing hashes reveals nothing about the cookie through timing.
         open.iter().any(|(known, since)| *known == shown && now.saturating_duration_since(*since) < LIFE)
     }
 
-    /// The hash of the cookie that is shown.
+    /// Hash of the request's cookie.
     fn shown(&self, headers: &HeaderMap) -> Option<[u8; 32]> {
         let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
         let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(name, _)| *name == self.name).map(|(_, value)| hash(value.as_bytes()))
+        pairs.find(|(name, _)| *name == self.name).map(|(_, value)| hash_secret(value.as_bytes()))
     }
 
     fn told(&self, value: &str, life: Duration) -> Option<HeaderValue> {

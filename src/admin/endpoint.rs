@@ -1,4 +1,4 @@
-//! One endpoint as it is shown: what the configuration says, what is known of it, and what we show to it.
+//! View of one endpoint: configuration, observed state, and certificates.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,61 +18,61 @@ pub(super) struct EndpointView {
     name: String,
     cluster: String,
     region: Option<String>,
-    /// Where it is dialed.
+    /// Address to connect to.
     address: String,
-    /// What the configuration says it is: `primary`, `replica`, `read-pool`, `secondary`.
+    /// Role in the configuration: `primary`, `replica`, `read-pool`, `secondary`.
     declared_role: &'static str,
-    /// What its server last said it is: `primary`, `standby`; absent while it has not said.
+    /// Role last reported by the server: `primary`, `standby`; absent while unknown.
     observed_role: Option<&'static str>,
-    /// The two contradict each other.
+    /// True if the two roles contradict each other.
     role_mismatch: bool,
-    /// It is the writer now.
+    /// True for the current writer.
     writer: bool,
-    /// Whether a login works: `unknown`, `up`, `down`.
+    /// Health, `up` if a login succeeds: `unknown`, `up`, `down`.
     health: &'static str,
-    /// Since when `health` is what it is.
+    /// Time of the last change of `health`.
     health_since: Option<Moment>,
-    /// When it was last looked at with success: the age of what is known of it.
+    /// Time of the last successful probe.
     last_success: Option<Moment>,
-    /// Why the last look failed.
+    /// Error of the last failed probe.
     last_error: Option<String>,
-    /// Looks that failed since the last success.
+    /// Failed probes since the last success.
     failures: u32,
-    /// New transactions are read-only by default.
+    /// True if new transactions are read-only by default.
     read_only: Option<bool>,
     position: Option<PositionView>,
     timeline: Option<u32>,
-    /// The server that answered last, as in `nodes`.
+    /// The server that responded last, as in `nodes`.
     node: Option<String>,
-    /// Every server seen lately behind the address.
+    /// Servers seen recently behind the address.
     nodes: Vec<NodeView>,
     tls: TlsView,
     login: LoginView,
-    /// Sessions that it serves now.
+    /// Number of current sessions on the endpoint.
     sessions: usize,
 }
 
 /// A position in the write-ahead log: inserted on a primary, replayed on a standby.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PositionView {
-    /// As PostgreSQL writes a `pg_lsn`.
+    /// In PostgreSQL's `pg_lsn` format.
     lsn: String,
-    /// The same in bytes.
+    /// The position in bytes.
     bytes: u64,
-    /// Seconds since the server was asked.
+    /// Seconds since the server was queried.
     age_seconds: f64,
 }
 
 /// One server behind an endpoint's address.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct NodeView {
-    /// Its address, and when its server process started.
+    /// Address and start time of the server process.
     id: String,
     observed_role: &'static str,
     position: Option<PositionView>,
     timeline: Option<u32>,
     last_seen: Moment,
-    /// It has replayed what the writer never wrote, and serves no reads where a listener splits.
+    /// True if the server has replayed WAL that the writer never wrote. Split listeners send no reads to such a node.
     strayed: bool,
 }
 
@@ -81,9 +81,9 @@ pub(super) struct NodeView {
 pub(super) struct TlsView {
     /// `disable`, `prefer`, `require`, `verify-ca`, `verify-full`.
     mode: &'static str,
-    /// Who speaks first about it: `postgres`, `direct`.
+    /// TLS negotiation: `postgres` (SSLRequest first), `direct`.
     negotiation: &'static str,
-    /// The name that is sent and, with `verify-full`, checked; absent in plaintext.
+    /// Server name that is sent and, with `verify-full`, verified; absent in plaintext.
     server_name: Option<String>,
     certificates: Vec<CertificateView>,
 }
@@ -91,45 +91,45 @@ pub(super) struct TlsView {
 /// A certificate in use.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CertificateView {
-    /// `ca`: trusted; `identity`: shown by us; `peer`: shown by the server last.
+    /// `ca`: trusted; `identity`: presented by Gatekeeper; `peer`: last presented by the server.
     usage: &'static str,
     subject: String,
     issuer: String,
-    /// The names and addresses it is good for.
+    /// Names and addresses in the certificate.
     names: Vec<String>,
     not_before: String,
     expires: Expiry,
 }
 
-/// How an endpoint is logged in to.
+/// Login to an endpoint.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct LoginView {
     /// `passthrough`, `token`, `password`.
     kind: &'static str,
-    /// With `token`.
+    /// Tokens, for `token`.
     tokens: Option<TokensView>,
 }
 
 /// The tokens of an endpoint.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TokensView {
-    /// Mints that succeeded.
+    /// Successful mints.
     mints: u64,
-    /// Mints that failed.
+    /// Failed mints.
     failures: u64,
-    /// Why the last mint failed; absent once one succeeds.
+    /// Error of the last mint; absent after a success.
     last_error: Option<String>,
-    /// The tokens that are kept for logins to come.
+    /// Cached tokens.
     kept: Vec<TokenView>,
 }
 
-/// A token that is kept.
+/// A cached token.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TokenView {
-    /// The database user it logs in.
+    /// Database user of the token.
     user: String,
     minted: Moment,
-    /// When it is no longer given to logins.
+    /// Time after which no login uses the token.
     expires: Expiry,
 }
 

@@ -1,4 +1,4 @@
-//! What a caller is told when it does not get what it asked for.
+//! Error responses of the admin API.
 
 use axum::{
     BoxError, Json,
@@ -8,14 +8,14 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// An answer that is an error.
+/// An error response.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
     body: ErrorBody,
 }
 
-/// Every error looks like this.
+/// The body of every error response.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ErrorBody {
     error: ErrorFacts,
@@ -23,11 +23,11 @@ pub(super) struct ErrorBody {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct ErrorFacts {
-    /// A word for programs; it does not change.
+    /// Stable code for programs.
     code: &'static str,
-    /// A sentence for people; it may change.
+    /// Message for people; may change.
     message: String,
-    /// Every single mistake, where there may be several.
+    /// All mistakes, if there may be several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     details: Vec<String>,
 }
@@ -54,7 +54,7 @@ impl Problem {
     }
 
     pub(super) fn draining() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "the program is ending")
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "the program is shutting down")
     }
 }
 
@@ -62,7 +62,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body)).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
-            // RFC 9110, section 11.6.1: a 401 says how to do better.
+            // RFC 9110, section 11.6.1: a 401 response names the expected authentication.
             let challenge = header::HeaderValue::from_static("Bearer realm=\"gatekeeper\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
@@ -70,25 +70,25 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A path that nobody knows.
+/// Response for an unknown path.
 pub(super) async fn no_such_path() -> Problem {
-    Problem::not_found("there is no such path: GET /openapi.json lists them all")
+    Problem::not_found("unknown path: GET /openapi.json lists all paths")
 }
 
-/// A path that is there, for another method.
+/// Response for an unsupported method of a known path.
 pub(super) async fn no_such_method() -> Problem {
     let message = "this path takes another method: GET /openapi.json lists them all";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }
 
-/// Answers requests of connections beyond the limit, except health checks.
+/// Response on connections beyond the limit, except for health checks.
 pub(super) fn too_many_connections() -> Problem {
     let message = "too many connections to the admin API: try again";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message)
 }
 
-/// What tower's limits said.
-pub(super) async fn limited(error: BoxError) -> Problem {
+/// Response to an error of tower's limits.
+pub(super) async fn on_limit_error(error: BoxError) -> Problem {
     if error.is::<tower::timeout::error::Elapsed>() {
         let message = "this takes longer than a request may; it may be done all the same";
         return Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message);

@@ -1,4 +1,4 @@
-//! What happened lately.
+//! Recent events.
 
 #![expect(unused_qualifications, reason = "utoipa writes the names of parameters in full")]
 
@@ -12,65 +12,65 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    context::Context,
+    context::AdminContext,
     error::{ErrorBody, Problem},
     moment::{Clock, Moment},
 };
 use crate::events::Event;
 
-/// Which events are listed.
+/// Filter and limit of the listed events.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
-    /// Those with a greater `seq`: the greatest one that was seen before.
+pub(super) struct EventsQuery {
+    /// Only events with a greater `seq`: the greatest value seen before.
     after: Option<u64>,
-    /// So many at most, the newest: 100 when absent.
+    /// Maximum number of events, newest first; 100 when absent.
     limit: Option<usize>,
 }
 
-/// What happened lately.
+/// Recent events.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EventList {
-    /// The newest first. Some hundreds are kept; the audit log has them all.
+    /// Newest first. Some hundreds are kept in memory; the audit log has all.
     events: Vec<EventView>,
 }
 
-/// Something that happened, once or many times.
+/// An event, with the number of its occurrences.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EventView {
-    /// Greater than that of every event before. What happens again gets a new one.
+    /// Sequence number, greater than of all earlier events. A repeated event gets a new number.
     seq: u64,
-    /// A word of a closed set: `topology`, `refused`, `reloaded`, `reload_failed`, `files_reloaded`, `files_unusable`,
+    /// Kind, from a closed set: `topology`, `refused`, `reloaded`, `reload_failed`, `files_reloaded`, `files_unusable`,
     /// `token_failed`, `operated`, `draining`.
     kind: &'static str,
     /// `info`, `warning`, `alarm`.
     severity: &'static str,
-    /// The endpoint it is about.
+    /// The endpoint concerned.
     endpoint: Option<String>,
-    /// The listener it is about.
+    /// The listener concerned.
     listener: Option<String>,
-    /// A sentence for people; it may change.
+    /// Message for people; may change.
     text: String,
-    /// When it happened first.
+    /// Time of the first occurrence.
     first: Moment,
-    /// When it happened last.
+    /// Time of the last occurrence.
     last: Moment,
-    /// How many times.
+    /// Number of occurrences.
     times: u64,
 }
 
-/// Events in an answer, unless somebody wants more.
+/// Default number of events in a response.
 pub(super) const EVENTS: usize = 100;
 
-/// What happened lately: changes of the topology, reloads, refusals, failed mints, what operators did.
-#[utoipa::path(get, path = "/v1/events", operation_id = "events", tag = "topology", params(Which), security(("key" = [])), responses(
+/// Recent events: topology changes, reloads, rejected clients, failed mints, operator commands.
+#[utoipa::path(get, path = "/v1/events", operation_id = "events", tag = "topology", params(EventsQuery), security(("key" = [])), responses(
     (status = 200, description = "The newest first.", body = EventList),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
 pub(super) async fn list(
-    State(context): State<Arc<Context>>,
-    which: Result<Query<Which>, QueryRejection>,
+    State(context): State<Arc<AdminContext>>,
+    which: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Json<EventList>, Problem> {
     let Query(which) = which.map_err(|error| Problem::bad_request(error.body_text()))?;
     let (after, limit) = (which.after.unwrap_or_default(), which.limit.unwrap_or(EVENTS));
@@ -80,7 +80,7 @@ pub(super) async fn list(
 // === impl EventList ===
 
 impl EventList {
-    pub(super) fn new(context: &Context, after: u64, limit: usize, clock: Clock) -> Self {
+    pub(super) fn new(context: &AdminContext, after: u64, limit: usize, clock: Clock) -> Self {
         let events = context.api.observers.events.after(after, limit);
         Self { events: events.iter().map(|event| EventView::new(event, clock)).collect() }
     }

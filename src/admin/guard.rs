@@ -1,4 +1,4 @@
-//! Lets requests to the admin API through or denies them, and counts and records them.
+//! Admits or denies requests to the admin API; counts and records them.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::{
     access::{Verdict, is_health},
-    context::Context,
+    context::AdminContext,
     page::is_page,
 };
 use crate::{
@@ -20,22 +20,26 @@ use crate::{
     telemetry::labels::AdminOutcome,
 };
 
-/// The address that a request came from.
+/// Address of the client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Client(pub(super) SocketAddr);
 
-/// An answer says that its request has shown the key in its own way.
+/// Marks a response whose request has sent the key in its body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Authenticated;
 
-/// How long a denial is held back: keys are not found by trying, and the audit log is not filled by it.
+/// Delay of a denial: slows down guessing of keys and flooding of the audit log.
 const DISCOURAGEMENT: Duration = Duration::from_millis(100);
 
-/// Bytes of a path that are worth recording.
+/// Maximum recorded length of a path in bytes.
 const PATH: usize = 256;
 
-/// Lets a request through or denies it, and counts and records it.
-pub(super) async fn guard(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
+/// Admits or denies a request; counts and records the request.
+pub(super) async fn check_request(
+    State(context): State<Arc<AdminContext>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (client, method) = (request.extensions().get().copied(), request.method().clone());
     let path: String = request.uri().path().chars().take(PATH).collect();
     let verdict = context.access.judge(&method, &path, request.headers());
@@ -52,13 +56,13 @@ pub(super) async fn guard(State(context): State<Arc<Context>>, request: Request,
         denied = true;
         sleep(DISCOURAGEMENT).await;
     }
-    context.metrics.answered(match (denied, status.as_u16()) {
+    context.metrics.record_request(match (denied, status.as_u16()) {
         (true, _) => AdminOutcome::Denied,
         (false, ..400) => AdminOutcome::Ok,
         (false, _) => AdminOutcome::Error,
     });
     if denied {
-        tracing::warn!(client = ?client.map(|Client(address)| address), %method, path, ?verdict, "a request to the admin API was denied");
+        tracing::warn!(client = ?client.map(|Client(address)| address), %method, path, ?verdict, "admin API request denied");
     }
     if denied || !(is_health(&path) || is_page(&path)) {
         let request = AdminRequest {
@@ -69,7 +73,7 @@ pub(super) async fn guard(State(context): State<Arc<Context>>, request: Request,
             path: path.into(),
             status: status.as_u16(),
         };
-        // The answer is made: it is told late rather than not at all, once the log has room.
+        // The response is final, so the record waits for room in the log.
         context.api.observers.audit.submit(Record::AdminRequest(Box::new(request))).await.ok();
     }
     response

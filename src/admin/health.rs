@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can serve.
+//! Liveness of the process, and readiness to serve clients.
 
 #![expect(unused_qualifications, reason = "utoipa writes the names of parameters in full")]
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    context::Context,
+    context::AdminContext,
     error::{ErrorBody, Problem},
 };
 use crate::{
@@ -23,43 +23,43 @@ use crate::{
     topology::{EndpointStatus, Health, TopologySnapshot},
 };
 
-/// Which listeners are asked about.
+/// Selects the listeners of a readiness check.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
-    /// The name of one listener; all of them when absent.
+pub(super) struct ReadinessQuery {
+    /// Name of one listener; all listeners when absent.
     listener: Option<String>,
 }
 
-/// Whether clients can be served.
+/// Readiness to serve clients.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Readiness {
-    /// All of `listeners` are ready, and the program is not ending.
+    /// True if all of `listeners` are ready and the program is not shutting down.
     ready: bool,
-    /// The program is ending: clients should go elsewhere.
+    /// True while the program is shutting down; clients should connect elsewhere.
     draining: bool,
-    /// The listeners that were asked about.
+    /// The selected listeners.
     listeners: Vec<ListenerReadiness>,
 }
 
-/// Whether a listener's route can serve.
+/// Readiness of a listener's route.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct ListenerReadiness {
-    /// Its name.
+    /// Name of the listener.
     name: String,
-    /// Where its statements may go.
+    /// Route of the listener.
     route: String,
-    /// A session could begin now.
+    /// True if a session could begin now.
     ready: bool,
-    /// An endpoint that would serve one.
+    /// An endpoint that would serve a session.
     endpoint: Option<String>,
-    /// Why that endpoint, or why none: a word of a closed set.
+    /// Reason for the endpoint, or for its absence, from a closed set.
     reason: &'static str,
-    /// What is wrong.
+    /// Description of the problem.
     problem: Option<String>,
 }
 
-/// Whether the process lives: it answers.
+/// Liveness of the process.
 #[utoipa::path(get, path = "/livez", tag = "health", responses(
     (status = 200, description = "The process lives.", body = String, content_type = "text/plain"),
 ))]
@@ -67,27 +67,28 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Whether every listener, or the one that is named, can serve now.
-#[utoipa::path(get, path = "/readyz", tag = "health", params(Which), responses(
+/// Readiness of all listeners, or of one.
+#[utoipa::path(get, path = "/readyz", tag = "health", params(ReadinessQuery), responses(
     (status = 200, description = "Clients can be served.", body = Readiness),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
-    (status = 404, description = "There is no listener of that name.", body = ErrorBody),
-    (status = 503, description = "They cannot: the body says what is wrong.", body = Readiness),
+    (status = 404, description = "Unknown listener.", body = ErrorBody),
+    (status = 503, description = "Not ready: the body states the reason.", body = Readiness),
 ))]
 pub(super) async fn readyz(
-    State(context): State<Arc<Context>>,
-    which: Result<Query<Which>, QueryRejection>,
+    State(context): State<Arc<AdminContext>>,
+    which: Result<Query<ReadinessQuery>, QueryRejection>,
 ) -> Result<(StatusCode, Json<Readiness>), Problem> {
-    let Query(Which { listener: wanted }) = which.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let Query(ReadinessQuery { listener: wanted }) =
+        which.map_err(|error| Problem::bad_request(error.body_text()))?;
     let readiness = Readiness::of(&context, wanted.as_deref());
     if let (Some(name), true) = (wanted, readiness.listeners.is_empty()) {
-        return Err(Problem::not_found(format!("there is no listener `{name}`")));
+        return Err(Problem::not_found(format!("unknown listener `{name}`")));
     }
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, Json(readiness)))
 }
 
-/// The same as `/livez`, which answers once the listeners are open: the path of Google's Auth Proxy.
+/// Like `/livez`, available once the listeners are open: the path of Google's Auth Proxy.
 #[utoipa::path(get, path = "/startup", tag = "health", responses(
     (status = 200, description = "The program has started.", body = String, content_type = "text/plain"),
 ))]
@@ -95,7 +96,7 @@ pub(super) async fn startup() -> &'static str {
     livez().await
 }
 
-/// The same as `/livez`: the path of Google's Auth Proxy.
+/// Like `/livez`: the path of Google's Auth Proxy.
 #[utoipa::path(get, path = "/liveness", tag = "health", responses(
     (status = 200, description = "The process lives.", body = String, content_type = "text/plain"),
 ))]
@@ -103,16 +104,16 @@ pub(super) async fn liveness() -> &'static str {
     livez().await
 }
 
-/// The same as `/readyz`: the path of Google's Auth Proxy.
-#[utoipa::path(get, path = "/readiness", tag = "health", params(Which), responses(
+/// Like `/readyz`: the path of Google's Auth Proxy.
+#[utoipa::path(get, path = "/readiness", tag = "health", params(ReadinessQuery), responses(
     (status = 200, description = "Clients can be served.", body = Readiness),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
-    (status = 404, description = "There is no listener of that name.", body = ErrorBody),
-    (status = 503, description = "They cannot: the body says what is wrong.", body = Readiness),
+    (status = 404, description = "Unknown listener.", body = ErrorBody),
+    (status = 503, description = "Not ready: the body states the reason.", body = Readiness),
 ))]
 pub(super) async fn readiness(
-    context: State<Arc<Context>>,
-    which: Result<Query<Which>, QueryRejection>,
+    context: State<Arc<AdminContext>>,
+    which: Result<Query<ReadinessQuery>, QueryRejection>,
 ) -> Result<(StatusCode, Json<Readiness>), Problem> {
     readyz(context, which).await
 }
@@ -120,19 +121,19 @@ pub(super) async fn readiness(
 // === impl Readiness ===
 
 impl Readiness {
-    /// Of every listener.
-    pub(super) fn of_all(context: &Context) -> Self {
+    /// Readiness of all listeners.
+    pub(super) fn of_all(context: &AdminContext) -> Self {
         Self::of(context, None)
     }
 
-    fn of(context: &Context, wanted: Option<&str>) -> Self {
+    fn of(context: &AdminContext, wanted: Option<&str>) -> Self {
         let snapshot = context.api.routing.topology.load();
         let sessions = &context.api.sessions;
         let listeners: Vec<_> = context
             .listeners()
             .iter()
             .filter(|listener| wanted.is_none_or(|name| listener.settings.name.as_str() == name))
-            .map(|listener| assess(&listener.settings, &snapshot, |name| sessions.on_endpoint(name)))
+            .map(|listener| assess_listener(&listener.settings, &snapshot, |name| sessions.on_endpoint(name)))
             .collect();
         let draining = context.is_draining();
         let ready = !draining && listeners.iter().all(|listener| listener.ready);
@@ -140,9 +141,10 @@ impl Readiness {
     }
 }
 
-/// Routing gives an endpoint the benefit of the doubt, since trying costs a client nothing it had. Readiness does not:
-/// whoever asks has another place to send clients to.
-fn assess(
+/// Stricter than routing. Routing tries an endpoint in doubt, because a failed attempt costs a client nothing. A
+/// readiness
+/// check must fail, because a load balancer can send clients elsewhere.
+fn assess_listener(
     settings: &ListenerSettings,
     snapshot: &TopologySnapshot,
     load: impl Fn(&EndpointName) -> usize,
@@ -151,10 +153,10 @@ fn assess(
     let (endpoint, reason, problem) = match decided {
         Ok(decision) => {
             let name = &decision.endpoint.name;
-            let problem = snapshot.get(name).and_then(trouble);
+            let problem = snapshot.get(name).and_then(describe_problem);
             (Some(name.to_string()), decision.reason.as_str(), problem)
         }
-        Err(none) => (None, none.as_str(), Some(why(none, snapshot))),
+        Err(none) => (None, none.as_str(), Some(describe_missing_endpoint(none, snapshot))),
     };
     ListenerReadiness {
         name: settings.name.to_string(),
@@ -166,7 +168,7 @@ fn assess(
     }
 }
 
-fn trouble(status: &EndpointStatus) -> Option<String> {
+fn describe_problem(status: &EndpointStatus) -> Option<String> {
     let name = &status.endpoint.name;
     match (status.health, &status.last_error) {
         (Health::Up, _) => None,
@@ -177,7 +179,7 @@ fn trouble(status: &EndpointStatus) -> Option<String> {
     }
 }
 
-fn why(none: NoEndpoint, snapshot: &TopologySnapshot) -> String {
+fn describe_missing_endpoint(none: NoEndpoint, snapshot: &TopologySnapshot) -> String {
     let changed: Vec<_> = snapshot
         .endpoints
         .iter()
@@ -186,7 +188,7 @@ fn why(none: NoEndpoint, snapshot: &TopologySnapshot) -> String {
             let observed = status.observed?.as_str();
             let endpoint = &status.endpoint;
             Some(format!(
-                "endpoint `{}` is declared {}, but says it is a {observed}",
+                "endpoint `{}` is declared {}, but its server reports {observed}",
                 endpoint.name, endpoint.role
             ))
         })

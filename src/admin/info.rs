@@ -1,4 +1,4 @@
-//! What is running here, and where it listens.
+//! Version, settings and listeners of the running program.
 
 use std::sync::Arc;
 
@@ -7,58 +7,58 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    context::Context,
+    context::AdminContext,
     endpoint::CertificateView,
     error::ErrorBody,
     moment::{Clock, Moment},
 };
 use crate::frontend::ListenerContext;
 
-/// What is running here.
+/// The running program.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Info {
     version: &'static str,
     started: Moment,
-    /// The program is ending.
+    /// True while the program is shutting down.
     draining: bool,
-    /// Clients that are logged in.
+    /// Logged-in clients.
     sessions: usize,
     listeners: Vec<ListenerView>,
 }
 
-/// A listener as it is configured now.
+/// A listener in its current configuration.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ListenerView {
     name: String,
-    /// The address or path it listens on.
+    /// Address or path of the listening socket.
     bind: String,
-    /// Where its statements may go.
+    /// Route of the listener.
     route: String,
-    /// How clients prove who they are: `passthrough`, `scram`, `certificate`, `password`, `trust`.
+    /// Client authentication: `passthrough`, `scram`, `certificate`, `password`, `trust`.
     auth: &'static str,
     /// TLS towards clients: `off`, `optional`, `required`.
     tls: &'static str,
-    /// What is shown to clients, and the CAs that their certificates are checked against.
+    /// Certificate presented to clients, and CAs that verify client certificates.
     certificates: Vec<CertificateView>,
-    /// Clients it has now, logged in or not.
+    /// Connected clients, logged in or not.
     clients: usize,
-    /// Clients it accepts at one time.
+    /// Maximum number of concurrent clients.
     max_clients: usize,
 }
 
-/// What is running here, and where it listens.
+/// The running program and its listeners.
 #[utoipa::path(get, path = "/v1/info", tag = "info", security(("key" = [])), responses(
     (status = 200, description = "What is running here.", body = Info),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
-pub(super) async fn info(State(context): State<Arc<Context>>) -> Json<Info> {
+pub(super) async fn info(State(context): State<Arc<AdminContext>>) -> Json<Info> {
     Json(Info::new(&context, Clock::now()))
 }
 
 // === impl Info ===
 
 impl Info {
-    pub(super) fn new(context: &Context, clock: Clock) -> Self {
+    pub(super) fn new(context: &AdminContext, clock: Clock) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             started: clock.since_time(context.started),

@@ -1,4 +1,4 @@
-//! The page for Prometheus.
+//! The metrics page for Prometheus.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::context::Context;
+use super::context::AdminContext;
 
-/// How the page may be written.
+/// Format of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     /// <https://prometheus.io/docs/instrumenting/exposition_formats/#basic-info>
@@ -19,17 +19,17 @@ enum Format {
     OpenMetrics,
 }
 
-/// Every metric.
+/// All metrics.
 ///
-/// OpenMetrics for those whose `Accept` prefers it, as that of Prometheus does.
+/// In the OpenMetrics format if the `Accept` header prefers that format, as Prometheus does.
 #[utoipa::path(get, path = "/metrics", tag = "metrics", responses(
     (status = 200, description = "Prometheus' text format, version 0.0.4, or OpenMetrics 1.0.", content(
         (String = "text/plain"), (String = "application/openmetrics-text"),
     )),
 ))]
-pub(super) async fn metrics(State(context): State<Arc<Context>>, headers: HeaderMap) -> Response {
+pub(super) async fn metrics(State(context): State<Arc<AdminContext>>, headers: HeaderMap) -> Response {
     let accept = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
-    let format = Format::wanted(accept);
+    let format = Format::wanted_format(accept);
     let page = match format {
         Format::Text => context.api.metrics.render(),
         Format::OpenMetrics => context.api.metrics.render_openmetrics(),
@@ -38,8 +38,8 @@ pub(super) async fn metrics(State(context): State<Arc<Context>>, headers: Header
 }
 
 impl Format {
-    /// OpenMetrics, if that is asked for by name and nothing is liked better; text for all others.
-    fn wanted<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
+    /// OpenMetrics if requested by name with the highest preference, otherwise text.
+    fn wanted_format<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
         let (mut open, mut text) = (0.0, 0.0);
         for offer in accept.flat_map(|value| value.split(',')) {
             let mut words = offer.split(';').map(str::trim);
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn openmetrics_is_for_those_who_prefer_it() {
-        // What Prometheus 2.42 and 3 send.
+        // Sent by Prometheus 2.42 and 3.
         let old = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                    text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         let new = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
@@ -83,7 +83,7 @@ mod tests {
         for accept in
             [old, new, "application/openmetrics-text", "Application/OpenMetrics-Text; version=\"1.0.0\""]
         {
-            assert_eq!(Format::wanted([accept].into_iter()), Format::OpenMetrics, "{accept}");
+            assert_eq!(Format::wanted_format([accept].into_iter()), Format::OpenMetrics, "{accept}");
         }
         for accept in [
             "",
@@ -94,11 +94,11 @@ mod tests {
             "application/openmetrics-text;q=0",
             "application/openmetrics-text;q=much",
         ] {
-            assert_eq!(Format::wanted([accept].into_iter()), Format::Text, "{accept}");
+            assert_eq!(Format::wanted_format([accept].into_iter()), Format::Text, "{accept}");
         }
         let split = ["text/plain;q=0.5", "application/openmetrics-text"];
         assert_eq!(
-            Format::wanted(split.into_iter()),
+            Format::wanted_format(split.into_iter()),
             Format::OpenMetrics,
             "a header may come in several lines"
         );

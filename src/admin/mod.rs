@@ -1,8 +1,11 @@
 //! The admin API: HTTP for health checks, scrapers, operators and the status page, on a socket of its own.
 //!
-//! Promises: it shows and does only what `openapi.json` says; no secret is in any answer; whoever needs a key is told so,
-//! counted and audited; a browser's cookie opens what can be looked at and changes nothing; a flood of requests costs the control threads alone, and there one page at a time. Refuses to
-//! know: how a reload is done ([`Control`] is told), what a client's session is saying.
+//! Promises: every operation is described in `openapi.json`; responses contain no secret; requests without a valid key
+//! are
+//! denied, counted and audited; a browser's cookie permits reading only; a flood of requests occupies the control
+//! threads
+//! alone, one page at a time. Refuses to know: the steps of a reload ([`ProgramControl`] requests one), the messages of
+//! sessions.
 
 mod access;
 mod client;
@@ -13,7 +16,6 @@ mod cookies;
 mod endpoint;
 mod error;
 mod events;
-mod gallery;
 mod guard;
 mod health;
 mod info;
@@ -28,6 +30,7 @@ mod router;
 mod server;
 mod sessions;
 mod settings;
+mod snapshot_broadcaster;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -35,7 +38,7 @@ mod topology;
 
 pub use client::{AdminClient, AdminClientError, AdminResponse};
 pub use context::Api;
-pub use control::{Command, Control, ReloadFailure, ReloadReport, control};
+pub use control::{ControlCommand, ProgramControl, ReloadFailure, ReloadReport, control};
 pub use openapi::description;
-pub use server::{AdminError, Server};
+pub use server::{AdminError, AdminServer};
 pub use settings::AdminSettings;

@@ -1,4 +1,4 @@
-//! Moments as they are shown: on the wall clock, and how far from now.
+//! Times in responses: wall-clock time and distance from now.
 
 use std::time::{Instant, SystemTime};
 
@@ -6,14 +6,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Now, on the clock that measures and on the one that is shown. Read once for each answer, so that its moments agree.
+/// The current time, on the monotonic clock and on the wall clock. Read once per response for consistency.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     instant: Instant,
     time: Timestamp,
 }
 
-/// A moment that has passed.
+/// A time in the past.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Moment {
     /// RFC 3339, in UTC.
@@ -22,12 +22,12 @@ pub(super) struct Moment {
     age_seconds: f64,
 }
 
-/// A moment to come.
+/// A time in the future.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Expiry {
     /// RFC 3339, in UTC.
     at: String,
-    /// Seconds until then; negative when it has passed.
+    /// Seconds until then; negative if past.
     in_seconds: f64,
 }
 
@@ -38,21 +38,27 @@ impl Clock {
         Self { instant: Instant::now(), time: Timestamp::now() }
     }
 
-    /// Now, as it is shown.
+    /// The current wall-clock time as text.
     pub(super) fn now_shown(self) -> String {
-        show(self.time)
+        format_time(self.time)
     }
 
-    /// A moment of the clock that measures.
+    /// A time of the monotonic clock.
     pub(super) fn since(self, instant: Instant) -> Moment {
         let age = self.instant.saturating_duration_since(instant);
         let at = SignedDuration::try_from(age).ok().and_then(|age| self.time.checked_sub(age).ok());
-        Moment { at: show(at.unwrap_or(Timestamp::MIN)), age_seconds: seconds(age.as_secs_f64()) }
+        Moment {
+            at: format_time(at.unwrap_or(Timestamp::MIN)),
+            age_seconds: round_seconds(age.as_secs_f64()),
+        }
     }
 
-    /// A moment of the clock that is shown.
+    /// A time of the wall clock.
     pub(super) fn since_time(self, time: Timestamp) -> Moment {
-        Moment { at: show(time), age_seconds: seconds(self.time.duration_since(time).as_secs_f64().max(0.0)) }
+        Moment {
+            at: format_time(time),
+            age_seconds: round_seconds(self.time.duration_since(time).as_secs_f64().max(0.0)),
+        }
     }
     /// As [`Clock::since_time`].
     pub(super) fn since_system(self, time: SystemTime) -> Moment {
@@ -60,21 +66,24 @@ impl Clock {
     }
 
     pub(super) fn until(self, time: Timestamp) -> Expiry {
-        Expiry { at: show(time), in_seconds: seconds(time.duration_since(self.time).as_secs_f64()) }
+        Expiry {
+            at: format_time(time),
+            in_seconds: round_seconds(time.duration_since(self.time).as_secs_f64()),
+        }
     }
 
     /// Seconds since `instant`.
     pub(super) fn age(self, instant: Instant) -> f64 {
-        seconds(self.instant.saturating_duration_since(instant).as_secs_f64())
+        round_seconds(self.instant.saturating_duration_since(instant).as_secs_f64())
     }
 }
 
-fn show(time: Timestamp) -> String {
+fn format_time(time: Timestamp) -> String {
     format!("{time:.3}")
 }
 
-/// To the millisecond: more would be noise.
-fn seconds(exact: f64) -> f64 {
+/// Rounded to the millisecond.
+fn round_seconds(exact: f64) -> f64 {
     (exact * 1000.0).round() / 1000.0
 }
 

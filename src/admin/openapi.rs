@@ -1,4 +1,4 @@
-//! The description of the API for programs: OpenAPI 3.1.
+//! The OpenAPI 3.1 description of the API.
 
 use axum::Json;
 use utoipa::{
@@ -47,13 +47,13 @@ use super::{events, health, info, login, metrics, operations, page, pools, sessi
         openapi,
     ),
     components(schemas(pools::Operation)),
-    modifiers(&Key),
+    modifiers(&KeyScheme),
 )]
 pub(super) struct Document;
 
-struct Key;
+struct KeyScheme;
 
-/// This description.
+/// The OpenAPI description of this API.
 #[utoipa::path(get, path = "/openapi.json", tag = "info", security(("key" = [])), responses(
     (status = 200, description = "OpenAPI 3.1.", body = Object),
 ))]
@@ -61,13 +61,13 @@ pub(super) async fn openapi() -> Json<Description> {
     Json(Document::openapi())
 }
 
-/// The same for whoever has no running program at hand.
+/// The description, available without a running program.
 #[must_use]
 pub fn description() -> serde_json::Value {
     serde_json::to_value(Document::openapi()).unwrap_or_default()
 }
 
-impl Modify for Key {
+impl Modify for KeyScheme {
     fn modify(&self, description: &mut Description) {
         let key = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         let words = "Set by `/v1/login`; over TLS its name is `__Host-gatekeeper`.";

@@ -1,4 +1,4 @@
-//! What an operator can have done.
+//! Operator commands: reload and stop.
 
 use std::sync::Arc;
 
@@ -8,33 +8,33 @@ use utoipa::ToSchema;
 
 use super::{
     ReloadFailure, ReloadReport,
-    context::Context,
+    context::AdminContext,
     error::{ErrorBody, Problem},
 };
 
-/// Reads the configuration and all files again, checks them, and puts them to use; a mistake changes nothing.
+/// Reloads the configuration and all files. A mistake leaves everything unchanged.
 #[utoipa::path(post, path = "/v1/reload", tag = "operations", security(("key" = [])), responses(
-    (status = 200, description = "It is in use; the body says what changed.", body = ReloadReport),
+    (status = 200, description = "The configuration is in use; the body lists what changed.", body = ReloadReport),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
-    (status = 409, description = "It is sound and cannot be put to use; `details` says why, a line each.", body = ErrorBody),
+    (status = 409, description = "The configuration is valid but cannot be applied; `details` has one line for each reason.", body = ErrorBody),
     (status = 422, description = "It has mistakes; `details` lists them all.", body = ErrorBody),
     (status = 503, description = "The program is ending.", body = ErrorBody),
     (status = 504, description = "It takes long; it goes on.", body = ErrorBody),
 ))]
-pub(super) async fn reload(State(context): State<Arc<Context>>) -> Result<Json<ReloadReport>, Problem> {
-    // While it ends, the program hears nothing any more.
+pub(super) async fn reload(State(context): State<Arc<AdminContext>>) -> Result<Json<ReloadReport>, Problem> {
+    // A program that is shutting down receives no commands.
     if context.is_draining() {
         return Err(Problem::draining());
     }
     context.api.control.reload("admin").await.map(Json).map_err(Problem::from)
 }
 
-/// Drains and ends the program, as SIGTERM does; readiness is off from now on. Repeating it changes nothing.
+/// Drains and stops the program, like SIGTERM. Readiness turns off at once. Repeated requests have no effect.
 #[utoipa::path(post, path = "/v1/stop", tag = "operations", security(("key" = [])), responses(
     (status = 202, description = "The program is ending.", body = Stopping),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
-pub(super) async fn stop(State(context): State<Arc<Context>>) -> (StatusCode, Json<Stopping>) {
+pub(super) async fn stop(State(context): State<Arc<AdminContext>>) -> (StatusCode, Json<Stopping>) {
     // A second command would not be received, and must not count as the second signal, which terminates sessions.
     if context.drain() {
         context.api.control.stop().await;
@@ -42,10 +42,10 @@ pub(super) async fn stop(State(context): State<Arc<Context>>) -> (StatusCode, Js
     (StatusCode::ACCEPTED, Json(Stopping { sessions: context.api.sessions.count() }))
 }
 
-/// The program is ending.
+/// The program is shutting down.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Stopping {
-    /// Sessions that are still there.
+    /// Remaining sessions.
     sessions: usize,
 }
 

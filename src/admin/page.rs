@@ -1,5 +1,6 @@
-//! The status page: files that are part of the program, without a secret and open to everybody, and what browsers are told
-//! about all answers. Everything that is shown comes from `/v1/stream`, which needs the key.
+//! The status page: embedded files without secrets, readable without a key, and security headers for all responses. The
+//! page
+//! gets its data from `/v1/stream`, which requires the key.
 
 use axum::{
     extract::{Path, Request},
@@ -32,16 +33,16 @@ const FILES: [File; 7] = [
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// The page runs its own files and asks its own server; it takes no text for markup, and nobody may put it in a frame.
+/// The page runs only its own files, connects only to its own server, inserts no text as markup, and cannot be framed.
 ///
 /// <https://www.w3.org/TR/CSP3/>
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                            form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
                            require-trusted-types-for 'script'; trusted-types 'none'";
-/// An answer that is no page runs nothing.
+/// Responses other than the page run nothing.
 const OTHER_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// What browsers are told about every answer.
+/// Headers of every response.
 const HEADERS: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
@@ -51,7 +52,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// The status page, for people. It follows `/v1/stream`.
+/// The status page. Follows `/v1/stream`.
 #[utoipa::path(get, path = "/", tag = "page", responses(
     (status = 200, description = "HTML.", body = String, content_type = "text/html"),
 ))]
@@ -60,12 +61,12 @@ pub(super) async fn index() -> Response {
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8"), policy], INDEX).into_response()
 }
 
-/// What the status page is made of.
+/// A file of the status page.
 #[utoipa::path(get, path = "/page/{file}", tag = "page",
     params(("file" = String, Path, description = "A file that the page names.")),
     responses(
         (status = 200, description = "The file.", body = String, content_type = "text/plain"),
-        (status = 404, description = "There is no such file.", body = ErrorBody),
+        (status = 404, description = "Unknown file.", body = ErrorBody),
     ))]
 pub(super) async fn file(Path(name): Path<String>) -> Result<Response, Problem> {
     let file = FILES.iter().find(|file| file.name == name);
@@ -73,13 +74,13 @@ pub(super) async fn file(Path(name): Path<String>) -> Result<Response, Problem> 
     Ok(([(header::CONTENT_TYPE, file.kind)], file.text).into_response())
 }
 
-/// Whether a path is the page's own.
+/// True for paths of the page.
 pub(super) fn is_page(path: &str) -> bool {
     path == "/" || path.starts_with("/page/")
 }
 
-/// Adds what browsers are told about every answer.
-pub(super) async fn headers(request: Request, next: Next) -> Response {
+/// Adds [`HEADERS`] to every response.
+pub(super) async fn add_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in HEADERS {

@@ -1,4 +1,4 @@
-//! The pools of backends: to list them, and to stop, restart and renew what they give out.
+//! Backend pools: list, pause, resume, drain and reconnect.
 
 #![expect(unused_qualifications, reason = "utoipa writes the names of parameters in full")]
 
@@ -13,132 +13,132 @@ use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    context::Context,
+    context::AdminContext,
     error::{ErrorBody, Problem},
 };
 use crate::{
     blame::Chain,
     closed_set::closed_set,
-    events::Happening,
+    events::EventKind,
     names::{DatabaseName, EndpointName, ListenerName, NameError, UserName},
     pool::{Filter, Pool, Pools},
-    telemetry::labels::BackendState,
+    telemetry::labels::PoolBackendState,
 };
 
-/// Which pools are meant: all, or those that agree in everything that is said.
+/// Selects pools: all, or those that match every given parameter.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
-    /// Those of this listener.
+pub(super) struct PoolsQuery {
+    /// Only pools of this listener.
     listener: Option<String>,
-    /// Those to this endpoint.
+    /// Only pools of this endpoint.
     endpoint: Option<String>,
-    /// Those of this database.
+    /// Only pools of this database.
     database: Option<String>,
-    /// Those of this database user.
+    /// Only pools of this database user.
     user: Option<String>,
 }
 
-/// How long to wait.
+/// Time limit of an operation.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Patience {
-    /// `pause` and `drain`: so many seconds at most for sessions to give their backends back; 0 when absent, and never more than
-    /// 25.
+pub(super) struct WaitTimeout {
+    /// `pause` and `drain`: maximum number of seconds to wait for leased backends to return; 0 when absent, at most 25.
     wait: Option<u64>,
 }
 
 closed_set! {
-    /// What can be done with pools.
+    /// An operation on pools.
     #[derive(ToSchema)]
     #[schema(rename_all = "lowercase")]
     pub(super) enum Operation {
-        /// They give out no backends until they are resumed, those made later too: whoever asks waits.
+        /// Stops leasing backends until resumed, also in pools created later. Sessions wait.
         Pause = "pause",
-        /// They give out backends again, after a pause or a drain.
+        /// Leases backends again, after a pause or a drain.
         Resume = "resume",
-        /// As a pause, and backends are closed as they come back.
+        /// Like `pause`; also closes backends as they return.
         Drain = "drain",
-        /// Every backend is replaced: idle ones now, the others when they come back.
+        /// Replaces every backend: idle ones now, leased ones when they return.
         Reconnect = "reconnect",
     }
 }
 
-/// What was done.
+/// Result of an operation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Done {
-    /// Pools there are now that were meant.
+    /// Number of matching pools.
     pools: usize,
-    /// No session has a backend of those pools.
+    /// True if no session has a backend of these pools.
     quiet: bool,
 }
 
-/// The pools, in the order of their names.
+/// The pools, ordered by name.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PoolList {
     pools: Vec<PoolView>,
 }
 
-/// The backends for one listener, endpoint, database and user. Sessions whose clients log in by their own dialog have backends
-/// of their own, which are in none.
+/// The backends for one listener, endpoint, database and user. Backends of clients that log in by their own dialog with
+/// the
+/// server belong to no pool.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PoolView {
     listener: String,
     endpoint: String,
     database: String,
     user: String,
-    /// For how long a session keeps its backend: `session`, `transaction`.
+    /// Pool mode: `session`, `transaction`.
     mode: &'static str,
     /// `open`, `paused`, `draining`, `withdrawn`, `closed`.
     state: &'static str,
-    /// Backends it may have.
+    /// Maximum number of backends.
     size: usize,
     backends: BackendsView,
-    /// Sessions that wait for a backend.
+    /// Sessions waiting for a backend.
     waiting: usize,
-    /// How long the one has waited that has waited longest.
+    /// Longest current wait of a session.
     longest_wait_seconds: f64,
-    /// Times that a backend was given to a session.
+    /// Leases given to sessions.
     leases: u64,
-    /// Times that a session had to wait for it.
+    /// Leases that a session had to wait for.
     waits: u64,
-    /// How long they waited, all together.
+    /// Sum of all waits.
     waited_seconds: f64,
-    /// Why the last login failed, if none has succeeded since.
+    /// Error of the last login; absent after a success.
     last_error: Option<String>,
 }
 
-/// A pool's backends by what is done with them.
+/// Backends of a pool, by state.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BackendsView {
-    /// Being dialed and logged in.
+    /// Connecting or logging in.
     dialing: usize,
-    /// Waiting for a session.
+    /// Available for a lease.
     idle: usize,
-    /// A session has it.
+    /// Leased to a session.
     leased: usize,
-    /// What the last session left is being taken away.
+    /// Being reset after a session.
     resetting: usize,
-    /// A cancel request is on its way to it, or may still have an effect.
+    /// A cancel request is on its way to the backend, or may still take effect.
     settling: usize,
-    /// To be closed when they come back.
+    /// Will be closed when returned.
     close_needed: usize,
 }
 
-/// How long a caller may wait, in seconds: less than a request may take.
+/// Maximum wait of a caller in seconds: less than the time limit of a request.
 const LONGEST: u64 = 25;
 
-/// The pools.
-#[utoipa::path(get, path = "/v1/pools", operation_id = "pools", tag = "pools", params(Which), security(("key" = [])), responses(
+/// Lists pools.
+#[utoipa::path(get, path = "/v1/pools", operation_id = "pools", tag = "pools", params(PoolsQuery), security(("key" = [])), responses(
     (status = 200, description = "All that are meant.", body = PoolList),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
 pub(super) async fn list(
-    State(context): State<Arc<Context>>,
-    which: Result<Query<Which>, QueryRejection>,
+    State(context): State<Arc<AdminContext>>,
+    which: Result<Query<PoolsQuery>, QueryRejection>,
 ) -> Result<Json<PoolList>, Problem> {
-    let filter = understood(which)?.filter()?;
+    let filter = parse_query(which)?.filter()?;
     let mut pools = context.api.routing.pools.list();
     pools.retain(|pool| filter.matches(pool.target()));
     let mut pools: Vec<_> = pools.iter().map(|pool| PoolView::new(pool)).collect();
@@ -146,56 +146,56 @@ pub(super) async fn list(
     Ok(Json(PoolList { pools }))
 }
 
-/// Pauses, resumes, drains or renews pools.
+/// Pauses, resumes, drains or reconnects pools.
 #[utoipa::path(post, path = "/v1/pools/{operation}", tag = "pools", security(("key" = [])),
-    params(("operation" = Operation, Path, description = "What to do."), Which, Patience),
+    params(("operation" = Operation, Path, description = "What to do."), PoolsQuery, WaitTimeout),
     responses(
         (status = 200, description = "It is done.", body = Done),
         (status = 400, description = "The query makes no sense.", body = ErrorBody),
         (status = 401, description = "No valid key was shown.", body = ErrorBody),
-        (status = 404, description = "There is no such operation, or no such endpoint.", body = ErrorBody),
+        (status = 404, description = "Unknown operation or endpoint.", body = ErrorBody),
     ))]
 pub(super) async fn operate(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<AdminContext>>,
     Path(operation): Path<String>,
-    which: Result<Query<Which>, QueryRejection>,
-    patience: Result<Query<Patience>, QueryRejection>,
+    which: Result<Query<PoolsQuery>, QueryRejection>,
+    patience: Result<Query<WaitTimeout>, QueryRejection>,
 ) -> Result<Json<Done>, Problem> {
-    let filter = understood(which)?.filter()?;
-    perform(&context, &operation, filter, &understood(patience)?).await
+    let filter = parse_query(which)?.filter()?;
+    perform_operation(&context, &operation, filter, &parse_query(patience)?).await
 }
 
-/// Pauses, resumes, drains or renews the pools of an endpoint.
+/// Pauses, resumes, drains or reconnects the pools of an endpoint.
 #[utoipa::path(post, path = "/v1/endpoints/{name}/{operation}", tag = "pools", security(("key" = [])),
     params(
         ("name" = String, Path, description = "The endpoint."),
         ("operation" = Operation, Path, description = "What to do."),
-        Patience,
+        WaitTimeout,
     ),
     responses(
         (status = 200, description = "It is done.", body = Done),
         (status = 400, description = "The query makes no sense.", body = ErrorBody),
         (status = 401, description = "No valid key was shown.", body = ErrorBody),
-        (status = 404, description = "There is no such operation, or no such endpoint.", body = ErrorBody),
+        (status = 404, description = "Unknown operation or endpoint.", body = ErrorBody),
     ))]
 pub(super) async fn operate_endpoint(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<AdminContext>>,
     Path((name, operation)): Path<(String, String)>,
-    patience: Result<Query<Patience>, QueryRejection>,
+    patience: Result<Query<WaitTimeout>, QueryRejection>,
 ) -> Result<Json<Done>, Problem> {
     let Ok(name) = EndpointName::new(&name) else { return Err(no_such_endpoint()) };
-    perform(&context, &operation, Filter::endpoint(name), &understood(patience)?).await
+    perform_operation(&context, &operation, Filter::endpoint(name), &parse_query(patience)?).await
 }
 
-async fn perform(
-    context: &Context,
+async fn perform_operation(
+    context: &AdminContext,
     operation: &str,
     filter: Filter,
-    patience: &Patience,
+    patience: &WaitTimeout,
 ) -> Result<Json<Done>, Problem> {
     let api = &context.api;
     let pools: &Pools = &api.routing.pools;
-    // Databases and users are not known before somebody uses them; endpoints are.
+    // Databases and users become known with their first use, endpoints with the configuration.
     if filter.endpoint.as_ref().is_some_and(|name| api.routing.endpoints.load().get(name).is_none()) {
         return Err(no_such_endpoint());
     }
@@ -207,17 +207,17 @@ async fn perform(
         Operation::Drain => pools.drain(&filter),
         Operation::Reconnect => pools.reconnect(&filter),
     };
-    tracing::info!(operation = operation.as_str(), ?filter, pools = found, "an operator works on pools");
-    let what = format!("{} {}", operation.as_str(), spoken(&filter));
-    api.observers.events.tell(Happening::Operated { through: "admin", what });
+    tracing::info!(operation = operation.as_str(), ?filter, pools = found, "pool operation requested");
+    let what = format!("{} {}", operation.as_str(), describe_filter(&filter));
+    api.observers.events.tell(EventKind::Operated { through: "admin", what });
     let waits = matches!(operation, Operation::Pause | Operation::Drain);
     let wait = Duration::from_secs(patience.wait.filter(|_| waits).unwrap_or_default().min(LONGEST));
     let quiet = timeout(wait, pools.quiet(&filter)).await.is_ok();
     Ok(Json(Done { pools: found, quiet }))
 }
 
-/// The pools that are meant, in words.
-fn spoken(filter: &Filter) -> String {
+/// Description of the selected pools.
+fn describe_filter(filter: &Filter) -> String {
     let Filter { listener, endpoint, database, user } = filter;
     let named = [
         ("listener", listener.as_ref().map(ListenerName::as_str)),
@@ -230,19 +230,19 @@ fn spoken(filter: &Filter) -> String {
     if named.is_empty() { "all pools".to_owned() } else { format!("the pools of {}", named.join(", ")) }
 }
 
-fn understood<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
+fn parse_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
     query.map(|Query(query)| query).map_err(|error| Problem::bad_request(error.body_text()))
 }
 
 fn no_such_endpoint() -> Problem {
-    Problem::not_found("there is no such endpoint")
+    Problem::not_found("unknown endpoint")
 }
 
 // === impl PoolList ===
 
 impl PoolList {
-    /// The first `limit` of all.
-    pub(super) fn first(context: &Context, limit: usize) -> Self {
+    /// The first `limit` pools.
+    pub(super) fn first(context: &AdminContext, limit: usize) -> Self {
         let mut pools: Vec<_> =
             context.api.routing.pools.list().iter().map(|pool| PoolView::new(pool)).collect();
         pools.sort_by(|a, b| a.names().cmp(&b.names()));
@@ -251,9 +251,9 @@ impl PoolList {
     }
 }
 
-// === impl Which ===
+// === impl PoolsQuery ===
 
-impl Which {
+impl PoolsQuery {
     fn filter(&self) -> Result<Filter, Problem> {
         fn name<N>(
             text: Option<&String>,
@@ -294,11 +294,11 @@ impl PoolView {
             state: status.phase.as_str(),
             size: status.settings.size,
             backends: BackendsView {
-                dialing: count(BackendState::Dialing),
-                idle: count(BackendState::Idle),
-                leased: count(BackendState::Leased),
-                resetting: count(BackendState::Resetting),
-                settling: count(BackendState::Settling),
+                dialing: count(PoolBackendState::Dialing),
+                idle: count(PoolBackendState::Idle),
+                leased: count(PoolBackendState::Leased),
+                resetting: count(PoolBackendState::Resetting),
+                settling: count(PoolBackendState::Settling),
                 close_needed: status.backends.iter().filter(|backend| backend.close_needed).count(),
             },
             waiting: status.waiting,

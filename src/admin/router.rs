@@ -1,4 +1,4 @@
-//! Every path, what answers it, and what it may cost.
+//! The paths of the API with their handlers and costs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,40 +16,40 @@ use tower::{
 
 use super::{
     access::is_health_check,
-    context::Context,
-    error::{limited, no_such_method, no_such_path, too_many_connections},
+    context::AdminContext,
+    error::{no_such_method, no_such_path, on_limit_error, too_many_connections},
     events,
-    guard::guard,
+    guard::check_request,
     health, info,
     login::{self, LOGIN_BYTES},
     metrics, openapi, operations, page, pools, sessions, stream, topology,
 };
 
-/// One path, what it costs and what answers it.
+/// One path with its handler and cost.
 pub(super) struct Route {
     pub(super) path: &'static str,
     cost: Cost,
-    handler: MethodRouter<Arc<Context>>,
+    handler: MethodRouter<Arc<AdminContext>>,
 }
 
-/// What a request costs.
+/// Cost class of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cost {
-    /// Next to nothing: it is answered whatever else goes on.
+    /// Almost none; answered under any load.
     Nothing,
-    /// Processor time of the control threads, which accept clients and probe endpoints besides.
+    /// Processor time of the control threads, which also accept clients and probe endpoints.
     Work,
     /// Waiting.
     Patience,
 }
 
-/// Requests at one time, those that only ask for health aside; more are told to try again.
+/// Maximum number of concurrent requests, except health checks. Further requests must be retried.
 const REQUESTS: usize = 32;
-/// For an answer.
+/// Time limit of a response.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Every path, once for each method.
-pub(super) fn routes() -> Vec<Route> {
+/// All routes, one for each path and method.
+pub(super) fn all_routes() -> Vec<Route> {
     let route = |path, cost, handler| Route { path, cost, handler };
     vec![
         route("/livez", Cost::Nothing, get(health::livez)),
@@ -87,16 +87,16 @@ pub(super) fn health_only(router: Router) -> Router {
     }))
 }
 
-/// All of them, behind the guard.
-pub(super) fn router(context: Arc<Context>) -> Router {
+/// All routes, behind the guard.
+pub(super) fn build_router(context: Arc<AdminContext>) -> Router {
     let with = |cost| {
-        let chosen = routes().into_iter().filter(move |route| route.cost == cost);
+        let chosen = all_routes().into_iter().filter(move |route| route.cost == cost);
         chosen.fold(Router::new(), |router, route| router.route(route.path, route.handler))
     };
-    // One answer is made at a time, however many are wanted: in between, the threads turn to their other tasks.
+    // One response is built at a time, so that other tasks of the control threads run in between.
     let work = with(Cost::Work).layer(GlobalConcurrencyLimitLayer::new(1));
     let limits = ServiceBuilder::new()
-        .layer(HandleErrorLayer::new(limited))
+        .layer(HandleErrorLayer::new(on_limit_error))
         .layer(LoadShedLayer::new())
         .layer(GlobalConcurrencyLimitLayer::new(REQUESTS))
         .layer(TimeoutLayer::new(TIMEOUT));
@@ -106,7 +106,7 @@ pub(super) fn router(context: Arc<Context>) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .fallback(no_such_path)
         .layer(DefaultBodyLimit::max(LOGIN_BYTES))
-        .layer(middleware::from_fn_with_state(Arc::clone(&context), guard))
-        .layer(middleware::from_fn(page::headers))
+        .layer(middleware::from_fn_with_state(Arc::clone(&context), check_request))
+        .layer(middleware::from_fn(page::add_headers))
         .with_state(context)
 }

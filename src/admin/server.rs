@@ -1,4 +1,4 @@
-//! Serves the admin API on a socket of its own.
+//! The server of the admin API.
 
 use std::{
     collections::VecDeque,
@@ -17,8 +17,8 @@ use tokio::{
 
 use super::{
     AdminSettings, Api, connection,
-    context::Context,
-    router::{health_only, router},
+    context::AdminContext,
+    router::{build_router, health_only},
 };
 use crate::{
     files::Files,
@@ -26,18 +26,18 @@ use crate::{
     tls::{ServerTls, TlsFileError},
 };
 
-/// The admin API at work.
-pub struct Server {
-    context: Arc<Context>,
+/// The running admin API.
+pub struct AdminServer {
+    context: Arc<AdminContext>,
 }
 
-/// Why the admin API cannot be served.
+/// Reason for a failed start of the admin API.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// Its address.
+    /// The address cannot be bound.
     #[error("listening on {0}")]
     Bind(SocketAddr, #[source] io::Error),
-    /// Its certificate or key.
+    /// The certificate or key is invalid.
     #[error("TLS of the admin API")]
     Tls(#[source] TlsFileError),
 }
@@ -50,10 +50,10 @@ const HEALTH_CONNECTIONS: usize = 32;
 /// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-// === impl Server ===
+// === impl AdminServer ===
 
-impl Server {
-    /// Binds and serves, as tasks of `tasks`; `files` looks after the certificate.
+impl AdminServer {
+    /// Binds the address and serves in tasks of `tasks`; `files` reloads the certificate.
     ///
     /// # Errors
     /// [`AdminError`]
@@ -70,26 +70,26 @@ impl Server {
         if let Some(tls) = &tls {
             tls.watch(files);
         }
-        let socket = bind(settings.bind).map_err(|error| AdminError::Bind(settings.bind, error))?;
-        let context = Arc::new(Context::new(settings, api));
-        tasks.spawn("admin", accept(socket, tls, router(Arc::clone(&context))));
+        let socket = bind_address(settings.bind).map_err(|error| AdminError::Bind(settings.bind, error))?;
+        let context = Arc::new(AdminContext::new(settings, api));
+        tasks.spawn("admin", accept_connections(socket, tls, build_router(Arc::clone(&context))));
         Ok(Self { context })
     }
 
-    /// From now on the program is not ready. Everything else is answered until the end.
+    /// Turns readiness off. Other requests are served until the end.
     pub fn drain(&self) {
         self.context.drain();
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_address(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = std::net::TcpListener::bind(address)?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket)
 }
 
-/// Accepts for ever. A failing `accept()` backs off and never ends it.
-async fn accept(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
+/// Accepts forever. A failed `accept()` is retried after a pause.
+async fn accept_connections(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
     let connections = Tasks::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let health = health_only(router.clone());
@@ -103,7 +103,7 @@ async fn accept(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
                 if place.is_err() != is_full {
                     is_full = place.is_err();
                     if is_full {
-                        tracing::warn!(client = %from, "too many connections to the admin API: new ones are asked for health alone");
+                        tracing::warn!(client = %from, "too many admin API connections: new connections may only request health");
                     }
                 }
                 let Ok(place) = place else {
@@ -128,10 +128,10 @@ async fn accept(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
                     drop(place);
                 });
             }
-            // The client left the queue before its turn: nothing is wrong with us.
+            // The client left before accept: not an error of the server.
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::warn!(%error, "the admin API cannot accept; trying again");
+                tracing::warn!(%error, "admin API accept failed; retrying");
                 sleep(BACK_OFF).await;
             }
         }

@@ -1,4 +1,4 @@
-//! The sessions that are logged in: to list them, and to end one.
+//! Sessions: list, and terminate one.
 
 #![expect(unused_qualifications, reason = "utoipa writes the names of parameters in full")]
 
@@ -13,40 +13,40 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    context::Context,
+    context::AdminContext,
     error::{ErrorBody, Problem},
     moment::{Clock, Moment},
 };
 use crate::{
-    events::Happening,
+    events::EventKind,
     frontend::{CurrentBackend, SessionCommand, SessionEntry},
     session::Pin,
     wire::BackendKey,
 };
 
-/// Which sessions are listed.
+/// Filter and page of the listed sessions.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
-    /// Those of this listener.
+pub(super) struct SessionsQuery {
+    /// Only sessions of this listener.
     listener: Option<String>,
-    /// Those on this endpoint.
+    /// Only sessions on this endpoint.
     endpoint: Option<String>,
-    /// Those with a greater `id`: the last one of the page before.
+    /// Only sessions with a greater `id`: the last one of the previous page.
     after: Option<u64>,
-    /// So many at most: 1000 when absent, and never more than 10 000.
+    /// Maximum number of sessions: 1000 when absent, at most 10 000.
     limit: Option<usize>,
 }
 
-/// A page of sessions, the oldest first.
+/// A page of sessions, oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Page {
-    /// How many match, those behind the end of this page included.
+    /// Number of matching sessions, including later pages.
     total: usize,
     sessions: Vec<SessionView>,
 }
 
-/// A client that is logged in.
+/// A logged-in client.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionView {
     /// Unique while the process lives; the audit log's `session.id`.
@@ -56,49 +56,49 @@ pub(super) struct SessionView {
     client: Option<String>,
     /// The TLS version of the client's connection; absent in plaintext.
     tls: Option<&'static str>,
-    /// Whom the client has proved to be.
+    /// Authenticated user.
     user: Option<String>,
-    /// Whom its statements run as.
+    /// Database user that runs the statements.
     database_user: Option<String>,
     database: Option<String>,
     /// The client's `application_name` at its login.
     application: Option<String>,
-    /// How it proved who it is: `passthrough`, `scram`, `certificate`, `password`, `trust`.
+    /// Authentication method: `passthrough`, `scram`, `certificate`, `password`, `trust`.
     method: Option<&'static str>,
-    /// `null` while it shares backends and has none.
+    /// Current endpoint; `null` for a pooled session without a lease.
     endpoint: Option<String>,
     /// The endpoint's declared role.
     backend_role: Option<&'static str>,
-    /// The server's process.
+    /// Process id of the server's backend.
     backend_pid: Option<i32>,
-    /// The address that the server was reached at.
+    /// Address of the server.
     server: Option<String>,
-    /// Why that endpoint: a word of a closed set.
+    /// Reason for the endpoint, from a closed set.
     reason: &'static str,
-    /// What holds it to its backend: words of a closed set; empty when nothing does.
+    /// Pins from a closed set; empty without pins.
     pins: Vec<&'static str>,
     /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`.
     state: &'static str,
-    /// Statements begun so far.
+    /// Number of statements started.
     statements: u64,
-    /// Since when it is logged in.
+    /// Time of the login.
     started: Moment,
 }
 
-/// Sessions in a page, unless somebody wants more.
+/// Default size of a page.
 const PAGE: usize = 1000;
-/// Sessions in a page at most: some megabytes, and some milliseconds of a control thread.
+/// Maximum size of a page: some megabytes, and some milliseconds of a control thread.
 const LARGEST_PAGE: usize = 10_000;
 
-/// The sessions that are logged in.
-#[utoipa::path(get, path = "/v1/sessions", tag = "sessions", params(Which), security(("key" = [])), responses(
+/// Lists logged-in sessions.
+#[utoipa::path(get, path = "/v1/sessions", tag = "sessions", params(SessionsQuery), security(("key" = [])), responses(
     (status = 200, description = "A page of them.", body = Page),
     (status = 400, description = "The query makes no sense.", body = ErrorBody),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
 pub(super) async fn list(
-    State(context): State<Arc<Context>>,
-    which: Result<Query<Which>, QueryRejection>,
+    State(context): State<Arc<AdminContext>>,
+    which: Result<Query<SessionsQuery>, QueryRejection>,
 ) -> Result<Json<Page>, Problem> {
     let Query(which) = which.map_err(|error| Problem::bad_request(error.body_text()))?;
     let mut entries = context.api.sessions.list();
@@ -110,33 +110,33 @@ pub(super) async fn list(
     Ok(Json(Page { total: entries.len(), sessions }))
 }
 
-/// Ends a session at once; its client is told that an operator did.
+/// Terminates a session at once; the client's error names an operator's command.
 #[utoipa::path(delete, path = "/v1/sessions/{id}", tag = "sessions", security(("key" = [])),
     params(("id" = u64, Path, description = "The session's `id`.")),
     responses(
-        (status = 202, description = "It is told to end; the body shows it as it was.", body = SessionView),
+        (status = 202, description = "Termination requested; the body shows the session as it was.", body = SessionView),
         (status = 401, description = "No valid key was shown.", body = ErrorBody),
-        (status = 404, description = "There is no such session, or no more.", body = ErrorBody),
+        (status = 404, description = "Unknown or closed session.", body = ErrorBody),
     ))]
 pub(super) async fn kill(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<AdminContext>>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<SessionView>), Problem> {
     let entry = id.parse().ok().and_then(|id| context.api.sessions.get(id));
-    let entry = entry.ok_or_else(|| Problem::not_found("there is no such session"))?;
+    let entry = entry.ok_or_else(|| Problem::not_found("unknown session"))?;
     let view = SessionView::new(&entry, Clock::now());
     entry.send_command(SessionCommand::Kill);
-    tracing::info!(session = entry.id, listener = %entry.facts.listener, "an operator ends a session");
+    tracing::info!(session = entry.id, listener = %entry.facts.listener, "session termination requested");
     let what = format!("ends session {} of listener `{}`", entry.id, entry.facts.listener);
-    context.api.observers.events.tell(Happening::Operated { through: "admin", what });
+    context.api.observers.events.tell(EventKind::Operated { through: "admin", what });
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
 // === impl Page ===
 
 impl Page {
-    /// At most `limit` sessions: those that are held to a backend first, then those at work, then the newest.
-    pub(super) fn most_interesting(context: &Context, limit: usize, clock: Clock) -> Self {
+    /// At most `limit` sessions: pinned ones first, then active ones, then the newest.
+    pub(super) fn most_interesting(context: &AdminContext, limit: usize, clock: Clock) -> Self {
         let mut entries = context.api.sessions.list();
         entries.sort_by_cached_key(|entry| {
             let (held, busy) = (entry.pins().iter().next().is_some(), entry.activity().busy);
@@ -147,9 +147,9 @@ impl Page {
     }
 }
 
-// === impl Which ===
+// === impl SessionsQuery ===
 
-impl Which {
+impl SessionsQuery {
     fn wants(&self, entry: &SessionEntry) -> bool {
         self.listener.as_deref().is_none_or(|name| entry.facts.listener.as_str() == name)
             && self.endpoint.as_deref().is_none_or(|name| {

@@ -1,7 +1,7 @@
-//! The whole picture, again and again, for the status page: server-sent events.
+//! The status snapshot as server-sent events, for the status page.
 //!
-//! One request for minutes rather than some each second: the audit log has a line for who looked on, not for each look. A
-//! picture is made once for all who look on at that moment.
+//! One request lasts for minutes, so the audit log has one line per viewer. Each snapshot is built once for all
+//! viewers.
 //!
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
@@ -27,7 +27,7 @@ use tokio::{
 use utoipa::ToSchema;
 
 use super::{
-    context::Context,
+    context::AdminContext,
     error::{ErrorBody, Problem},
     events::{EVENTS, EventList},
     health::Readiness,
@@ -38,46 +38,46 @@ use super::{
     topology::Topology,
 };
 
-/// All that the status page shows.
+/// The content of the status page.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Picture {
-    /// The server's time: ages count from here.
+pub(super) struct StatusSnapshot {
+    /// The server's time, the reference of all ages.
     now: String,
     info: Info,
     readiness: Readiness,
     topology: Topology,
     pools: PoolList,
-    /// Some of the sessions: those that are held to a backend first, then those at work.
+    /// Some sessions: pinned ones first, then active ones.
     sessions: Page,
     events: EventList,
 }
 
-/// One who looks on.
+/// A client of the stream.
 struct Spectator {
-    context: Arc<Context>,
+    context: Arc<AdminContext>,
     ticks: Interval,
     until: Instant,
     _place: OwnedSemaphorePermit,
 }
 
-/// Between two pictures.
+/// Interval of snapshots.
 const PACE: Duration = Duration::from_secs(1);
-/// How long one stream lasts: shorter than its connection may. The page asks again, and shows its cookie again.
+/// Duration of one stream, shorter than the lifetime of a connection. The page then reconnects with its cookie.
 const LENGTH: Duration = Duration::from_secs(540);
-/// Sessions in a picture.
+/// Maximum number of sessions in a snapshot.
 const SESSIONS: usize = 100;
-/// Pools in a picture.
+/// Maximum number of pools in a snapshot.
 const POOLS: usize = 200;
 
-/// The whole picture, each second: an event named `picture` whose data is JSON.
+/// The status snapshot, each second: an event named `picture` whose data is JSON.
 #[utoipa::path(get, path = "/v1/stream", tag = "page", security(("key" = [])), responses(
-    (status = 200, description = "Server-sent events; the stream ends after some minutes: ask again.", body = Picture,
+    (status = 200, description = "Server-sent events; the stream ends after some minutes: ask again.", body = StatusSnapshot,
         content_type = "text/event-stream"),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
     (status = 503, description = "Too many look on at this moment.", body = ErrorBody),
 ))]
-pub(super) async fn stream(State(context): State<Arc<Context>>) -> Result<Response, Problem> {
-    let place = context.gallery.places().try_acquire_owned().map_err(|_| {
+pub(super) async fn stream(State(context): State<Arc<AdminContext>>) -> Result<Response, Problem> {
+    let place = context.broadcaster.client_permits().try_acquire_owned().map_err(|_| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many look on at this moment")
     })?;
     let mut ticks = interval(PACE);
@@ -89,20 +89,20 @@ pub(super) async fn stream(State(context): State<Arc<Context>>) -> Result<Respon
         if now >= spectator.until {
             return None;
         }
-        let picture = || Picture::new(&spectator.context).to_event();
-        let frame = spectator.context.gallery.frame(now, picture).await;
+        let picture = || StatusSnapshot::new(&spectator.context).to_event();
+        let frame = spectator.context.broadcaster.frame(now, picture).await;
         Some((Ok::<_, Infallible>(frame), spectator))
     });
     let kind = (header::CONTENT_TYPE, "text/event-stream");
-    // Proxies that gather answers would show the past.
+    // Buffering proxies would delay events.
     let unbuffered = (HeaderName::from_static("x-accel-buffering"), "no");
     Ok(([kind, unbuffered], Body::from_stream(frames)).into_response())
 }
 
-// === impl Picture ===
+// === impl StatusSnapshot ===
 
-impl Picture {
-    fn new(context: &Context) -> Self {
+impl StatusSnapshot {
+    fn new(context: &AdminContext) -> Self {
         let clock = Clock::now();
         Self {
             now: clock.now_shown(),
@@ -115,9 +115,9 @@ impl Picture {
         }
     }
 
-    /// The picture as a server-sent event.
+    /// The snapshot as a server-sent event.
     fn to_event(&self) -> Bytes {
-        // JSON has no line breaks of its own, so that it is one line of data. Our own views can be written.
+        // serde_json writes no line breaks, so the data is one line. Serialization of these types cannot fail.
         let json = serde_json::to_string(self).unwrap_or_default();
         Bytes::from(format!("event: picture\nretry: 1000\ndata: {json}\n\n"))
     }

@@ -1,4 +1,4 @@
-//! What is known of the clusters and their endpoints.
+//! Observed state of the clusters and their endpoints.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,43 +8,42 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    context::Context,
+    context::AdminContext,
     endpoint::EndpointView,
     error::ErrorBody,
     moment::{Clock, Moment},
 };
-use crate::events::Term;
+use crate::events::WriterPeriod;
 
-/// What is known of the clusters and their endpoints.
+/// Observed state of the clusters and their endpoints.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Topology {
-    /// The endpoint that is the writer now; absent while none is known.
+    /// The current writer; absent while unknown.
     writer: Option<String>,
-    /// Several servers say that they take writes: an alarm.
+    /// True if several servers accept writes: an alarm.
     two_writers: bool,
-    /// Seconds since the endpoint that was looked at longest ago was last looked at with success; absent while one never
-    /// was.
+    /// Greatest age of an endpoint's last successful probe, in seconds; absent while an endpoint has none.
     age_seconds: Option<f64>,
-    /// Who was the writer, the newest first: where writes went, as Gatekeeper saw it. What happens between two looks is
-    /// seen at the second.
+    /// History of the writer, newest first, as observed by the probe. Changes between two probes are seen at the
+    /// second.
     writers: Vec<TermView>,
     clusters: Vec<ClusterView>,
-    /// In the configuration's order.
+    /// In the order of the configuration.
     endpoints: Vec<EndpointView>,
 }
 
-/// A time in which writes went to one server, or to none.
+/// A period in which one server, or none, accepted writes.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TermView {
-    /// The endpoint that was the writer; absent when nobody was.
+    /// The endpoint of the writer; absent if no endpoint accepted writes.
     endpoint: Option<String>,
-    /// The server behind its address, as in `nodes`.
+    /// The server behind the address, as in `nodes`.
     node: Option<String>,
-    /// Whether a login to it worked: `unknown`, `up`, `down`. A writer that is down takes no writes.
+    /// Health of the endpoint: `unknown`, `up`, `down`. A writer that is down accepts no writes.
     health: &'static str,
-    /// When it was first seen so.
+    /// Time of the first observation.
     from: Moment,
-    /// When it was first seen otherwise; absent when it is so now.
+    /// Time of the first different observation; absent for the current period.
     until: Option<Moment>,
 }
 
@@ -53,23 +52,23 @@ pub(super) struct TermView {
 pub(super) struct ClusterView {
     name: String,
     region: Option<String>,
-    /// The names of its endpoints.
+    /// Names of the endpoints.
     endpoints: Vec<String>,
 }
 
-/// What is known of the clusters and their endpoints.
+/// Observed state of the clusters and their endpoints.
 #[utoipa::path(get, path = "/v1/topology", tag = "topology", security(("key" = [])), responses(
     (status = 200, description = "What is known now.", body = Topology),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
-pub(super) async fn topology(State(context): State<Arc<Context>>) -> Json<Topology> {
+pub(super) async fn topology(State(context): State<Arc<AdminContext>>) -> Json<Topology> {
     Json(Topology::new(&context, Clock::now()))
 }
 
 // === impl Topology ===
 
 impl Topology {
-    pub(super) fn new(context: &Context, clock: Clock) -> Self {
+    pub(super) fn new(context: &AdminContext, clock: Clock) -> Self {
         let (routing, sessions) = (&context.api.routing, &context.api.sessions);
         let (snapshot, handles) = (routing.topology.load(), routing.endpoints.load());
         let mut clusters = BTreeMap::new();
@@ -94,12 +93,12 @@ impl Topology {
                 .api
                 .observers
                 .events
-                .terms()
+                .writer_periods()
                 .iter()
                 .map(|(term, until)| TermView::new(term, *until, clock))
                 .collect(),
             clusters: clusters.into_values().collect(),
-            // While a reload is under way, one of the two may be ahead of the other for a moment.
+            // During a reload, the snapshot and the endpoints may differ for a moment.
             endpoints: snapshot
                 .endpoints
                 .iter()
@@ -117,7 +116,7 @@ impl Topology {
 // === impl TermView ===
 
 impl TermView {
-    fn new(term: &Term, until: Option<Timestamp>, clock: Clock) -> Self {
+    fn new(term: &WriterPeriod, until: Option<Timestamp>, clock: Clock) -> Self {
         Self {
             endpoint: term.writer.as_ref().map(ToString::to_string),
             node: term.node.map(|node| node.to_string()),

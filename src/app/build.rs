@@ -1,4 +1,4 @@
-//! Makes the parts of the program from their settings: ways to endpoints, listeners' contexts.
+//! Builds the components of the program from their settings: endpoints and listeners.
 
 use std::sync::Arc;
 
@@ -9,15 +9,19 @@ use crate::{
     credentials::{Login, TokenOrigin},
     events::Events,
     files::Files,
-    frontend::{Auth, Endpoints, ListenerContext, ListenerSettings, Users, UsersFileError},
+    frontend::{Auth, Endpoints, ListenerContext, ListenerSettings, Observers, Users, UsersFileError},
     names::{EndpointName, ListenerName},
     pool::Pools,
-    tasks::Tasks,
-    telemetry::Metrics,
+    probe::EvidenceSink,
+    tasks::{Tasks, Workers},
+    telemetry::{
+        Metrics,
+        traces::{TraceSettings, Tracer},
+    },
     tls::{ServerTls, TlsFileError},
 };
 
-/// A part that cannot be made.
+/// Reason why a component cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// A certificate or key file of an endpoint.
@@ -31,19 +35,63 @@ pub enum BuildError {
     Users(ListenerName, #[source] UsersFileError),
 }
 
-/// What all parts are made with.
-pub(super) struct Workshop<'a> {
-    pub(super) metrics: &'a Metrics,
-    pub(super) files: &'a Files,
-    pub(super) tasks: &'a Tasks,
-    pub(super) audit: &'a Audit,
-    pub(super) events: &'a Events,
-    pub(super) pools: &'a Arc<Pools>,
+/// Builds endpoints and listeners, at the start and after a reload. Holds what they share.
+pub(super) struct ComponentBuilder {
+    pub(super) metrics: Metrics,
+    pub(super) files: Files,
+    /// On the control runtime.
+    pub(super) tasks: Tasks,
+    pub(super) audit: Audit,
+    pub(super) events: Events,
+    pub(super) pools: Arc<Pools>,
 }
 
-impl Workshop<'_> {
-    /// The way to an endpoint, its tokens kept and its files watched.
-    /// Keeps the tokens of `before`, if given.
+impl ComponentBuilder {
+    /// Pools open their backends on `workers`.
+    pub(super) fn new(metrics: Metrics, audit: Audit, workers: &Workers) -> Self {
+        let pool_audit = audit.clone();
+        let pools = Pools::new(
+            workers,
+            &metrics,
+            Box::new(move |target, running, event| {
+                report::report_pooled_backend(target, running, event, &pool_audit)
+            }),
+        );
+        Self { metrics, files: Files::new(), tasks: Tasks::new(), audit, events: Events::default(), pools }
+    }
+
+    /// Receivers of reports; the exporter of traces runs on the control runtime.
+    pub(super) fn observers(&self, traces: Option<&TraceSettings>, evidence: EvidenceSink) -> Arc<Observers> {
+        let traces = traces.map_or_else(Tracer::off, |settings| {
+            let (tracer, exporter) = Tracer::new(settings, self.metrics.traces());
+            self.tasks.spawn("traces", exporter.run());
+            tracer
+        });
+        Arc::new(Observers {
+            audit: self.audit.clone(),
+            traces,
+            events: self.events.clone(),
+            evidence,
+            metrics: self.metrics.clone(),
+        })
+    }
+
+    /// One handle for each endpoint of the configuration.
+    pub(super) fn endpoints(&self, settings: &[EndpointSettings]) -> Result<Vec<EndpointHandle>, BuildError> {
+        settings.iter().map(|settings| self.endpoint(settings, None)).collect()
+    }
+
+    /// One context for each listener of the configuration.
+    pub(super) fn listeners(
+        &self,
+        settings: &[ListenerSettings],
+        endpoints: &Endpoints,
+    ) -> Result<Vec<ListenerContext>, BuildError> {
+        settings.iter().map(|settings| self.listener(settings, endpoints, None)).collect()
+    }
+
+    /// Builds an endpoint's handle, starts the renewal of its tokens and watches its files. Takes over the tokens of
+    /// `before`.
     pub(super) fn endpoint(
         &self,
         settings: &EndpointSettings,
@@ -56,7 +104,7 @@ impl Workshop<'_> {
         if let Some(keeper) = keeper {
             let (audit, events) = (self.audit.clone(), self.events.clone());
             self.tasks.spawn("token keeper", async move {
-                keeper.run(|mint| report::minted(&mint, &endpoint, &metrics, &audit, &events)).await;
+                keeper.run(|mint| report::report_mint(&mint, &endpoint, &metrics, &audit, &events)).await;
             });
         }
         if let (Login::Token(login), Some(source)) = (&settings.login, handle.tokens())
@@ -66,9 +114,9 @@ impl Workshop<'_> {
                 warn_of_mismatch(settings.endpoint.name.clone(), source.clone(), login.users.clone());
             self.tasks.spawn("token principal", warning);
         }
-        handle.tls().watch(self.files);
+        handle.tls().watch(&self.files);
         // Sessions keep leased backends; old backends serve until new ones are made.
-        let (mut changes, pools) = (handle.tls().changes(), Arc::clone(self.pools));
+        let (mut changes, pools) = (handle.tls().changes(), Arc::clone(&self.pools));
         let whose = handle.name().clone();
         self.tasks.spawn("pooled TLS", async move {
             while changes.changed().await.is_ok() {
@@ -78,7 +126,7 @@ impl Workshop<'_> {
         Ok(handle)
     }
 
-    /// A listener's context; `before` is the same listener before a reload.
+    /// Builds a listener's context; `before` is the context before a reload.
     pub(super) fn listener(
         &self,
         settings: &ListenerSettings,
@@ -88,7 +136,7 @@ impl Workshop<'_> {
         let tls = settings.tls.as_ref().map(ServerTls::new).transpose();
         let tls = tls.map_err(|error| BuildError::ListenerTls(settings.name.clone(), error))?;
         if let Some(tls) = &tls {
-            tls.watch(self.files);
+            tls.watch(&self.files);
         }
         let users = match &settings.auth {
             Auth::Scram { users_file } => {
@@ -100,6 +148,6 @@ impl Workshop<'_> {
             }
             Auth::Passthrough | Auth::Trust | Auth::Certificate { .. } | Auth::Password { .. } => None,
         };
-        Ok(ListenerContext::new(settings.clone(), tls, users, self.metrics, endpoints, before))
+        Ok(ListenerContext::new(settings.clone(), tls, users, &self.metrics, endpoints, before))
     }
 }

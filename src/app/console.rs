@@ -1,36 +1,36 @@
-//! Puts the console together, and tells it what is configured.
+//! Builds the console, and publishes the configuration to the console.
 
 use crate::{
-    config::{Loaded, Origin},
+    config::{LoadedConfig, Origin},
     console::{ConfigLine, ConsoleSettings},
     live::{Live, Publisher, live},
 };
 
-/// What the console knows of the configuration.
+/// The configuration as the console shows it.
 pub(super) struct Configured {
     settings: Publisher<ConsoleSettings>,
     lines: Publisher<Vec<ConfigLine>>,
 }
 
-/// The settings that only the next start reads: tables, and single keys.
+/// Settings that are read at the start only: tables, and single keys.
 const AT_START: [&str; 5] = ["admin", "audit", "log", "traces", "runtime.workers"];
 
 impl Configured {
-    /// What it knows at the start, and what it reads from then on.
-    pub(super) fn new(loaded: &Loaded) -> (Self, Live<ConsoleSettings>, Live<Vec<ConfigLine>>) {
+    /// The publisher, and the values to read.
+    pub(super) fn new(loaded: &LoadedConfig) -> (Self, Live<ConsoleSettings>, Live<Vec<ConfigLine>>) {
         let (settings, shown) = live(loaded.config.console.clone());
         let (lines, shown_lines) = live(lines_of(loaded));
         (Self { settings, lines }, shown, shown_lines)
     }
 
-    /// The configuration was read again and is in use.
-    pub(super) fn publish(&mut self, loaded: &Loaded) {
+    /// Publishes a reloaded configuration.
+    pub(super) fn publish(&mut self, loaded: &LoadedConfig) {
         self.settings.publish(loaded.config.console.clone());
         self.lines.publish(lines_of(loaded));
     }
 }
 
-fn lines_of(loaded: &Loaded) -> Vec<ConfigLine> {
+fn lines_of(loaded: &LoadedConfig) -> Vec<ConfigLine> {
     let at_start = |name: &str| {
         AT_START.iter().any(|key| {
             name.strip_prefix(key).is_some_and(|behind| behind.is_empty() || behind.starts_with('.'))

@@ -1,4 +1,4 @@
-//! Sockets that were opened for us: socket activation, as systemd does it.
+//! Sockets opened by the service manager: systemd's socket activation.
 //!
 //! <https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html>
 
@@ -8,13 +8,13 @@ use listenfd::ListenFd;
 
 use crate::frontend::Bind;
 
-/// Listening sockets that came with the process, by where they listen.
+/// Inherited listening sockets, by address.
 pub(super) struct Inherited {
     sockets: Vec<(Bind, OwnedFd)>,
 }
 
 impl Inherited {
-    /// Takes over what the environment (`LISTEN_FDS`, `LISTEN_PID`) tells of; to be called once.
+    /// Takes over the sockets in `LISTEN_FDS` and `LISTEN_PID`. Call once.
     pub(super) fn take() -> Self {
         let mut given = ListenFd::from_env();
         let mut sockets = Vec::new();
@@ -33,14 +33,14 @@ impl Inherited {
         Self { sockets }
     }
 
-    /// The socket that listens there, if one came along.
+    /// The inherited socket for `bind`, if any.
     pub(super) fn claim(&mut self, bind: &Bind) -> Option<OwnedFd> {
         let at = self.sockets.iter().position(|(listens, _)| listens == bind)?;
         Some(self.sockets.swap_remove(at).1)
     }
 
-    /// Where the sockets listen that no listener has claimed.
-    pub(super) fn unclaimed(&self) -> impl Iterator<Item = &Bind> {
+    /// Addresses of the sockets without a listener.
+    pub(super) fn unclaimed_binds(&self) -> impl Iterator<Item = &Bind> {
         self.sockets.iter().map(|(bind, _)| bind)
     }
 }

@@ -1,4 +1,4 @@
-//! Reads what the database of an endpoint has, once, for `gatekeeper classify`.
+//! Reads the schema of an endpoint's database once, for `gatekeeper classify`.
 
 use std::{io, sync::Arc};
 
@@ -8,7 +8,7 @@ use super::doctor::UnknownEndpoint;
 use crate::{
     backend::{ConnectError, ConnectRequest, EndpointHandle, EndpointSettings, QueryError},
     config::Config,
-    frontend::knowledge,
+    frontend::read_schema_of_connection,
     names::DatabaseName,
     sql::SchemaInfo,
     tasks::Tasks,
@@ -17,31 +17,30 @@ use crate::{
     wire::{ProtocolVersion, StartupMessage},
 };
 
-/// Why an endpoint's catalogues could not be read.
+/// Reason why an endpoint's system catalogs cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum KnowledgeError {
-    /// There is no such endpoint.
+    /// The configuration has no such endpoint.
     #[error(transparent)]
     UnknownEndpoint(UnknownEndpoint),
-    /// Nobody is named who could log in.
-    #[error("the endpoint has no login of ours: name a user and a database for its probe")]
+    /// The endpoint has no user for a login.
+    #[error("Gatekeeper has no login for this endpoint: set a user and a database for its probe")]
     NoLogin,
-    /// The system has no threads to give.
-    #[error("the system has no threads to give")]
+    /// Threads cannot be started.
+    #[error("starting threads")]
     Threads(#[source] io::Error),
-    /// What the endpoint's way is made of cannot be used.
-    #[error("the way to the endpoint cannot be made")]
+    /// The endpoint's certificate or key files are invalid.
+    #[error("preparing the connection to the endpoint")]
     Endpoint(#[source] TlsFileError),
     /// The login failed.
     #[error("the login failed")]
     Login(#[source] ConnectError),
-    /// The catalogues were not listed.
-    #[error("the catalogues cannot be read")]
+    /// The catalog query failed.
+    #[error("reading the system catalogs")]
     Unlisted(#[source] QueryError),
 }
 
-/// What the database of the endpoint called `asked` has: `database`, or the one that its probe uses. Blocks for as long as the
-/// endpoint's time limits allow.
+/// Schema of `database`, or of the probe's database, on the endpoint `asked`. Blocks up to the endpoint's time limits.
 ///
 /// # Errors
 /// [`KnowledgeError`].
@@ -55,13 +54,13 @@ pub fn knowledge_of(
     let settings =
         settings.ok_or_else(|| KnowledgeError::UnknownEndpoint(UnknownEndpoint::new(asked, known)))?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(KnowledgeError::Threads)?;
-    let read = runtime.block_on(read(settings, database));
-    // A resolver that hangs holds its thread; nobody waits for it.
+    let read = runtime.block_on(read_schema(settings, database));
+    // A hung resolver keeps its thread; the shutdown does not wait.
     runtime.shutdown_background();
     read
 }
 
-async fn read(
+async fn read_schema(
     settings: EndpointSettings,
     database: Option<DatabaseName>,
 ) -> Result<SchemaInfo, KnowledgeError> {
@@ -81,7 +80,9 @@ async fn read(
     let request = ConnectRequest { user: login.user, startup, token_wait: None };
     let connected = handle.connect(request).await.map_err(KnowledgeError::Login);
     let read = match connected {
-        Ok(mut backend) => knowledge(&mut backend.stream, &[]).await.map_err(KnowledgeError::Unlisted),
+        Ok(mut backend) => {
+            read_schema_of_connection(&mut backend.stream, &[]).await.map_err(KnowledgeError::Unlisted)
+        }
         Err(error) => Err(error),
     };
     tasks.shutdown().await;

@@ -1,7 +1,8 @@
-//! Builds the program from a configuration, reloads it, ends it.
+//! Builds the program from a configuration, reloads and stops it.
 //!
-//! The one place that knows everything. Threads: one or two for control (probes, tokens, files, the admin API, accepting
-//! clients), one for each worker, on which clients live, and one that writes the audit log.
+//! The only module that knows all others. Threads: two for control (probes, tokens, files, admin API, accepting
+//! clients),
+//! one for each worker, which serves clients, and one that writes the audit log.
 
 mod build;
 mod console;
@@ -26,25 +27,25 @@ pub use program::StartError;
 
 use crate::{
     blame::Chain,
-    config::{ConfigSource, Loaded},
+    config::{ConfigSource, LoadedConfig},
     telemetry::start_log,
 };
 
-/// Runs until the process is told to end; `source` is read again on reload.
+/// Runs until shutdown; `source` is read again on reload.
 #[must_use]
-pub fn run(loaded: Loaded, source: ConfigSource) -> ExitCode {
+pub fn run(loaded: LoadedConfig, source: ConfigSource) -> ExitCode {
     match start_and_serve(loaded, source) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = %Chain(&error), "gatekeeper cannot run");
-            // The log may not be there yet, or may be filtered.
+            tracing::error!(error = %Chain(&error), "gatekeeper cannot start");
+            // The log may not be started, or may be filtered.
             let _ = writeln!(std::io::stderr(), "error: {}", Chain(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-fn start_and_serve(loaded: Loaded, source: ConfigSource) -> Result<(), StartError> {
+fn start_and_serve(loaded: LoadedConfig, source: ConfigSource) -> Result<(), StartError> {
     start_log(&loaded.config.log).map_err(StartError::Log)?;
     raise_descriptor_limit();
     let runtime = Builder::new_multi_thread()
@@ -62,16 +63,16 @@ fn start_and_serve(loaded: Loaded, source: ConfigSource) -> Result<(), StartErro
     })
 }
 
-/// Two descriptors a session: the soft limit that shells and service managers set (1024, for `select`) is soon reached.
+/// Raises the soft limit on open files. A session takes two descriptors; shells and service managers set 1024.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::warn!(%error, soft = limit.current, "the limit on open files could not be raised");
+        tracing::warn!(%error, soft = limit.current, "cannot raise the limit on open files");
     }
 }
 
-/// A slow answer of the admin API must not hold up the probe.
+/// Two: a slow response of the admin API must not delay the probe.
 const CONTROL_THREADS: usize = 2;
-/// Room for the SQL parser, as on the workers.
+/// Stack size for the SQL parser, as on the workers, in bytes.
 const STACK: usize = 4 << 20;

@@ -62,8 +62,8 @@ pub fn find_principals(config: &Config) -> io::Result<Vec<PrincipalReport>> {
         .zip(found)
         .map(|((endpoint, token, _), found)| PrincipalReport {
             endpoint: endpoint.clone(),
-            principal: found.as_ref().ok().and_then(describe),
-            mistake: compare(&found, &token.users),
+            principal: found.as_ref().ok().and_then(describe_principal),
+            mistake: compare_principal(&found, &token.users),
         })
         .collect())
 }
@@ -75,14 +75,14 @@ pub(super) async fn warn_of_mismatch(endpoint: EndpointName, source: TokenSource
     let found = source.principal().await;
     // The failed mint also logs its failure.
     if found.is_ok()
-        && let Some(PrincipalMistake { what, remedy }) = compare(&found, &users)
+        && let Some(PrincipalMistake { what, remedy }) = compare_principal(&found, &users)
     {
         tracing::warn!(%endpoint, remedy, "{what}");
     }
 }
 
 /// Describes the principal of the tokens; `None` if unknown.
-pub(super) fn describe(principal: &TokenPrincipal) -> Option<String> {
+pub(super) fn describe_principal(principal: &TokenPrincipal) -> Option<String> {
     match principal {
         TokenPrincipal::Account(email) => Some(format!("the token's principal is {email}")),
         TokenPrincipal::EachUser => {
@@ -93,14 +93,14 @@ pub(super) fn describe(principal: &TokenPrincipal) -> Option<String> {
 }
 
 /// Compares the principal of the tokens with the listed users.
-pub(super) fn compare(
+pub(super) fn compare_principal(
     found: &Result<TokenPrincipal, TokenError>,
     users: &TokenUsers,
 ) -> Option<PrincipalMistake> {
     let principal = match found {
         Ok(principal) => principal,
         Err(error) => {
-            let what = format!("the token's principal is not known: {}", Chain(error));
+            let what = format!("the token's principal is unknown: {}", Chain(error));
             return Some(PrincipalMistake { what, remedy: error.remedy().to_owned() });
         }
     };
@@ -108,7 +108,7 @@ pub(super) fn compare(
     let names: Vec<String> = shut_out.iter().map(|user| format!("`{user}`")).collect();
     let (what, remedy) = match principal {
         TokenPrincipal::Unknown => (
-            "the token's principal is not known: the credentials stand for no account that can be a database user"
+            "the token's principal is unknown: the credentials belong to no account that can be a database user"
                 .to_owned(),
             "set `impersonate`, or `service_account_impersonation_url` in the credentials file".to_owned(),
         ),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn compared(principal: TokenPrincipal, listed: &[&str]) -> String {
-        compare(&Ok(principal), &users(listed))
+        compare_principal(&Ok(principal), &users(listed))
             .map_or_else(String::new, |it| format!("{}; {}", it.what, it.remedy))
     }
 

@@ -1,4 +1,4 @@
-//! The running program: every part of it, and what they share.
+//! The running program: all components and their construction.
 
 use std::{
     collections::HashMap,
@@ -10,42 +10,41 @@ use std::{
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
-    build::{BuildError, Workshop},
+    build::{BuildError, ComponentBuilder},
     console::Configured,
     inherited::Inherited,
     report, shutdown,
 };
 use crate::{
-    admin::{self, Command, control},
+    admin::{self, ControlCommand, control},
     audit::{Audit, AuditError},
-    config::{Config, ConfigSource, Loaded},
-    console::{Averages, Console, Office, keep_averages},
-    events::Events,
-    files::Files,
+    backend::EndpointHandle,
+    config::{Config, ConfigSource, LoadedConfig},
+    console::{Averages, ConfigLine, Console, ConsoleContext, ConsoleSettings, keep_averages},
     frontend::{
         Bind, ClientServices, Endpoints, Listener, ListenerContext, Observers, OutlierDetector, Routing,
-        SessionRegistry, SharedStateRegistry,
+        SharedStateRegistry,
     },
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
     pool::{LoginReport, PoolMode, Pools},
     probe::{Evidence, Probe},
-    tasks::{Tasks, Workers},
-    telemetry::{LogError, Metrics, traces::Tracer},
-    topology::SnapshotChange,
+    tasks::Workers,
+    telemetry::{LogError, Metrics},
+    topology::{SnapshotChange, TopologySnapshot},
 };
 
-/// Why the program cannot start.
+/// Reason for a failed start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The log.
     #[error("starting the log")]
     Log(#[source] LogError),
-    /// The system has no threads to give.
+    /// Threads cannot be started.
     #[error("starting threads")]
     Threads(#[source] io::Error),
-    /// A file that the configuration names.
-    #[error("reading what the configuration names")]
+    /// A file named by the configuration.
+    #[error("reading files that the configuration refers to")]
     Build(#[source] BuildError),
     /// The audit log.
     #[error("starting the audit log")]
@@ -59,40 +58,38 @@ pub enum StartError {
     /// Signals.
     #[error("listening for signals")]
     Signals(#[source] io::Error),
-    /// The system has no random numbers to give.
-    #[error("no random numbers to be had")]
+    /// The system provides no random numbers.
+    #[error("the system provides no random numbers")]
     Entropy,
 }
 
-/// Every part of the running program.
+/// All components of the running program.
 pub(super) struct Program {
     pub(super) config: Config,
     pub(super) source: ConfigSource,
-    pub(super) metrics: Metrics,
-    pub(super) files: Files,
-    /// On the control runtime.
-    pub(super) tasks: Tasks,
+    /// Also builds components added by a reload.
+    pub(super) builder: ComponentBuilder,
     pub(super) workers: Workers,
     pub(super) services: Arc<ClientServices>,
     pub(super) endpoints: Publisher<Endpoints>,
     pub(super) probe: Probe,
-    /// By where they were configured to listen.
-    pub(super) listeners: HashMap<Bind, Running>,
+    /// By the configured address.
+    pub(super) listeners: HashMap<Bind, RunningListener>,
     pub(super) contexts: Publisher<Vec<Live<ListenerContext>>>,
     pub(super) configured: Configured,
-    pub(super) admin: Option<admin::Server>,
-    commands: mpsc::Receiver<Command>,
+    pub(super) admin: Option<admin::AdminServer>,
+    commands: mpsc::Receiver<ControlCommand>,
 }
 
 /// A listener that accepts clients.
-pub(super) struct Running {
+pub(super) struct RunningListener {
     pub(super) bind: Bind,
     pub(super) context: Publisher<ListenerContext>,
     /// Dropping it closes the socket.
     _accepting: oneshot::Sender<()>,
 }
 
-/// How often the ends of certificates are looked at.
+/// Interval of updates of certificate expiry metrics.
 const CERTIFICATES: Duration = Duration::from_secs(10);
 
 fn evidence_of(login: LoginReport) -> Evidence {
@@ -103,144 +100,52 @@ fn evidence_of(login: LoginReport) -> Evidence {
 }
 
 impl Program {
-    /// Builds and starts every part.
+    /// Builds and starts all components, in the order of their dependencies.
     ///
     /// # Errors
-    /// [`StartError`]; nothing is left running.
-    pub(super) async fn start(loaded: Loaded, source: ConfigSource) -> Result<Self, StartError> {
+    /// [`StartError`]; no component is left running.
+    pub(super) async fn start(loaded: LoadedConfig, source: ConfigSource) -> Result<Self, StartError> {
         let (configured, console_settings, config_lines) = Configured::new(&loaded);
         let config = loaded.config;
         let metrics = Metrics::new();
         metrics.program().watch_panics();
-        let files = Files::new();
-        let tasks = Tasks::new();
-        let audit = match &config.audit {
-            Some(settings) => Audit::open(settings.clone(), metrics.audit()).map_err(StartError::Audit)?,
-            None => Audit::off(),
-        };
-        let workers = config.runtime.workers.unwrap_or_else(cores);
+        let audit = open_audit(&config, &metrics)?;
+        let workers = config.runtime.workers.unwrap_or_else(core_count);
         let workers = Workers::start(workers).map_err(StartError::Threads)?;
-        let events = Events::default();
-        let traces = start_tracer(&config, &metrics, &tasks);
-        let told = audit.clone();
-        let pools = Pools::new(
-            &workers,
-            &metrics,
-            Box::new(move |target, running, event| report::pooled(target, running, event, &told)),
-        );
-        let workshop = Workshop {
-            metrics: &metrics,
-            files: &files,
-            tasks: &tasks,
-            audit: &audit,
-            events: &events,
-            pools: &pools,
-        };
-        let handles: Vec<_> = config
-            .endpoints
-            .iter()
-            .map(|settings| workshop.endpoint(settings, None))
-            .collect::<Result<_, _>>()
-            .map_err(StartError::Build)?;
-        let (told, seen, of_endpoints) = (audit.clone(), events.clone(), Arc::clone(&pools));
-        let probe = Probe::start(
-            &handles,
-            config.probe.clone(),
-            metrics.topology(),
-            &tasks,
-            move |change, snapshot| {
-                report::topology_changed(change, snapshot, &told, &seen);
-                if let Some(endpoint) = turned(change) {
-                    of_endpoints.withdraw(endpoint);
-                }
-            },
-        );
-        events.begin(&probe.snapshot().load());
-        let pooled = pooled_backends(&config);
-        let (endpoints, ways) = live(Endpoints::new(handles));
-        let mut mock_secret = [0; 32];
-        aws_lc_rs::rand::fill(&mut mock_secret).map_err(|_| StartError::Entropy)?;
-        let (control, commands) = control();
-        let (mut contexts, shown) = live(Vec::new());
-        let (keeper, averages) = live(Averages::default());
-        tasks.spawn("console averages", keep_averages(metrics.clone(), keeper));
+        let builder = ComponentBuilder::new(metrics, audit, &workers);
+        let handles = builder.endpoints(&config.endpoints).map_err(StartError::Build)?;
+        let probe = start_probe(&builder, &handles, &config);
+        let (endpoints, handles) = live(Endpoints::new(handles));
         let routing = Arc::new(Routing {
             topology: probe.snapshot(),
-            endpoints: ways,
+            endpoints: handles,
             outliers: OutlierDetector::default(),
-            pools: Arc::clone(&pools),
+            pools: Arc::clone(&builder.pools),
         });
-        let observers = Arc::new(Observers {
-            audit: audit.clone(),
-            traces,
-            events: events.clone(),
-            evidence: probe.evidence(),
-            metrics: metrics.clone(),
-        });
-        let sessions = Arc::new(SessionRegistry::default());
-        let console = Console::new(Office {
-            routing: Arc::clone(&routing),
-            observers: Arc::clone(&observers),
-            sessions: Arc::clone(&sessions),
-            settings: console_settings,
-            config: config_lines,
-            listeners: shown.clone(),
-            averages,
-            control: control.clone(),
-            metrics: metrics.admin(),
-        });
-        // Weak: the probe holds the pools.
-        let evidence = Arc::downgrade(&observers);
-        pools.report_logins(Box::new(move |endpoint, login| {
-            if let Some(observers) = evidence.upgrade() {
-                observers.evidence.submit(endpoint, evidence_of(login));
-            }
-        }));
-        let services = Arc::new(ClientServices {
-            routing: Arc::clone(&routing),
-            observers: Arc::clone(&observers),
-            sessions: Arc::clone(&sessions),
-            shared_states: SharedStateRegistry::default(),
-            descriptors: Arc::new(Semaphore::new(descriptors_for_sessions(pooled))),
-            mock_secret,
-            console: Some(Arc::new(console)),
-        });
-        let made = config
-            .listeners
-            .iter()
-            .map(|settings| workshop.listener(settings, &routing.endpoints.load(), None))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(StartError::Build)?;
-        let listeners = start_listeners(made, &services, &workers)?;
-        contexts.publish(listeners.values().map(|running| running.context.reader()).collect());
-        let admin = match &config.admin {
-            Some(settings) => {
-                let api = admin::Api {
-                    routing: Arc::clone(&routing),
-                    observers,
-                    sessions,
-                    listeners: shown.clone(),
-                    control,
-                    metrics: metrics.clone(),
-                };
-                Some(admin::Server::start(settings, api, &files, &tasks).map_err(StartError::Admin)?)
-            }
-            None => None,
+        let observers = builder.observers(config.traces.as_ref(), probe.evidence());
+        report_logins_of_pools(&builder.pools, &observers);
+        let (mut contexts, listener_contexts) = live(Vec::new());
+        let (control, commands) = control();
+        let api = admin::Api {
+            routing,
+            observers,
+            sessions: Arc::default(),
+            listeners: listener_contexts,
+            control,
+            metrics: builder.metrics.clone(),
         };
-        let program = metrics.program();
-        program.loaded(SystemTime::now());
-        tasks.spawn(
-            "file watcher",
-            files.clone().run(move |reloaded| report::file_reloaded(&reloaded, &program, &events)),
-        );
-        tasks.spawn("metrics upkeep", metrics.clone().run_upkeep());
-        tasks.spawn("certificate watcher", watch_certificates(routing, shown));
+        let console = build_console(&builder, &api, console_settings, config_lines);
+        let services = Arc::new(client_services(&config, &api, console)?);
+        let listeners = builder.listeners(&config.listeners, &services.routing.endpoints.load());
+        let listeners = start_listeners(listeners.map_err(StartError::Build)?, &services, &workers)?;
+        contexts.publish(listeners.values().map(|running| running.context.reader()).collect());
+        let admin = start_admin(&builder, &config, api)?;
+        builder.metrics.program().record_load(SystemTime::now());
+        spawn_upkeep(&builder, Arc::clone(&services.routing), contexts.reader());
         Ok(Self {
             config,
             source,
-            metrics,
-            files,
-            tasks,
+            builder,
             workers,
             services,
             endpoints,
@@ -253,7 +158,7 @@ impl Program {
         })
     }
 
-    /// Serves until told to end, and ends in order.
+    /// Serves until shutdown, then drains.
     pub(super) async fn serve(mut self, mut signals: shutdown::Signals) {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -274,29 +179,17 @@ impl Program {
                     shutdown::Signal::Stop => break,
                 },
                 command = self.commands.recv() => match command {
-                    Some(Command::Reload { trigger, answer }) => self.on_reload(trigger, Some(answer)).await,
-                    Some(Command::Stop) | None => break,
+                    Some(ControlCommand::Reload { trigger, answer }) => self.on_reload(trigger, Some(answer)).await,
+                    Some(ControlCommand::Stop) | None => break,
                 },
             }
         }
-        shutdown::drain(self, signals).await;
-    }
-
-    /// Makes parts like those that were made at the start.
-    pub(super) fn workshop(&self) -> Workshop<'_> {
-        Workshop {
-            metrics: &self.metrics,
-            files: &self.files,
-            tasks: &self.tasks,
-            audit: &self.services.observers.audit,
-            events: &self.services.observers.events,
-            pools: &self.services.routing.pools,
-        }
+        shutdown::drain_and_stop(self, signals).await;
     }
 }
 
-impl Running {
-    /// Accepts on worker `worker` (modulo their number).
+impl RunningListener {
+    /// Accepts clients on worker `worker`, modulo the number of workers.
     pub(super) fn start(
         socket: Listener,
         context: ListenerContext,
@@ -318,43 +211,129 @@ impl Running {
     }
 }
 
-/// The tracer of the configuration; its exporter runs on the control runtime.
-fn start_tracer(config: &Config, metrics: &Metrics, tasks: &Tasks) -> Tracer {
-    let spans = metrics.traces();
-    let Some(settings) = &config.traces else { return Tracer::off() };
-    let (tracer, exporter) = Tracer::new(settings, spans);
-    tasks.spawn("traces", exporter.run());
-    tracer
+fn open_audit(config: &Config, metrics: &Metrics) -> Result<Audit, StartError> {
+    match &config.audit {
+        Some(settings) => Audit::open(settings.clone(), metrics.audit()).map_err(StartError::Audit),
+        None => Ok(Audit::off()),
+    }
 }
 
-/// Binds the sockets of the listeners, or takes over sockets that came with the process, and accepts clients.
+/// The probe reports topology changes, and closes the pooled backends of an endpoint whose server has changed.
+fn start_probe(builder: &ComponentBuilder, handles: &[EndpointHandle], config: &Config) -> Probe {
+    let (audit, events, pools) = (builder.audit.clone(), builder.events.clone(), Arc::clone(&builder.pools));
+    let on_change = move |change: &SnapshotChange, snapshot: &TopologySnapshot| {
+        report::topology_changed(change, snapshot, &audit, &events);
+        if let Some(endpoint) = endpoint_to_withdraw(change) {
+            pools.withdraw(endpoint);
+        }
+    };
+    let metrics = builder.metrics.topology();
+    let probe = Probe::start(handles, config.probe.clone(), metrics, &builder.tasks, on_change);
+    builder.events.begin(&probe.snapshot().load());
+    probe
+}
+
+/// Logins of the pools are evidence for the probe. Weak, because the probe holds the pools.
+fn report_logins_of_pools(pools: &Pools, observers: &Arc<Observers>) {
+    let observers = Arc::downgrade(observers);
+    pools.report_logins(Box::new(move |endpoint, login| {
+        if let Some(observers) = observers.upgrade() {
+            observers.evidence.submit(endpoint, evidence_of(login));
+        }
+    }));
+}
+
+fn build_console(
+    builder: &ComponentBuilder,
+    api: &admin::Api,
+    settings: Live<ConsoleSettings>,
+    config: Live<Vec<ConfigLine>>,
+) -> Console {
+    let (keeper, averages) = live(Averages::default());
+    builder.tasks.spawn("console averages", keep_averages(builder.metrics.clone(), keeper));
+    Console::new(ConsoleContext {
+        routing: Arc::clone(&api.routing),
+        observers: Arc::clone(&api.observers),
+        sessions: Arc::clone(&api.sessions),
+        settings,
+        config,
+        listeners: api.listeners.clone(),
+        averages,
+        control: api.control.clone(),
+        metrics: builder.metrics.admin(),
+    })
+}
+
+fn client_services(
+    config: &Config,
+    api: &admin::Api,
+    console: Console,
+) -> Result<ClientServices, StartError> {
+    let mut mock_secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut mock_secret).map_err(|_| StartError::Entropy)?;
+    Ok(ClientServices {
+        routing: Arc::clone(&api.routing),
+        observers: Arc::clone(&api.observers),
+        sessions: Arc::clone(&api.sessions),
+        shared_states: SharedStateRegistry::default(),
+        descriptors: Arc::new(Semaphore::new(descriptors_for_sessions(pooled_backends(config)))),
+        mock_secret,
+        console: Some(Arc::new(console)),
+    })
+}
+
+fn start_admin(
+    builder: &ComponentBuilder,
+    config: &Config,
+    api: admin::Api,
+) -> Result<Option<admin::AdminServer>, StartError> {
+    let Some(settings) = &config.admin else { return Ok(None) };
+    let server = admin::AdminServer::start(settings, api, &builder.files, &builder.tasks);
+    server.map(Some).map_err(StartError::Admin)
+}
+
+/// Background tasks: file watcher, metrics, certificate expiry.
+fn spawn_upkeep(
+    builder: &ComponentBuilder,
+    routing: Arc<Routing>,
+    listeners: Live<Vec<Live<ListenerContext>>>,
+) {
+    let (program, events) = (builder.metrics.program(), builder.events.clone());
+    let watch_files =
+        builder.files.clone().run(move |reloaded| report::file_reloaded(&reloaded, &program, &events));
+    builder.tasks.spawn("file watcher", watch_files);
+    builder.tasks.spawn("metrics upkeep", builder.metrics.clone().run_upkeep());
+    builder.tasks.spawn("certificate watcher", watch_certificates(routing, listeners));
+}
+
+/// Binds the listeners' sockets, or takes over inherited sockets, and accepts clients.
 fn start_listeners(
     contexts: Vec<ListenerContext>,
     services: &Arc<ClientServices>,
     workers: &Workers,
-) -> Result<HashMap<Bind, Running>, StartError> {
+) -> Result<HashMap<Bind, RunningListener>, StartError> {
     let mut inherited = Inherited::take();
     let mut listeners = HashMap::new();
     for context in contexts {
         let (name, bind) = (context.settings.name.clone(), context.settings.bind.clone());
         let mode = context.settings.socket_mode;
         let socket = match inherited.claim(&bind) {
-            Some(socket) => Listener::inherit(socket, bind.clone()),
+            Some(socket) => Listener::from_inherited(socket, bind.clone()),
             None => Listener::bind(&bind, mode),
         };
         let socket = socket.map_err(|error| StartError::Bind(name, bind.clone(), error))?;
         let worker = listeners.len();
-        listeners.insert(bind, Running::start(socket, context, services, workers, worker));
+        listeners.insert(bind, RunningListener::start(socket, context, services, workers, worker));
     }
-    for bind in inherited.unclaimed() {
-        tracing::warn!(%bind, "a socket came with the process that no listener is configured for");
+    for bind in inherited.unclaimed_binds() {
+        tracing::warn!(%bind, "inherited socket matches no configured listener");
     }
     Ok(listeners)
 }
 
-/// The endpoint whose backends must not be used again: its server has turned from a primary into a standby or the other way
-/// round, or another server answers at its address.
-fn turned(change: &SnapshotChange) -> Option<&EndpointName> {
+/// The endpoint whose backends must not be reused: its server changed between primary and standby, or another server
+/// answers at its address.
+fn endpoint_to_withdraw(change: &SnapshotChange) -> Option<&EndpointName> {
     match change {
         SnapshotChange::Role { endpoint, from: Some(from), to } if from != to => Some(endpoint),
         SnapshotChange::Node { endpoint, .. } => Some(endpoint),
@@ -366,12 +345,15 @@ async fn watch_certificates(routing: Arc<Routing>, listeners: Live<Vec<Live<List
     let mut ticks = tokio::time::interval(CERTIFICATES);
     loop {
         ticks.tick().await;
-        report::certificates(routing.endpoints.load().iter(), listeners.load().iter().map(Live::load));
+        report::update_certificate_metrics(
+            routing.endpoints.load().iter(),
+            listeners.load().iter().map(Live::load),
+        );
     }
 }
 
-/// How many backends sessions may share, as far as the configuration says: an endpoint without a limit of its own has a pool
-/// of each listener.
+/// Upper bound of pooled backends according to the configuration. An endpoint without a limit has one pool per
+/// listener.
 fn pooled_backends(config: &Config) -> usize {
     let shared = config.listeners.iter().filter(|listener| listener.pool.mode == PoolMode::Transaction);
     match shared.map(|listener| listener.pool.size).sum() {
@@ -380,8 +362,9 @@ fn pooled_backends(config: &Config) -> usize {
     }
 }
 
-/// How many descriptors there are for sessions, beside what `pooled` backends, everything else and clients to be refused
-/// need. However many backends are pooled, half of what is left is for clients.
+/// Number of descriptors for sessions: the process limit minus a reserve and minus `pooled` backends. At least half of
+/// the
+/// rest after the reserve is for sessions.
 fn descriptors_for_sessions(pooled: usize) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
@@ -389,6 +372,6 @@ fn descriptors_for_sessions(pooled: usize) -> usize {
     (left - pooled.min(left / 2)).min(Semaphore::MAX_PERMITS)
 }
 
-fn cores() -> usize {
+fn core_count() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -1,17 +1,17 @@
-//! Reads the configuration again and puts it to use: read, check, build, then swap. A mistake changes nothing.
+//! Reloads the configuration: read, check, build, then swap. A mistake changes nothing.
 
 use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 
-use super::program::{Program, Running};
+use super::program::{Program, RunningListener};
 use crate::{
     admin::{ReloadFailure, ReloadReport},
     audit::{Record, record},
     backend::EndpointHandle,
     blame::Chain,
     config::Config,
-    events::Happening,
+    events::EventKind,
     files::Reload,
     frontend::{Bind, Endpoints, Listener, ListenerContext, classifier_options},
     names::ListenerName,
@@ -21,16 +21,16 @@ use crate::{
 type Answer = oneshot::Sender<Result<ReloadReport, ReloadFailure>>;
 
 impl Program {
-    /// Reloads, and tells everybody who wants to know.
+    /// Reloads, and reports the result to log, metrics, audit log and requester.
     pub(super) async fn on_reload(&mut self, trigger: &'static str, answer: Option<Answer>) {
         sd_notify::notify(&[sd_notify::NotifyState::Reloading]).ok();
         let done = self.reload().await;
         let outcome = if done.is_ok() { Outcome::Ok } else { Outcome::Error };
-        self.metrics.program().reloaded(outcome, SystemTime::now());
+        self.builder.metrics.program().record_reload(outcome, SystemTime::now());
         let error = match &done {
             Ok(report) => {
                 let changed = report.changed.clone();
-                self.services.observers.events.tell(Happening::Reloaded { trigger, changed });
+                self.services.observers.events.tell(EventKind::Reloaded { trigger, changed });
                 tracing::info!(trigger, changed = ?report.changed, needs_restart = ?report.needs_restart, "configuration reloaded");
                 for warning in &report.warnings {
                     tracing::warn!(trigger, "{warning}");
@@ -39,11 +39,11 @@ impl Program {
             }
             Err(failure) => {
                 let error = failure.details().into_iter().next().unwrap_or_else(|| failure.to_string());
-                self.services.observers.events.tell(Happening::ReloadFailed { trigger, error });
+                self.services.observers.events.tell(EventKind::ReloadFailed { trigger, error });
                 for line in failure.details() {
                     tracing::error!(trigger, "{line}");
                 }
-                tracing::error!(trigger, error = %failure, "the configuration was not reloaded; nothing changed");
+                tracing::error!(trigger, error = %failure, "configuration reload failed; nothing changed");
                 Some(failure.to_string().into())
             }
         };
@@ -62,10 +62,10 @@ impl Program {
         let mut report = ReloadReport::default();
         let built = self.build_again(&loaded.config, &mut report)?;
         report.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
-        // From here on nothing fails.
+        // No step below fails.
         self.configured.publish(&loaded);
         self.swap(loaded.config, built, &mut report).await;
-        for reloaded in self.files.reload() {
+        for reloaded in self.builder.files.reload() {
             match reloaded.result {
                 Ok(Reload::Unchanged) => {}
                 Ok(Reload::Swapped) => report.changed.push(format!("{}: read again", reloaded.what)),
@@ -78,17 +78,16 @@ impl Program {
         Ok(report)
     }
 
-    /// Builds all that is new, without putting any of it to use.
+    /// Builds all new components without activating them.
     fn build_again(&self, config: &Config, report: &mut ReloadReport) -> Result<Built, ReloadFailure> {
         let mut mistakes = Vec::new();
-        let workshop = self.workshop();
         let current = self.services.routing.endpoints.load();
         let mut handles = Vec::new();
         for settings in &config.endpoints {
             let name = &settings.endpoint.name;
             match current.get(name) {
                 Some(handle) if handle.settings() == settings => handles.push(handle.clone()),
-                before => match workshop.endpoint(settings, before) {
+                before => match self.builder.endpoint(settings, before) {
                     Ok(handle) => {
                         let word = if before.is_some() { "changed" } else { "added" };
                         report.changed.push(format!("endpoint `{name}` {word}"));
@@ -108,7 +107,7 @@ impl Program {
         let mut listeners = Vec::new();
         for settings in &config.listeners {
             let name = &settings.name;
-            // A socket is known by its address: a listener may be renamed, or change places with another.
+            // The address identifies a socket: listeners may be renamed or exchange addresses.
             let before = self.listeners.get(&settings.bind).map(|running| running.context.reader().load());
             if before.as_ref().is_none_or(|before| before.settings != *settings) {
                 let known = self.config.listeners.iter().any(|listener| listener.name == *name);
@@ -125,7 +124,7 @@ impl Program {
                     }
                 },
             };
-            match workshop.listener(settings, &handles_for_contexts, before.as_deref()) {
+            match self.builder.listener(settings, &handles_for_contexts, before.as_deref()) {
                 Ok(context) => listeners.push((socket, context)),
                 Err(error) => mistakes.push(Chain(&error).to_string()),
             }
@@ -151,7 +150,7 @@ impl Program {
         }
     }
 
-    /// The listeners that `config` does not know any more.
+    /// Listeners that are missing in `config`.
     fn names_gone<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = &'a ListenerName> {
         let names = self.config.listeners.iter().map(|listener| &listener.name);
         names.filter(|name| config.listeners.iter().all(|new| new.name != **name))
@@ -182,7 +181,7 @@ impl Program {
         }
         self.probe.reconfigure(built.handles, config.probe.clone()).await;
         for name in self.names_gone(&config) {
-            self.metrics.listener(name).removed();
+            self.builder.metrics.listener(name).removed();
         }
         self.listeners.retain(|bind, _| config.listeners.iter().any(|listener| listener.bind == *bind));
         for (socket, context) in built.listeners {
@@ -209,7 +208,8 @@ impl Program {
                 }
                 (Some(socket), _) => {
                     let worker = self.listeners.len();
-                    let running = Running::start(socket, context, &self.services, &self.workers, worker);
+                    let running =
+                        RunningListener::start(socket, context, &self.services, &self.workers, worker);
                     self.listeners.insert(bind, running);
                 }
                 (None, None) => unreachable!("a listener without a new socket keeps its old one"),
@@ -220,16 +220,16 @@ impl Program {
         let traces = self.config.traces.take();
         let workers = self.config.runtime.workers;
         self.config = config;
-        // What needs a restart is compared with what is in use, each time.
+        // Settings that need a restart are compared with the active ones at each reload.
         (self.config.admin, self.config.audit, self.config.log) = unchangeable;
         self.config.runtime.workers = workers;
         self.config.traces = traces;
     }
 }
 
-/// What a reload has made and not yet put to use.
+/// Components built by a reload and not yet active.
 struct Built {
     handles: Vec<EndpointHandle>,
-    /// With the socket, where it is a new one.
+    /// With the socket, if new.
     listeners: Vec<(Option<Listener>, ListenerContext)>,
 }

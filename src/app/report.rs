@@ -1,4 +1,4 @@
-//! Tells the log, the metrics and the audit log what happens outside sessions: mints, topology, files.
+//! Reports events outside sessions to log, metrics and audit log: mints, topology, files.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -10,7 +10,7 @@ use crate::{
     backend::EndpointHandle,
     blame::Chain,
     credentials::Mint,
-    events::{Events, Happening},
+    events::{EventKind, Events},
     files::Reloaded,
     frontend::ListenerContext,
     pool::{BackendEvent, BackendHandle, PoolKey},
@@ -24,10 +24,15 @@ use crate::{
 };
 
 /// A pool's backend was opened or closed.
-pub(super) fn pooled(target: &PoolKey, running: &BackendHandle, event: BackendEvent, audit: &Audit) {
+pub(super) fn report_pooled_backend(
+    target: &PoolKey,
+    running: &BackendHandle,
+    event: BackendEvent,
+    audit: &Audit,
+) {
     let told = |duration, reason| {
-        Box::new(record::Backend {
-            server: record::Server {
+        Box::new(record::BackendRecord {
+            server: record::ServerRecord {
                 endpoint: Arc::clone(running.endpoint().endpoint()),
                 backend_pid: running.server_key().map(BackendKey::pid),
             },
@@ -47,7 +52,7 @@ pub(super) fn pooled(target: &PoolKey, running: &BackendHandle, event: BackendEv
 }
 
 /// A mint ended.
-pub(super) fn minted(
+pub(super) fn report_mint(
     mint: &Mint,
     endpoint: &Arc<Endpoint>,
     metrics: &EndpointMetrics,
@@ -76,7 +81,7 @@ pub(super) fn minted(
                 "{}",
                 error.headline()
             );
-            events.tell(Happening::TokenFailed {
+            events.tell(EventKind::TokenFailed {
                 endpoint: endpoint.name.clone(),
                 user: mint.user.clone(),
                 error: Chain(error).to_string(),
@@ -105,25 +110,25 @@ pub(super) fn topology_changed(
     })));
 }
 
-/// Files were read again because they changed.
+/// Changed files were reloaded.
 pub(super) fn file_reloaded(reloaded: &Reloaded, metrics: &ProgramMetrics, events: &Events) {
     let what = reloaded.what.clone();
     match &reloaded.result {
         Ok(_) => {
             metrics.file_reloaded(Outcome::Ok);
-            events.tell(Happening::FilesReloaded { what });
-            tracing::info!(what = reloaded.what, "changed files are in use");
+            events.tell(EventKind::FilesReloaded { what });
+            tracing::info!(what = reloaded.what, "changed files reloaded");
         }
         Err(error) => {
             metrics.file_reloaded(Outcome::Error);
-            events.tell(Happening::FilesUnusable { what, error: Chain(&**error).to_string() });
-            tracing::error!(what = reloaded.what, error = %Chain(&**error), "changed files cannot be used; the old ones stay");
+            events.tell(EventKind::FilesUnusable { what, error: Chain(&**error).to_string() });
+            tracing::error!(what = reloaded.what, error = %Chain(&**error), "changed files are invalid; the previous ones stay in use");
         }
     }
 }
 
-/// When the certificates in use end.
-pub(super) fn certificates<'a>(
+/// Updates the expiry metrics of the certificates in use.
+pub(super) fn update_certificate_metrics<'a>(
     endpoints: impl Iterator<Item = &'a EndpointHandle>,
     listeners: impl Iterator<Item = Arc<ListenerContext>>,
 ) {

@@ -1,4 +1,4 @@
-//! Ends the program: readiness off, listeners closed, sessions ended between transactions, the rest cut off.
+//! Stops the program: readiness off, listeners closed, sessions drained, the rest terminated.
 
 use std::io;
 
@@ -8,9 +8,9 @@ use tokio::{
 };
 
 use super::program::Program;
-use crate::{events::Happening, frontend::SessionCommand};
+use crate::{events::EventKind, frontend::SessionCommand};
 
-/// What a signal asks for.
+/// The command of a signal.
 pub(super) enum Signal {
     /// SIGHUP.
     Reload,
@@ -18,24 +18,25 @@ pub(super) enum Signal {
     Stop,
 }
 
-/// The signals that mean something to us.
+/// The handled signals.
 pub(super) struct Signals {
     hangup: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     quit: tokio::signal::unix::Signal,
-    /// SIGXFSZ: a file has reached the limit that the process was given. Whoever writes it is told so as well.
+    /// SIGXFSZ: a file has reached the size limit of the process. Handled so that the write fails with an error
+    /// instead.
     _file_size: tokio::signal::unix::Signal,
 }
 
-/// Between the last order to sessions and the end of their threads.
+/// Time between the last command to sessions and the end of their threads.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(3);
 
 impl Signals {
-    /// From now on they come here rather than end the process.
+    /// Installs the handlers; from now on, signals do not end the process.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the operating system.
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
@@ -46,7 +47,7 @@ impl Signals {
         })
     }
 
-    /// The next one. Cancel safe.
+    /// The next signal. Cancel safe.
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.hangup.recv() => Signal::Reload,
@@ -56,17 +57,20 @@ impl Signals {
         }
     }
 
-    /// A further request to stop. Cancel safe.
+    /// Waits for a further stop signal. Cancel safe.
     async fn stop(&mut self) {
         while !matches!(self.next().await, Signal::Stop) {}
     }
 }
 
-/// Drains and ends; a second signal to stop ends at once.
-pub(super) async fn drain(mut program: Program, mut signals: Signals) {
+/// Drains and stops; a second stop signal stops immediately.
+pub(super) async fn drain_and_stop(mut program: Program, mut signals: Signals) {
     sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
-    tracing::info!(sessions = program.services.sessions.count(), "draining; a second signal ends at once");
-    program.services.observers.events.tell(Happening::Draining);
+    tracing::info!(
+        sessions = program.services.sessions.count(),
+        "draining sessions; a second signal stops immediately"
+    );
+    program.services.observers.events.tell(EventKind::Draining);
     let settings = program.config.runtime.clone();
     if let Some(admin) = &program.admin {
         admin.drain();
@@ -76,7 +80,7 @@ pub(super) async fn drain(mut program: Program, mut signals: Signals) {
         sleep(settings.drain_delay).await;
         program.listeners.clear();
         sessions.send_command_to_all(SessionCommand::Drain);
-        timeout(settings.drain_timeout, sessions.emptied()).await.is_ok()
+        timeout(settings.drain_timeout, sessions.wait_until_empty()).await.is_ok()
     };
     let all_ended = tokio::select! {
         all_ended = in_order => all_ended,
@@ -84,13 +88,13 @@ pub(super) async fn drain(mut program: Program, mut signals: Signals) {
     };
     program.listeners.clear();
     if !all_ended {
-        tracing::warn!(sessions = sessions.count(), "sessions are cut off");
+        tracing::warn!(sessions = sessions.count(), "drain timed out: terminating the remaining sessions");
         sessions.send_command_to_all(SessionCommand::Stop);
-        timeout(LAST_WORDS, sessions.emptied()).await.ok();
+        timeout(LAST_WORDS, sessions.wait_until_empty()).await.ok();
     }
     program.services.routing.pools.shutdown();
     program.workers.shutdown().await;
-    program.tasks.shutdown().await;
+    program.builder.tasks.shutdown().await;
     program.services.observers.audit.close().await;
-    tracing::info!("gatekeeper has ended");
+    tracing::info!("gatekeeper stopped");
 }

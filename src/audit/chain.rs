@@ -1,7 +1,8 @@
 //! The hash that ties a line to the one before it.
 //!
-//! Promises: who changes a line, or takes one out, has to make every line after it anew. Refuses to know: who may write to
-//! the file. Whoever may can make them all anew, so it proves something only to those who have a later hash elsewhere.
+//! Promises: changing or removing a line requires rewriting every later line. Refuses to know: file permissions. An
+//! attacker with write access can rewrite all lines, so the chain proves something only against a later hash that is
+//! stored elsewhere.
 
 use std::fmt;
 
@@ -12,7 +13,7 @@ use aws_lc_rs::digest;
 pub(super) struct LineHash([u8; 32]);
 
 impl LineHash {
-    /// What the first line of a boot carries: there is none before it.
+    /// Predecessor hash of the first line of a boot.
     pub(super) const NONE: Self = Self([0; 32]);
 
     pub(super) fn of(line: &[u8]) -> Self {

@@ -1,4 +1,4 @@
-//! What everybody else holds of the audit log.
+//! The handle through which the rest of the program uses the audit log.
 
 use std::{
     future::Future,
@@ -26,20 +26,21 @@ struct Log {
     settings: AuditSettings,
     queue: Arc<Queue>,
     metrics: AuditMetrics,
-    /// At the level `writes`.
+    /// Set at the level `writes` only.
     reads: Option<Reads>,
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<WriterThread>>,
 }
 
-struct Running {
+struct WriterThread {
     thread: Thread,
     ended: oneshot::Receiver<()>,
 }
 
-/// A record being submitted. It is ready at once, unless the queue is full and clients are to wait.
+/// A record being submitted. Ready at once unless the queue is full and `on_full = "block"`.
 ///
-/// Cancel safety: dropped while it waits, the record takes spare room; without any it is counted as lost, and the log will
-/// say so.
+/// Cancel safety: a record dropped while waiting takes spare room. Without spare room, the record is counted as lost
+/// and
+/// reported in the log.
 #[must_use = "a record may have to wait for room"]
 pub struct Submit {
     waiting: Option<Waiting>,
@@ -47,29 +48,29 @@ pub struct Submit {
 
 type Waiting = Pin<Box<dyn Future<Output = Result<(), AuditUnavailable>> + Send>>;
 
-/// The audit log takes no records, and nothing may happen that it does not record.
+/// The audit log accepts no record, so the operation to be recorded must not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the audit log takes no records")]
+#[error("the audit log accepts no records")]
 pub struct AuditUnavailable;
 
 /// Why the audit log could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// The output cannot be opened or written.
-    #[error("opening the audit log {}", describe(.output))]
+    #[error("opening the audit log {}", describe_output(.output))]
     Open {
         /// Which output.
         output: AuditOutput,
-        /// The system's word.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// There is no thread to write it.
+    /// The writer thread could not be started.
     #[error("starting the writer of the audit log")]
     Thread(#[source] io::Error),
 }
 
-fn describe(output: &AuditOutput) -> String {
+fn describe_output(output: &AuditOutput) -> String {
     match output {
         AuditOutput::File(path) => format!("`{}`", path.display()),
         AuditOutput::Stdout => "on standard output".to_owned(),
@@ -79,16 +80,16 @@ fn describe(output: &AuditOutput) -> String {
 // === impl Audit ===
 
 impl Audit {
-    /// No audit log: every record is taken and forgotten.
+    /// No audit log: every record is accepted and discarded.
     #[must_use]
     pub const fn off() -> Self {
         Self { log: None }
     }
 
-    /// Opens the log, writes `audit.started`, and starts its writer.
+    /// Opens the log, writes `audit.started` and starts the writer thread.
     ///
     /// # Errors
-    /// The output cannot be opened or written, or there is no thread to be had.
+    /// The output cannot be opened or written, or the thread cannot be started.
     pub fn open(settings: AuditSettings, metrics: AuditMetrics) -> Result<Self, AuditError> {
         let queue = Arc::new(Queue::new(settings.queue));
         metrics.limit(settings.queue);
@@ -99,25 +100,26 @@ impl Audit {
             writer.run();
         })
         .map_err(AuditError::Thread)?;
-        let running = Mutex::new(Some(Running { thread, ended }));
+        let running = Mutex::new(Some(WriterThread { thread, ended }));
         let reads = (settings.level == AuditLevel::Writes).then(Reads::new);
         Ok(Self { log: Some(Arc::new(Log { settings, queue, metrics, reads, running })) })
     }
 
-    /// Which records are written; `None` when there is no log.
+    /// The configured level; `None` without an audit log.
     #[must_use]
     pub fn level(&self) -> Option<AuditLevel> {
         self.log.as_ref().map(|log| log.settings.level)
     }
 
-    /// Whether records of statements are written: if not, nobody need make them.
+    /// True if statements are recorded; otherwise statement records need not be built.
     #[must_use]
     pub fn wants_statements(&self) -> bool {
         self.level() >= Some(AuditLevel::Writes)
     }
 
-    /// Whether a record is written of a statement with this text, of which `cut` says that there was more; without a text
-    /// nobody can tell what it does. To be asked on a thread with 2 MiB of stack.
+    /// True if a statement with this text is recorded. `cut` marks a truncated text. A statement without a text is
+    /// always
+    /// recorded, because its effects are unknown. Call on a thread with at least 2 MiB of stack.
     #[must_use]
     pub fn wants_statement(&self, text: Option<(&[u8], bool)>) -> bool {
         let Some(log) = self.log.as_ref().filter(|_| self.wants_statements()) else { return false };
@@ -127,22 +129,23 @@ impl Audit {
         }
     }
 
-    /// Bytes of a statement's text that are worth keeping for [`Audit::text`].
+    /// Maximum number of bytes of a statement's text that [`Audit::text`] uses.
     #[must_use]
     pub fn text_limit(&self) -> usize {
         self.log.as_ref().map_or(0, |log| log.settings.max_text.max(super::text::PARSER_LIMIT))
     }
 
-    /// What a record needs of a statement's text; `None` when it needs nothing. Copies at most 32 KiB (or
-    /// `max_text`). `cut` says that `statement` is only the beginning of it.
+    /// The part of a statement's text that a record needs; `None` if no text is recorded. Copies at most 32 KiB or
+    /// `max_text`. `cut` marks a truncated text.
     #[must_use]
     pub fn text(&self, statement: &[u8], cut: bool) -> Option<QueryText> {
         let log = self.log.as_ref().filter(|_| self.wants_statements())?;
         QueryText::capture(&log.settings, statement, cut)
     }
 
-    /// Whether what is asked next has to wait until the log has room again: with `on_full = "block"`, at the levels
-    /// `writes` and `statements`, while there is none. What comes back waits for room, at most `block_timeout`.
+    /// `Some` if the next request must wait for room: with `on_full = "block"` at the levels `writes` and `statements`,
+    /// while
+    /// the queue is full. The future waits for room, at most `block_timeout`.
     #[must_use]
     pub fn holds_statements(&self) -> Option<Submit> {
         let log = self.log.as_ref().filter(|_| self.wants_statements())?;
@@ -158,11 +161,13 @@ impl Audit {
         })
     }
 
-    /// Submits a record. With `on_full = "shed"`, or while there is room, the result is ready at once. Otherwise it waits
-    /// for room, at most `block_timeout`, and then takes spare room: what it tells has happened.
+    /// Submits a record. The result is ready at once with `on_full = "shed"` or if the queue has room. Otherwise the
+    /// future
+    /// waits for room, at most `block_timeout`, and then takes spare room, because the recorded event has already
+    /// happened.
     ///
     /// # Errors
-    /// [`AuditUnavailable`] when there was no room in time: what comes next must be refused.
+    /// [`AuditUnavailable`] if no room became free in time; the next request must be refused.
     pub fn submit(&self, record: Record) -> Submit {
         let Some(log) = self.log.as_ref().filter(|log| log.wants(&record)) else {
             return Submit { waiting: None };
@@ -180,8 +185,9 @@ impl Audit {
         Submit { waiting }
     }
 
-    /// Submits a record where nobody can wait, as in a destructor: without room it takes spare room with
-    /// `on_full = "block"`, and is lost otherwise.
+    /// Submits a record from a context that cannot wait, such as a destructor. Without room, the record takes spare
+    /// room with
+    /// `on_full = "block"` and is lost otherwise.
     pub fn submit_now(&self, record: Record) {
         let Some(log) = self.log.as_ref().filter(|log| log.wants(&record)) else { return };
         log.metrics.queued.increment();
@@ -190,12 +196,12 @@ impl Audit {
         }
     }
 
-    /// Opens the file by its name again, after somebody moved it; what was submitted before may land in either file.
+    /// Reopens the file by name after a rotation. Records submitted before may land in either file.
     ///
     /// # Errors
-    /// The system's; the old file goes on.
+    /// The error of the operating system; the old file stays in use.
     ///
-    /// Cancel safety: when dropped, the file is opened again all the same.
+    /// Cancel safety: the file is reopened even if the future is dropped.
     pub async fn reopen(&self) -> io::Result<()> {
         match &self.log {
             None => Ok(()),
@@ -203,16 +209,17 @@ impl Audit {
         }
     }
 
-    /// Takes no more records, writes what is queued and `audit.stopped`, and waits for it. If the disk takes nothing,
-    /// it gives up after a second.
+    /// Stops accepting records, writes the queue and `audit.stopped`, and waits for the writer. Gives up after one
+    /// second if
+    /// writes fail.
     ///
-    /// Cancel safety: when dropped half-way, the writer ends all the same; nobody has waited for it.
+    /// Cancel safety: if dropped, the writer ends without being waited for.
     pub async fn close(&self) {
         let Some(log) = &self.log else { return };
         log.queue.close();
         let running = log.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Running { thread, ended }) = running {
-            // The sender is dropped as the thread's last act, so the join below does not block for long.
+        if let Some(WriterThread { thread, ended }) = running {
+            // The thread drops the sender last, so the join below does not block for long.
             ended.await.ok();
             thread.join();
         }
@@ -232,10 +239,11 @@ impl Log {
         self.queue.lose();
     }
 
-    /// Keeps what found no room, if clients are to wait rather than that anything is lost.
+    /// Stores a record that found no room in spare room, with `on_full = "block"`.
     fn keep(&self, record: Record) {
-        // A client that is not let in has done nothing yet, and there is no end of them: they may not take up the room of
-        // those who have.
+        // Records of rejected clients are unlimited in number and describe no effect. They must not take the spare room
+        // of
+        // records of clients that were admitted.
         let keeps = self.settings.on_full == OnFull::Block && !record.is_arrival();
         if !keeps || self.queue.push_spare(record).is_err() {
             self.lose();
@@ -243,7 +251,7 @@ impl Log {
     }
 }
 
-/// A record that waits for room. Nobody gives up in silence: dropped, it is kept in spare room or counted as lost.
+/// A record waiting for room. Dropping stores the record in spare room or counts the loss.
 struct Pending {
     log: Arc<Log>,
     record: Option<Record>,
@@ -273,7 +281,7 @@ impl Drop for Pending {
 // === impl Submit ===
 
 impl Submit {
-    /// Whether there is nothing to wait for.
+    /// True if the record needs no wait.
     #[must_use]
     pub fn taken_at_once(&self) -> bool {
         self.waiting.is_none()

@@ -1,6 +1,6 @@
-//! A record as one line of JSON: an object with flat, dotted keys, so that a line can be read and searched as it is.
+//! A record as one line of JSON: a flat object with dotted keys, readable and searchable line by line.
 //!
-//! The keys are those of `schema.json`: OpenTelemetry's stable `db.*` names, ECS' `event.*`, and our own.
+//! Keys are defined in `schema.json`: OpenTelemetry's stable `db.*` names, ECS `event.*`, and Gatekeeper's own.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -8,57 +8,60 @@ use jiff::Timestamp;
 
 use super::{
     chain::LineHash,
-    record::{AdminRequest, Backend, Cancelled, Mint, Record, Route, Server, Session, Sqlstate, Statement},
-    text::Shower,
+    record::{
+        AdminRequest, BackendRecord, Cancelled, Mint, Record, Route, ServerRecord, Session, Sqlstate,
+        StatementRecord,
+    },
+    text::TextRenderer,
 };
 use crate::{closed_set::closed_set, topology::Endpoint};
 
-/// The version of `schema.json`; a change that a reader may trip over increases it.
+/// The version of `schema.json`. Incompatible changes increase the number.
 pub(super) const SCHEMA_VERSION: u64 = 1;
 
 /// A line being written.
-pub(super) struct Line<'a> {
+pub(super) struct LineWriter<'a> {
     out: &'a mut Vec<u8>,
 }
 
-/// What every record begins with.
+/// Fields at the beginning of every record.
 pub(super) struct Head<'a> {
     pub(super) seq: u64,
     pub(super) time: Timestamp,
     pub(super) boot_id: &'a str,
     pub(super) prev_hash: Option<&'a LineHash>,
     pub(super) action: &'a str,
-    pub(super) severity: Severity,
+    pub(super) severity: RecordSeverity,
 }
 
 closed_set! {
-    /// How serious a record is, in Cloud Logging's words.
-    pub(super) enum Severity {
+    /// Severity in the terms of Cloud Logging.
+    pub(super) enum RecordSeverity {
         Info = "INFO",
         Warning = "WARNING",
         Error = "ERROR",
     }
 }
 
-impl<'a> Line<'a> {
-    /// Begins a line with what every record has.
+impl<'a> LineWriter<'a> {
+    /// Begins a line with the fields of every record.
     pub(super) fn begin(out: &'a mut Vec<u8>, head: &Head<'_>) -> Self {
         out.extend_from_slice(b"{\"schema_version\":");
         let mut line = Self { out };
         line.value(SCHEMA_VERSION);
-        line.put("seq", head.seq);
-        line.put("time", format_args!("{:.6}", head.time));
-        line.put("boot_id", head.boot_id);
+        line.put_field("seq", head.seq);
+        line.put_field("time", format_args!("{:.6}", head.time));
+        line.put_field("boot_id", head.boot_id);
         if let Some(hash) = head.prev_hash {
-            line.put("prev_hash", format_args!("{hash}"));
+            line.put_field("prev_hash", format_args!("{hash}"));
         }
-        line.put("severity", head.severity.as_str());
-        line.put("event.action", head.action);
+        line.put_field("severity", head.severity.as_str());
+        line.put_field("event.action", head.action);
         line
     }
 
     /// Adds a key and its value.
-    pub(super) fn put(&mut self, key: &'static str, value: impl serde::Serialize) {
+    pub(super) fn put_field(&mut self, key: &'static str, value: impl serde::Serialize) {
         self.out.extend_from_slice(b",\"");
         self.out.extend_from_slice(key.as_bytes());
         self.out.extend_from_slice(b"\":");
@@ -67,7 +70,7 @@ impl<'a> Line<'a> {
 
     fn put_some(&mut self, key: &'static str, value: Option<impl serde::Serialize>) {
         if let Some(value) = value {
-            self.put(key, value);
+            self.put_field(key, value);
         }
     }
 
@@ -79,68 +82,68 @@ impl<'a> Line<'a> {
         self.out.extend_from_slice(b"}\n");
     }
 
-    /// Adds all that `record` says.
-    pub(super) fn record(&mut self, record: &Record, shower: &mut Shower) {
+    /// Adds the fields of `record`.
+    pub(super) fn record(&mut self, record: &Record, shower: &mut TextRenderer) {
         match record {
             Record::SessionOpened(session) | Record::SessionAuthenticated(session) => {
-                self.outcome(true);
-                self.session(session);
+                self.put_outcome(true);
+                self.put_session(session);
             }
             Record::SessionRejected(rejected) => {
-                self.outcome(false);
-                self.put("event.reason", rejected.reason);
-                self.sqlstate(rejected.sqlstate);
-                self.session(&rejected.session);
+                self.put_outcome(false);
+                self.put_field("event.reason", rejected.reason);
+                self.put_sqlstate(rejected.sqlstate);
+                self.put_session(&rejected.session);
             }
             Record::SessionClosed(closed) => {
-                self.outcome(closed.reason.is_none());
+                self.put_outcome(closed.reason.is_none());
                 self.put_some("event.reason", closed.reason);
-                self.session(&closed.session);
-                self.duration(closed.duration);
-                self.put("session.statements", closed.statements);
-                self.put("session.bytes_to_endpoint", closed.traffic.0);
-                self.put("session.bytes_to_client", closed.traffic.1);
+                self.put_session(&closed.session);
+                self.put_duration(closed.duration);
+                self.put_field("session.statements", closed.statements);
+                self.put_field("session.bytes_to_endpoint", closed.traffic.0);
+                self.put_field("session.bytes_to_client", closed.traffic.1);
             }
             Record::SessionPinned(pinned) => {
-                self.outcome(true);
-                self.put("event.reason", pinned.reason);
-                self.session(&pinned.session);
-                self.server(&pinned.server);
+                self.put_outcome(true);
+                self.put_field("event.reason", pinned.reason);
+                self.put_session(&pinned.session);
+                self.put_server(&pinned.server);
             }
-            Record::StatementExecuted(statement) => self.statement(statement, shower),
-            Record::StatementCancelled(cancelled) => self.cancelled(cancelled),
-            Record::BackendOpened(backend) | Record::BackendClosed(backend) => self.backend(backend),
+            Record::StatementExecuted(statement) => self.put_statement(statement, shower),
+            Record::StatementCancelled(cancelled) => self.put_cancelled(cancelled),
+            Record::BackendOpened(backend) | Record::BackendClosed(backend) => self.put_backend(backend),
             Record::TopologyChanged(change) => {
-                self.put("change.what", change.what);
+                self.put_field("change.what", change.what);
                 self.put_some("change.from", change.from.as_deref());
                 self.put_some("change.to", change.to.as_deref());
                 if let Some(endpoint) = &change.endpoint {
                     self.endpoint(endpoint);
                 }
             }
-            Record::TokenMinted(mint) | Record::TokenFailed(mint) => self.mint(mint),
+            Record::TokenMinted(mint) | Record::TokenFailed(mint) => self.put_mint(mint),
             Record::ConfigReloaded(reload) => {
-                self.outcome(reload.error.is_none());
-                self.put("config.trigger", reload.trigger);
+                self.put_outcome(reload.error.is_none());
+                self.put_field("config.trigger", reload.trigger);
                 self.put_some("event.reason", reload.error.as_deref());
             }
-            Record::AdminRequest(request) => self.admin(request),
+            Record::AdminRequest(request) => self.put_admin_request(request),
             Record::ConsoleCommand(command) => {
-                self.outcome(command.sqlstate.is_none());
-                self.session(&command.session);
-                self.put("admin.command", &command.command);
-                self.sqlstate(command.sqlstate);
+                self.put_outcome(command.sqlstate.is_none());
+                self.put_session(&command.session);
+                self.put_field("admin.command", &command.command);
+                self.put_sqlstate(command.sqlstate);
             }
         }
     }
 
-    fn statement(&mut self, statement: &Statement, shower: &mut Shower) {
-        self.outcome(statement.sqlstate.is_none());
-        self.session(&statement.session);
-        self.server(&statement.server);
+    fn put_statement(&mut self, statement: &StatementRecord, shower: &mut TextRenderer) {
+        self.put_outcome(statement.sqlstate.is_none());
+        self.put_session(&statement.session);
+        self.put_server(&statement.server);
         if let Some(Route { decision, reason }) = statement.route {
-            self.put("route.decision", decision);
-            self.put("route.reason", reason);
+            self.put_field("route.decision", decision);
+            self.put_field("route.reason", reason);
         }
         self.put_some("db.operation.name", statement.operation.as_deref());
         if let Some(text) = &statement.text {
@@ -151,101 +154,101 @@ impl<'a> Line<'a> {
             self.put_some("db.query.redacted", shown.redacted.then_some(true));
             self.put_some("db.query.withheld", shown.withheld.map(super::text::Withheld::as_str));
         }
-        self.duration(statement.duration);
-        self.sqlstate(statement.sqlstate);
+        self.put_duration(statement.duration);
+        self.put_sqlstate(statement.sqlstate);
         self.put_some("db.response.rows", statement.rows);
     }
 
-    fn cancelled(&mut self, cancelled: &Cancelled) {
-        self.outcome(cancelled.delivered);
-        self.session(&cancelled.session);
+    fn put_cancelled(&mut self, cancelled: &Cancelled) {
+        self.put_outcome(cancelled.delivered);
+        self.put_session(&cancelled.session);
         if let Some(server) = &cancelled.server {
-            self.server(server);
+            self.put_server(server);
         }
         self.put_some("cancel.address", cancelled.client.map(|client| client.ip()));
     }
 
-    fn backend(&mut self, backend: &Backend) {
+    fn put_backend(&mut self, backend: &BackendRecord) {
         self.put_some("event.reason", backend.reason);
         match &backend.session {
-            Some(session) => self.session(session),
-            None => self.put("user.effective.name", backend.user.as_str()),
+            Some(session) => self.put_session(session),
+            None => self.put_field("user.effective.name", backend.user.as_str()),
         }
-        self.server(&backend.server);
-        self.duration(backend.duration);
+        self.put_server(&backend.server);
+        self.put_duration(backend.duration);
     }
 
-    fn mint(&mut self, mint: &Mint) {
-        self.outcome(mint.error.is_none());
+    fn put_mint(&mut self, mint: &Mint) {
+        self.put_outcome(mint.error.is_none());
         self.put_some("event.reason", mint.error.as_deref());
         self.endpoint(&mint.endpoint);
         self.put_some("user.effective.name", mint.user.as_ref().map(|user| user.as_str()));
-        self.duration(mint.duration);
+        self.put_duration(mint.duration);
     }
 
-    fn admin(&mut self, request: &AdminRequest) {
-        self.outcome(request.status < 400);
-        self.client(request.client);
-        self.put("admin.authenticated", request.authenticated);
-        self.put("http.request.method", &request.method);
-        self.put("url.path", &request.path);
-        self.put("http.response.status_code", request.status);
+    fn put_admin_request(&mut self, request: &AdminRequest) {
+        self.put_outcome(request.status < 400);
+        self.put_client(request.client);
+        self.put_field("admin.authenticated", request.authenticated);
+        self.put_field("http.request.method", &request.method);
+        self.put_field("url.path", &request.path);
+        self.put_field("http.response.status_code", request.status);
     }
 
-    fn session(&mut self, session: &Session) {
-        self.put("session.id", format_args!("{}", session.id));
-        self.put("listener", session.listener.as_str());
-        self.client(session.client);
+    fn put_session(&mut self, session: &Session) {
+        self.put_field("session.id", format_args!("{}", session.id));
+        self.put_field("listener", session.listener.as_str());
+        self.put_client(session.client);
         self.put_some("client.tls", session.tls);
         self.put_some("client.application_name", session.application.as_deref());
         self.put_some("user.name", session.user.as_ref().map(|user| user.as_str()));
         self.put_some("user.effective.name", session.database_user.as_ref().map(|user| user.as_str()));
         self.put_some("user.method", session.method);
         if let Some(database) = &session.database {
-            self.put("db.system.name", "postgresql");
-            self.put("db.namespace", database.as_str());
+            self.put_field("db.system.name", "postgresql");
+            self.put_field("db.namespace", database.as_str());
         }
     }
 
     /// A client without an address came through a Unix-domain socket.
-    fn client(&mut self, client: Option<SocketAddr>) {
+    fn put_client(&mut self, client: Option<SocketAddr>) {
         match client {
             Some(client) => {
-                self.put("client.address", client.ip());
-                self.put("client.port", client.port());
+                self.put_field("client.address", client.ip());
+                self.put_field("client.port", client.port());
             }
-            None => self.put("client.address", "local"),
+            None => self.put_field("client.address", "local"),
         }
     }
 
-    fn server(&mut self, server: &Server) {
+    fn put_server(&mut self, server: &ServerRecord) {
         self.endpoint(&server.endpoint);
         self.put_some("server.backend_pid", server.backend_pid);
     }
 
     fn endpoint(&mut self, endpoint: &Arc<Endpoint>) {
-        self.put("server.endpoint", endpoint.name.as_str());
-        self.put("server.backend_role", endpoint.role.as_str());
+        self.put_field("server.endpoint", endpoint.name.as_str());
+        self.put_field("server.backend_role", endpoint.role.as_str());
     }
 
-    fn outcome(&mut self, success: bool) {
-        self.put("event.outcome", if success { "success" } else { "failure" });
+    fn put_outcome(&mut self, success: bool) {
+        self.put_field("event.outcome", if success { "success" } else { "failure" });
     }
 
     /// Milliseconds, to the microsecond.
-    fn duration(&mut self, duration: Duration) {
+    fn put_duration(&mut self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         #[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
-        self.put("duration_ms", micros as f64 / 1e3);
+        self.put_field("duration_ms", micros as f64 / 1e3);
     }
 
-    fn sqlstate(&mut self, sqlstate: Option<Sqlstate>) {
+    fn put_sqlstate(&mut self, sqlstate: Option<Sqlstate>) {
         self.put_some("db.response.status_code", sqlstate.as_ref().map(Sqlstate::as_str));
     }
 }
 
-impl Severity {
-    /// A record's severity: warnings are what somebody may want to look at.
+impl RecordSeverity {
+    /// Severity of a record.
     pub(super) const fn of(record: &Record) -> Self {
         match record {
             Record::SessionRejected(_) | Record::TokenFailed(_) | Record::TopologyChanged(_) => Self::Warning,

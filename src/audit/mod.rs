@@ -1,15 +1,21 @@
-//! The audit log: who did what, where it ran, and why there.
+//! The audit log: who ran which statement, on which endpoint, and why there.
 //!
-//! JSON Lines, one object a line, described by `schema.json` beside this file. Promises: `seq` has no gap within a
-//! `boot_id`; what could not be written is said in a line of its own; a file holds whole lines; no password reaches it,
-//! and without `statements = "full"` no literal does. Refuses to know: how a statement was routed, what a client is told
-//! when the log is full.
+//! JSON Lines, one object per line, described by `schema.json` beside this file. Promises: `seq` has no gap within a
+//! `boot_id`; lost records are reported in a line of their own; a file holds whole lines; passwords never reach the
+//! log,
+//! and literals only with `statements = "full"`. Refuses to know: routing, and the error that a client receives while
+//! the
+//! log is full.
 //!
-//! What may be lost, and when. With `on_full = "shed"`: what finds no room. With `block`: that a client came which was not let
-//! in, and what happened once the queue and as much spare room are full, where nobody can be made to wait (a token minted, a
-//! backend closed). Both are counted and said. When the process is killed: what stands in the queue, which is 5 ms if the
-//! disk keeps up. When the machine fails: what was not synced, as `sync` has it. A failed sync is logged and counted; what it
-//! was about cannot be known.
+//! Possible losses. With `on_full = "shed"`: records beyond the queue. With `block`: records of rejected connections,
+//! and,
+//! once the queue and the spare room of equal size are full, records of events that cannot wait (a minted token, a
+//! closed
+//! backend). Both are counted and reported. A killed process loses the queue: about 5 ms of records while the disk
+//! keeps
+//! up. A failed machine loses unsynced records, as configured by `sync`. A failed sync is logged and counted; the
+//! affected
+//! records are unknown.
 
 mod chain;
 mod handle;

@@ -1,8 +1,10 @@
-//! The bounded queue between those who submit records and the one writer.
+//! The bounded queue between the submitters of records and the writer thread.
 //!
-//! Promises: what is in the queue is written in its order; what found no room is counted. Room is measured in records, and
-//! a record with a long statement takes the room of several, so that memory is bounded too. As much room again is spare: for
-//! what has happened already and must not be lost, where waiting for room has come to nothing.
+//! Promises: queued records are written in order; records without room are counted. Room is measured in records. A
+//! record
+//! with a long statement takes the room of several, which bounds memory. Spare room of equal size stores records of
+//! past
+//! events whose wait for room timed out.
 
 use std::{
     collections::VecDeque,
@@ -17,37 +19,37 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use super::record::Record;
 
 pub(super) struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     work: Condvar,
     room: Semaphore,
     capacity: usize,
 }
 
 #[derive(Default)]
-struct State {
-    entries: VecDeque<Entry>,
-    /// The room that `entries` take.
+struct QueueState {
+    entries: VecDeque<QueuedRecord>,
+    /// Room taken by `entries`.
     taken: usize,
-    /// The spare room that they take.
+    /// Spare room taken by `entries`.
     spare: usize,
-    /// The number that the last entry taken by the writer has, at least.
+    /// Lower bound of the number of the last entry taken by the writer.
     numbered: u64,
     lost: Option<Lost>,
     reopen: Vec<Reopen>,
     closing: bool,
-    /// The writer has taken the last.
+    /// The writer has taken the last entry.
     ended: bool,
-    /// The writer waits for anything at all; otherwise it looks by itself before long, and need not be woken.
+    /// The writer sleeps until woken. Otherwise the writer polls soon and needs no wake-up.
     idle: bool,
 }
 
-/// A record and when it happened.
-pub(super) struct Entry {
+/// A record with its time.
+pub(super) struct QueuedRecord {
     pub(super) time: Timestamp,
     pub(super) record: Record,
-    /// The room it takes.
+    /// Room taken by the record.
     room: usize,
-    /// It is spare room.
+    /// The record takes spare room.
     spare: bool,
 }
 
@@ -57,30 +59,30 @@ pub(super) struct Lost {
     pub(super) count: u64,
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
-    /// The number of the last line that came before all of them, or of one before it.
+    /// Number of the last line before all lost records, or of an earlier line.
     pub(super) after: u64,
 }
 
-/// Somebody waits to hear how reopening went.
+/// Receives the result of a reopening.
 pub(super) type Reopen = oneshot::Sender<io::Result<()>>;
 
-/// What the writer is to do.
+/// Work for the writer.
 pub(super) struct Work {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<QueuedRecord>,
     pub(super) lost: Option<Lost>,
     pub(super) reopen: Vec<Reopen>,
-    /// Nothing more will come.
+    /// No further work follows.
     pub(super) last: bool,
 }
 
-/// Room that is to be given back.
+/// Room to be released.
 #[derive(Debug)]
 pub(super) struct Room(usize);
 
 /// Bytes of statement text that take the room of one record.
 const TEXT_UNIT: usize = 1024;
 
-// === for those who submit ===
+// === impl Queue: submitters ===
 
 impl Queue {
     pub(super) fn new(capacity: usize) -> Self {
@@ -88,9 +90,9 @@ impl Queue {
         Self { state: Mutex::default(), work: Condvar::new(), room: Semaphore::new(capacity), capacity }
     }
 
-    /// Adds `record` if there is room now, and gives it back otherwise.
+    /// Adds `record` if the queue has room, otherwise returns the record.
     pub(super) fn try_push(&self, record: Record) -> Result<(), Record> {
-        let room = self.units(&record);
+        let room = self.room_units(&record);
         match self.room.try_acquire_many(room) {
             Ok(permit) => {
                 permit.forget();
@@ -101,24 +103,25 @@ impl Queue {
         }
     }
 
-    /// Waits for the room that `record` takes; it is [`Queue::push`]'s then. First come, first served. `None` once the queue
-    /// is closed.
+    /// Waits for the room of `record`, to be passed to [`Queue::push`]. First come, first served. `None` once the queue
+    /// is
+    /// closed.
     ///
-    /// Cancel safety: when dropped, no room is taken.
+    /// Cancel safety: takes no room if dropped.
     pub(super) async fn room_for(&self, record: &Record) -> Option<SemaphorePermit<'_>> {
-        self.room.acquire_many(self.units(record)).await.ok()
+        self.room.acquire_many(self.room_units(record)).await.ok()
     }
 
-    /// Adds `record` in the room that was waited for.
+    /// Adds `record` in the reserved room.
     pub(super) fn push(&self, record: Record, room: SemaphorePermit<'_>) {
-        let units = self.units(&record);
+        let units = self.room_units(&record);
         room.forget();
         self.append(self.lock(), record, units, false);
     }
 
-    /// Adds `record` if there is spare room, and gives it back otherwise.
+    /// Adds `record` if spare room is left, otherwise returns the record.
     pub(super) fn push_spare(&self, record: Record) -> Result<(), Record> {
-        let units = self.units(&record);
+        let units = self.room_units(&record);
         let mut state = self.lock();
         if state.ended || state.spare + units as usize > self.capacity {
             return Err(record);
@@ -128,14 +131,14 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether not even the smallest record finds room.
+    /// True if even the smallest record finds no room.
     pub(super) fn is_full(&self) -> bool {
         self.room.available_permits() == 0
     }
 
-    /// Waits until there is some room, and takes none. `None` once the queue is closed.
+    /// Waits until the queue has room, without taking any. `None` once the queue is closed.
     ///
-    /// Cancel safety: nothing to lose.
+    /// Cancel safety: safe.
     pub(super) async fn some_room(&self) -> Option<()> {
         self.room.acquire().await.ok().map(drop)
     }
@@ -151,7 +154,7 @@ impl Queue {
         self.wake(state);
     }
 
-    /// Asks for the file to be opened again. Nobody answers once the queue is closed.
+    /// Requests a reopening of the file. The sender is dropped once the queue is closed.
     pub(super) fn reopen(&self) -> oneshot::Receiver<io::Result<()>> {
         let (answer, answered) = oneshot::channel();
         let mut state = self.lock();
@@ -163,27 +166,27 @@ impl Queue {
         answered
     }
 
-    /// Takes no more, and lets the writer end when it has written all.
+    /// Stops accepting records and lets the writer end after the last record.
     pub(super) fn close(&self) {
         self.room.close();
         self.lock().closing = true;
         self.work.notify_one();
     }
 
-    fn append(&self, mut state: MutexGuard<'_, State>, record: Record, room: u32, spare: bool) {
+    fn append(&self, mut state: MutexGuard<'_, QueueState>, record: Record, room: u32, spare: bool) {
         let room = room as usize;
-        // Taken under the lock: the order of the lines is the order of their times.
-        state.entries.push_back(Entry { time: Timestamp::now(), record, room, spare });
-        let was_pressing = self.presses(&state);
+        // Timestamp taken under the lock: lines are ordered by time.
+        state.entries.push_back(QueuedRecord { time: Timestamp::now(), record, room, spare });
+        let was_pressing = self.is_half_full(&state);
         state.taken += room;
-        if !was_pressing && self.presses(&state) {
+        if !was_pressing && self.is_half_full(&state) {
             self.work.notify_one();
         }
         self.wake(state);
     }
 
-    /// Wakes the writer if it would not look by itself. To wake it costs a system call, so the usual record does not.
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
+    /// Wakes the writer if idle. A wake-up costs a system call; most records need none.
+    fn wake(&self, mut state: MutexGuard<'_, QueueState>) {
         let idle = std::mem::take(&mut state.idle);
         drop(state);
         if idle {
@@ -191,31 +194,31 @@ impl Queue {
         }
     }
 
-    /// Half the room is taken: the writer must not wait for more.
-    fn presses(&self, state: &State) -> bool {
+    /// True if at least half of the room is taken: the writer must not wait for more records.
+    fn is_half_full(&self, state: &QueueState) -> bool {
         state.taken >= self.capacity.div_ceil(2)
     }
 
-    fn units(&self, record: &Record) -> u32 {
+    fn room_units(&self, record: &Record) -> u32 {
         let room = (1 + record.weight() / TEXT_UNIT).min(self.capacity);
         u32::try_from(room).expect("no more than the capacity")
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === for the writer ===
+// === impl Queue: writer ===
 
 impl Queue {
-    /// Waits until there is something to do, or `until` is over, and takes it: at most `most` entries, which follow the line
-    /// with the number `last`.
+    /// Waits for work, at most until `until`, and takes at most `most` entries. `last` is the number of the last
+    /// written line.
     pub(super) fn take(&self, last: u64, most: usize, until: Option<Duration>) -> Work {
         let mut state = self.lock();
         if state.is_empty() && !state.closing {
             state.idle = true;
-            let nothing = |state: &mut State| state.is_empty() && !state.closing;
+            let nothing = |state: &mut QueueState| state.is_empty() && !state.closing;
             state = match until {
                 None => self.work.wait_while(state, nothing).unwrap_or_else(PoisonError::into_inner),
                 Some(until) => {
@@ -235,22 +238,24 @@ impl Queue {
         state.numbered = last + count as u64;
         Work {
             entries,
-            // What was lost came after what stands in the queue.
+            // Losses happened after the queued records.
             lost: if all { state.lost.take() } else { None },
             reopen: std::mem::take(&mut state.reopen),
             last: state.ended,
         }
     }
 
-    /// Lets entries gather, unless there are many or somebody waits for the writer: fewer writes, fewer wake-ups.
+    /// Lets records accumulate unless many are queued or a submitter waits: fewer writes and wake-ups.
     pub(super) fn gather(&self, time: Duration) {
         let state = self.lock();
-        let quiet = |state: &mut State| !self.presses(state) && state.reopen.is_empty() && !state.closing;
+        let quiet =
+            |state: &mut QueueState| !self.is_half_full(state) && state.reopen.is_empty() && !state.closing;
         drop(self.work.wait_timeout_while(state, time, quiet));
     }
 
-    /// Waits before a failed write is tried again; ends early when a reopening is asked for, and says whether the queue is
-    /// being closed. `last` is the number of the last line so far.
+    /// Pauses before a failed write is retried. Ends early on a reopen request. Returns the requests, and true if the
+    /// queue is
+    /// being closed. `last` is the number of the last written line.
     pub(super) fn pause(&self, last: u64, time: Duration) -> (Vec<Reopen>, bool) {
         let mut state = self.lock();
         state.numbered = state.numbered.max(last);
@@ -261,8 +266,8 @@ impl Queue {
         (std::mem::take(&mut state.reopen), state.closing)
     }
 
-    /// Gives back the room of what was written.
-    pub(super) fn written(&self, entries: &[Entry]) {
+    /// Releases the room of written records.
+    pub(super) fn written(&self, entries: &[QueuedRecord]) {
         let of =
             |spare: bool| entries.iter().filter(move |entry| entry.spare == spare).map(|entry| entry.room);
         let spare: usize = of(true).sum();
@@ -272,23 +277,23 @@ impl Queue {
         self.release(Room(of(false).sum()));
     }
 
-    /// Gives back room.
+    /// Releases room.
     pub(super) fn release(&self, room: Room) {
         self.room.add_permits(room.0);
     }
 
-    /// From now on the queue is full, whatever is in it. The returned room makes it what it was.
-    pub(super) fn jam(&self) -> Room {
+    /// Takes all room, so that the queue counts as full until the returned room is released.
+    pub(super) fn take_all_room(&self) -> Room {
         Room(self.room.forget_permits(self.capacity))
     }
 
-    /// Everything that was lost and not yet said.
+    /// Takes the losses that are not reported yet.
     pub(super) fn take_lost(&self) -> Option<Lost> {
         self.lock().lost.take()
     }
 }
 
-impl State {
+impl QueueState {
     fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.lost.is_none() && self.reopen.is_empty()
     }

@@ -1,29 +1,31 @@
-//! Which statements the level `writes` leaves out: those whose text says that they only read.
+//! Selects the statements that the level `writes` leaves out: statements that only read according to their text.
 
 use crate::sql::{
     Classifier, ClassifierOptions, ClassifyReason, LexicalSettings, SchemaInfo, StatementAccess,
 };
 
-/// Judges statements by their text alone, without the catalogues of their database.
+/// Classifies statements by text, without the system catalogs of their database.
 ///
-/// Fails closed: what is in doubt counts as a write (functions that are not built in, texts that were cut or have a backslash,
-/// which may mean two things), and so does what decides how others count (transactions and settings). A view is taken for a
-/// relation: what its functions write is not seen.
+/// Fails closed. Counted as writes: functions that are not built in, truncated texts, texts with a backslash
+/// (ambiguous),
+/// and statements that change the meaning of others (transaction control, settings). A view counts as a table, so
+/// writes by
+/// functions in a view are not detected.
 pub(super) struct Reads {
     classifier: Classifier,
     knowledge: SchemaInfo,
 }
 
-/// What a text means whose client may have said otherwise: see [`Reads::only_reads`].
+/// Assumed lexical settings of a client; see [`Reads::only_reads`].
 const MEANING: LexicalSettings = LexicalSettings { standard_strings: true, utf8: true };
 
 impl Reads {
-    /// Nothing is remembered yet.
+    /// An empty cache.
     pub(super) fn new() -> Self {
         Self { classifier: Classifier::new(&ClassifierOptions::default()), knowledge: SchemaInfo::assumed() }
     }
 
-    /// Whether a statement with this text reads, and does nothing else. `cut` says that `text` is only the beginning of it.
+    /// True if a statement with this text only reads. `cut` marks a truncated text.
     pub(super) fn only_reads(&self, text: &[u8], cut: bool) -> bool {
         if cut || text.contains(&b'\\') {
             return false;

@@ -1,4 +1,4 @@
-//! What can be written: one enum, a variant for each kind of record, with typed fields.
+//! The records: one enum with a variant and typed fields for each kind.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -8,45 +8,45 @@ use crate::{
     topology::Endpoint,
 };
 
-/// One thing that happened. `audit.started`, `audit.stopped`, `audit.rotated` and `audit.lost` are the
-/// writer's own and not here.
+/// One recorded event. `audit.started`, `audit.stopped`, `audit.rotated` and `audit.lost` are written by the writer and
+/// are not listed here.
 ///
-/// It is small: what is large stands behind a pointer, so that a queue of them, and a future that holds one, stay small.
+/// Large variants are boxed, which keeps queues and futures that hold a record small.
 #[derive(Clone)]
 pub enum Record {
     /// A client connected.
     SessionOpened(Arc<Session>),
-    /// A client was turned away before its session began.
+    /// A client was rejected before its session began.
     SessionRejected(Box<SessionRejected>),
-    /// A client proved who it is (or, with `trust`, was believed).
+    /// A client authenticated, or was accepted with `trust`.
     SessionAuthenticated(Arc<Session>),
     /// A session ended.
     SessionClosed(Box<SessionClosed>),
-    /// A session that shares backends is held to the one it has.
+    /// A pooled session was pinned to its backend.
     SessionPinned(Box<Pinned>),
     /// A statement was answered.
-    StatementExecuted(Box<Statement>),
-    /// A statement was cancelled by its client, or a cancel request was sent on.
+    StatementExecuted(Box<StatementRecord>),
+    /// A client canceled a statement, or a cancel request was forwarded.
     StatementCancelled(Box<Cancelled>),
     /// A backend was opened.
-    BackendOpened(Box<Backend>),
+    BackendOpened(Box<BackendRecord>),
     /// A backend was closed.
-    BackendClosed(Box<Backend>),
-    /// What is known of the topology changed.
+    BackendClosed(Box<BackendRecord>),
+    /// The observed topology changed.
     TopologyChanged(Box<TopologyChange>),
     /// A token was minted.
     TokenMinted(Box<Mint>),
     /// A token could not be minted.
     TokenFailed(Box<Mint>),
-    /// The configuration was read again, or the attempt changed nothing.
+    /// The configuration was reloaded, or a reload failed.
     ConfigReloaded(Box<Reload>),
-    /// Somebody used the admin API.
+    /// A request to the admin API.
     AdminRequest(Box<AdminRequest>),
-    /// Somebody used the console.
+    /// A console command.
     ConsoleCommand(Box<ConsoleCommand>),
 }
 
-/// What every record of a session repeats. Made at the connection, and made anew when more is known.
+/// Fields that every record of a session repeats. Rebuilt when more becomes known.
 #[derive(Clone)]
 pub struct Session {
     /// Unique while the process lives.
@@ -57,26 +57,26 @@ pub struct Session {
     pub client: Option<SocketAddr>,
     /// The TLS version of the client's connection.
     pub tls: Option<&'static str>,
-    /// Whom the client says, or has proved, to be.
+    /// User name from the startup packet, authenticated or not.
     pub user: Option<UserName>,
-    /// The database user its statements run as; `None` until it has a backend.
+    /// Database user that runs the statements; `None` before the first backend.
     pub database_user: Option<UserName>,
     /// The database.
     pub database: Option<DatabaseName>,
-    /// How it proved who it is: `passthrough`, `scram`, `certificate`, `password`, `trust`.
+    /// Authentication method: `passthrough`, `scram`, `certificate`, `password`, `trust`.
     pub method: Option<&'static str>,
     /// The client's `application_name`.
     pub application: Option<Box<str>>,
 }
 
-/// A client was turned away.
+/// A rejected client.
 #[derive(Clone)]
 pub struct SessionRejected {
-    /// The session that never was.
+    /// The rejected session.
     pub session: Arc<Session>,
-    /// A word of a closed set: why.
+    /// Reason from a closed set.
     pub reason: &'static str,
-    /// The SQLSTATE that the client was told.
+    /// SQLSTATE of the error sent to the client.
     pub sqlstate: Option<Sqlstate>,
 }
 
@@ -85,41 +85,41 @@ pub struct SessionRejected {
 pub struct SessionClosed {
     /// The session.
     pub session: Arc<Session>,
-    /// `None`: it ended as it should; else a word of a closed set.
+    /// Reason from a closed set; `None` after a regular end.
     pub reason: Option<&'static str>,
-    /// From its connection to its end.
+    /// Time from the connection to the end of the session.
     pub duration: Duration,
-    /// Statements it ran.
+    /// Statements of the session.
     pub statements: u64,
     /// Bytes relayed to the endpoint and to the client.
     pub traffic: (u64, u64),
 }
 
-/// A session that shares backends is held to the one it has.
+/// A pooled session was pinned to its backend.
 #[derive(Clone)]
 pub struct Pinned {
     /// The session.
     pub session: Arc<Session>,
     /// The backend.
-    pub server: Server,
-    /// A word of a closed set: what it left on the backend.
+    pub server: ServerRecord,
+    /// Reason from a closed set: the session state that pins.
     pub reason: &'static str,
 }
 
 /// A statement was answered.
 #[derive(Clone)]
-pub struct Statement {
-    /// Whose it was.
+pub struct StatementRecord {
+    /// Session of the statement.
     pub session: Arc<Session>,
-    /// Where it ran.
-    pub server: Server,
-    /// Where its route sent it.
+    /// Server that ran the statement.
+    pub server: ServerRecord,
+    /// Route of the statement.
     pub route: Option<Route>,
-    /// Its text, from [`super::Audit::text`].
+    /// Statement text, from [`super::Audit::text`].
     pub text: Option<QueryText>,
     /// The words of the server's command tag, as `INSERT`.
     pub operation: Option<Box<str>>,
-    /// From its arrival to the end of its answer.
+    /// Time from the arrival of the statement to the end of its response.
     pub duration: Duration,
     /// The SQLSTATE of the server's error; `None` when it succeeded.
     pub sqlstate: Option<Sqlstate>,
@@ -127,114 +127,114 @@ pub struct Statement {
     pub rows: Option<u64>,
 }
 
-/// A cancel request was sent on.
+/// A forwarded cancel request.
 #[derive(Clone)]
 pub struct Cancelled {
-    /// Whose statement it was to cancel.
+    /// Session whose statement was to be canceled.
     pub session: Arc<Session>,
-    /// Where that ran.
-    pub server: Option<Server>,
-    /// Whether it could be delivered.
+    /// Server that ran the statement.
+    pub server: Option<ServerRecord>,
+    /// True if the server accepted the request.
     pub delivered: bool,
-    /// The address that asked.
+    /// Address of the requester.
     pub client: Option<SocketAddr>,
 }
 
 /// A server connection.
 #[derive(Clone)]
-pub struct Backend {
-    /// Where.
-    pub server: Server,
-    /// Whom it serves, if it serves one session alone.
+pub struct BackendRecord {
+    /// Server of the connection.
+    pub server: ServerRecord,
+    /// Session served, if the backend serves only one.
     pub session: Option<Arc<Session>>,
-    /// The database user it is logged in as.
+    /// Database user of the login.
     pub user: UserName,
-    /// Opened: the time that took. Closed: the time it lived.
+    /// Opened: time to connect and log in. Closed: lifetime.
     pub duration: Duration,
-    /// Closed: why, a word of a closed set.
+    /// Closed: reason from a closed set.
     pub reason: Option<&'static str>,
 }
 
-/// What is known of the topology changed.
+/// The observed topology changed.
 #[derive(Clone)]
 pub struct TopologyChange {
-    /// Of which endpoint; `None` when it concerns all.
+    /// Endpoint concerned; `None` for all.
     pub endpoint: Option<Arc<Endpoint>>,
-    /// What changed, a word of a closed set: `health`, `role`, `writer`, ….
+    /// Kind of change from a closed set: `health`, `role`, `writer`, ….
     pub what: &'static str,
-    /// What it was.
+    /// Value before.
     pub from: Option<Box<str>>,
-    /// What it is.
+    /// Value after.
     pub to: Option<Box<str>>,
 }
 
 /// An attempt to mint a token.
 #[derive(Clone)]
 pub struct Mint {
-    /// For a login to this endpoint.
+    /// Endpoint of the login.
     pub endpoint: Arc<Endpoint>,
-    /// As this database user.
+    /// Database user of the login.
     pub user: Option<UserName>,
-    /// The time it took.
+    /// Duration of the attempt.
     pub duration: Duration,
-    /// Why it failed, without any secret.
+    /// Error without secrets; `None` on success.
     pub error: Option<Box<str>>,
 }
 
-/// An attempt to read the configuration again.
+/// An attempt to reload the configuration.
 #[derive(Clone)]
 pub struct Reload {
-    /// Who asked: `signal`, `admin`, `file`.
+    /// Trigger: `signal`, `admin`, `file`.
     pub trigger: &'static str,
-    /// Why nothing changed; `None` when it succeeded.
+    /// Reason of the failure; `None` on success.
     pub error: Option<Box<str>>,
 }
 
 /// A request to the admin API.
 #[derive(Clone)]
 pub struct AdminRequest {
-    /// Who asked.
+    /// Address of the requester.
     pub client: Option<SocketAddr>,
-    /// Whether a valid key was shown.
+    /// True if the request carried a valid key.
     pub authenticated: bool,
     /// The HTTP method.
     pub method: Box<str>,
     /// The path, without its query.
     pub path: Box<str>,
-    /// The HTTP status of the answer.
+    /// The HTTP status of the response.
     pub status: u16,
 }
 
 /// A command of the console.
 #[derive(Clone)]
 pub struct ConsoleCommand {
-    /// Who said it.
+    /// Session of the console client.
     pub session: Arc<Session>,
-    /// The command in its usual form, as `PAUSE orders`.
+    /// The command in canonical form, such as `PAUSE orders`.
     pub command: Box<str>,
-    /// The SQLSTATE of the answer; `None` when it was done.
+    /// SQLSTATE of the error; `None` on success.
     pub sqlstate: Option<Sqlstate>,
 }
 
-/// A server connection's place.
+/// The server of a connection.
 #[derive(Clone)]
-pub struct Server {
+pub struct ServerRecord {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
-    /// The server's process, by which its own log can be joined; `None` where it did not say.
+    /// Process id of the server's backend, as in the server's log; `None` if not reported.
     pub backend_pid: Option<i32>,
 }
 
-/// Where a route sent something, and why.
+/// A route decision.
 #[derive(Clone, Copy)]
 pub struct Route {
-    /// The decision's word, as `primary`.
+    /// The decision, such as `primary`.
     pub decision: &'static str,
-    /// The reason's word.
+    /// The reason.
     pub reason: &'static str,
 }
 
-/// A SQLSTATE: five bytes of digits and upper-case letters.
+/// A SQLSTATE: five digits or upper-case letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sqlstate([u8; 5]);
 
@@ -280,17 +280,17 @@ impl Record {
         }
     }
 
-    /// Whether it is only written from level `writes` on.
+    /// True for records that are written from level `writes` on.
     pub(super) const fn is_statement(&self) -> bool {
         matches!(self, Self::StatementExecuted(_))
     }
 
-    /// Whether it tells only that somebody came.
+    /// True for records that only report the arrival of a client.
     pub(super) const fn is_arrival(&self) -> bool {
         matches!(self, Self::SessionOpened(_))
     }
 
-    /// Bytes of statement text that it holds.
+    /// Bytes of statement text in the record.
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::StatementExecuted(statement) => statement.text.as_ref().map_or(0, QueryText::weight),

@@ -1,49 +1,50 @@
-//! What an operator may say about the audit log.
+//! Settings of the audit log.
 
 use std::{path::PathBuf, time::Duration};
 
-/// The audit log.
+/// Settings of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditSettings {
-    /// Where records go.
+    /// Destination of records.
     pub output: AuditOutput,
     /// Which records are written.
     pub level: AuditLevel,
-    /// How much of a statement's text is written.
+    /// Form of a statement's text in records.
     pub statements: StatementText,
-    /// What happens when the queue is full.
+    /// Behavior while the queue is full.
     pub on_full: OnFull,
-    /// Records that may wait. Default 65 536.
+    /// Capacity of the queue in records. Default 65 536.
     pub queue: usize,
-    /// With `Block`: how long a client waits for room before it is refused. Default 5 s.
+    /// With `Block`: maximum wait of a client for room before its request is refused. Default 5 s.
     pub block_timeout: Duration,
-    /// Bytes after which a file is rotated by us; `None` leaves rotation to others. Default none.
+    /// Size in bytes at which Gatekeeper rotates the file; `None` leaves rotation to other programs. Default none.
     pub rotate_bytes: Option<u64>,
     /// Bytes of statement text kept. Default 8 KiB.
     pub max_text: usize,
-    /// When what was written is made to reach the disk.
+    /// When written records are synced to disk.
     pub sync: SyncPolicy,
-    /// Whether each line carries the hash of the one before.
+    /// True if each line carries the hash of the line before.
     pub hash_chain: bool,
 }
 
-/// When what was written is made to reach the disk. It matters when the machine fails: what was written survives the end of
-/// the process, however it comes.
+/// When written records are synced to disk. Only a failing machine loses unsynced records; written records survive the
+/// end
+/// of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SyncPolicy {
-    /// When the kernel thinks fit: its last half minute or so may be missing.
+    /// Never; the kernel writes within about half a minute, which is the possible loss.
     #[default]
     Never,
-    /// When so much time has passed, which is what may be missing.
+    /// At this interval, which is the possible loss.
     Interval(Duration),
-    /// After each write: what is in the file is on the disk.
+    /// After each write.
     Batch,
 }
 
-/// Where audit records go.
+/// Destination of audit records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditOutput {
-    /// Appended to this file, created with mode 0640.
+    /// Appended to the file, created with mode 0640.
     File(PathBuf),
     /// Standard output, for containers.
     Stdout,
@@ -55,32 +56,32 @@ pub enum AuditLevel {
     /// Sessions, logins, topology, credentials, configuration, admin requests.
     #[default]
     Sessions,
-    /// And every statement that may write, by its text.
+    /// Also statements that may write, according to their text.
     Writes,
-    /// And every statement.
+    /// Also every statement.
     Statements,
 }
 
-/// How much of a statement's text is written.
+/// Form of a statement's text in records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StatementText {
-    /// Nothing.
+    /// No text.
     None,
-    /// A hash that is the same for statements that differ only in literals.
+    /// A hash that is equal for statements that differ only in literals.
     Fingerprint,
-    /// The text with its literals replaced by the server's own grammar.
+    /// The text without literals and comments.
     #[default]
     Normalized,
     /// The text as sent; statements that carry passwords are still redacted.
     Full,
 }
 
-/// What happens when the queue is full.
+/// Behavior while the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnFull {
-    /// Clients wait, for a bounded time, then are refused.
+    /// Clients wait for a bounded time, then requests are refused.
     Block,
-    /// Records are dropped and counted; what was lost is written as soon as there is room.
+    /// Records are dropped and counted; the loss is recorded once the queue has room.
     #[default]
     Shed,
 }

@@ -1,8 +1,8 @@
-//! Where lines end: a file that is moved aside and begun anew, or standard output.
+//! The output for lines: a rotated file, or standard output.
 //!
-//! Promises: the file holds whole lines only, also after a write that failed half-way; half a line that an earlier process
-//! left is ended, so that it spoils no other; lines that were not written are the caller's to write again, so that
-//! rotation, reopening and a full disk lose nothing. Refuses to know: when to rotate, what a line says.
+//! Promises: the file holds whole lines only, also after a partial write; a partial line left by an earlier process is
+//! terminated; unwritten lines are returned to the caller, so that rotation, reopening and a full disk lose no line.
+//! Refuses to know: when to rotate, and the content of lines.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -20,27 +20,27 @@ pub(super) struct Sink {
 }
 
 enum Output {
-    File { path: PathBuf, opened: Opened },
+    File { path: PathBuf, opened: OutputFile },
     Stdout,
 }
 
-/// A file that lines are appended to.
-pub(super) struct Opened {
+/// An open file for appending.
+pub(super) struct OutputFile {
     file: File,
     size: u64,
-    /// It is on a disk: there is something to sync.
+    /// A regular file, which can be synced.
     regular: bool,
 }
 
 /// A write that failed.
 #[derive(Debug)]
 pub(super) struct WriteFailed {
-    /// Bytes that are in the file for good: whole lines.
+    /// Bytes of whole lines written to the file.
     pub(super) written: usize,
     pub(super) error: io::Error,
 }
 
-/// Owner reads and writes, group reads, others nothing.
+/// Read and write for the owner, read for the group.
 const MODE: u32 = 0o640;
 
 impl Sink {
@@ -52,7 +52,7 @@ impl Sink {
         Ok(Self { output })
     }
 
-    /// Bytes in the file; none on standard output.
+    /// Size of the file in bytes; 0 for standard output.
     pub(super) fn size(&self) -> u64 {
         match &self.output {
             Output::Stdout => 0,
@@ -63,7 +63,7 @@ impl Sink {
     /// Writes whole lines.
     ///
     /// # Errors
-    /// The system's; it says how much was written all the same.
+    /// The error of the operating system, with the number of bytes written.
     pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), WriteFailed> {
         match &mut self.output {
             Output::Stdout => {
@@ -71,19 +71,19 @@ impl Sink {
                 let written = out.write_all(lines).and_then(|()| out.flush());
                 written.map_err(|error| WriteFailed { written: 0, error })
             }
-            Output::File { opened, .. } => append(&mut opened.file, &mut opened.size, lines),
+            Output::File { opened, .. } => append_lines(&mut opened.file, &mut opened.size, lines),
         }
     }
 
-    /// Makes what was written reach the disk.
+    /// Syncs the file to disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         match &self.output {
-            Output::File { opened: Opened { file, regular: true, .. }, .. } => file.sync_data(),
+            Output::File { opened: OutputFile { file, regular: true, .. }, .. } => file.sync_data(),
             _ => Ok(()),
         }
     }
 
-    /// Whether the file's name leads to another file by now, or to none.
+    /// True if the path refers to another file, or to none.
     pub(super) fn is_moved(&self) -> bool {
         let Output::File { path, opened } = &self.output else { return false };
         let place = |of: Metadata| (of.dev(), of.ino());
@@ -93,8 +93,9 @@ impl Sink {
         }
     }
 
-    /// Moves the file aside, under a name with the time and a number that is free, and says which. Lines still go to it,
-    /// until another one is opened by the old name.
+    /// Moves the file aside, under a free name with the time and a number, and returns the name. Lines are still
+    /// written to
+    /// the moved file until another is opened at the path.
     pub(super) fn move_aside(&self, now: Timestamp) -> io::Result<Option<String>> {
         let Output::File { path, .. } = &self.output else { return Ok(None) };
         let stamp = now.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();
@@ -109,23 +110,23 @@ impl Sink {
         Ok(aside.file_name().map(|name| name.to_string_lossy().into_owned()))
     }
 
-    /// Opens the file by its name again. Lines go on into the old one until the new one is adopted.
-    pub(super) fn open_again(&self) -> io::Result<Option<Opened>> {
+    /// Opens a file at the path. Lines go to the old file until the new one is adopted.
+    pub(super) fn open_again(&self) -> io::Result<Option<OutputFile>> {
         match &self.output {
             Output::File { path, .. } => append_to(path).map(Some),
             Output::Stdout => Ok(None),
         }
     }
 
-    /// From now on lines go there.
-    pub(super) fn adopt(&mut self, new: Opened) {
+    /// Switches to the new file.
+    pub(super) fn adopt(&mut self, new: OutputFile) {
         if let Output::File { opened, .. } = &mut self.output {
             *opened = new;
         }
     }
 }
 
-fn append_to(path: &Path) -> io::Result<Opened> {
+fn append_to(path: &Path) -> io::Result<OutputFile> {
     let mut file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
     let facts = file.metadata()?;
     let mut size = facts.len();
@@ -133,10 +134,10 @@ fn append_to(path: &Path) -> io::Result<Opened> {
         file.write_all(b"\n")?;
         size += 1;
     }
-    Ok(Opened { file, size, regular: facts.is_file() })
+    Ok(OutputFile { file, size, regular: facts.is_file() })
 }
 
-/// Whether the last byte of a file ends a line. One that may not be read gets the benefit of the doubt.
+/// True if the last byte of a file ends a line, or if the file cannot be read.
 fn ends_a_line(path: &Path) -> bool {
     let last = || {
         let (mut file, mut last) = (File::open(path)?, [0]);
@@ -147,26 +148,34 @@ fn ends_a_line(path: &Path) -> bool {
     last().map_or(true, |last| last == *b"\n")
 }
 
-fn append(file: &mut File, size: &mut u64, lines: &[u8]) -> Result<(), WriteFailed> {
+fn append_lines(file: &mut File, size: &mut u64, lines: &[u8]) -> Result<(), WriteFailed> {
     let mut written = 0;
     while written < lines.len() {
         match file.write(&lines[written..]) {
-            Ok(0) => return Err(torn(file, size, lines, written, io::ErrorKind::WriteZero.into())),
+            Ok(0) => {
+                return Err(remove_torn_line(file, size, lines, written, io::ErrorKind::WriteZero.into()));
+            }
             Ok(more) => written += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(torn(file, size, lines, written, error)),
+            Err(error) => return Err(remove_torn_line(file, size, lines, written, error)),
         }
     }
     *size += written as u64;
     Ok(())
 }
 
-/// After a failure: takes the beginning of a line that was left in the file out again.
-fn torn(file: &File, size: &mut u64, lines: &[u8], written: usize, error: io::Error) -> WriteFailed {
+/// Removes a partial line from the file after a failed write.
+fn remove_torn_line(
+    file: &File,
+    size: &mut u64,
+    lines: &[u8],
+    written: usize,
+    error: io::Error,
+) -> WriteFailed {
     let whole = memchr::memrchr(b'\n', &lines[..written]).map_or(0, |at| at + 1);
     *size += whole as u64;
     if written > whole && file.set_len(*size).is_err() {
-        // A reader will meet half a line; nothing better can be done on a disk in this state.
+        // Readers will find a partial line: truncation failed too.
         *size += (written - whole) as u64;
     }
     WriteFailed { written: whole, error }
@@ -241,10 +250,10 @@ mod tests {
         let mut file = OpenOptions::new().append(true).create(true).open(&path).unwrap();
         file.write_all(b"{\"a\":1}\n{\"a\":2}\n{\"a").unwrap();
         let (mut size, lines) = (0, b"{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n");
-        let failed = torn(&file, &mut size, lines, 19, io::ErrorKind::StorageFull.into());
+        let failed = remove_torn_line(&file, &mut size, lines, 19, io::ErrorKind::StorageFull.into());
         assert_eq!((failed.written, size), (16, 16));
         assert_eq!(std::fs::read(&path).unwrap(), &lines[..16]);
-        append(&mut file, &mut size, &lines[failed.written..]).unwrap();
+        append_lines(&mut file, &mut size, &lines[failed.written..]).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), lines);
     }
 }

@@ -67,7 +67,7 @@ impl Scene {
         line.expect("the series exists").parse().expect("a whole number")
     }
 
-    /// From now on the file cannot be written (`/dev/full`), until [`Scene::free_the_disk`].
+    /// Makes writes fail (`/dev/full`) until [`Scene::free_the_disk`].
     async fn fill_the_disk(&self, audit: &Audit) {
         until(|| self.counted("gatekeeper_audit_queue_records") == 0).await;
         std::fs::rename(self.path(), self.folder.path().join("before")).unwrap();
@@ -146,12 +146,12 @@ fn endpoint() -> Arc<Endpoint> {
     })
 }
 
-fn server() -> Server {
-    Server { endpoint: endpoint(), backend_pid: Some(4242) }
+fn server() -> ServerRecord {
+    ServerRecord { endpoint: endpoint(), backend_pid: Some(4242) }
 }
 
 fn statement(audit: &Audit, text: &str, sqlstate: Option<&str>) -> Record {
-    Record::StatementExecuted(Box::new(Statement {
+    Record::StatementExecuted(Box::new(StatementRecord {
         session: session(),
         server: server(),
         route: Some(Route { decision: "read-pool", reason: "listener" }),
@@ -174,7 +174,13 @@ fn one_of_each(audit: &Audit) -> Vec<Record> {
     };
     let backend = |reason, session| {
         let user = UserName::new("alice@example.com").unwrap();
-        Box::new(Backend { server: server(), session, user, duration: Duration::from_millis(9), reason })
+        Box::new(BackendRecord {
+            server: server(),
+            session,
+            user,
+            duration: Duration::from_millis(9),
+            reason,
+        })
     };
     vec![
         opened(),

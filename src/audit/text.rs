@@ -1,8 +1,9 @@
-//! How much of a statement's text is written: nothing, a fingerprint, the text without its literals, or all of it.
+//! Renders a statement's text for the log: no text, a fingerprint, the text without literals, or the full text.
 //!
-//! Promises: without `full`, no literal (a function's quoted body is one) and no comment reaches the log, whatever the
-//! statement is and whether or not it parses; passwords never do, not even with `full`; where that cannot be promised
-//! (the text cannot be scanned, its quoting is ambiguous, it is too long) a word says so and nothing is written.
+//! Promises: without `full`, no literal (including a function's quoted body) and no comment reaches the log, for any
+//! text,
+//! valid or not; passwords never reach the log, even with `full`. A text that allows no such promise (not scannable,
+//! ambiguous quoting, too long) is withheld with a reason.
 //!
 //! Literals are found by the server's own scanner. `pg_query::normalize` is not enough: it leaves the literals of
 //! utility statements (`EXECUTE p(4111…)`, `COPY … FROM PROGRAM '…'`, `COMMENT … IS '…'`, defaults) and all comments,
@@ -15,64 +16,65 @@ use std::{collections::HashMap, sync::Arc};
 
 use aws_lc_rs::digest;
 
-use self::literals::{scan, without_literals};
+use self::literals::{scan_text, without_literals};
 use super::{AuditSettings, StatementText};
 use crate::closed_set::closed_set;
 
-/// A statement's text on its way to the log. Cheap to clone: a prepared statement keeps one for all its executions.
+/// A statement's text before rendering. Cheap to clone: all executions of a prepared statement share one.
 #[derive(Clone)]
 pub struct QueryText {
-    /// As much as may be needed: see [`QueryText::capture`].
+    /// The part that may be needed; see [`QueryText::capture`].
     bytes: Arc<[u8]>,
-    /// Something is missing at the end of `bytes`.
+    /// `bytes` is truncated.
     cut: bool,
 }
 
-/// What is written of a statement's text.
+/// The rendered text of a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Shown {
+pub(super) struct RenderedText {
     /// `db.query.text`
     pub(super) text: Option<Box<str>>,
     /// `db.query.fingerprint`
     pub(super) fingerprint: Option<Box<str>>,
     /// `db.query.truncated`: the end of the text is missing.
     pub(super) truncated: bool,
-    /// `db.query.redacted`: something was hidden that these settings would otherwise show.
+    /// `db.query.redacted`: a part was hidden that the settings would otherwise show.
     pub(super) redacted: bool,
-    /// `db.query.withheld`: why there is no text.
+    /// `db.query.withheld`: reason for a missing text.
     pub(super) withheld: Option<Withheld>,
 }
 
 closed_set! {
-    /// Why a text was not written.
+    /// Reason for withholding a text.
     pub(super) enum Withheld {
-        /// The server's scanner refuses it, or it is not UTF-8: what is a literal cannot be told.
+        /// Not scannable or not UTF-8, so literals cannot be identified.
         Unreadable = "unreadable",
-        /// A backslash before a quote, whose meaning hangs on `standard_conforming_strings`.
+        /// A backslash before a quote, whose meaning depends on `standard_conforming_strings`.
         Ambiguous = "ambiguous_quoting",
-        /// Longer than is given to a parser.
+        /// Longer than the limit of the parser.
         TooLong = "too_long",
     }
 }
 
-/// Longest text that is given to the parser or scanner, in bytes.
+/// Maximum length of a text for the parser or scanner, in bytes.
 pub(super) const PARSER_LIMIT: usize = 32 << 10;
-/// What stands for a hidden rest.
+/// Replaces a hidden rest.
 const REDACTED: &str = "[redacted]";
-/// Texts whose outcome is remembered.
+/// Maximum number of cached results.
 const REMEMBERED: usize = 1024;
-/// Longest text whose outcome is remembered, in bytes.
+/// Maximum length of a text whose result is cached, in bytes.
 const REMEMBERED_LENGTH: usize = 4 << 10;
 
 // === impl QueryText ===
 
 impl QueryText {
-    /// Copies what `settings` may need of `text`, and never more than that: at most 32 KiB, or `max_text` if that is
-    /// more and the text is written in full.
+    /// Copies the part of `text` that `settings` may need: at most 32 KiB, or `max_text` if larger and the text is
+    /// written in
+    /// full.
     pub(super) fn capture(settings: &AuditSettings, text: &[u8], cut: bool) -> Option<Self> {
         let limit = match settings.statements {
             StatementText::None => return None,
-            // What is too long to be parsed is not written at all: nothing of it is needed.
+            // A text beyond the parser's limit is withheld entirely, so no copy is needed.
             StatementText::Fingerprint | StatementText::Normalized if cut || text.len() > PARSER_LIMIT => 0,
             StatementText::Fingerprint | StatementText::Normalized => PARSER_LIMIT,
             StatementText::Full => PARSER_LIMIT.max(settings.max_text),
@@ -81,26 +83,27 @@ impl QueryText {
         Some(Self { bytes: kept.into(), cut: cut || kept.len() < text.len() })
     }
 
-    /// Bytes of memory it holds.
+    /// Bytes of memory in use.
     pub(super) fn weight(&self) -> usize {
         self.bytes.len()
     }
 }
 
-/// Turns texts into what is written of them, and remembers the short ones. It lives on the writer's thread, since the
-/// parser keeps memory for every thread that it was ever used on.
-pub(super) struct Shower {
+/// Renders texts and caches the results of short ones. Used on the writer's thread only, because the parser keeps
+/// memory for
+/// every thread that has used it.
+pub(super) struct TextRenderer {
     mode: StatementText,
     max_text: usize,
-    remembered: HashMap<Arc<[u8]>, Arc<Shown>, foldhash::fast::RandomState>,
+    remembered: HashMap<Arc<[u8]>, Arc<RenderedText>, foldhash::fast::RandomState>,
 }
 
-impl Shower {
+impl TextRenderer {
     pub(super) fn new(settings: &AuditSettings) -> Self {
         Self { mode: settings.statements, max_text: settings.max_text, remembered: HashMap::default() }
     }
 
-    pub(super) fn show(&mut self, text: &QueryText) -> Arc<Shown> {
+    pub(super) fn show(&mut self, text: &QueryText) -> Arc<RenderedText> {
         if let Some(shown) = self.remembered.get(&text.bytes).filter(|_| !text.cut) {
             return Arc::clone(shown);
         }
@@ -114,18 +117,18 @@ impl Shower {
         shown
     }
 
-    fn work_out(&self, text: &QueryText) -> Shown {
+    fn work_out(&self, text: &QueryText) -> RenderedText {
         let mut shown = match self.mode {
-            StatementText::None => Shown::default(),
-            StatementText::Fingerprint => fingerprint(text),
-            StatementText::Normalized => match scan(text) {
+            StatementText::None => RenderedText::default(),
+            StatementText::Fingerprint => render_fingerprint(text),
+            StatementText::Normalized => match scan_text(text) {
                 Ok((source, tokens)) => {
                     let (text, redacted) = without_literals(source, &tokens);
-                    Shown { text: Some(text.into()), redacted, ..Shown::default() }
+                    RenderedText { text: Some(text.into()), redacted, ..RenderedText::default() }
                 }
-                Err(withheld) => Shown { withheld: Some(withheld), ..Shown::default() },
+                Err(withheld) => RenderedText { withheld: Some(withheld), ..RenderedText::default() },
             },
-            StatementText::Full => full(text),
+            StatementText::Full => render_full(text),
         };
         if let Some(text) = shown.text.as_mut().filter(|text| text.len() > self.max_text) {
             *text = text[..text.floor_char_boundary(self.max_text)].into();
@@ -135,11 +138,12 @@ impl Shower {
     }
 }
 
-fn fingerprint(text: &QueryText) -> Shown {
-    match scan(text).and_then(|(source, tokens)| {
-        // Of utility statements the parser's own fingerprint takes in some literals, and a password can be guessed from it.
+fn render_fingerprint(text: &QueryText) -> RenderedText {
+    match scan_text(text).and_then(|(source, tokens)| {
+        // The parser's fingerprint of a utility statement includes some literals, so a password could be guessed from
+        // it.
         if !literals::are_queries(source, &tokens) {
-            return Ok(hashed(&without_literals(source, &tokens).0));
+            return Ok(hash_text(&without_literals(source, &tokens).0));
         }
         pg_query::fingerprint(
             source,
@@ -149,40 +153,44 @@ fn fingerprint(text: &QueryText) -> Shown {
         .map(|fingerprint| fingerprint.hex)
         .map_err(|_| Withheld::Unreadable)
     }) {
-        Ok(fingerprint) => Shown { fingerprint: Some(fingerprint.into()), ..Shown::default() },
-        Err(withheld) => Shown { withheld: Some(withheld), ..Shown::default() },
+        Ok(fingerprint) => RenderedText { fingerprint: Some(fingerprint.into()), ..RenderedText::default() },
+        Err(withheld) => RenderedText { withheld: Some(withheld), ..RenderedText::default() },
     }
 }
 
-/// Sixteen hexadecimal digits, as a fingerprint has.
-fn hashed(text: &str) -> String {
+/// Sixteen hexadecimal digits, the form of a fingerprint.
+fn hash_text(text: &str) -> String {
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
     hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The text as sent, unless it looks as if it held a secret: then without its literals, and where those cannot be told,
-/// only up to what announces the secret.
-fn full(text: &QueryText) -> Shown {
+/// The text as sent. If a secret is likely: the text without literals, or, if literals cannot be identified, the text
+/// up
+/// to the word that announces the secret.
+fn render_full(text: &QueryText) -> RenderedText {
     let sent = String::from_utf8_lossy(&text.bytes);
-    let announced = secrets::word(&sent).into_iter().chain(secrets::spelling(&sent)).min();
-    let safe = match scan(text) {
+    let announced = secrets::find_word(&sent).into_iter().chain(secrets::find_spelling(&sent)).min();
+    let safe = match scan_text(text) {
         Ok((source, tokens)) => (announced.is_some() || secrets::is_carried(source, &tokens))
             .then(|| without_literals(source, &tokens).0),
         Err(_) => announced
             .into_iter()
-            .chain(secrets::statement(&sent))
+            .chain(secrets::find_statement(&sent))
             .min()
             .map(|at| format!("{} {REDACTED}", &sent[..at]).trim_start().to_owned()),
     };
     match safe {
-        Some(safe) => {
-            Shown { text: Some(safe.into()), redacted: true, truncated: text.cut, ..Shown::default() }
-        }
-        None => Shown { text: Some((&*sent).into()), truncated: text.cut, ..Shown::default() },
+        Some(safe) => RenderedText {
+            text: Some(safe.into()),
+            redacted: true,
+            truncated: text.cut,
+            ..RenderedText::default()
+        },
+        None => RenderedText { text: Some((&*sent).into()), truncated: text.cut, ..RenderedText::default() },
     }
 }
 
-fn readable(text: &QueryText) -> Result<&str, Withheld> {
+fn utf8_within_limit(text: &QueryText) -> Result<&str, Withheld> {
     if text.cut || text.bytes.len() > PARSER_LIMIT {
         return Err(Withheld::TooLong);
     }

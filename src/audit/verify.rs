@@ -1,8 +1,10 @@
-//! Reads the log back: whether a record is missing, changed or cut off.
+//! Verifies a log: missing, changed and truncated records.
 //!
-//! Promises: every line is looked at; memory does not grow with the log, but for a few words for each boot; a log cut off
-//! at its end, as by a kill, is told from one that is damaged. Refuses to know: whether a log that was made anew as a whole
-//! is the one that was written. For that, the last hash of a chain has to be kept elsewhere.
+//! Promises: reads every line; memory grows with the number of boots only; distinguishes a log truncated by a kill from
+//! a
+//! damaged log. Refuses to know: whether a completely rewritten log is genuine. For that, the last hash of a chain must
+//! be
+//! stored elsewhere.
 
 mod finding;
 mod lines;
@@ -11,39 +13,39 @@ use std::{borrow::Cow, collections::HashMap, path::PathBuf, rc::Rc};
 
 use serde::Deserialize;
 
-pub use self::finding::{Finding, Kind, Place, Weight};
+pub use self::finding::{Finding, FindingKind, LinePosition, Weight};
 use self::lines::{Lines, in_order};
 use super::{chain::LineHash, line::SCHEMA_VERSION};
 
-/// What was found, counted.
+/// Counts of a verification.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
     /// Files that were read.
     pub files: u64,
-    /// Records in them.
+    /// Records read.
     pub records: u64,
-    /// Lives of the process in them.
+    /// Boots of the process.
     pub boots: u64,
-    /// Records that were lost, by the log's own word.
+    /// Records reported as lost by the log.
     pub lost: u64,
     /// Findings of [`Weight::Fault`].
     pub faults: u64,
     /// Findings of [`Weight::Gap`].
     pub gaps: u64,
-    /// The times of the first record and of the last.
+    /// Times of the first and the last record.
     pub span: Option<(Box<str>, Box<str>)>,
 }
 
-/// Reads `files`, in the order of what stands in them, and tells what it finds. `-` is standard input.
+/// Reads `files` in the order of their records and reports findings. `-` is standard input.
 pub fn verify(files: &[PathBuf], tell: &mut dyn FnMut(&Finding)) -> Summary {
-    let mut verifier = Verifier { tell, summary: Summary::default(), boots: HashMap::new(), broken: None };
+    let mut verifier = LogVerifier { tell, summary: Summary::default(), boots: HashMap::new(), broken: None };
     for file in in_order(files) {
         let name: Rc<str> = file.to_string_lossy().into();
-        let mut place = Place { file: name, line: 0 };
+        let mut place = LinePosition { file: name, line: 0 };
         let mut lines = match Lines::open(&file) {
             Ok(lines) => lines,
             Err(error) => {
-                verifier.found(&place, Kind::Unreadable(error.to_string().into()));
+                verifier.found(&place, FindingKind::Unreadable(error.to_string().into()));
                 continue;
             }
         };
@@ -54,7 +56,7 @@ pub fn verify(files: &[PathBuf], tell: &mut dyn FnMut(&Finding)) -> Summary {
                 Ok(Some(line)) => verifier.on_line(&place, line),
                 Ok(None) => break,
                 Err(error) => {
-                    verifier.found(&place, Kind::Unreadable(error.to_string().into()));
+                    verifier.found(&place, FindingKind::Unreadable(error.to_string().into()));
                     break;
                 }
             }
@@ -63,30 +65,30 @@ pub fn verify(files: &[PathBuf], tell: &mut dyn FnMut(&Finding)) -> Summary {
     verifier.on_end()
 }
 
-/// What has been read so far.
-struct Verifier<'a> {
+/// State of a verification.
+struct LogVerifier<'a> {
     tell: &'a mut dyn FnMut(&Finding),
     summary: Summary,
     boots: HashMap<Box<str>, Boot>,
-    /// A line that ends in the middle: the end of a boot, or damage, as the next line will show.
-    broken: Option<(Place, Kind)>,
+    /// An incomplete line: the end of a boot, or damage; the next line decides.
+    broken: Option<(LinePosition, FindingKind)>,
 }
 
-/// One life of the process.
+/// One boot of the process.
 struct Boot {
-    /// Its place among the boots.
+    /// Position among the boots.
     number: u64,
-    last: Place,
+    last: LinePosition,
     last_seq: u64,
-    /// The hash of its last line, if its lines carry it.
+    /// Hash of the last line, if lines carry hashes.
     last_hash: Option<LineHash>,
-    /// Another one began after it.
+    /// A later boot has begun.
     followed: bool,
-    /// It has said that it ends.
+    /// The boot has written `audit.stopped`.
     stopped: bool,
 }
 
-/// As much of a line as is needed.
+/// The fields of a line that verification needs.
 #[derive(Deserialize)]
 struct Record<'a> {
     schema_version: u64,
@@ -106,21 +108,21 @@ struct Record<'a> {
     lost_after: u64,
 }
 
-impl Verifier<'_> {
-    fn on_line(&mut self, place: &Place, line: &[u8]) {
+impl LogVerifier<'_> {
+    fn on_line(&mut self, place: &LinePosition, line: &[u8]) {
         let record: Record<'_> = match serde_json::from_slice(line) {
             Ok(record) => record,
             Err(error) => return self.on_broken(place, line, &error),
         };
         let begins = record.action == "audit.started" && record.seq == 1;
         if let Some((place, damage)) = self.broken.take() {
-            self.found(&place, if begins { Kind::CutOff } else { damage });
+            self.found(&place, if begins { FindingKind::CutOff } else { damage });
         }
         if record.schema_version != SCHEMA_VERSION {
-            return self.found(place, Kind::Version(record.schema_version));
+            return self.found(place, FindingKind::Version(record.schema_version));
         }
         if record.seq == 0 || record.boot_id.is_empty() || record.time.is_empty() {
-            return self.found(place, Kind::Unnumbered);
+            return self.found(place, FindingKind::Unnumbered);
         }
         self.summary.records += 1;
         match &mut self.summary.span {
@@ -129,28 +131,28 @@ impl Verifier<'_> {
             Some(_) => {}
         }
         if begins {
-            // Whatever ran before ends, if it does not run on for a while beside the new one.
+            // Earlier boots end here, unless a process continues beside the new one.
             self.boots.values_mut().for_each(|boot| boot.followed = true);
         }
         self.in_its_place(place, &record, line);
         if record.lost > 0 {
             self.summary.lost += record.lost;
             let (count, after, before) = (record.lost, record.lost_after, record.seq);
-            self.found(place, Kind::Lost { count, after, before });
+            self.found(place, FindingKind::Lost { count, after, before });
         }
     }
 
-    fn on_broken(&mut self, place: &Place, line: &[u8], error: &serde_json::Error) {
+    fn on_broken(&mut self, place: &LinePosition, line: &[u8], error: &serde_json::Error) {
         if let Some((place, damage)) = self.broken.take() {
             self.found(&place, damage);
         }
         let zeros = line.len() - line.iter().rev().skip_while(|byte| **byte == 0).count();
-        let damage = Kind::Damaged(if zeros > 0 {
+        let damage = FindingKind::Damaged(if zeros > 0 {
             "it ends in zeros, as after a power failure".into()
         } else {
             error.to_string().into()
         });
-        // A line that ends too early, or in the middle of a character.
+        // An incomplete line, possibly cut in the middle of a character.
         let ends_early = error.is_eof()
             || zeros > 0
             || std::str::from_utf8(line).is_err_and(|error| error.error_len().is_none());
@@ -160,7 +162,7 @@ impl Verifier<'_> {
         }
     }
 
-    fn in_its_place(&mut self, place: &Place, record: &Record<'_>, line: &[u8]) {
+    fn in_its_place(&mut self, place: &LinePosition, record: &Record<'_>, line: &[u8]) {
         let hash = record.prev_hash.as_ref().map(|_| LineHash::of(line));
         let seq = record.seq;
         let Some(boot) = self.boots.get_mut(&*record.boot_id) else {
@@ -177,14 +179,14 @@ impl Verifier<'_> {
             self.summary.boots += 1;
             return match seq {
                 1 if record.prev_hash.as_ref().is_some_and(|said| *said != LineHash::NONE.to_string()) => {
-                    self.found(place, Kind::Changed { seq });
+                    self.found(place, FindingKind::Changed { seq });
                 }
                 1 => {}
-                // What these files do not reach back to is no fault of theirs.
+                // Records before the first file are not missing.
                 _ if self.summary.boots == 1 => {
-                    self.found(place, Kind::BeginsInside { boot: id, first: seq })
+                    self.found(place, FindingKind::BeginsInside { boot: id, first: seq })
                 }
-                _ => self.found(place, Kind::Missing { boot: id, first: 1, last: seq - 1 }),
+                _ => self.found(place, FindingKind::Missing { boot: id, first: 1, last: seq - 1 }),
             };
         };
         let expected = boot.last_seq + 1;
@@ -199,32 +201,32 @@ impl Verifier<'_> {
         boot.stopped |= record.action == "audit.stopped";
         let id: Box<str> = record.boot_id.as_ref().into();
         if seq > expected {
-            self.found(place, Kind::Missing { boot: id, first: expected, last: seq - 1 });
+            self.found(place, FindingKind::Missing { boot: id, first: expected, last: seq - 1 });
         } else if seq < expected {
-            self.found(place, Kind::Misplaced { boot: id, seq, expected });
+            self.found(place, FindingKind::Misplaced { boot: id, seq, expected });
         } else if !chained {
-            self.found(place, Kind::Changed { seq });
+            self.found(place, FindingKind::Changed { seq });
         }
     }
 
     fn on_end(mut self) -> Summary {
         if let Some((place, _)) = self.broken.take() {
-            self.found(&place, Kind::CutOff);
+            self.found(&place, FindingKind::CutOff);
         }
         let mut open: Vec<_> =
             std::mem::take(&mut self.boots).into_iter().filter(|(_, boot)| !boot.stopped).collect();
         open.sort_by_key(|(_, boot)| boot.number);
         for (id, Boot { last, last_seq, followed, .. }) in open {
             let kind = match followed {
-                true => Kind::Killed { boot: id, last: last_seq },
-                false => Kind::Open { boot: id, last: last_seq },
+                true => FindingKind::Killed { boot: id, last: last_seq },
+                false => FindingKind::Open { boot: id, last: last_seq },
             };
             self.found(&last, kind);
         }
         self.summary
     }
 
-    fn found(&mut self, place: &Place, kind: Kind) {
+    fn found(&mut self, place: &LinePosition, kind: FindingKind) {
         match kind.weight() {
             Weight::Fault => self.summary.faults += 1,
             Weight::Gap => self.summary.gaps += 1,

@@ -1,4 +1,4 @@
-//! The one writer: numbers the records, makes lines of them, and keeps at it when the disk does not take them.
+//! The writer thread: numbers records, writes lines, and retries while the disk fails.
 
 use std::{
     io,
@@ -11,66 +11,66 @@ use jiff::Timestamp;
 use super::{
     AuditError, AuditLevel, AuditSettings, OnFull, StatementText, SyncPolicy,
     chain::LineHash,
-    line::{Head, Line, Severity},
-    queue::{Entry, Lost, Queue, Reopen, Room},
+    line::{Head, LineWriter, RecordSeverity},
+    queue::{Lost, Queue, QueuedRecord, Reopen, Room},
     sink::Sink,
-    text::Shower,
+    text::TextRenderer,
 };
 use crate::{closed_set::closed_set, telemetry::AuditMetrics};
 
 pub(super) struct Writer {
     queue: Arc<Queue>,
     sink: Sink,
-    shower: Shower,
+    shower: TextRenderer,
     metrics: AuditMetrics,
     boot_id: String,
-    /// The number of the next line, from 1. Lines are numbered as they are made, so that there is no gap.
+    /// Number of the next line, from 1. Lines are numbered when built, so numbers have no gap.
     seq: u64,
-    /// The hash of the last line, if lines carry it.
+    /// Hash of the last line, if lines carry hashes.
     last_hash: Option<LineHash>,
-    /// Lines that are not in the file yet.
+    /// Lines not yet written.
     pending: Vec<u8>,
     pending_records: u64,
     rotation: Option<Rotation>,
     sync: SyncPolicy,
-    /// Since when something was written that may not be on the disk.
+    /// Time of the first write since the last sync.
     unsynced: Option<Instant>,
 }
 
-/// When the file is moved aside.
+/// When the file is rotated.
 struct Rotation {
-    /// It holds no more than so much.
+    /// Maximum size of a file.
     limit: u64,
-    /// The size past which that is done next: the limit, or more after a failure.
+    /// Size that triggers the next rotation: the limit, or more after a failure.
     at: u64,
 }
 
-/// The process ends, and the disk still takes nothing.
+/// Writes still fail at shutdown.
 struct GaveUp;
 
 closed_set! {
-    /// The two sides of a change of files.
+    /// The two records of a rotation.
     enum Side {
-        /// The last line of the old one.
+        /// Last line of the old file.
         End = "end",
-        /// The first line of the new one.
+        /// First line of the new file.
         Begin = "begin",
     }
 }
 
-/// Entries that are written at a time.
+/// Maximum number of entries per write.
 const BATCH: usize = 256;
-/// How long entries may gather before they are written.
+/// Time for entries to accumulate before a write.
 const GATHER: Duration = Duration::from_millis(5);
-/// Between two attempts to write.
+/// Pause between two attempts to write.
 const RETRY: Duration = Duration::from_millis(200);
 /// Failed attempts after which a closing writer gives up.
 const LAST_ATTEMPTS: u32 = 5;
-/// Room that is left for the last line of a file.
+/// Room reserved for the last line of a file, in bytes.
 const LAST_LINE: u64 = 512;
 
 impl Writer {
-    /// Opens the output and writes `audit.started`: a log that cannot be written is found out before anything begins.
+    /// Opens the output and writes `audit.started`, so that an unwritable log is detected at the start.
     pub(super) fn open(
         settings: &AuditSettings,
         queue: Arc<Queue>,
@@ -80,7 +80,7 @@ impl Writer {
         let mut writer = Self {
             queue,
             sink: Sink::open(&settings.output).map_err(failed)?,
-            shower: Shower::new(settings),
+            shower: TextRenderer::new(settings),
             metrics,
             boot_id: boot_id(),
             seq: 1,
@@ -98,7 +98,7 @@ impl Writer {
 
     /// Writes until the queue is closed and empty.
     pub(super) fn run(mut self) {
-        // What could not be written has been told.
+        // Failures are already reported.
         self.serve().unwrap_or(());
     }
 
@@ -113,7 +113,7 @@ impl Writer {
                 self.lost(lost);
             }
             if work.last {
-                self.line(Timestamp::now(), "audit.stopped", Severity::Info, |_, _| ());
+                self.line(Timestamp::now(), "audit.stopped", RecordSeverity::Info, |_, _| ());
             }
             self.flush()?;
             self.queue.written(&work.entries);
@@ -131,19 +131,19 @@ impl Writer {
         }
     }
 
-    /// Writes what is pending, for as long as it takes.
+    /// Writes pending lines, with retries.
     fn flush(&mut self) -> Result<(), GaveUp> {
-        if self.pending.is_empty() { Ok(()) } else { self.insist(Self::attempt) }
+        if self.pending.is_empty() { Ok(()) } else { self.retry_until_done(Self::attempt) }
     }
 
-    /// Does what may fail until it succeeds. In between the queue counts as full.
-    fn insist(&mut self, mut what: impl FnMut(&mut Self) -> io::Result<()>) -> Result<(), GaveUp> {
+    /// Retries until success. The queue counts as full between attempts.
+    fn retry_until_done(&mut self, mut what: impl FnMut(&mut Self) -> io::Result<()>) -> Result<(), GaveUp> {
         let mut jam: Option<Room> = None;
         let mut last_attempts = LAST_ATTEMPTS;
         while let Err(error) = what(self) {
             if jam.is_none() {
-                jam = Some(self.queue.jam());
-                tracing::error!(%error, "the audit log cannot be written; trying again");
+                jam = Some(self.queue.take_all_room());
+                tracing::error!(%error, "audit log write failed; retrying");
             }
             self.metrics.errors.increment();
             let (reopen, closing) = self.queue.pause(self.seq - 1, RETRY);
@@ -152,26 +152,29 @@ impl Writer {
                 last_attempts -= 1;
                 if last_attempts == 0 {
                     let lost = self.pending_records + self.queue.take_lost().map_or(0, |lost| lost.count);
-                    tracing::error!(records = lost, "the audit log could not be written to its end");
+                    tracing::error!(
+                        records = lost,
+                        "audit log incomplete: the last records could not be written"
+                    );
                     return Err(GaveUp);
                 }
             }
         }
         if let Some(room) = jam {
             self.queue.release(room);
-            tracing::info!("the audit log is written again");
+            tracing::info!("audit log writes resumed");
         }
         Ok(())
     }
 
-    /// Writes what is pending, or some of it.
+    /// Writes pending lines, possibly only some.
     fn attempt(&mut self) -> io::Result<()> {
         if let Err(failed) = self.sink.write(&self.pending) {
             self.pending.drain(..failed.written);
             return Err(failed.error);
         }
         self.pending.clear();
-        self.metrics.wrote(std::mem::take(&mut self.pending_records), std::time::SystemTime::now());
+        self.metrics.record_written(std::mem::take(&mut self.pending_records), std::time::SystemTime::now());
         if self.sync == SyncPolicy::Batch {
             self.sync_now();
         } else {
@@ -180,7 +183,7 @@ impl Writer {
         Ok(())
     }
 
-    /// How long what was written may still wait to be synced; `None` when nobody waits for it.
+    /// Time until the next sync; `None` without unsynced lines.
     fn until_sync(&self) -> Option<Duration> {
         match (self.sync, self.unsynced) {
             (SyncPolicy::Interval(interval), Some(since)) => Some(interval.saturating_sub(since.elapsed())),
@@ -188,31 +191,31 @@ impl Writer {
         }
     }
 
-    /// Makes what was written reach the disk. What the system answers is told and counted; it cannot be mended by trying
-    /// again, since the kernel forgets what it failed to write.
+    /// Syncs the file. A failure is logged and counted, and not retried: the kernel forgets data that failed to be
+    /// written.
     fn sync_now(&mut self) {
         self.unsynced = None;
         if let Err(error) = self.sink.sync() {
             self.metrics.errors.increment();
-            tracing::error!(%error, "what was written to the audit log may not have reached the disk");
+            tracing::error!(%error, "audit log sync failed; written records may not be on disk");
         }
     }
 
-    /// Somebody wants the file opened by its name again. Nothing happens if that is the same file.
+    /// Reopens the file by name. No effect if the path still refers to the open file.
     fn reopen(&mut self, askers: Vec<Reopen>) {
         for asker in askers {
             let outcome = if self.sink.is_moved() { self.change_files() } else { Ok(()) };
             if let Err(error) = &outcome {
-                tracing::error!(%error, "the audit log could not be opened again; the old file goes on");
+                tracing::error!(%error, "cannot reopen the audit log; the old file stays in use");
             }
-            // Whoever asked may have gone.
+            // The requester may be gone.
             asker.send(outcome).ok();
         }
     }
 
     fn change_files(&mut self) -> io::Result<()> {
         let Some(next) = self.sink.open_again()? else { return Ok(()) };
-        // A file that takes nothing gets no last line: what is pending goes to the next one.
+        // An unwritable file gets no last line; pending lines go to the next file.
         if self.pending.is_empty() {
             let before = (self.seq, self.last_hash);
             self.rotated(Side::End, "reopened", None);
@@ -228,15 +231,15 @@ impl Writer {
         Ok(())
     }
 
-    fn entry(&mut self, entry: &Entry) -> Result<(), GaveUp> {
+    fn entry(&mut self, entry: &QueuedRecord) -> Result<(), GaveUp> {
         let before = (self.pending.len(), self.seq, self.last_hash);
         self.record(entry);
         if self.is_past_limit() && self.sink.size() + before.0 as u64 > 0 {
-            // It will be the first of the next file, and has another number there.
+            // The record becomes the first of the next file, with another number.
             self.pending.truncate(before.0);
             (self.seq, self.last_hash) = (before.1, before.2);
             self.pending_records -= 1;
-            self.rotate()?;
+            self.rotate_file()?;
             self.record(entry);
         }
         Ok(())
@@ -247,8 +250,8 @@ impl Writer {
         self.rotation.as_ref().is_some_and(|rotation| size > rotation.at)
     }
 
-    /// Moves the file aside and begins a new one.
-    fn rotate(&mut self) -> Result<(), GaveUp> {
+    /// Rotates the file.
+    fn rotate_file(&mut self) -> Result<(), GaveUp> {
         self.flush()?;
         let Some(rotation) = &mut self.rotation else { return Ok(()) };
         let aside = match self.sink.move_aside(Timestamp::now()) {
@@ -256,7 +259,7 @@ impl Writer {
             Err(error) => {
                 rotation.at = self.sink.size() + rotation.limit / 16;
                 self.metrics.errors.increment();
-                tracing::error!(%error, "the audit log could not be moved aside; it grows past its limit");
+                tracing::error!(%error, "audit log rotation failed; the file grows beyond its limit");
                 return Ok(());
             }
         };
@@ -267,8 +270,8 @@ impl Writer {
         if self.sync != SyncPolicy::Never {
             self.sync_now();
         }
-        self.insist(|writer| {
-            // Somebody may have had it opened in the meantime.
+        self.retry_until_done(|writer| {
+            // A reopen request may have opened the file in the meantime.
             if let Some(next) = writer.sink.open_again()? {
                 writer.sink.adopt(next);
             }
@@ -278,55 +281,55 @@ impl Writer {
         Ok(())
     }
 
-    fn record(&mut self, entry: &Entry) {
-        let (action, severity) = (entry.record.action(), Severity::of(&entry.record));
+    fn record(&mut self, entry: &QueuedRecord) {
+        let (action, severity) = (entry.record.action(), RecordSeverity::of(&entry.record));
         self.line(entry.time, action, severity, |line, shower| line.record(&entry.record, shower));
     }
 
     fn started(&mut self, settings: &AuditSettings) {
-        self.line(Timestamp::now(), "audit.started", Severity::Info, |line, _| {
-            line.put("service.name", "gatekeeper");
-            line.put("service.version", env!("CARGO_PKG_VERSION"));
-            line.put("host.name", rustix::system::uname().nodename().to_string_lossy());
-            line.put("process.pid", std::process::id());
-            line.put("audit.level", level(settings.level));
-            line.put("audit.statements", statements(settings.statements));
-            line.put("audit.on_full", on_full(settings.on_full));
-            line.put("audit.sync", sync(settings.sync));
+        self.line(Timestamp::now(), "audit.started", RecordSeverity::Info, |line, _| {
+            line.put_field("service.name", "gatekeeper");
+            line.put_field("service.version", env!("CARGO_PKG_VERSION"));
+            line.put_field("host.name", rustix::system::uname().nodename().to_string_lossy());
+            line.put_field("process.pid", std::process::id());
+            line.put_field("audit.level", level_name(settings.level));
+            line.put_field("audit.statements", text_form_name(settings.statements));
+            line.put_field("audit.on_full", on_full(settings.on_full));
+            line.put_field("audit.sync", sync_name(settings.sync));
         });
     }
 
     fn lost(&mut self, lost: Lost) {
-        self.line(Timestamp::now(), "audit.lost", Severity::Error, |line, _| {
-            line.put("audit.lost.count", lost.count);
-            line.put("audit.lost.after_seq", lost.after);
-            line.put("audit.lost.first_time", format_args!("{:.6}", lost.first));
-            line.put("audit.lost.last_time", format_args!("{:.6}", lost.last));
+        self.line(Timestamp::now(), "audit.lost", RecordSeverity::Error, |line, _| {
+            line.put_field("audit.lost.count", lost.count);
+            line.put_field("audit.lost.after_seq", lost.after);
+            line.put_field("audit.lost.first_time", format_args!("{:.6}", lost.first));
+            line.put_field("audit.lost.last_time", format_args!("{:.6}", lost.last));
         });
     }
 
     fn rotated(&mut self, side: Side, reason: &str, aside: Option<&str>) {
-        self.line(Timestamp::now(), "audit.rotated", Severity::Info, |line, _| {
-            line.put("event.reason", reason);
-            line.put("audit.rotated.side", side.as_str());
+        self.line(Timestamp::now(), "audit.rotated", RecordSeverity::Info, |line, _| {
+            line.put_field("event.reason", reason);
+            line.put_field("audit.rotated.side", side.as_str());
             if let Some(aside) = aside {
-                line.put("audit.rotated.file", aside);
+                line.put_field("audit.rotated.file", aside);
             }
         });
     }
 
-    /// Adds a line to what is pending.
+    /// Adds a line to the pending lines.
     fn line(
         &mut self,
         time: Timestamp,
         action: &str,
-        severity: Severity,
-        fill: impl FnOnce(&mut Line<'_>, &mut Shower),
+        severity: RecordSeverity,
+        fill: impl FnOnce(&mut LineWriter<'_>, &mut TextRenderer),
     ) {
         let begins = self.pending.len();
         let (seq, boot_id, prev_hash) = (self.seq, &*self.boot_id, self.last_hash.as_ref());
         let head = Head { seq, time, boot_id, prev_hash, action, severity };
-        let mut line = Line::begin(&mut self.pending, &head);
+        let mut line = LineWriter::begin(&mut self.pending, &head);
         fill(&mut line, &mut self.shower);
         line.end();
         self.seq += 1;
@@ -337,14 +340,14 @@ impl Writer {
     }
 }
 
-/// Sixteen random hexadecimal digits: with `seq` they name a record for all time.
+/// Sixteen random hexadecimal digits. With `seq`, they identify a record forever.
 fn boot_id() -> String {
     let mut random = [0; 8];
     aws_lc_rs::rand::fill(&mut random).expect("the system has randomness");
     format!("{:016x}", u64::from_be_bytes(random))
 }
 
-const fn level(level: AuditLevel) -> &'static str {
+const fn level_name(level: AuditLevel) -> &'static str {
     match level {
         AuditLevel::Sessions => "sessions",
         AuditLevel::Writes => "writes",
@@ -352,7 +355,7 @@ const fn level(level: AuditLevel) -> &'static str {
     }
 }
 
-const fn statements(text: StatementText) -> &'static str {
+const fn text_form_name(text: StatementText) -> &'static str {
     match text {
         StatementText::None => "none",
         StatementText::Fingerprint => "fingerprint",
@@ -368,7 +371,7 @@ const fn on_full(on_full: OnFull) -> &'static str {
     }
 }
 
-const fn sync(policy: SyncPolicy) -> &'static str {
+const fn sync_name(policy: SyncPolicy) -> &'static str {
     match policy {
         SyncPolicy::Never => "never",
         SyncPolicy::Interval(_) => "interval",

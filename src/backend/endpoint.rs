@@ -329,7 +329,7 @@ impl EndpointHandle {
         match self.dial_to(Whereto::Endpoint).await {
             Ok(mut dialed) => {
                 for (phase, took) in dialed.durations.iter() {
-                    metrics.phase(phase, took);
+                    metrics.record_phase(phase, took);
                 }
                 dialed.presence = Some(metrics.connected());
                 Ok(dialed)
@@ -367,7 +367,7 @@ impl EndpointHandle {
             cancel::send(dialed.stream, key).await.map_err(|failure| self.error(failure))
         };
         let sent = sent.await;
-        self.shared.metrics.cancel(if sent.is_ok() { Outcome::Ok } else { Outcome::Error });
+        self.shared.metrics.record_cancel(if sent.is_ok() { Outcome::Ok } else { Outcome::Error });
         sent
     }
 

@@ -57,7 +57,7 @@ impl FailurePoint {
                  from this machine, and the VPC peering or Private Service Connect endpoint"
             ),
             Self::Host => format!(
-                "the host answers, but nothing listens on port {port}: is the instance up, is it the right port?"
+                "the host answers, but nothing listens on port {port}: is the instance running, is the port correct?"
             ),
             Self::Elsewhere => format!("check the way to port {port} from this machine, hop by hop"),
         }

@@ -1,4 +1,4 @@
-//! `gatekeeper audit verify`: says what [`verify::verify`] finds.
+//! `gatekeeper audit verify`: prints the findings of [`verify::verify`].
 
 use std::{
     io::{self, Write},
@@ -9,36 +9,38 @@ use clap::{Args, Subcommand};
 
 use crate::audit::verify::{self, Summary, Weight};
 
-/// What can be done with an audit log.
+/// Commands on audit logs.
 #[derive(Subcommand)]
-pub(super) enum Command {
-    /// Read audit files and say whether a record is missing, changed or cut off.
+pub(super) enum AuditCommand {
+    /// Verify audit files: missing, changed and truncated records.
     ///
-    /// Checks that each line is JSON with a known schema version, that `seq` has no gap within a `boot_id`, and the chain of
-    /// hashes where there is one. Give it the file and those that were moved aside, in any order: `audit.jsonl*`. Ends with 0
-    /// if the log is as it was written, with 1 if it is damaged.
+    /// Checks that each line is JSON with a known schema version, that `seq` has no gap within a `boot_id`, and the
+    /// chain of
+    /// hashes, if present. Takes the current file and the rotated ones, in any order: `audit.jsonl*`. Exits with 0 if
+    /// the log is
+    /// intact, with 1 if damaged.
     Verify(Verify),
 }
 
-/// What to read, and how much to say.
+/// Input and output of the verification.
 #[derive(Args)]
 pub(super) struct Verify {
     /// Audit files; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Say nothing but what is wrong.
+    /// Print faults only.
     #[arg(long, short)]
     quiet: bool,
-    /// End with 1, too, if records are known to be missing: lost by the log's own word, or with a process that was killed.
+    /// Also exit with 1 if records are known to be missing: reported as lost in the log, or lost with a killed process.
     #[arg(long)]
     strict: bool,
 }
 
-/// Faults that are told one by one; there may be one for each line.
+/// Maximum number of faults printed one by one; a file may have one in each line.
 const TOLD: u64 = 50;
 
-/// Verifies, and tells it to `out`; whether all is well.
-pub(super) fn verify(asked: &Verify, out: &mut impl Write) -> io::Result<bool> {
+/// Verifies and prints to `out`; true if no fault was found.
+pub(super) fn verify_files(asked: &Verify, out: &mut impl Write) -> io::Result<bool> {
     let mut written = Ok(());
     let mut told = 0;
     let summary = verify::verify(&asked.files, &mut |finding| {
@@ -57,36 +59,36 @@ pub(super) fn verify(asked: &Verify, out: &mut impl Write) -> io::Result<bool> {
     written?;
     let well = summary.faults == 0 && (!asked.strict || summary.gaps == 0);
     if !asked.quiet || !well {
-        writeln!(out, "{}", verdict(&summary, well))?;
+        writeln!(out, "{}", summary_line(&summary, well))?;
     }
     Ok(well)
 }
 
-fn verdict(summary: &Summary, well: bool) -> String {
+fn summary_line(summary: &Summary, well: bool) -> String {
     let Summary { files, records, boots, lost, faults, gaps, span } = summary;
     let mut said = match (well, faults) {
         (true, _) => "OK".to_owned(),
-        (false, 0) => format!("NOT COMPLETE, {}", counted(*gaps, "gap")),
-        (false, _) => format!("NOT OK, {}", counted(*faults, "fault")),
+        (false, 0) => format!("NOT COMPLETE, {}", count_of(*gaps, "gap")),
+        (false, _) => format!("NOT OK, {}", count_of(*faults, "fault")),
     };
     said += &format!(
         ": {} of {} in {}",
-        counted(*records, "record"),
-        counted(*boots, "boot"),
-        counted(*files, "file")
+        count_of(*records, "record"),
+        count_of(*boots, "boot"),
+        count_of(*files, "file")
     );
     if let Some((first, last)) = span {
         said += &format!(", {first} to {last}");
     }
     match (well, lost, gaps) {
-        (_, 1.., _) => said += &format!("; {} lost by the log's own word", counted(*lost, "record")),
+        (_, 1.., _) => said += &format!("; {} lost by the log's own word", count_of(*lost, "record")),
         (true, _, 0) => said += "; none is missing in between",
-        (true, ..) => said += "; none is missing but what a killed process had not written",
+        (true, ..) => said += "; no record is missing except those that a killed process had not written",
         _ => {}
     }
     said
 }
 
-fn counted(count: u64, what: &str) -> String {
+fn count_of(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -1,4 +1,4 @@
-//! `gatekeeper classify`: what a text may do, for people and, line by line, for programs.
+//! `gatekeeper classify`: classification of a text, for people and, line by line, for programs.
 
 use std::io::{self, BufRead, Write};
 
@@ -9,51 +9,51 @@ use crate::sql::{
     StatefulNames, StatementAccess, TransactionControl,
 };
 
-/// A line that is asked.
+/// An input line.
 #[derive(Deserialize)]
-struct Asked {
+struct ClassifyInput {
     sql: String,
 }
 
-/// The line that answers it.
+/// The output line of a classification.
 #[derive(Serialize)]
-struct Answer {
+struct ClassifyOutput {
     access: &'static str,
     reason: &'static str,
     effects: Vec<&'static str>,
 }
 
-/// The line that answers what cannot be read.
+/// The output line for invalid input.
 #[derive(Serialize)]
 struct Mistake {
     error: String,
 }
 
-/// Longer lines are not kept.
+/// Maximum length of a line in bytes.
 const LINE_MAX: u64 = 256 << 20;
 
-/// Says of `text` what it may do and why, in lines for people.
-pub(super) fn one(text: &[u8], out: &mut impl Write, knowledge: &SchemaInfo) -> io::Result<()> {
+/// Prints the classification of `text` for people.
+pub(super) fn classify_text(text: &[u8], out: &mut impl Write, knowledge: &SchemaInfo) -> io::Result<()> {
     let classifier = Classifier::new(&ClassifierOptions::default());
     let (said, findings) = classifier.explain(text, &LexicalSettings::default(), knowledge);
     let effects = sql::effects(text, &StatefulNames::default());
     writeln!(out, "access     {}", said.access.as_str())?;
     writeln!(out, "reason     {}", said.reason.as_str())?;
-    writeln!(out, "split      {}", place(&said))?;
-    writeln!(out, "control    {}", control(said.control))?;
+    writeln!(out, "split      {}", destination(&said))?;
+    writeln!(out, "control    {}", describe_control(said.control))?;
     writeln!(out, "hint       {}", said.hint.map_or("none", |hint| hint.as_str()))?;
-    writeln!(out, "effects    {}", list(effects.names()))?;
+    writeln!(out, "effects    {}", join_names(effects.names()))?;
     let ReferenceList { functions, relations, operators, types } = &findings;
     for (name, found) in
         [("functions", functions), ("relations", relations), ("operators", operators), ("types", types)]
     {
-        writeln!(out, "{name:<9}  {}", list(found.iter().map(String::as_str)))?;
+        writeln!(out, "{name:<9}  {}", join_names(found.iter().map(String::as_str)))?;
     }
     out.flush()
 }
 
-/// Answers each line of `input`, until it ends.
-pub(super) fn lines(
+/// Writes an output line for each line of `input`.
+pub(super) fn classify_lines(
     input: &mut impl BufRead,
     out: &mut impl Write,
     knowledge: &SchemaInfo,
@@ -69,11 +69,11 @@ pub(super) fn lines(
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match serde_json::from_slice::<Asked>(&line) {
-            Ok(Asked { sql }) => {
+        match serde_json::from_slice::<ClassifyInput>(&line) {
+            Ok(ClassifyInput { sql }) => {
                 let said = classifier.classify(sql.as_bytes(), &LexicalSettings::default(), knowledge);
                 let effects = sql::effects(sql.as_bytes(), &StatefulNames::default());
-                let answer = Answer {
+                let answer = ClassifyOutput {
                     access: said.access.as_str(),
                     reason: said.reason.as_str(),
                     effects: effects.names().collect(),
@@ -87,15 +87,15 @@ pub(super) fn lines(
     }
 }
 
-/// Where a split listener sends it.
-fn place(said: &Classification) -> &'static str {
+/// The destination on a split listener.
+fn destination(said: &Classification) -> &'static str {
     match (said.may_leave_primary(), said.control, said.access) {
         (true, ..) => "a read pool",
         (
             false,
             TransactionControl::Begin(_) | TransactionControl::SetTransaction(_),
             StatementAccess::Read,
-        ) => "with the first statement behind it: what it says decides for the whole transaction",
+        ) => "with the first statement after it, which decides for the whole transaction",
         (
             false,
             TransactionControl::Commit { .. }
@@ -107,7 +107,7 @@ fn place(said: &Classification) -> &'static str {
     }
 }
 
-fn control(control: TransactionControl) -> String {
+fn describe_control(control: TransactionControl) -> String {
     let modes = |modes: sql::TransactionModes| {
         let access = match modes.read_only {
             Some(true) => " read only",
@@ -130,7 +130,7 @@ fn control(control: TransactionControl) -> String {
     }
 }
 
-fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+fn join_names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
@@ -141,7 +141,7 @@ mod tests {
 
     fn answers(input: &[u8]) -> Vec<String> {
         let mut out = Vec::new();
-        lines(&mut &input[..], &mut out, &SchemaInfo::assumed()).unwrap();
+        classify_lines(&mut &input[..], &mut out, &SchemaInfo::assumed()).unwrap();
         String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
     }
 
@@ -161,7 +161,7 @@ mod tests {
         let mut out = Vec::new();
         let text =
             b"/* gatekeeper: route=primary */ WITH w AS (SELECT 1) SELECT now(), s.f() FROM w, public.t";
-        one(text, &mut out, &SchemaInfo::assumed()).unwrap();
+        classify_text(text, &mut out, &SchemaInfo::assumed()).unwrap();
         let out = String::from_utf8(out).unwrap();
         for line in [
             "reason     unknown-function",

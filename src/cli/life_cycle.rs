@@ -23,42 +23,42 @@ use crate::{
 /// Arguments of `gatekeeper healthcheck`.
 #[derive(Args)]
 pub(super) struct HealthcheckArguments {
-    /// Only this listener: its route can serve.
+    /// Only this listener's route must be ready.
     #[arg(long, value_name = "NAME", conflicts_with = "live")]
     listener: Option<ListenerName>,
-    /// Only the process: it answers, whatever its servers do.
+    /// Only check that the process responds, regardless of its servers.
     #[arg(long)]
     live: bool,
-    /// How long the answer may take.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    /// Time limit of the response.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration_argument)]
     timeout: Duration,
 }
 
 /// Arguments of `gatekeeper wait`.
 #[derive(Args)]
 pub(super) struct WaitArguments {
-    /// Only this listener: its route can serve.
+    /// Only this listener's route must be ready.
     #[arg(long, value_name = "NAME")]
     listener: Option<ListenerName>,
-    /// How long to wait.
-    #[arg(long, visible_alias = "max", value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    /// Time limit of the wait.
+    #[arg(long, visible_alias = "max", value_name = "DURATION", default_value = "30s", value_parser = parse_duration_argument)]
     timeout: Duration,
 }
 
 /// Arguments of `gatekeeper stop`.
 #[derive(Args)]
 pub(super) struct StopArguments {
-    /// Return when it has ended, not when it begins to drain.
+    /// Wait for the end of the process, not only for the start of the drain.
     #[arg(long)]
     wait: bool,
-    /// How long to wait; by default `drain_delay`, `drain_timeout` and 10 s more.
-    #[arg(long, visible_alias = "max", value_name = "DURATION", requires = "wait", value_parser = duration)]
+    /// Time limit of the wait; by default `drain_delay`, `drain_timeout` and 10 s.
+    #[arg(long, visible_alias = "max", value_name = "DURATION", requires = "wait", value_parser = parse_duration_argument)]
     timeout: Option<Duration>,
 }
 
 /// A command to the running program.
 pub(super) trait LifeCycleCommand {
-    /// Obeys; returns the line for standard output.
+    /// Runs the command; returns the line for standard output.
     async fn run(&self, client: &AdminClient, runtime: &RuntimeSettings) -> Result<String, LifeCycleError>;
 }
 
@@ -75,13 +75,13 @@ pub(super) enum LifeCycleError {
     Client(AdminClientError),
     #[error("the admin API refused the configured key: the server runs with another `admin.api_key`")]
     WrongKey,
-    #[error("the admin API asks for a key, and none is configured: set `admin.api_key` or ADMIN_API_KEY")]
+    #[error("the admin API requires a key, but none is configured: set `admin.api_key` or ADMIN_API_KEY")]
     NoKey,
     #[error("{0}")]
     NotReady(String),
-    #[error("there is no listener `{0}`")]
+    #[error("unknown listener `{0}`")]
     NoListener(ListenerName),
-    #[error("the server at {0} does not answer as Gatekeeper's admin API does")]
+    #[error("the server at {0} is not Gatekeeper's admin API")]
     Foreign(std::net::SocketAddr),
     #[error("not ready after {limit:?}")]
     NotReadyInTime {
@@ -89,7 +89,7 @@ pub(super) enum LifeCycleError {
         #[source]
         last: Box<LifeCycleError>,
     },
-    #[error("still running after {0:?}: sessions are open, or it does not answer")]
+    #[error("still running after {0:?}: sessions are open, or the admin API does not respond")]
     StillRunning(Duration),
 }
 
@@ -101,7 +101,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs a command with the admin API's settings of `source`; mistakes and failures go to standard error.
-pub(super) fn command(source: &ConfigSource, command: &impl LifeCycleCommand) -> io::Result<ExitCode> {
+pub(super) fn run_command(source: &ConfigSource, command: &impl LifeCycleCommand) -> io::Result<ExitCode> {
     let (admin, runtime) = match source.load_admin() {
         Ok(settings) => settings,
         Err(problems) => {
@@ -126,7 +126,7 @@ pub(super) fn command(source: &ConfigSource, command: &impl LifeCycleCommand) ->
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+fn parse_duration_argument(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a number with its unit, as in 500ms, 10s or 1m30s".to_owned())
 }
 
@@ -175,7 +175,7 @@ impl LifeCycleCommand for StopArguments {
         let response =
             client.request("POST", "/v1/stop", REQUEST_TIMEOUT).await.map_err(LifeCycleError::Client)?;
         refuse_denial(client, &response)?;
-        let sessions = json(&response)["sessions"].as_u64();
+        let sessions = parse_body(&response)["sessions"].as_u64();
         let (202, Some(sessions)) = (response.status, sessions) else {
             return Err(LifeCycleError::Foreign(client.address()));
         };
@@ -197,7 +197,7 @@ impl LifeCycleCommand for StopArguments {
 /// False once no process listens, or a new process has replaced the stopped process.
 async fn is_draining(client: &AdminClient) -> bool {
     match client.request("GET", "/readyz", REQUEST_TIMEOUT).await {
-        Ok(response) => json(&response)["draining"] != Value::Bool(false),
+        Ok(response) => parse_body(&response)["draining"] != Value::Bool(false),
         Err(AdminClientError::Connect(..)) => false,
         Err(_) => true,
     }
@@ -212,7 +212,7 @@ async fn check_readiness(
     let path = listener.map_or_else(|| "/readyz".to_owned(), |name| format!("/readyz?listener={name}"));
     let response = client.request("GET", &path, limit).await.map_err(LifeCycleError::Client)?;
     refuse_denial(client, &response)?;
-    let body = json(&response);
+    let body = parse_body(&response);
     if let (404, Some(name), "not_found") =
         (response.status, listener, body["error"]["code"].as_str().unwrap_or_default())
     {
@@ -220,7 +220,7 @@ async fn check_readiness(
     }
     match body["ready"].as_bool() {
         Some(true) => Ok("ready".to_owned()),
-        Some(false) => Err(LifeCycleError::NotReady(problems(&body))),
+        Some(false) => Err(LifeCycleError::NotReady(describe_problems(&body))),
         None => match body["error"]["message"].as_str() {
             Some(message) => Err(LifeCycleError::NotReady(message.to_owned())),
             None => Err(LifeCycleError::Foreign(client.address())),
@@ -229,9 +229,9 @@ async fn check_readiness(
 }
 
 /// Formats the listeners' problems as one line.
-fn problems(readiness: &Value) -> String {
+fn describe_problems(readiness: &Value) -> String {
     if readiness["draining"] == true {
-        return "not ready: the program is ending".to_owned();
+        return "not ready: the program is shutting down".to_owned();
     }
     let listeners = readiness["listeners"].as_array().map_or(&[][..], Vec::as_slice);
     let problems = listeners.iter().filter_map(|listener| {
@@ -248,7 +248,7 @@ fn refuse_denial(client: &AdminClient, response: &AdminResponse) -> Result<(), L
     }
 }
 
-fn json(response: &AdminResponse) -> Value {
+fn parse_body(response: &AdminResponse) -> Value {
     serde_json::from_str(&response.body).unwrap_or_default()
 }
 

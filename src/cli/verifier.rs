@@ -1,4 +1,4 @@
-//! `gatekeeper verifier`: the line of a users file for somebody's password.
+//! `gatekeeper verifier`: the line of a users file for a password.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -11,37 +11,37 @@ use crate::{
     scram::{ITERATIONS, SALT_BYTES, Verifier},
 };
 
-/// Reads a password from standard input, without showing it on a terminal, and writes the line to `out`.
+/// Reads a password from standard input, without echo on a terminal, and writes the line to `out`.
 ///
 /// # Errors
-/// When the password cannot be read, is empty, or is typed differently the second time.
-pub(super) fn print(user: &UserName, out: &mut impl Write) -> io::Result<()> {
-    let password = password(user)?;
+/// The password cannot be read, is empty, or differs the second time.
+pub(super) fn print_verifier_line(user: &UserName, out: &mut impl Write) -> io::Result<()> {
+    let password = read_password(user)?;
     let mut salt = [0; SALT_BYTES];
     rand::fill(&mut salt).map_err(|_| io::Error::other("the system has no randomness to give"))?;
-    writeln!(out, "{}", line(user, &password, &salt)?)
+    writeln!(out, "{}", users_file_line(user, &password, &salt)?)
 }
 
-/// The line in a users file; a string of JSON is one of TOML too.
-fn line(user: &UserName, password: &str, salt: &[u8]) -> io::Result<String> {
+/// The line for a users file; a JSON string is also a TOML string.
+fn users_file_line(user: &UserName, password: &str, salt: &[u8]) -> io::Result<String> {
     let verifier = Verifier::derive(password.as_bytes(), salt, ITERATIONS).map_err(io::Error::other)?;
     Ok(format!("{} = \"{verifier}\"", serde_json::to_string(user.as_str())?))
 }
 
-fn password(user: &UserName) -> io::Result<Zeroizing<String>> {
+fn read_password(user: &UserName) -> io::Result<Zeroizing<String>> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         return one_line();
     }
-    let first = hidden(&format!("Password of {user}: "))?;
-    if *hidden("Again: ")? != *first {
+    let first = read_without_echo(&format!("Password of {user}: "))?;
+    if *read_without_echo("Again: ")? != *first {
         return Err(io::Error::other("the two passwords differ"));
     }
     Ok(first)
 }
 
-/// Asks on the terminal without showing what is typed.
-fn hidden(prompt: &str) -> io::Result<Zeroizing<String>> {
+/// Reads a line from the terminal without echo.
+fn read_without_echo(prompt: &str) -> io::Result<Zeroizing<String>> {
     write!(io::stderr(), "{prompt}")?;
     let quiet = Quiet::begin()?;
     let line = one_line();
@@ -50,7 +50,7 @@ fn hidden(prompt: &str) -> io::Result<Zeroizing<String>> {
     line
 }
 
-/// The first line of standard input, without its end.
+/// The first line of standard input, without its line break.
 fn one_line() -> io::Result<Zeroizing<String>> {
     let mut line = Zeroizing::new(String::new());
     io::stdin().lock().read_line(&mut line)?;
@@ -59,7 +59,7 @@ fn one_line() -> io::Result<Zeroizing<String>> {
     if line.is_empty() { Err(io::Error::other("the password is empty")) } else { Ok(line) }
 }
 
-/// A terminal that does not show what is typed, for as long as this lives.
+/// Turns off the terminal's echo until dropped.
 struct Quiet {
     before: Termios,
 }
@@ -76,7 +76,7 @@ impl Quiet {
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        // A terminal that went away has nothing left to show.
+        // An error means that the terminal is gone.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
     }
 }
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn the_line_is_read_back_from_a_users_file() {
         let user = UserName::new("o\"neil@example.com").unwrap();
-        let line = line(&user, "hunter2", &[7; SALT_BYTES]).unwrap();
+        let line = users_file_line(&user, "hunter2", &[7; SALT_BYTES]).unwrap();
         assert!(!line.contains("hunter2"));
 
         let folder = tempfile::tempdir().unwrap();

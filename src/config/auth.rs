@@ -1,4 +1,4 @@
-//! How the clients of a listener prove who they are, who of them may come in, and where to.
+//! Authentication of a listener's clients: method, users and databases.
 
 use std::time::Duration;
 
@@ -22,14 +22,14 @@ const METHODS: [(&str, Method); 5] = [
     ("password", Method::Password),
     ("trust", Method::Trust),
 ];
-/// Keys that mean something with one method alone.
+/// Keys that require a certain method.
 const ONLY_WITH: [(&str, Method); 4] = [
     ("users_file", Method::Scram),
     ("name", Method::Certificate),
     ("map", Method::Certificate),
     ("remember", Method::Password),
 ];
-/// How long a password is remembered.
+/// Default time to remember a password.
 const REMEMBER: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Copy, PartialEq)]
@@ -41,8 +41,9 @@ enum Method {
     Trust,
 }
 
-/// Reads `auth` of a listener on `bind` with this `tls` that leads to the endpoints in `reached`; no method after a mistake in it.
-pub(super) fn read(
+/// Reads `auth` of a listener on `bind` with `tls`, whose route leads to the endpoints in `reached`. Returns no method
+/// after a mistake.
+pub(super) fn read_auth(
     section: &Section<'_>,
     bind: Option<&Bind>,
     tls: Option<&ListenerTls>,
@@ -50,19 +51,19 @@ pub(super) fn read(
 ) -> (Option<Auth>, AccessList) {
     let auth = section.table_or_empty("auth", "listener.auth");
     let access = AccessList {
-        users: names(&auth, "users", UserName::new),
-        databases: names(&auth, "databases", DatabaseName::new),
+        users: read_names(&auth, "users", UserName::new),
+        databases: read_names(&auth, "databases", DatabaseName::new),
     };
     for (key, nobody) in [("users", access.users.is_empty()), ("databases", access.databases.is_empty())] {
-        if nobody && auth.has(key) {
-            auth.problem(key, "is empty, and nobody could come in", "leave it out to let everybody in");
+        if nobody && auth.has_key(key) {
+            auth.problem(key, "is empty, so no client could log in", "leave it out to allow every user");
         }
     }
-    (method(section, &auth, bind, tls, reached), access)
+    (read_method(section, &auth, bind, tls, reached), access)
 }
 
-/// The names in the list at `key`, each once.
-pub(super) fn names<N: PartialEq>(
+/// The distinct names in the list at `key`.
+pub(super) fn read_names<N: PartialEq>(
     section: &Section<'_>,
     key: &str,
     new: fn(&str) -> Result<N, NameError>,
@@ -83,7 +84,7 @@ pub(super) fn names<N: PartialEq>(
     names
 }
 
-fn method(
+fn read_method(
     section: &Section<'_>,
     auth: &Section<'_>,
     bind: Option<&Bind>,
@@ -111,21 +112,21 @@ fn method(
     }
     let tokens_alone = injecting.iter().all(|endpoint| matches!(endpoint.login, Login::Token(_)));
     let method = match () {
-        () if auth.has("method") => auth.word("method", &METHODS)?.value,
+        () if auth.has_key("method") => auth.word("method", &METHODS)?.value,
         () if injecting.is_empty() => {
             let default =
                 if tls.is_some() && speaks_tls(&passing) { Method::Password } else { Method::Passthrough };
             auth.record("method", method_word(default), &Origin::Default);
             default
         }
-        // `listener::read` warns of `trust`.
+        // `listener::read_listeners` warns of `trust`.
         () if section.context.environment_alone && tokens_alone && local => {
             auth.record("method", "trust", &Origin::Default);
             Method::Trust
         }
         () => {
             let what = format!(
-                "clients have to prove who they are: Gatekeeper logs in to {} in their place",
+                "clients must authenticate: Gatekeeper logs in to {} on their behalf",
                 names(&injecting)
             );
             auth.problem("method", what, format!("write {offer}"));
@@ -139,7 +140,7 @@ fn method(
         );
         auth.problem("method", what, format!("write {offer}, or give the endpoint login = \"passthrough\""));
     }
-    if method == Method::Passthrough && auth.has("method") && tls.is_some() && speaks_tls(&passing) {
+    if method == Method::Passthrough && auth.has_key("method") && tls.is_some() && speaks_tls(&passing) {
         let what = "with TLS on both sides a relayed SCRAM login fails for clients that bind to the channel, as libpq does by \
                     default, and sslmode=prefer then goes on in plaintext";
         auth.warning("method", what, "write \"password\", or have the clients set channel_binding=disable");
@@ -156,7 +157,7 @@ fn method(
         );
     }
     for (key, only) in ONLY_WITH {
-        if auth.has(key) && only != method {
+        if auth.has_key(key) && only != method {
             let word = method_word(only);
             auth.problem(
                 key,
@@ -171,10 +172,10 @@ fn method(
             check_trust(section, auth, bind);
             Some(Auth::Trust)
         }
-        Method::Scram => scram(auth),
+        Method::Scram => read_scram(auth),
         Method::Certificate => {
             check_certificates(section, auth, bind, tls);
-            Some(certificate(auth))
+            Some(read_certificate(auth))
         }
         Method::Password => {
             check_passwords(section, auth, bind, reached);
@@ -196,8 +197,8 @@ fn require_token_users(listener: &Section<'_>, endpoints: &[&EndpointSettings]) 
         }
         let name = endpoint.endpoint.name.as_str();
         let owner = listener.context.several.then_some(name);
-        let variable = catalog::spoken("cluster.endpoint.login", "users", owner);
-        let what = "a token login has to say for whom, where other machines can connect";
+        let variable = catalog::name_in_remedy("cluster.endpoint.login", "users", owner);
+        let what = "a token login must list its users if other machines can connect";
         let remedy = format!("list the database users that clients may log in as in {variable}");
         let subject = format!("endpoint.{name}.login.users");
         listener.context.report.problem(&listener.place("bind"), subject, what, remedy);
@@ -221,7 +222,11 @@ fn check_trust(section: &Section<'_>, auth: &Section<'_>, bind: Option<&Bind>) {
     }
     let flag = section.spoken("insecure_trust");
     if section.flag("insecure_trust").value {
-        auth.warning("method", "anybody who reaches this listener may log in as anybody", "write \"scram\"");
+        auth.warning(
+            "method",
+            "every client that can reach this listener may log in as any user",
+            "write \"scram\"",
+        );
     } else {
         let what = "\"trust\" is for listeners that only this machine can reach";
         let remedy = format!("listen on 127.0.0.1, write \"scram\", or insist with {flag} = true");
@@ -231,14 +236,14 @@ fn check_trust(section: &Section<'_>, auth: &Section<'_>, bind: Option<&Bind>) {
 
 // === scram ===
 
-fn scram(auth: &Section<'_>) -> Option<Auth> {
+fn read_scram(auth: &Section<'_>) -> Option<Auth> {
     let Some(file) = auth.path("users_file") else {
-        if !auth.has("users_file") {
+        if !auth.has_key("users_file") {
             auth.missing("users_file", "users_file = \"users.toml\"");
         }
         return None;
     };
-    files::users(auth, "users_file", &file.value);
+    files::check_users_file(auth, "users_file", &file.value);
     Some(Auth::Scram { users_file: file.value })
 }
 
@@ -252,9 +257,9 @@ fn check_certificates(
 ) {
     let in_file = matches!(section.origin, Origin::File { .. });
     if let Some(Bind::Unix(_)) = bind {
-        let what = "there is no TLS on a Unix-domain socket, and certificates come with TLS";
+        let what = "Unix-domain sockets have no TLS, so clients have no certificates";
         auth.problem("method", what, "write \"scram\", or listen on an address");
-    } else if !section.has("tls") {
+    } else if !section.has_key("tls") {
         let remedy = match in_file {
             true => {
                 "give it tls = { cert = \"…\", key = \"…\", client_certificates = \"required\", client_ca_file = \"…\" }"
@@ -269,11 +274,11 @@ fn check_certificates(
             }
             false => "set GATEKEEPER_PROXY_TLS_CLIENT_CERTIFICATES=required and _CLIENT_CA_FILE",
         };
-        auth.problem("method", "clients are not asked for certificates", remedy);
+        auth.problem("method", "client certificates are not requested", remedy);
     }
 }
 
-fn certificate(auth: &Section<'_>) -> Auth {
+fn read_certificate(auth: &Section<'_>) -> Auth {
     let words = CertificateName::ALL.map(|name| (name.as_str(), name));
     let name = auth.word_or("name", &words, CertificateName::default()).value;
     let mut map = IdentityMap::default();
@@ -293,14 +298,14 @@ fn certificate(auth: &Section<'_>) -> Auth {
 
 // === password ===
 
-/// Passwords in the clear stay off the network, and are shown to servers that were verified.
+/// Passwords in the clear never cross the network, and are sent to verified servers only.
 fn check_passwords(
     section: &Section<'_>,
     auth: &Section<'_>,
     bind: Option<&Bind>,
     reached: &[&EndpointSettings],
 ) {
-    if bind.is_some_and(|bind| !bind.is_local()) && !section.has("tls") {
+    if bind.is_some_and(|bind| !bind.is_local()) && !section.has_key("tls") {
         let remedy = match section.origin {
             Origin::File { .. } => "give it tls = { cert = \"…\", key = \"…\" }, or listen on 127.0.0.1",
             _ => "set GATEKEEPER_PROXY_TLS_CERT and _KEY, or listen on 127.0.0.1",
@@ -311,7 +316,7 @@ fn check_passwords(
         let mode = endpoint.tls.mode;
         if !mode.verifies() && !endpoint.endpoint.address.is_loopback() {
             let what = format!(
-                "clients' passwords are put to `{}`, which nobody verified (mode \"{}\")",
+                "client passwords are sent to `{}`, whose certificate is not verified (mode \"{}\")",
                 endpoint.endpoint.name,
                 mode.as_str()
             );

@@ -1,19 +1,20 @@
-//! Every key that can be set, and the environment variables that set it.
+//! Every configuration key, with the environment variables that set the key.
 //!
-//! It is the one list: what is not here is unknown, in the file and in the environment, and the contract tests want
-//! each row in `config/example.toml` and each variable in `config/compose.env`.
+//! The only list of keys: other keys are unknown, in the file and in the environment. Contract tests require each row
+//! in
+//! `config/example.toml` and each variable in `config/compose.env`.
 
 /// One key of the file.
-pub struct Key {
-    /// The table it stands in, as in `cluster.endpoint.tls`; empty for the top of the file.
+pub struct ConfigKey {
+    /// The table of the key, such as `cluster.endpoint.tls`; empty for the top level.
     pub table: &'static str,
-    /// Its name in that table.
+    /// Name in the table.
     pub name: &'static str,
-    /// The variables that set it, without `GATEKEEPER_` (see [`Scope`]); an address takes two of them.
+    /// Variables that set the key, without `GATEKEEPER_` (see [`Scope`]); an address has two.
     pub variables: &'static [&'static str],
 }
 
-/// What a variable describes, and so whether a name may stand in front of it.
+/// The object that a variable describes, which determines whether a name may precede the variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// The process: no name.
@@ -24,25 +25,25 @@ pub enum Scope {
     Listener,
 }
 
-/// What every variable of ours begins with, but for [`ADMIN_API_KEY`].
+/// Prefix of every variable except [`ADMIN_API_KEY`].
 pub(super) const PREFIX: &str = "GATEKEEPER_";
-/// The bearer key of the admin API: its whole name.
+/// The bearer key of the admin API: full variable name.
 pub(super) const ADMIN_API_KEY: &str = "ADMIN_API_KEY";
-/// The names of the endpoints that the environment describes, separated by commas.
+/// Names of the endpoints described by the environment, separated by commas.
 pub(super) const ENDPOINTS: &str = "ENDPOINTS";
-/// The file, when the command line names none.
+/// The configuration file, if not given on the command line.
 pub(super) const CONFIG: &str = "CONFIG";
-/// Where the sandbox finds its servers: no setting, and no mistake in the environment of somebody who runs both.
+/// Directory of the sandbox's servers: not a setting, and not reported as unknown.
 pub(super) const PG_BIN: &str = "PG_BIN";
-/// The cluster of an endpoint that the environment describes; in a file the endpoint stands in its cluster.
+/// Cluster of an endpoint described by the environment; in a file, endpoints stand in their cluster.
 pub(super) const BACKEND_CLUSTER: &str = "BACKEND_CLUSTER";
-/// The region of an endpoint's cluster.
+/// Region of an endpoint's cluster.
 pub(super) const BACKEND_REGION: &str = "BACKEND_REGION";
 /// Cluster from which the endpoint's cluster replicates.
 pub(super) const BACKEND_REPLICA_OF: &str = "BACKEND_REPLICA_OF";
 
 /// Every key.
-pub const KEYS: &[Key] = &[
+pub const KEYS: &[ConfigKey] = &[
     key("cluster", "name", &[BACKEND_CLUSTER]),
     key("cluster", "region", &[BACKEND_REGION]),
     key("cluster", "replica_of", &[BACKEND_REPLICA_OF]),
@@ -156,14 +157,14 @@ pub const KEYS: &[Key] = &[
     key("runtime", "local_region", &["LOCAL_REGION"]),
 ];
 
-const fn key(table: &'static str, name: &'static str, variables: &'static [&'static str]) -> Key {
-    Key { table, name, variables }
+const fn key(table: &'static str, name: &'static str, variables: &'static [&'static str]) -> ConfigKey {
+    ConfigKey { table, name, variables }
 }
 
-// === impl Key ===
+// === impl ConfigKey ===
 
-impl Key {
-    /// What its variables describe.
+impl ConfigKey {
+    /// The object that the variables describe.
     #[must_use]
     pub fn scope(&self) -> Scope {
         match self.table.split('.').next() {
@@ -173,18 +174,18 @@ impl Key {
         }
     }
 
-    /// The whole names of its variables, as they are without a name in front.
+    /// Full names of the variables, without an endpoint or listener name.
     pub fn full_variables(&self) -> impl Iterator<Item = String> {
         self.variables.iter().map(|variable| full_variable(variable))
     }
 }
 
-/// Every variable that is known, as it is without a name in front.
+/// Every known variable, without an endpoint or listener name.
 pub fn variables() -> impl Iterator<Item = String> {
-    [ENDPOINTS, CONFIG].into_iter().map(full_variable).chain(KEYS.iter().flat_map(Key::full_variables))
+    [ENDPOINTS, CONFIG].into_iter().map(full_variable).chain(KEYS.iter().flat_map(ConfigKey::full_variables))
 }
 
-/// The keys and tables that may stand in `table`.
+/// The keys and tables allowed in `table`.
 pub(super) fn names_in(table: &str) -> impl Iterator<Item = &'static str> {
     let mut last = "";
     KEYS.iter().filter_map(move |key| {
@@ -201,9 +202,10 @@ pub(super) fn names_in(table: &str) -> impl Iterator<Item = &'static str> {
     })
 }
 
-/// How a remedy calls a key of the environment: by the variables that set it, for the endpoint or listener `owner` if it
-/// takes a name to tell them apart; a key that no variable sets is called by its name.
-pub(super) fn spoken(table: &str, name: &str, owner: Option<&str>) -> String {
+/// Name of an environment key in remedies: its variables, with the name of the endpoint or listener `owner` if
+/// required. A
+/// key without variables has its own name.
+pub(super) fn name_in_remedy(table: &str, name: &str, owner: Option<&str>) -> String {
     let variables: Vec<String> = KEYS
         .iter()
         .filter(|key| key.table == table && key.name == name)
@@ -219,12 +221,12 @@ pub(super) fn spoken(table: &str, name: &str, owner: Option<&str>) -> String {
     }
 }
 
-/// The whole name of a variable for one endpoint or listener: the name upper-cased, `-` as `_`.
+/// Full name of a variable for one endpoint or listener: upper-case name, `-` replaced by `_`.
 pub(super) fn own_variable(name: &str, variable: &str) -> String {
     format!("{PREFIX}{}_{variable}", name.to_ascii_uppercase().replace('-', "_"))
 }
 
-/// The whole name of a variable.
+/// Full name of a variable.
 pub(super) fn full_variable(variable: &str) -> String {
     match variable {
         ADMIN_API_KEY => variable.to_owned(),

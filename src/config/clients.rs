@@ -1,4 +1,4 @@
-//! TLS towards the clients of a listener.
+//! TLS for the clients of a listener.
 
 use super::{
     files::{self, Named},
@@ -14,9 +14,9 @@ const CLIENT_CERTIFICATES: [(&str, ClientCertificates); 3] = [
     ("required", ClientCertificates::Required),
 ];
 
-/// Reads `tls` of a listener; `None` is plaintext only.
-pub(super) fn tls(section: &Section<'_>) -> Option<ListenerTls> {
-    if !section.has("tls") {
+/// Reads `tls` of a listener; `None` means plaintext only.
+pub(super) fn read_client_tls(section: &Section<'_>) -> Option<ListenerTls> {
+    if !section.has_key("tls") {
         section.record("tls", "off", &Origin::Default);
     }
     let section = section.table("tls", "listener.tls")?;
@@ -26,7 +26,7 @@ pub(super) fn tls(section: &Section<'_>) -> Option<ListenerTls> {
         section.word_or("client_certificates", &CLIENT_CERTIFICATES, ClientCertificates::None).value;
     let client_ca_file = section.path("client_ca_file");
     let asked = client_certificates != ClientCertificates::None;
-    if asked && !section.has("client_ca_file") {
+    if asked && !section.has_key("client_ca_file") {
         let remedy = format!("write the CA that signs them in {}", section.spoken("client_ca_file"));
         section.problem(
             "client_certificates",
@@ -37,9 +37,9 @@ pub(super) fn tls(section: &Section<'_>) -> Option<ListenerTls> {
     if !asked && client_ca_file.is_some() {
         let remedy =
             format!("write \"optional\" or \"required\" in {}", section.spoken("client_certificates"));
-        section.problem("client_ca_file", "clients are not asked for certificates", remedy);
+        section.problem("client_ca_file", "client certificates are not requested", remedy);
     }
-    if identity.is_none() && !section.has("cert") && !section.has("key") {
+    if identity.is_none() && !section.has_key("cert") && !section.has_key("key") {
         section.missing("cert", "tls = { cert = \"tls.crt\", key = \"tls.key\" }");
     }
     let tls = ListenerTls {
@@ -54,7 +54,7 @@ pub(super) fn tls(section: &Section<'_>) -> Option<ListenerTls> {
     Some(tls)
 }
 
-/// Loads the files of a listener or of the admin API once, as its start will.
+/// Loads the files of a listener or of the admin API, as the start does.
 pub(super) fn check_files(section: &Section<'_>, tls: &ListenerTls) {
     let named = [
         Named::new(section, "cert", Some(&tls.identity.cert)),

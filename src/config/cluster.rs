@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use super::{
     login,
     problem::Origin,
-    reader::{Context, Section, Spot},
+    reader::{ReadContext, Section, Spot},
     transport,
     tree::{Item, Table},
 };
@@ -16,13 +16,13 @@ use crate::{
     topology::{Address, Cluster, DeclaredRole, Endpoint},
 };
 
-/// Name resolution, TCP, TLS and login together.
+/// Default time limit of name resolution, TCP, TLS and login together.
 const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
-/// Logins under way at one time.
+/// Default number of concurrent logins.
 const CONNECT_CONCURRENCY: usize = 32;
-/// Backends that pools leave to probes and cancel requests.
+/// Default number of backends reserved for probes and cancel requests.
 const RESERVE: usize = 3;
-/// The database of the probe.
+/// Default database of the probe.
 const PROBE_DATABASE: &str = "postgres";
 
 const ROLES: [(&str, DeclaredRole); 4] = [
@@ -32,25 +32,25 @@ const ROLES: [(&str, DeclaredRole); 4] = [
     ("secondary", DeclaredRole::Secondary),
 ];
 
-/// The clusters and all endpoints, each with the place where it was described.
+/// The clusters, and all endpoints with their positions.
 pub(super) struct Clusters {
     pub(super) clusters: Vec<Cluster>,
     pub(super) endpoints: Vec<Spot<EndpointSettings>>,
-    /// Every endpoint named, those with mistakes too: a route to one of them is no further mistake.
+    /// Names of all endpoints, including endpoints with mistakes: a route to such an endpoint is not another mistake.
     pub(super) named: Vec<String>,
 }
 
 /// Reads every `[[cluster]]`.
-pub(super) fn read(context: &Context, root: &Section<'_>) -> Clusters {
+pub(super) fn read_clusters(context: &ReadContext, root: &Section<'_>) -> Clusters {
     let mut all = Clusters { clusters: Vec::new(), endpoints: Vec::new(), named: Vec::new() };
     let mut replicas = Vec::new();
-    for section in root.tables("cluster", "cluster", |table| titled("cluster", table)) {
+    for section in root.tables("cluster", "cluster", |table| table_title("cluster", table)) {
         let name = section.parsed(
             "name",
             |text| ClusterName::new(text).map_err(|error| error.to_string()),
             "write a name as in \"orders\"",
         );
-        if name.is_none() && !section.has("name") {
+        if name.is_none() && !section.has_key("name") {
             section.missing("name", "name = \"orders\"");
         }
         let region = section.text("region").map(|spot| spot.value);
@@ -60,7 +60,7 @@ pub(super) fn read(context: &Context, root: &Section<'_>) -> Clusters {
             "write the name of a cluster",
         );
         let ca_file = section.path("ca_file");
-        let shared = Shared {
+        let shared = ClusterDefaults {
             name: name.as_ref().map(|spot| spot.value.clone()),
             region: region.clone(),
             ca_file: ca_file.map(|spot| spot.value),
@@ -68,8 +68,9 @@ pub(super) fn read(context: &Context, root: &Section<'_>) -> Clusters {
             tls: section.table_or_empty("tls", "cluster.tls"),
             login: section.raw("login"),
         };
-        let endpoints = section.tables("endpoint", "cluster.endpoint", |table| titled("endpoint", table));
-        if endpoints.is_empty() && !section.has("endpoint") {
+        let endpoints =
+            section.tables("endpoint", "cluster.endpoint", |table| table_title("endpoint", table));
+        if endpoints.is_empty() && !section.has_key("endpoint") {
             section.context.report.problem(
                 &section.origin,
                 section.title.clone(),
@@ -108,7 +109,7 @@ pub(super) fn read(context: &Context, root: &Section<'_>) -> Clusters {
                 "name the primary cluster",
             );
         } else if !all.clusters.iter().any(|cluster| cluster.name == of.value) {
-            let what = format!("no cluster is called `{}`", of.value);
+            let what = format!("unknown cluster `{}`", of.value);
             let remedy = format!("name one of: {}", names.collect::<Vec<_>>().join(", "));
             context.report.problem(&of.origin, subject, what, remedy);
         }
@@ -116,8 +117,8 @@ pub(super) fn read(context: &Context, root: &Section<'_>) -> Clusters {
     all
 }
 
-/// What a cluster says for its endpoints.
-pub(super) struct Shared<'c> {
+/// Settings of a cluster that its endpoints inherit.
+pub(super) struct ClusterDefaults<'c> {
     pub(super) name: Option<ClusterName>,
     pub(super) region: Option<String>,
     pub(super) ca_file: Option<PathBuf>,
@@ -126,18 +127,23 @@ pub(super) struct Shared<'c> {
     pub(super) login: Option<&'c Item>,
 }
 
-/// How problems call a table of a list.
-pub(super) fn titled(kind: &str, table: &Table) -> String {
+/// Title of a table of a list in problems.
+pub(super) fn table_title(kind: &str, table: &Table) -> String {
     format!("{kind}.{}", table.get("name").and_then(Item::as_text).unwrap_or("?"))
 }
 
-fn read_endpoint(context: &Context, section: &Section<'_>, shared: &Shared<'_>, all: &mut Clusters) {
+fn read_endpoint(
+    context: &ReadContext,
+    section: &Section<'_>,
+    shared: &ClusterDefaults<'_>,
+    all: &mut Clusters,
+) {
     let name = section.parsed(
         "name",
         |text| EndpointName::new(text).map_err(|error| error.to_string()),
         "write a name as in \"primary\"",
     );
-    if name.is_none() && !section.has("name") {
+    if name.is_none() && !section.has_key("name") {
         section.missing("name", "name = \"primary\"");
     }
     let repeated =
@@ -147,26 +153,26 @@ fn read_endpoint(context: &Context, section: &Section<'_>, shared: &Shared<'_>, 
     }
     all.named.extend(name.as_ref().map(|spot| spot.value.to_string()));
     let role = section.word("role", &ROLES);
-    if role.is_none() && !section.has("role") {
+    if role.is_none() && !section.has_key("role") {
         section.missing("role", "role = \"primary\"");
     }
     let form = "write a host and a port, as in \"10.20.30.40:5432\", or the path of a socket";
     let address =
         section.parsed("address", |text| text.parse::<Address>().map_err(|error| error.to_string()), form);
-    if address.is_none() && !section.has("address") {
+    if address.is_none() && !section.has_key("address") {
         section.missing("address", "address = \"10.20.30.40:5432\"");
     }
-    let tls = transport::read(section, shared);
+    let tls = transport::read_tls(section, shared);
     let insecure_plaintext = section.flag("insecure_plaintext");
     let insecure_token = section.flag("insecure_token_without_verification");
     let item = section.raw("login").or(shared.login);
-    let login = login::read(context, item, &section.title, &section.origin, insecure_token.value);
+    let login = login::read_login(context, item, &section.title, &section.origin, insecure_token.value);
     let connect_timeout = section.positive_duration("connect_timeout", CONNECT_TIMEOUT);
     let connect_concurrency = section.count("connect_concurrency", 1, CONNECT_CONCURRENCY);
     let (max_backends, reserve) = read_budget(section);
     let probe_login = login.as_ref().and_then(|login| read_probe(section, &login.value));
     if let Some(address) = &address {
-        transport::check(section, &address.value, &tls, login.as_ref(), insecure_plaintext.value);
+        transport::check_transport(section, &address.value, &tls, login.as_ref(), insecure_plaintext.value);
     }
     transport::check_files(&tls, shared, address.as_ref().map(|spot| &spot.value));
     let (Some(name), Some(role), Some(address), Some(login), Some(cluster)) =
@@ -205,10 +211,10 @@ fn read_endpoint(context: &Context, section: &Section<'_>, shared: &Shared<'_>, 
     });
 }
 
-/// How many backends there may be, and how many of them pools leave to others.
+/// Maximum number of backends, and the number reserved for probes and cancel requests.
 fn read_budget(endpoint: &Section<'_>) -> (Option<usize>, usize) {
     let max_backends = endpoint.number("max_backends", 0..=1_000_000_000);
-    if max_backends.is_none() && !endpoint.has("max_backends") {
+    if max_backends.is_none() && !endpoint.has_key("max_backends") {
         endpoint.record("max_backends", "0", &Origin::Default);
     }
     let max_backends = max_backends.and_then(|spot| usize::try_from(spot.value).ok()).filter(|max| *max > 0);
@@ -216,14 +222,14 @@ fn read_budget(endpoint: &Section<'_>) -> (Option<usize>, usize) {
     if let Some(max) = max_backends
         && reserve >= max
     {
-        let what = format!("nothing is left of {max} backends when {reserve} are kept back");
+        let what = format!("no backend is left: {reserve} of {max} are reserved");
         let remedy = format!("write less than {max}, or a larger {}", endpoint.spoken("max_backends"));
         endpoint.problem("reserve", what, remedy);
     }
     (max_backends, reserve)
 }
 
-/// Whom the probe logs in as: as said, else the user of a password login, else the first user of a token login.
+/// User of the probe: the configured one, else the user of a password login, else the first user of a token login.
 fn read_probe(endpoint: &Section<'_>, login: &Login) -> Option<ProbeLogin> {
     let section = endpoint.table_or_empty("probe", "cluster.endpoint.probe");
     let said = section.parsed(
@@ -241,7 +247,7 @@ fn read_probe(endpoint: &Section<'_>, login: &Login) -> Option<ProbeLogin> {
         .or_else(|| DatabaseName::new(PROBE_DATABASE).ok());
     let default = match login {
         Login::Passthrough => {
-            if let Some(key) = ["user", "database"].into_iter().find(|key| section.has(key)) {
+            if let Some(key) = ["user", "database"].into_iter().find(|key| section.has_key(key)) {
                 let remedy = "give the endpoint a token command or a password, or remove it";
                 section.problem(
                     key,
@@ -263,7 +269,7 @@ fn read_probe(endpoint: &Section<'_>, login: &Login) -> Option<ProbeLogin> {
         }
     };
     let database = database?;
-    if !section.has("database") {
+    if !section.has_key("database") {
         section.record("database", database.to_string(), &Origin::Default);
     }
     Some(ProbeLogin { user, database })

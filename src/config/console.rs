@@ -1,4 +1,4 @@
-//! The console: what it is called, and who may use it.
+//! Settings of the console: database name and users.
 
 use super::{
     auth,
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Reads `[console]`.
-pub(super) fn read(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> ConsoleSettings {
+pub(super) fn read_console(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> ConsoleSettings {
     let section = root.table_or_empty("console", "console");
     let read = |text: &str| DatabaseName::new(text).map_err(|error| format!("\"{text}\": {error}"));
     let database = match section.parsed("database", read, "write the name of a database, as in \"pgbouncer\"")
@@ -25,8 +25,8 @@ pub(super) fn read(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> 
     };
     let settings = ConsoleSettings {
         database,
-        admin_users: auth::names(&section, "admin_users", UserName::new),
-        stats_users: auth::names(&section, "stats_users", UserName::new),
+        admin_users: auth::read_names(&section, "admin_users", UserName::new),
+        stats_users: auth::read_names(&section, "stats_users", UserName::new),
         insecure_trust: section.flag("insecure_trust").value,
     };
     let key = if settings.admin_users.is_empty() { "stats_users" } else { "admin_users" };
@@ -35,7 +35,8 @@ pub(super) fn read(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> 
         for listener in
             believed.filter(|it| settings.insecure_trust && it.auth == Auth::Trust && !it.bind.is_local())
         {
-            let what = format!("anybody who reaches listener `{}` may use the console", listener.name);
+            let what =
+                format!("every client that can reach listener `{}` may use the console", listener.name);
             section.warning(key, what, "have that listener authenticate its clients");
         }
         let refused = |spot: &Spot<ListenerSettings>| match spot.value.auth {
@@ -46,7 +47,7 @@ pub(super) fn read(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> 
         if !listeners.is_empty() && listeners.iter().all(refused) {
             section.warning(
                 key,
-                "nobody can reach the console: every listener leaves authentication to the server, or asks for none",
+                "the console is unreachable: every listener leaves authentication to the server or requires none",
                 "add a listener that authenticates its clients itself",
             );
         }

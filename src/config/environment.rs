@@ -1,6 +1,6 @@
-//! The environment: the variables of the process, and which of them somebody asked for.
+//! The environment variables of the process. Records which variables were read.
 //!
-//! A variable that is set to nothing counts as not set: manifests pass empty ones for what they leave out.
+//! An empty variable counts as unset, because manifests pass empty variables for omitted values.
 
 use std::{
     cell::RefCell,
@@ -10,13 +10,13 @@ use std::{
 
 use super::{
     catalog::{self, PREFIX, Scope},
-    problem::{Origin, Report, closest, nearest},
+    problem::{Origin, ProblemReport, closest_word, nearest_word},
 };
 
 /// The variables of the process.
 pub(super) struct Environment {
     variables: BTreeMap<String, String>,
-    /// Every name that was asked for, set or not.
+    /// Names of all variables that were looked up, set or not.
     asked: RefCell<BTreeSet<String>>,
 }
 
@@ -26,38 +26,38 @@ impl Environment {
         Self { variables: variables.into_iter().filter(ours).collect(), asked: RefCell::default() }
     }
 
-    /// The value of the variable called `full`, and where it stands.
+    /// Value and origin of the variable with the full name `full`.
     pub(super) fn whole(&self, full: &str) -> Option<(String, Origin)> {
         self.asked.borrow_mut().insert(full.to_owned());
         let value = self.variables.get(full).filter(|value| !value.is_empty())?;
         Some((value.clone(), Origin::Variable(Arc::from(full))))
     }
 
-    /// The value of `GATEKEEPER_<variable>` (or of `ADMIN_API_KEY`).
+    /// Value of `GATEKEEPER_<variable>` (or of `ADMIN_API_KEY`).
     pub(super) fn shared(&self, variable: &str) -> Option<(String, Origin)> {
         self.whole(&catalog::full_variable(variable))
     }
 
-    /// The value of `GATEKEEPER_<NAME>_<variable>`.
+    /// Value of `GATEKEEPER_<NAME>_<variable>`.
     pub(super) fn own(&self, name: &str, variable: &str) -> Option<(String, Origin)> {
         self.whole(&catalog::own_variable(name, variable))
     }
 
-    /// The value of `GATEKEEPER_<NAME>_<variable>`, or else of `GATEKEEPER_<variable>`.
+    /// Value of `GATEKEEPER_<NAME>_<variable>`, or else of `GATEKEEPER_<variable>`.
     pub(super) fn own_or_shared(&self, name: &str, variable: &str) -> Option<(String, Origin)> {
         let shared = self.shared(variable);
         self.own(name, variable).or(shared)
     }
 
-    /// Reports the variables with our prefix that nobody asked for.
-    pub(super) fn report_unread(&self, endpoints: &[String], listeners: &[String], report: &Report) {
+    /// Reports variables with the prefix that were never looked up.
+    pub(super) fn report_unread(&self, endpoints: &[String], listeners: &[String], report: &ProblemReport) {
         let asked = self.asked.borrow();
         let unread = self.variables.keys().filter(|name| name.starts_with(PREFIX) && !asked.contains(*name));
         for variable in unread {
             let word = &variable[PREFIX.len()..];
             let remedy = named_remedy(word, endpoints, listeners).unwrap_or_else(|| {
                 let known = || asked.iter().filter_map(|name| name.strip_prefix(PREFIX));
-                match (nearest(word, known()), closest(word, known())) {
+                match (nearest_word(word, known()), closest_word(word, known())) {
                     (Some(near), _) => format!("did you mean {PREFIX}{near}?"),
                     (None, Some(close)) => format!("unset it (the nearest known one is {PREFIX}{close})"),
                     (None, None) => "unset it".to_owned(),
@@ -68,7 +68,7 @@ impl Environment {
     }
 }
 
-/// What to do about a variable that is known, but not with this name in front.
+/// Remedy for a known variable with a wrong name.
 fn named_remedy(word: &str, endpoints: &[String], listeners: &[String]) -> Option<String> {
     let (key, variable) = catalog::KEYS
         .iter()
@@ -81,7 +81,7 @@ fn named_remedy(word: &str, endpoints: &[String], listeners: &[String]) -> Optio
         Scope::Endpoint => ("endpoint", endpoints),
         Scope::Listener => ("listener", listeners),
     };
-    if let Some(known) = nearest(&name, names.iter().map(String::as_str)) {
+    if let Some(known) = nearest_word(&name, names.iter().map(String::as_str)) {
         return Some(match catalog::own_variable(known, variable) {
             same if same == format!("{PREFIX}{word}") => {
                 format!("unset it: endpoint `{known}` stands in the file, and its cluster with it")
@@ -91,12 +91,12 @@ fn named_remedy(word: &str, endpoints: &[String], listeners: &[String]) -> Optio
     }
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     Some(match key.scope() {
-        Scope::Listener => format!("no {what} is called `{name}` (there is: {names})"),
-        _ => format!("no {what} is called `{name}` (there is: {names}); list it in {PREFIX}ENDPOINTS"),
+        Scope::Listener => format!("unknown {what} `{name}` (configured: {names})"),
+        _ => format!("unknown {what} `{name}` (configured: {names}); list it in {PREFIX}ENDPOINTS"),
     })
 }
 
-/// Whether Kubernetes or Docker set this variable for a service whose name begins with `gatekeeper`.
+/// True if Kubernetes or Docker set the variable for a service whose name begins with `gatekeeper`.
 ///
 /// <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>
 fn is_service_link(name: &str, value: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Looks into the files that a configuration mentions, so that a wrong one is found before a connection needs it.
+//! Checks the files named in a configuration, so that mistakes are found before a connection needs a file.
 
 use std::{error::Error, path::Path, sync::Arc};
 
@@ -9,18 +9,17 @@ use crate::{
     topology::Address,
 };
 
-/// What to do about a file that cannot be read.
+/// Remedy for an unreadable file.
 const READABLE: &str = "name a file that this process may read";
 
-/// Where a file was named: the origin of its path, and the setting.
+/// A named file: origin of its path, and the setting.
 pub(super) struct Named<'n> {
     pub(super) path: Option<&'n Path>,
     pub(super) origin: Origin,
     pub(super) subject: String,
 }
 
-/// Loads what TLS towards an endpoint needs; `named` are its files. Without an address, which is a mistake of its own, they are
-/// only opened.
+/// Loads the TLS files of an endpoint; `named` are its files. Without a valid address, the files are only opened.
 pub(super) fn endpoint_tls(
     section: &Section<'_>,
     tls: &EndpointTls,
@@ -31,23 +30,23 @@ pub(super) fn endpoint_tls(
         && can_be_opened(section, named)
         && let Some(address) = address
         && let Err(error) = ClientTls::new(tls, address)
-        // A name that was written is checked where it was written.
+        // A configured server name is checked at its own key.
         && !matches!(error, TlsFileError::ServerName(_) if tls.server_name.is_some())
     {
-        report(section, &error, named);
+        report_tls_error(section, &error, named);
     }
 }
 
-/// Loads what TLS towards clients needs; `named` are its files.
+/// Loads the TLS files of a listener; `named` are its files.
 pub(super) fn listener_tls(section: &Section<'_>, tls: &ListenerTls, named: &[Named<'_>]) {
     if can_be_opened(section, named)
         && let Err(error) = ServerTls::new(tls)
     {
-        report(section, &error, named);
+        report_tls_error(section, &error, named);
     }
 }
 
-/// Whether files are looked into and all of `named` can be opened; each that cannot is reported.
+/// True if files are checked and all of `named` can be opened; reports the others.
 fn can_be_opened(section: &Section<'_>, named: &[Named<'_>]) -> bool {
     if !section.context.follow {
         return false;
@@ -65,17 +64,17 @@ fn can_be_opened(section: &Section<'_>, named: &[Named<'_>]) -> bool {
     all
 }
 
-/// Checks that there is a folder to write `file` in.
-pub(super) fn parent(section: &Section<'_>, key: &str, file: &Path) {
+/// Checks that the directory of `file` exists.
+pub(super) fn check_directory(section: &Section<'_>, key: &str, file: &Path) {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|folder| section.context.follow && !folder.is_dir()) {
-        let what = format!("there is no folder {}", folder.display());
-        section.problem(key, what, "make it, or name another file");
+        let what = format!("directory {} does not exist", folder.display());
+        section.problem(key, what, "create it, or name another file");
     }
 }
 
-/// Reads a users file; each of its lines that cannot be used is a mistake with its own place.
-pub(super) fn users(section: &Section<'_>, key: &str, file: &Path) {
+/// Reads a users file. Each invalid line is a mistake with its own position.
+pub(super) fn check_users_file(section: &Section<'_>, key: &str, file: &Path) {
     if !section.context.follow {
         return;
     }
@@ -96,7 +95,7 @@ pub(super) fn users(section: &Section<'_>, key: &str, file: &Path) {
     }
 }
 
-fn report(section: &Section<'_>, error: &TlsFileError, named: &[Named<'_>]) {
+fn report_tls_error(section: &Section<'_>, error: &TlsFileError, named: &[Named<'_>]) {
     let (path, remedy) = match error {
         TlsFileError::Read { path, .. } => (Some(path), READABLE),
         TlsFileError::Pem { path, .. } | TlsFileError::BadCertificate { path, .. } => {
@@ -133,7 +132,7 @@ fn report(section: &Section<'_>, error: &TlsFileError, named: &[Named<'_>]) {
 }
 
 impl<'n> Named<'n> {
-    /// The file that `key` of `section` names.
+    /// The file named by `key` of `section`.
     pub(super) fn new(section: &Section<'_>, key: &str, path: Option<&'n Path>) -> Self {
         Self { path, origin: section.place(key), subject: section.named(key) }
     }

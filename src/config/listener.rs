@@ -1,12 +1,12 @@
-//! Listeners: where they listen, where they lead, and who may come in.
+//! Listeners: addresses, routes, and access.
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use super::{
     auth, catalog, clients,
-    cluster::{Clusters, titled},
+    cluster::{Clusters, table_title},
     pool,
-    problem::{Origin, nearest},
+    problem::{Origin, nearest_word},
     reader::{Section, Spot},
     split,
     tree::Item,
@@ -22,22 +22,22 @@ use crate::{
 
 pub(super) const WHEN_NO_READER: [(&str, WhenNoReader); 2] =
     [("primary", WhenNoReader::Primary), ("refuse", WhenNoReader::Refuse)];
-/// What to write for a bind address.
+/// Remedy for a bind address.
 const BIND_FORM: &str =
     "write an IP address and a port, as in \"127.0.0.1:15432\" or \"[::]:15432\", or the path of a socket";
 
 /// Reads every `[[listener]]`.
-pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<ListenerSettings>> {
+pub(super) fn read_listeners(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<ListenerSettings>> {
     let mut all: Vec<Spot<ListenerSettings>> = Vec::new();
     let mut open = OpenToThisMachine::default();
-    for section in root.tables("listener", "listener", |table| titled("listener", table)) {
+    for section in root.tables("listener", "listener", |table| table_title("listener", table)) {
         let name = section.parsed(
             "name",
             |text| ListenerName::new(text).map_err(|error| error.to_string()),
             "write a name as in \"app\"",
         );
         match &name {
-            None if !section.has("name") => section.missing("name", "name = \"app\""),
+            None if !section.has_key("name") => section.missing("name", "name = \"app\""),
             Some(name) if all.iter().any(|other| other.value.name == name.value) => {
                 section.problem(
                     "name",
@@ -49,9 +49,9 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
         }
         let bind = section.parsed("bind", parse_bind, BIND_FORM);
         match &bind {
-            None if !section.has("bind") => section.missing("bind", "bind = \"127.0.0.1:15432\""),
+            None if !section.has_key("bind") => section.missing("bind", "bind = \"127.0.0.1:15432\""),
             Some(bind) => {
-                if let Some(other) = all.iter().find(|other| collide(&bind.value, &other.value.bind)) {
+                if let Some(other) = all.iter().find(|other| are_exclusive(&bind.value, &other.value.bind)) {
                     let what =
                         format!("listener `{}` listens on {} already", other.value.name, other.value.bind);
                     let remedy = format!("write another port in {}", section.spoken("bind"));
@@ -62,25 +62,27 @@ pub(super) fn read(root: &Section<'_>, clusters: &Clusters) -> Vec<Spot<Listener
         }
         let socket_mode = read_socket_mode(&section, bind.as_ref().map(|spot| &spot.value));
         let route = read_route(&section, clusters);
-        let reached =
-            route.as_ref().map(|route| reached(&route.value, &clusters.endpoints)).unwrap_or_default();
+        let reached = route
+            .as_ref()
+            .map(|route| reachable_endpoints(&route.value, &clusters.endpoints))
+            .unwrap_or_default();
         if let Some(route) = &route {
             check_route(&section, &route.value, &reached, clusters);
         }
-        let tls = clients::tls(&section);
+        let tls = clients::read_client_tls(&section);
         let (auth, access) =
-            auth::read(&section, bind.as_ref().map(|spot| &spot.value), tls.as_ref(), &reached);
+            auth::read_auth(&section, bind.as_ref().map(|spot| &spot.value), tls.as_ref(), &reached);
         open.note(&section, auth.as_ref(), &reached);
         let limits = read_limits(&section);
         let splits = matches!(route.as_ref().map(|route| &route.value), Some(RoutePolicy::Split(_)));
-        let pool = PoolSettings { splits, ..pool::read(&section, auth.as_ref(), limits.max_clients) };
+        let pool = PoolSettings { splits, ..pool::read_pool(&section, auth.as_ref(), limits.max_clients) };
         if splits {
-            split::check(&section, auth.as_ref(), pool.mode, &reached);
+            split::check_split(&section, auth.as_ref(), pool.mode, &reached);
         }
         if let Some(bind) = &bind
             && !bind.value.is_local()
             && tls.is_none()
-            && !section.has("tls")
+            && !section.has_key("tls")
         {
             let what = format!("clients may come from other machines ({}) and speak plaintext", bind.value);
             let remedy = match section.origin {
@@ -127,10 +129,10 @@ impl OpenToThisMachine {
         }
         let any_user = reached.iter().any(|endpoint| auth::mints_for_any_user(endpoint));
         if method_is_default {
-            self.variables.insert(catalog::spoken("listener.auth", "method", None));
+            self.variables.insert(catalog::name_in_remedy("listener.auth", "method", None));
         }
         if any_user {
-            self.variables.insert(catalog::spoken("cluster.endpoint.login", "users", None));
+            self.variables.insert(catalog::name_in_remedy("cluster.endpoint.login", "users", None));
         }
         if method_is_default || any_user {
             let name = listener.title.split('.').nth(1).unwrap_or_default();
@@ -171,7 +173,7 @@ fn parse_bind(text: &str) -> Result<Bind, String> {
 /// Default permissions of a Unix-domain socket.
 const SOCKET_MODE: u32 = 0o660;
 
-/// The permissions of a listener's socket file.
+/// Permissions of a listener's socket file.
 fn read_socket_mode(section: &Section<'_>, bind: Option<&Bind>) -> u32 {
     let form = "write an octal number up to \"0777\", as in \"0660\"";
     let read = |text: &str| {
@@ -179,16 +181,16 @@ fn read_socket_mode(section: &Section<'_>, bind: Option<&Bind>) -> u32 {
         mode.ok_or_else(|| format!("cannot be \"{text}\""))
     };
     let mode = section.parsed("mode", read, form);
-    // A variable may be meant for all listeners.
-    let is_written = section.has("mode") && matches!(section.place("mode"), Origin::File { .. });
+    // Variables may apply to all listeners.
+    let is_written = section.has_key("mode") && matches!(section.place("mode"), Origin::File { .. });
     if is_written && matches!(bind, Some(Bind::Tcp(_))) {
         section.problem("mode", "goes with a Unix-domain socket only", "remove it");
     }
     mode.map_or(SOCKET_MODE, |spot| spot.value)
 }
 
-/// Whether two sockets cannot be open at one time; port 0 is a new port each time.
-pub(super) fn collide(one: &Bind, other: &Bind) -> bool {
+/// True if two sockets cannot be open at the same time; port 0 is a new port each time.
+pub(super) fn are_exclusive(one: &Bind, other: &Bind) -> bool {
     match (one, other) {
         (Bind::Tcp(one), Bind::Tcp(other)) => {
             let (a, b) = (one.ip(), other.ip());
@@ -203,7 +205,7 @@ pub(super) fn collide(one: &Bind, other: &Bind) -> bool {
 
 fn read_route(section: &Section<'_>, clusters: &Clusters) -> Option<Spot<RoutePolicy>> {
     const FORM: &str = "write one of \"primary\", \"read-pool\", \"secondary\", \"split\", \"endpoint:NAME\"";
-    if !section.has("route") {
+    if !section.has_key("route") {
         section.missing("route", "route = \"primary\"");
         return None;
     }
@@ -228,24 +230,24 @@ fn read_route(section: &Section<'_>, clusters: &Clusters) -> Option<Spot<RoutePo
             *when_no_reader =
                 section.word_or("when_no_reader", &WHEN_NO_READER, WhenNoReader::default()).value;
         }
-        RoutePolicy::Split(settings) => *settings = Arc::new(split::read(section)),
-        _ if section.has("when_no_reader") => {
+        RoutePolicy::Split(settings) => *settings = Arc::new(split::read_split(section)),
+        _ if section.has_key("when_no_reader") => {
             let what = "goes with route = \"read-pool\" or \"split\" only";
             section.problem("when_no_reader", what, "remove it");
         }
         _ => {}
     }
     if !matches!(route.value, RoutePolicy::Split(_)) {
-        split::refuse(section);
+        split::refuse_split_keys(section);
     }
     match &route.value {
         RoutePolicy::Endpoint(name) if !clusters.named.iter().any(|known| known == name.as_str()) => {
             let known = clusters.named.iter().map(String::as_str);
-            let remedy = match nearest(name.as_str(), known) {
+            let remedy = match nearest_word(name.as_str(), known) {
                 Some(near) => format!("did you mean \"endpoint:{near}\"?"),
                 None => format!("name one of: {}", clusters.named.join(", ")),
             };
-            section.problem("route", format!("no endpoint is called `{name}`"), remedy);
+            section.problem("route", format!("unknown endpoint `{name}`"), remedy);
             return None;
         }
         _ => {}
@@ -253,8 +255,11 @@ fn read_route(section: &Section<'_>, clusters: &Clusters) -> Option<Spot<RoutePo
     Some(route)
 }
 
-/// The endpoints that a route may lead to.
-fn reached<'e>(route: &RoutePolicy, endpoints: &'e [Spot<EndpointSettings>]) -> Vec<&'e EndpointSettings> {
+/// Endpoints to which a route may lead.
+fn reachable_endpoints<'e>(
+    route: &RoutePolicy,
+    endpoints: &'e [Spot<EndpointSettings>],
+) -> Vec<&'e EndpointSettings> {
     endpoints.iter().map(|spot| &spot.value).filter(|settings| route.may_reach(&settings.endpoint)).collect()
 }
 
@@ -264,7 +269,7 @@ fn check_route(
     reached: &[&EndpointSettings],
     clusters: &Clusters,
 ) {
-    // An endpoint with mistakes of its own may be the one that is missing here.
+    // An endpoint with mistakes may be the one that is missing.
     let all_read = clusters.named.len() == clusters.endpoints.len();
     let (served, role) = match route {
         RoutePolicy::Primary => (!reached.is_empty(), "\"primary\""),

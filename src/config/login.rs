@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     problem::Origin,
-    reader::{Context, Section, Spot},
+    reader::{ReadContext, Section, Spot},
     secret,
     tree::{Item, Value},
 };
@@ -20,8 +20,8 @@ use crate::{
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads the login of the endpoint called `title` from its own `item` or its cluster's; `None` after a mistake.
-pub(super) fn read(
-    context: &Context,
+pub(super) fn read_login(
+    context: &ReadContext,
     item: Option<&Item>,
     title: &str,
     endpoint: &Origin,
@@ -38,7 +38,7 @@ pub(super) fn read(
         Value::Table(table) => {
             let section = Section::open(context, table, "cluster.endpoint.login", subject, &item.origin);
             let value = from_table(&section, insecure_without_verification)?;
-            // An empty table in front of nothing: the place of the endpoint says more.
+            // An empty table has no position; the endpoint's position is more helpful.
             let origin = if item.origin == Origin::Default { endpoint } else { &item.origin };
             Some(Spot { value, origin: origin.clone() })
         }
@@ -61,7 +61,7 @@ const ONLY_IAM: [&str; 2] = ["impersonate", "delegates"];
 
 fn from_table(section: &Section<'_>, insecure_without_verification: bool) -> Option<Login> {
     let kinds = ["iam", "token_command", "password"];
-    let mut written = kinds.into_iter().filter(|key| section.has(key));
+    let mut written = kinds.into_iter().filter(|key| section.has_key(key));
     let Some(kind) = written.next() else {
         let remedy = format!(
             "write {}, {} or {}, or login = \"passthrough\"",
@@ -69,7 +69,7 @@ fn from_table(section: &Section<'_>, insecure_without_verification: bool) -> Opt
             section.spoken("token_command"),
             section.spoken("password")
         );
-        let key = ONLY_TOKEN.into_iter().chain(ONLY_IAM).chain(["user"]).find(|key| section.has(key));
+        let key = ONLY_TOKEN.into_iter().chain(ONLY_IAM).chain(["user"]).find(|key| section.has_key(key));
         section.context.report.problem(
             &section.place(key.unwrap_or_default()),
             section.title.clone(),
@@ -87,17 +87,17 @@ fn from_table(section: &Section<'_>, insecure_without_verification: bool) -> Opt
         return None;
     }
     if kind != "iam" {
-        for key in ONLY_IAM.into_iter().filter(|key| section.has(key)) {
+        for key in ONLY_IAM.into_iter().filter(|key| section.has_key(key)) {
             section.problem(key, "goes with `iam` only", "remove it");
         }
     }
     if kind == "password" {
-        for key in ONLY_TOKEN.into_iter().filter(|key| section.has(key)) {
+        for key in ONLY_TOKEN.into_iter().filter(|key| section.has_key(key)) {
             section.problem(key, "goes with a token login only", "remove it");
         }
-        return Some(Login::Password(password(section)));
+        return Some(Login::Password(read_password_login(section)));
     }
-    if section.has("user") {
+    if section.has_key("user") {
         let remedy = format!("list the users in {}", section.spoken("users"));
         section.problem("user", "does not go with a token login", remedy);
     }
@@ -105,18 +105,18 @@ fn from_table(section: &Section<'_>, insecure_without_verification: bool) -> Opt
         "iam" => TokenOrigin::Google(google_login(section)),
         _ => TokenOrigin::Command(token_command(section)),
     };
-    Some(Login::Token(token(section, kind, origin, insecure_without_verification)))
+    Some(Login::Token(read_token_login(section, kind, origin, insecure_without_verification)))
 }
 
-fn password(section: &Section<'_>) -> PasswordLogin {
+fn read_password_login(section: &Section<'_>) -> PasswordLogin {
     let user = section.parsed("user", |text| UserName::new(text).map_err(|e| e.to_string()), "write a user");
     // Reports an unreadable password. An empty password lets the reader find further mistakes.
-    let password = secret::read(section, "password").unwrap_or_else(|| Secret::new(String::new()));
+    let password = secret::read_secret(section, "password").unwrap_or_else(|| Secret::new(String::new()));
     PasswordLogin { user: user.map(|spot| spot.value), password }
 }
 
-/// A token login; what is wrong with it is reported, and the rest of it read.
-fn token(
+/// Reads a token login; reports mistakes and reads on.
+fn read_token_login(
     section: &Section<'_>,
     kind: &str,
     origin: TokenOrigin,
@@ -124,7 +124,7 @@ fn token(
 ) -> TokenLoginSettings {
     let ttl = section.optional_duration("token_ttl");
     let timeout = section.positive_duration("token_timeout", TOKEN_TIMEOUT);
-    let users = users(section, kind);
+    let users = read_token_users(section, kind);
     TokenLoginSettings { origin, ttl, timeout, users, insecure_without_verification }
 }
 
@@ -140,7 +140,7 @@ fn token_command(section: &Section<'_>) -> TokenCommand {
         _ => None,
     });
     if let Some(spot) = &command {
-        // A command line may hold a secret: its program is enough.
+        // Shows only the program, because a command line may contain a secret.
         let program = match &spot.value {
             TokenCommand::Shell(text) => text.split_whitespace().find(|word| !word.contains('=')),
             TokenCommand::Words(words) => words.first().map(String::as_str),
@@ -207,9 +207,9 @@ fn google_login(section: &Section<'_>) -> GoogleLogin {
             "write service accounts as in \"sa@project.iam.gserviceaccount.com\"",
         );
     }
-    if !delegates.is_empty() && !section.has("impersonate") {
+    if !delegates.is_empty() && !section.has_key("impersonate") {
         let remedy = format!("write {} too", section.spoken("impersonate"));
-        section.problem("delegates", "has nobody to impersonate at its end", remedy);
+        section.problem("delegates", "requires `impersonate`", remedy);
     }
     GoogleLogin {
         credentials: credentials.map_or(GoogleCredentials::Auto, |spot| spot.value),
@@ -220,18 +220,18 @@ fn google_login(section: &Section<'_>) -> GoogleLogin {
 
 /// Reads the users of a token login: at least one, each once. Without a file, the list may be missing; the listeners
 /// then check that only the local machine can connect.
-fn users(section: &Section<'_>, kind: &str) -> TokenUsers {
-    if !section.has("users") && section.context.environment_alone {
+fn read_token_users(section: &Section<'_>, kind: &str) -> TokenUsers {
+    if !section.has_key("users") && section.context.environment_alone {
         return TokenUsers::Any;
     }
     TokenUsers::Listed(listed_users(section, kind))
 }
 
 fn listed_users(section: &Section<'_>, kind: &str) -> Vec<UserName> {
-    if !section.has("users") {
+    if !section.has_key("users") {
         let remedy =
             format!("list the database users that clients may log in as in {}", section.spoken("users"));
-        let what = "a token login has to say for whom";
+        let what = "a token login must list its users";
         section.context.report.problem(&section.place(kind), section.named("users"), what, remedy);
         return Vec::new();
     }

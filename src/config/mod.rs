@@ -1,11 +1,12 @@
-//! The configuration: a TOML file, the environment, or both, checked whole.
+//! The configuration: a TOML file, the environment, or both, with complete checks.
 //!
-//! Promises: every mistake is reported at once, with its place and what to write instead; what it returns needs no
-//! further checking. Refuses to know: what the settings are for.
+//! Promises: reports every mistake at once, with its position and the correct form; the result needs no further checks.
+//! Refuses to know: the use of the settings.
 //!
-//! The file becomes a tree of values that know their places (`tree`), the environment is laid over it (`overlay`), and each
-//! table is read by its `Section`, which reports what it cannot read, names keys that are not in the `catalog`, and records
-//! what it read for `gatekeeper check`. There is no serde mirror in between: serde stops at the first mistake.
+//! The file becomes a tree of values with positions (`tree`), and the environment is laid over the tree (`overlay`). A
+//! `Section` reads each table, reports unreadable values and keys that are missing in the `catalog`, and records the
+//! values
+//! for `gatekeeper check`. serde is not used for the file, because serde stops at the first mistake.
 
 mod auth;
 mod catalog;
@@ -35,7 +36,7 @@ mod tests;
 
 pub use catalog::{KEYS, variables};
 pub use problem::{Origin, Problems, Setting};
-pub use source::{ConfigSource, Loaded};
+pub use source::{ConfigSource, LoadedConfig};
 pub use units::parse_duration;
 
 use crate::{
@@ -50,7 +51,7 @@ use crate::{
     topology::Cluster,
 };
 
-/// A whole configuration in which every reference resolves and every combination is allowed.
+/// A complete configuration: every reference resolves and every combination is allowed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Config {
     /// The clusters.
@@ -59,13 +60,13 @@ pub struct Config {
     pub endpoints: Vec<EndpointSettings>,
     /// The listeners, names and addresses unique.
     pub listeners: Vec<ListenerSettings>,
-    /// The admin API; `None` when turned off.
+    /// The admin API; `None` if turned off.
     pub admin: Option<AdminSettings>,
     /// The console.
     pub console: ConsoleSettings,
-    /// The audit log; `None` when turned off.
+    /// The audit log; `None` if turned off.
     pub audit: Option<AuditSettings>,
-    /// The traces; `None` when there are none.
+    /// The traces; `None` if turned off.
     pub traces: Option<TraceSettings>,
     /// The program's own log.
     pub log: LogSettings,

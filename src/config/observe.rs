@@ -1,9 +1,9 @@
-//! What is watched and written down, and the process itself: admin API, audit log, log, probe, runtime.
+//! Settings of admin API, audit log, log, probe and runtime.
 
 use super::{
     clients::check_files,
     files,
-    listener::{collide, parse_socket},
+    listener::{are_exclusive, parse_socket},
     problem::Origin,
     reader::{Section, Spot},
     secret,
@@ -21,15 +21,15 @@ use crate::{
     tls::{ClientCertificates, ListenerTls},
 };
 
-/// Where the admin API listens.
+/// Default address of the admin API.
 const ADMIN_BIND: &str = "127.0.0.1:8080";
-/// Audit records that may wait.
+/// Default capacity of the audit queue in records.
 const AUDIT_QUEUE: usize = 65_536;
-/// How long a client waits for room in the audit log's queue.
+/// Default wait of a client for room in the audit queue.
 const AUDIT_BLOCK: std::time::Duration = std::time::Duration::from_secs(5);
-/// How long what was written to the audit log may wait to be synced.
+/// Default interval of syncs of the audit log.
 const AUDIT_SYNC: std::time::Duration = std::time::Duration::from_secs(1);
-/// Bytes of statement text kept in an audit record.
+/// Default size of the statement text in an audit record, in bytes.
 const AUDIT_TEXT: u64 = 8 << 10;
 
 const LEVELS: [(&str, AuditLevel); 3] = [
@@ -51,20 +51,20 @@ const SYNC: [(&str, SyncPolicy); 3] = [
 ];
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
-/// Reads `[admin]`; `None` when it is turned off.
-pub(super) fn admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> Option<AdminSettings> {
+/// Reads `[admin]`; `None` if turned off.
+pub(super) fn read_admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) -> Option<AdminSettings> {
     let section = root.table_or_empty("admin", "admin");
     let enabled = section.flag_or("enabled", true).value;
     let form = "write an IP address and a port, as in \"127.0.0.1:8080\"";
     let read = |text: &str| parse_socket(text).ok_or_else(|| format!("cannot listen on \"{text}\""));
-    let bind = match section.has("bind") {
+    let bind = match section.has_key("bind") {
         true => section.parsed("bind", read, form).map(|spot| spot.value),
         false => {
             section.record("bind", ADMIN_BIND, &Origin::Default);
             ADMIN_BIND.parse().ok()
         }
     };
-    let api_key = secret::read(&section, "api_key");
+    let api_key = secret::read_secret(&section, "api_key");
     let open_health = section.flag_or("open_health", false).value;
     let tls = section.table("tls", "admin.tls").and_then(|section| {
         let identity = read_identity(&section)?;
@@ -82,7 +82,7 @@ pub(super) fn admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) ->
         return None;
     }
     if !bind.ip().is_loopback() {
-        if !section.has("api_key") {
+        if !section.has_key("api_key") {
             let what = format!("other machines can reach {bind}, so the admin API needs a key");
             let remedy = match section.origin {
                 Origin::File { .. } => "write api_key = { env = \"ADMIN_API_KEY\" } and set that variable",
@@ -90,7 +90,7 @@ pub(super) fn admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) ->
             };
             section.context.report.problem(&section.place("bind"), section.named("api_key"), what, remedy);
         }
-        if !section.has("tls") {
+        if !section.has_key("tls") {
             let what = format!("the admin API's key travels in plaintext to {bind}");
             let remedy = match section.origin {
                 Origin::File { .. } => "give it a certificate: tls = { cert = \"…\", key = \"…\" }",
@@ -99,16 +99,16 @@ pub(super) fn admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>]) ->
             section.warning("bind", what, remedy);
         }
     }
-    if let Some(other) = listeners.iter().find(|other| collide(&Bind::Tcp(bind), &other.value.bind)) {
+    if let Some(other) = listeners.iter().find(|other| are_exclusive(&Bind::Tcp(bind), &other.value.bind)) {
         let what = format!("listener `{}` listens on {} already", other.value.name, other.value.bind);
         section.problem("bind", what, format!("write another port in {}", section.spoken("bind")));
     }
     Some(AdminSettings { bind, api_key, open_health, tls })
 }
 
-/// Reads `[audit]`; without it there is no audit log.
-pub(super) fn audit(root: &Section<'_>) -> Option<AuditSettings> {
-    if !root.has("audit") {
+/// Reads `[audit]`; without the table there is no audit log.
+pub(super) fn read_audit(root: &Section<'_>) -> Option<AuditSettings> {
+    if !root.has_key("audit") {
         root.record("audit", "off", &Origin::Default);
     }
     let section = root.table("audit", "audit")?;
@@ -120,9 +120,9 @@ pub(super) fn audit(root: &Section<'_>) -> Option<AuditSettings> {
         _ => section.path("file").map(|spot| AuditOutput::File(spot.value)),
     };
     if let Some(AuditOutput::File(file)) = &output {
-        files::parent(&section, "file", file);
+        files::check_directory(&section, "file", file);
     }
-    if output.is_none() && !section.has("file") {
+    if output.is_none() && !section.has_key("file") {
         section.missing("file", "file = \"/var/log/gatekeeper/audit.jsonl\", or \"-\" for standard output");
     }
     let level = section.word_or("level", &LEVELS, AuditLevel::default()).value;
@@ -168,14 +168,14 @@ pub(super) fn audit(root: &Section<'_>) -> Option<AuditSettings> {
 }
 
 /// Reads `[log]`.
-pub(super) fn log(root: &Section<'_>) -> LogSettings {
+pub(super) fn read_log(root: &Section<'_>) -> LogSettings {
     let section = root.table_or_empty("log", "log");
     let default = LogSettings::default();
     let form =
         "write a level (error, warn, info, debug, trace) or a filter as in \"info,gatekeeper::tls=debug\"";
     let read = |text: &str| match tracing_subscriber::EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("\"{text}\" is no filter: {error}")),
+        Err(error) => Err(format!("\"{text}\" is not a valid filter: {error}")),
     };
     let filter = match section.parsed("level", read, form) {
         Some(spot) => spot.value,
@@ -188,7 +188,7 @@ pub(super) fn log(root: &Section<'_>) -> LogSettings {
 }
 
 /// Reads `[probe]`.
-pub(super) fn probe(root: &Section<'_>) -> ProbeSettings {
+pub(super) fn read_probe(root: &Section<'_>) -> ProbeSettings {
     let section = root.table_or_empty("probe", "probe");
     let default = ProbeSettings::default();
     ProbeSettings {
@@ -198,8 +198,8 @@ pub(super) fn probe(root: &Section<'_>) -> ProbeSettings {
     }
 }
 
-/// Reads `[runtime]`, and where the process runs.
-pub(super) fn runtime(root: &Section<'_>) -> (RuntimeSettings, Option<String>) {
+/// Reads `[runtime]`, including the region of the process.
+pub(super) fn read_runtime(root: &Section<'_>) -> (RuntimeSettings, Option<String>) {
     let section = root.table_or_empty("runtime", "runtime");
     let default = RuntimeSettings::default();
     let workers = section.number("workers", 1..=1024);

@@ -1,15 +1,17 @@
-//! Lays the environment over what the file said.
+//! Lays the environment over the file.
 //!
-//! `GATEKEEPER_<NAME>_X` sets X for the endpoint or listener NAME, `GATEKEEPER_X` for all that have no variable of their
-//! own, and both win over the file. An endpoint that only the environment knows gets a listener of its own name that
-//! leads to it; so does every endpoint when nobody describes a listener.
+//! `GATEKEEPER_<NAME>_X` sets X for the endpoint or listener NAME, and `GATEKEEPER_X` for all without a variable of
+//! their
+//! own; both override the file. An endpoint that only the environment describes gets a listener with its name and a
+//! route to
+//! it; so does every endpoint if no listener is described.
 
 use std::net::Ipv6Addr;
 
 use super::{
-    catalog::{self, KEYS, Key, Scope, own_variable},
+    catalog::{self, ConfigKey, KEYS, Scope, own_variable},
     environment::Environment,
-    problem::{Origin, Report},
+    problem::{Origin, ProblemReport},
     tree::{Item, Table},
 };
 use crate::{
@@ -17,15 +19,15 @@ use crate::{
     topology::{Address, DeclaredRole},
 };
 
-/// The first listener's port, where nobody says otherwise.
+/// Default port of the first listener.
 const FIRST_PORT: u16 = 15432;
-/// The cluster of endpoints that only the environment describes, where nobody says otherwise.
+/// Default cluster of endpoints that only the environment describes.
 const DEFAULT_CLUSTER: &str = "default";
 /// Default cluster of endpoints with the role `secondary`, if only the environment describes the endpoints.
 const SECONDARY_CLUSTER: &str = "secondary";
 
 /// Lays `environment` over `root`.
-pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &Report) {
+pub(super) fn apply_environment(root: &mut Table, environment: &Environment, report: &ProblemReport) {
     for known in [catalog::CONFIG, catalog::PG_BIN] {
         environment.shared(known);
     }
@@ -50,7 +52,9 @@ pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &Repo
                 endpoint.set("login", login.clone());
             }
             for key in KEYS.iter().filter(|key| key.table.starts_with("cluster.endpoint")) {
-                set(endpoint, "cluster.endpoint", key, |variable| environment.own_or_shared(&name, variable));
+                set_key(endpoint, "cluster.endpoint", key, |variable| {
+                    environment.own_or_shared(&name, variable)
+                });
             }
         }
     }
@@ -58,24 +62,24 @@ pub(super) fn overlay(root: &mut Table, environment: &Environment, report: &Repo
         let name = name_of(listener);
         let implied = implied.contains(&name);
         for key in KEYS.iter().filter(|key| key.scope() == Scope::Listener) {
-            set(listener, "listener", key, |variable| match variable {
-                // The shared port is where the implied listeners begin to count.
+            set_key(listener, "listener", key, |variable| match variable {
+                // The ports of implied listeners count up from the shared port.
                 "LISTEN_PORT" if implied => environment.own(&name, variable),
                 _ => environment.own_or_shared(&name, variable),
             });
         }
     }
     for key in KEYS.iter().filter(|key| key.scope() == Scope::Process) {
-        set(root, "", key, |variable| environment.shared(variable));
+        set_key(root, "", key, |variable| environment.shared(variable));
     }
 }
 
-/// The names of all endpoints, in the order they were written.
+/// Names of all endpoints, in configuration order.
 pub(super) fn endpoint_names(root: &Table) -> Vec<String> {
     root.tables("cluster").flat_map(|cluster| cluster.tables("endpoint").map(name_of)).collect()
 }
 
-/// The names of all listeners, in the order they were written.
+/// Names of all listeners, in configuration order.
 pub(super) fn listener_names(root: &Table) -> Vec<String> {
     root.tables("listener").map(name_of).collect()
 }
@@ -86,8 +90,8 @@ fn name_of(table: &Table) -> String {
 
 // === endpoints ===
 
-/// Adds the endpoints that the file does not know, and says which they are.
-fn add_endpoints(root: &mut Table, environment: &Environment, report: &Report) -> Vec<String> {
+/// Adds the endpoints that the file does not contain, and returns their names.
+fn add_endpoints(root: &mut Table, environment: &Environment, report: &ProblemReport) -> Vec<String> {
     let known = endpoint_names(root);
     let mut added = Vec::new();
     for (name, origin) in wanted_endpoints(&known, environment, report) {
@@ -112,12 +116,16 @@ fn add_endpoints(root: &mut Table, environment: &Environment, report: &Report) -
     added
 }
 
-/// The endpoints that the environment names, each with the variable that does.
-fn wanted_endpoints(known: &[String], environment: &Environment, report: &Report) -> Vec<(String, Origin)> {
+/// The endpoints named by the environment, each with its variable.
+fn wanted_endpoints(
+    known: &[String],
+    environment: &Environment,
+    report: &ProblemReport,
+) -> Vec<(String, Origin)> {
     let role = environment.shared("BACKEND_ROLE");
     let host = environment.shared("BACKEND_HOST");
     let Some((list, origin)) = environment.shared(catalog::ENDPOINTS) else {
-        // One endpoint without a name of its own is called by its role.
+        // A single endpoint without a name is named after its role.
         let Some((_, origin)) = host.filter(|_| known.is_empty()) else { return Vec::new() };
         let role = role.and_then(|(role, _)| role.parse().ok()).unwrap_or(DeclaredRole::Primary);
         return vec![(role.as_str().to_owned(), origin)];
@@ -133,12 +141,12 @@ fn wanted_endpoints(known: &[String], environment: &Environment, report: &Report
         }
     }
     if wanted.is_empty() {
-        report.problem(&origin, "", "names no endpoint", "write names as in primary,reads,dr");
+        report.problem(&origin, "", "contains no endpoint name", "write names as in primary,reads,dr");
     }
     wanted
 }
 
-/// The cluster that a new endpoint belongs to: as its variable says, else the only one there is, else the default one.
+/// Cluster of a new endpoint: from its variable, else the only cluster, else the default.
 fn cluster_for<'r>(
     root: &'r mut Table,
     environment: &Environment,
@@ -180,7 +188,7 @@ fn set_from_endpoints(cluster: &mut Table, key: &str, variable: &str, environmen
 }
 
 /// Refuses a host for all endpoints if a file gives several endpoints an address: all would become one server.
-fn refuse_shared_host(root: &Table, environment: &Environment, report: &Report) {
+fn refuse_shared_host(root: &Table, environment: &Environment, report: &ProblemReport) {
     let Some((host, origin)) = environment.shared("BACKEND_HOST") else { return };
     let moved: Vec<String> = root
         .tables("cluster")
@@ -199,7 +207,7 @@ fn refuse_shared_host(root: &Table, environment: &Environment, report: &Report) 
     report.problem(&origin, "", what, remedy);
 }
 
-/// Whether a variable says something about the login to the endpoint `name`, whose cluster may say the rest.
+/// True if a variable affects the login of the endpoint `name`; the cluster may supply the rest.
 fn login_is_changed(environment: &Environment, name: &str) -> bool {
     let mut variables =
         KEYS.iter().filter(|key| key.table == "cluster.endpoint.login").flat_map(|key| key.variables);
@@ -208,13 +216,18 @@ fn login_is_changed(environment: &Environment, name: &str) -> bool {
 
 // === listeners ===
 
-/// Adds a listener for each of `endpoints`: the same name, a route to it, and ports that count up.
-fn add_listeners(root: &mut Table, environment: &Environment, endpoints: &[String], report: &Report) {
+/// Adds a listener for each of `endpoints`, with its name, a route to it, and ascending ports.
+fn add_listeners(root: &mut Table, environment: &Environment, endpoints: &[String], report: &ProblemReport) {
     let base = environment.shared("LISTEN_PORT");
     let first =
         base.as_ref().map_or(Some(FIRST_PORT), |(text, _)| text.parse().ok().filter(|port| *port > 0));
     if let (None, Some((text, origin))) = (first, &base) {
-        report.problem(origin, "", format!("\"{text}\" is no port"), "write a number from 1 to 65535");
+        report.problem(
+            origin,
+            "",
+            format!("\"{text}\" is not a valid port"),
+            "write a number from 1 to 65535",
+        );
     }
     let origin = base.map_or(Origin::Default, |(_, origin)| origin);
     for name in endpoints {
@@ -233,8 +246,13 @@ fn add_listeners(root: &mut Table, environment: &Environment, endpoints: &[Strin
 
 // === keys ===
 
-/// Sets `key` below `table`, which stands at `path`, from what `look_up` finds.
-fn set(table: &mut Table, path: &str, key: &Key, look_up: impl Fn(&str) -> Option<(String, Origin)>) {
+/// Sets `key` below `table`, whose path is `path`, to the value found by `look_up`.
+fn set_key(
+    table: &mut Table,
+    path: &str,
+    key: &ConfigKey,
+    look_up: impl Fn(&str) -> Option<(String, Origin)>,
+) {
     let found: Vec<_> = key.variables.iter().map(|variable| look_up(variable)).collect();
     let Some((_, place)) = found.iter().flatten().next() else { return };
     let below = key.table.strip_prefix(path).unwrap_or_default().trim_start_matches('.');
@@ -250,7 +268,7 @@ fn set(table: &mut Table, path: &str, key: &Key, look_up: impl Fn(&str) -> Optio
                 _ => None,
             };
             let old = target.get(key.name).and_then(Item::as_text).or(default);
-            match joined(old, host.as_ref(), port.as_ref()) {
+            match join_address(old, host.as_ref(), port.as_ref()) {
                 Some(item) => item,
                 None => return,
             }
@@ -265,7 +283,7 @@ fn set(table: &mut Table, path: &str, key: &Key, look_up: impl Fn(&str) -> Optio
             Item::text(text, origin)
         }
     };
-    // A login of the environment replaces one of another kind that the file describes.
+    // A login from the environment replaces a login of another kind from the file.
     let others: &[&str] = match (key.table, key.name) {
         ("cluster.endpoint.login", "iam") => &["user", "password", "token_command"],
         ("cluster.endpoint.login", "token_command") => {
@@ -284,8 +302,8 @@ fn set(table: &mut Table, path: &str, key: &Key, look_up: impl Fn(&str) -> Optio
     target.set(key.name, item);
 }
 
-/// An address with the host, the port or both replaced; `None` without any host.
-fn joined(
+/// An address with a replaced host, port or both; `None` without a host.
+fn join_address(
     old: Option<&str>,
     host: Option<&(String, Origin)>,
     port: Option<&(String, Origin)>,
@@ -301,7 +319,7 @@ fn joined(
     let port = port.map(|(text, _)| text.clone()).or(old_port);
     let text = match port {
         _ if host.contains("/.s.PGSQL.") => host,
-        // As libpq does: a directory and a port make the path of a socket.
+        // As in libpq: directory and port form the path of a socket.
         port if host.starts_with('/') => {
             format!("{}/.s.PGSQL.{}", host.trim_end_matches('/'), port.as_deref().unwrap_or("5432"))
         }

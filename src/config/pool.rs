@@ -10,8 +10,8 @@ const MODES: [(&str, PoolMode); 2] = [("session", PoolMode::Session), ("transact
 /// Values of `isolation`; true if a state check follows every transaction.
 const ISOLATION: [(&str, bool); 2] = [("proved", false), ("strict", true)];
 
-/// Reads `pool` of a listener whose clients log in by `auth`, `max_clients` of them.
-pub(super) fn read(section: &Section<'_>, auth: Option<&Auth>, max_clients: usize) -> PoolSettings {
+/// Reads `pool` of a listener with client authentication `auth` and at most `max_clients` clients.
+pub(super) fn read_pool(section: &Section<'_>, auth: Option<&Auth>, max_clients: usize) -> PoolSettings {
     let pool = section.table_or_empty("pool", "listener.pool");
     let mode = pool.word_or("mode", &MODES, PoolMode::Session).value;
     if mode == PoolMode::Transaction && matches!(auth, Some(Auth::Passthrough)) {
@@ -37,14 +37,14 @@ pub(super) fn read(section: &Section<'_>, auth: Option<&Auth>, max_clients: usiz
         idle_timeout: pool.duration("idle_timeout", default.idle_timeout).value,
         query_wait_timeout: pool.duration("query_wait_timeout", default.query_wait_timeout).value,
         wait_notice: pool.duration("wait_notice", default.wait_notice).value,
-        pin_on_functions: functions(&pool),
+        pin_on_functions: read_functions(&pool),
         strict_isolation: pool.word_or("isolation", &ISOLATION, default.strict_isolation).value,
         splits: false,
     }
 }
 
-/// Names of functions as SQL finds them: in lower case, without a schema.
-fn functions(pool: &Section<'_>) -> Vec<String> {
+/// Names of functions as SQL resolves them: in lower case, without a schema.
+fn read_functions(pool: &Section<'_>) -> Vec<String> {
     let Some(listed) = pool.texts("pin_on_functions") else {
         pool.record("pin_on_functions", "", &Origin::Default);
         return Vec::new();

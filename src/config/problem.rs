@@ -1,56 +1,56 @@
-//! Mistakes and warnings: each says where it is, what is wrong, and what to write instead.
+//! Mistakes and warnings, each with position, message and remedy.
 
 use std::{cell::RefCell, fmt, sync::Arc};
 
-/// Where a value came from.
+/// Source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// A place in the file; line and column count from 1, the column in characters.
+    /// A position in the file; line and column count from 1, the column in characters.
     File {
-        /// The file's name, as it was given.
+        /// File name as given.
         file: Arc<str>,
-        /// The line.
+        /// Line.
         line: usize,
-        /// The column.
+        /// Column.
         column: usize,
     },
-    /// An environment variable, by its whole name.
+    /// Full name of an environment variable.
     Variable(Arc<str>),
-    /// Nobody said anything.
+    /// A default.
     Default,
 }
 
 /// One mistake, or one warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it is.
+    /// Position.
     pub origin: Origin,
-    /// The setting it is about, as in `endpoint.reads.tls.mode`; empty for the configuration as a whole.
+    /// The setting, such as `endpoint.reads.tls.mode`; empty for the configuration as a whole.
     pub subject: String,
-    /// What is wrong.
+    /// The mistake.
     pub what: String,
-    /// What to write instead.
+    /// The correct form.
     pub remedy: String,
 }
 
-/// Every mistake of one configuration; never empty.
+/// All mistakes of a configuration; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
-/// One effective setting: what `gatekeeper check` prints.
+/// One effective setting, as printed by `gatekeeper check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// As in `endpoint.reads.tls.mode`.
+    /// Name such as `endpoint.reads.tls.mode`.
     pub name: String,
-    /// As it would be written; secrets are not shown.
+    /// Value in configuration syntax, without secrets.
     pub value: String,
-    /// Where it came from.
+    /// Source of the value.
     pub origin: Origin,
 }
 
-/// What is collected while a configuration is read.
+/// Mistakes, warnings and settings collected while a configuration is read.
 #[derive(Default)]
-pub(super) struct Report {
+pub(super) struct ProblemReport {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
     settings: RefCell<Vec<Setting>>,
@@ -59,7 +59,7 @@ pub(super) struct Report {
 // === impl Origin ===
 
 impl Origin {
-    /// Where it stands in a list: first the file from above, then the rest.
+    /// Sort key in lists: positions in the file first, in order.
     fn rank(&self) -> (u8, usize, usize) {
         match self {
             Self::File { line, column, .. } => (0, *line, *column),
@@ -110,9 +110,9 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-// === impl Report ===
+// === impl ProblemReport ===
 
-impl Report {
+impl ProblemReport {
     pub(super) fn problem(
         &self,
         origin: &Origin,
@@ -143,15 +143,14 @@ impl Report {
 
     pub(super) fn setting(&self, name: String, value: String, origin: &Origin) {
         let mut settings = self.settings.borrow_mut();
-        // What a cluster says is read for each of its endpoints.
+        // A cluster's settings are read once for each of its endpoints.
         if !settings.iter().any(|other| other.name == name && other.origin == *origin) {
             settings.push(Setting { name, value, origin: origin.clone() });
         }
     }
 
-    /// The mistakes, the warnings, the effective settings.
-    ///
-    /// Mistakes and warnings come in the order of the file, then those of the environment.
+    /// Mistakes, warnings and effective settings. Mistakes and warnings are in file order, then those of the
+    /// environment.
     pub(super) fn finish(self) -> (Vec<Problem>, Vec<Problem>, Vec<Setting>) {
         let (mut problems, mut warnings) = (self.problems.into_inner(), self.warnings.into_inner());
         problems.sort_by_key(|problem| problem.origin.rank());
@@ -159,14 +158,14 @@ impl Report {
         (problems, warnings, self.settings.into_inner())
     }
 
-    /// Whether there is a mistake so far.
+    /// True if a mistake was reported.
     pub(super) fn has_problems(&self) -> bool {
         !self.problems.borrow().is_empty()
     }
 }
 
 impl Problem {
-    /// Whether it is the same words at the same place: what a cluster says is read for each of its endpoints.
+    /// True for equal messages at the same position: a cluster's settings are read once for each of its endpoints.
     fn same_mistake(&self, other: &Self) -> bool {
         let key = |problem: &Self| problem.subject.rsplit('.').next().map(str::to_owned);
         matches!(self.origin, Origin::File { .. })
@@ -185,14 +184,14 @@ impl Problem {
     }
 }
 
-/// The one of `known` that `word` was probably meant to be.
-pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    closest(word, known)
+/// The entry of `known` that `word` probably misspells.
+pub(super) fn nearest_word<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    closest_word(word, known)
         .filter(|found| strsim::damerau_levenshtein(word, found) <= found.len().max(word.len()).div_ceil(3))
 }
 
-/// The one of `known` that is most like `word`, however far.
-pub(super) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+/// The entry of `known` that is most similar to `word`, at any distance.
+pub(super) fn closest_word<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     known.into_iter().min_by_key(|candidate| strsim::damerau_levenshtein(word, candidate))
 }
 
@@ -202,8 +201,8 @@ mod tests {
 
     #[test]
     fn the_nearest_word_is_named_only_when_it_is_near() {
-        assert_eq!(nearest("adress", ["name", "address"]), Some("address"));
-        assert_eq!(nearest("moed", ["mode", "cert"]), Some("mode"));
-        assert_eq!(nearest("zebra", ["name", "address"]), None);
+        assert_eq!(nearest_word("adress", ["name", "address"]), Some("address"));
+        assert_eq!(nearest_word("moed", ["mode", "cert"]), Some("mode"));
+        assert_eq!(nearest_word("zebra", ["name", "address"]), None);
     }
 }

@@ -1,29 +1,29 @@
-//! One table of the configuration: its keys, its place, and how problems and remedies call what is in it.
+//! One table of the configuration: its keys and position, and the names of its keys in problems and remedies.
 
 use std::path::PathBuf;
 
 use super::{
     catalog,
     environment::Environment,
-    problem::{Origin, Report, nearest},
+    problem::{Origin, ProblemReport, nearest_word},
     tree::{Item, Table, Value},
 };
 
-/// What the readers of all tables share.
-pub(super) struct Context {
-    pub(super) report: Report,
+/// State shared by the readers of all tables.
+pub(super) struct ReadContext {
+    pub(super) report: ProblemReport,
     pub(super) environment: Environment,
-    /// What relative paths in the file are relative to.
+    /// Base of relative paths in the file.
     pub(super) base: PathBuf,
-    /// Whether there are several endpoints or listeners, so that a variable needs a name in front.
+    /// True if there are several endpoints or listeners, so that a variable needs a name.
     pub(super) several: bool,
-    /// Whether the files and variables that a configuration mentions are read.
+    /// True if files and variables named in the configuration are read.
     pub(super) follow: bool,
     /// True if variables alone configure the process, as in a container without a file.
     pub(super) environment_alone: bool,
 }
 
-/// A value and where it came from.
+/// A value with its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Spot<T> {
     pub(super) value: T,
@@ -32,23 +32,23 @@ pub(super) struct Spot<T> {
 
 /// One table.
 pub(super) struct Section<'c> {
-    pub(super) context: &'c Context,
+    pub(super) context: &'c ReadContext,
     table: &'c Table,
-    /// Its place in the catalog, as in `cluster.endpoint.tls`.
+    /// Path in the catalog, such as `cluster.endpoint.tls`.
     path: &'static str,
-    /// How problems call it, as in `endpoint.reads.tls`.
+    /// Title in problems, such as `endpoint.reads.tls`.
     pub(super) title: String,
-    /// Where it begins.
+    /// Position of the table.
     pub(super) origin: Origin,
 }
 
-/// A table where nothing is said.
+/// An empty table.
 pub(super) static EMPTY: Table = Table::new();
 
 impl<'c> Section<'c> {
-    /// Opens a table; keys that are not in the catalog are reported here.
+    /// Opens a table and reports keys that are missing in the catalog.
     pub(super) fn open(
-        context: &'c Context,
+        context: &'c ReadContext,
         table: &'c Table,
         path: &'static str,
         title: impl Into<String>,
@@ -57,7 +57,7 @@ impl<'c> Section<'c> {
         let section = Self { context, table, path, title: title.into(), origin: origin.clone() };
         for (key, place) in table.keys() {
             if !catalog::names_in(path).any(|name| name == key) {
-                let remedy = match nearest(key, catalog::names_in(path)) {
+                let remedy = match nearest_word(key, catalog::names_in(path)) {
                     Some(name) => format!("did you mean `{name}`?"),
                     None => {
                         format!("known here: {}", catalog::names_in(path).collect::<Vec<_>>().join(", "))
@@ -69,15 +69,15 @@ impl<'c> Section<'c> {
         section
     }
 
-    /// How a problem calls a key of this table.
+    /// Name of a key in problems.
     pub(super) fn named(&self, key: &str) -> String {
         if self.title.is_empty() { key.to_owned() } else { format!("{}.{key}", self.title) }
     }
 
-    /// How a remedy calls a key of this table: as this table was written, in the file or in the environment.
+    /// Name of a key in remedies, in the form of the table's source: file or environment.
     pub(super) fn spoken(&self, key: &str) -> String {
         if let Origin::File { .. } = self.origin {
-            // Below its cluster, endpoint or listener a key is called by its path from there.
+            // Within a cluster, endpoint or listener, the name is the path from there.
             let named =
                 ["cluster.", "endpoint.", "listener."].iter().any(|list| self.title.starts_with(list));
             let below = self.title.splitn(3, '.').nth(if named { 2 } else { 0 }).unwrap_or_default();
@@ -85,15 +85,15 @@ impl<'c> Section<'c> {
         }
         let named = self.path.starts_with("cluster.endpoint") || self.path.starts_with("listener");
         let owner = self.title.split('.').nth(1).filter(|_| named && self.context.several);
-        catalog::spoken(self.path, key, owner)
+        catalog::name_in_remedy(self.path, key, owner)
     }
 
-    /// Where `key` was said, or else where this table begins.
+    /// Position of `key`, or else of the table.
     pub(super) fn place(&self, key: &str) -> Origin {
         self.table.get(key).map_or(&self.origin, |item| &item.origin).clone()
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(super) fn has_key(&self, key: &str) -> bool {
         self.table.get(key).is_some()
     }
 
@@ -109,7 +109,7 @@ impl<'c> Section<'c> {
         self.context.report.warning(&self.place(key), self.named(key), what, remedy);
     }
 
-    /// Reports that `key` has to be said, as in `example`.
+    /// Reports the required `key` as missing, with an `example`.
     pub(super) fn missing(&self, key: &str, example: &str) {
         let remedy = match self.origin {
             Origin::File { .. } => format!("write {example}"),
@@ -123,7 +123,7 @@ impl<'c> Section<'c> {
         self.context.report.setting(self.named(key), shown.into(), origin);
     }
 
-    /// The table at `key`, `None` if there is none.
+    /// The table at `key`, if present.
     pub(super) fn table(&self, key: &str, path: &'static str) -> Option<Self> {
         let item = self.table.get(key)?;
         match item.as_table() {
@@ -139,13 +139,13 @@ impl<'c> Section<'c> {
         }
     }
 
-    /// The table at `key`, or one where nothing is said.
+    /// The table at `key`, or an empty one.
     pub(super) fn table_or_empty(&self, key: &str, path: &'static str) -> Self {
         self.table(key, path)
             .unwrap_or_else(|| Self::open(self.context, &EMPTY, path, self.named(key), &self.origin))
     }
 
-    /// The tables of the list at `key`, as `[[key]]` writes them; `title` names each.
+    /// The tables of the list `[[key]]`; `title` names each.
     pub(super) fn tables(
         &self,
         key: &str,

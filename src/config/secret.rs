@@ -1,4 +1,4 @@
-//! Secrets: `{ env = "VARIABLE" }`, `{ file = "/path" }`, or, with a warning, the text itself.
+//! Secrets: `{ env = "VARIABLE" }`, `{ file = "/path" }`, or, with a warning, the value itself.
 
 use super::{
     problem::Origin,
@@ -7,11 +7,11 @@ use super::{
 };
 use crate::credentials::Secret;
 
-/// What to write for a secret.
+/// Remedy for a secret.
 const FORM: &str = "{ env = \"VARIABLE\" } or { file = \"/path/to/secret\" }";
 
-/// Reads the secret at `key`; where it comes from is recorded, what it is never.
-pub(super) fn read(section: &Section<'_>, key: &str) -> Option<Secret> {
+/// Reads the secret at `key`. Records the source, never the value.
+pub(super) fn read_secret(section: &Section<'_>, key: &str) -> Option<Secret> {
     let item = section.raw(key)?;
     match (&item.value, &item.origin) {
         (Value::Text(text), Origin::Variable(_)) => {

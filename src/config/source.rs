@@ -1,4 +1,4 @@
-//! Where a configuration is read from, so that it can be read again.
+//! The source of a configuration, readable again on reload.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,13 +9,13 @@ use super::{
     AdminSettings, Config, Problems, RuntimeSettings, Setting, catalog, cluster, console,
     environment::Environment,
     listener, observe, overlay,
-    problem::{Origin, Problem, Report},
-    reader::{Context, Section},
+    problem::{Origin, Problem, ProblemReport},
+    reader::{ReadContext, Section},
     split, traces,
     tree::{self, Table},
 };
 
-/// What is needed to read the configuration, now and again on reload.
+/// The source of the configuration: file and environment.
 #[derive(Clone)]
 pub struct ConfigSource {
     document: Document,
@@ -30,20 +30,20 @@ enum Document {
     Text { name: Arc<str>, text: Arc<str> },
 }
 
-/// A configuration that was read without a mistake.
-pub struct Loaded {
+/// A configuration without mistakes.
+pub struct LoadedConfig {
     /// The configuration.
     pub config: Config,
-    /// What is allowed and still worth a word.
+    /// Warnings: allowed, but risky or probably unintended.
     pub warnings: Vec<Problem>,
-    /// Every effective setting and where it came from.
+    /// Every effective setting with its source.
     pub settings: Vec<Setting>,
 }
 
 // === impl ConfigSource ===
 
 impl ConfigSource {
-    /// A file (`GATEKEEPER_CONFIG` names one when the command line does not) and the process's environment as it is now.
+    /// The file (by default the one in `GATEKEEPER_CONFIG`) and the current environment of the process.
     #[must_use]
     pub fn of_process(file: Option<PathBuf>) -> Self {
         let variables: Vec<(String, String)> = std::env::vars_os()
@@ -62,20 +62,20 @@ impl ConfigSource {
         Self { document: file.map_or(Document::None, Document::File), variables, follow: true }
     }
 
-    /// A document that is at hand, called `name` in problems, and no environment.
+    /// A document in memory, named `name` in problems, without an environment.
     #[must_use]
     pub fn text(name: &str, text: &str) -> Self {
         let document = Document::Text { name: name.into(), text: text.into() };
         Self { document, variables: Vec::new(), follow: true }
     }
 
-    /// These variables and no file.
+    /// Only these variables, without a file.
     #[must_use]
     pub fn variables<N: Into<String>, V: Into<String>>(variables: impl IntoIterator<Item = (N, V)>) -> Self {
         Self { document: Document::None, variables: Vec::new(), follow: true }.with_variables(variables)
     }
 
-    /// As it is, but with these variables instead of the environment.
+    /// Replaces the environment by these variables.
     #[must_use]
     pub fn with_variables<N: Into<String>, V: Into<String>>(
         mut self,
@@ -85,15 +85,16 @@ impl ConfigSource {
         self
     }
 
-    /// As it is, but without looking at the files and variables that the configuration mentions; secrets that stand in
-    /// them are replaced by a word. For checking a configuration on another machine than its own.
+    /// Disables reading of files and variables named in the configuration, and replaces secrets by a placeholder. For
+    /// checking
+    /// a configuration on another machine.
     #[must_use]
     pub fn without_references(mut self) -> Self {
         self.follow = false;
         self
     }
 
-    /// The file, if there is one.
+    /// The file, if any.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         match &self.document {
@@ -102,43 +103,44 @@ impl ConfigSource {
         }
     }
 
-    /// Reads and checks everything. Blocks on files; the environment is the one of the first reading.
+    /// Reads and checks everything. Blocks on files. The environment is the one at construction.
     ///
     /// # Errors
-    /// Every mistake there is, each with its place and what to write instead.
-    pub fn load(&self) -> Result<Loaded, Problems> {
-        let report = Report::default();
+    /// All mistakes, each with position and remedy.
+    pub fn load(&self) -> Result<LoadedConfig, Problems> {
+        let report = ProblemReport::default();
         let (mut root, base) = self.read_document(&report)?;
         if report.has_problems() {
-            // What is no TOML hides what stands behind it: more mistakes would be guesses.
+            // Invalid TOML hides the text after it, so further mistakes would be guesses.
             return Err(Problems(report.finish().0));
         }
         let environment = Environment::new(self.variables.iter().cloned());
-        overlay::overlay(&mut root, &environment, &report);
+        overlay::apply_environment(&mut root, &environment, &report);
         let endpoints = overlay::endpoint_names(&root);
         let listeners = overlay::listener_names(&root);
 
         let several = endpoints.len() > 1 || listeners.len() > 1;
         let environment_alone = matches!(self.document, Document::None);
-        let context = Context { report, environment, base, several, follow: self.follow, environment_alone };
+        let context =
+            ReadContext { report, environment, base, several, follow: self.follow, environment_alone };
         let section = Section::open(&context, &root, "", "", &Origin::Default);
-        let clusters = cluster::read(&context, &section);
-        if !section.has("cluster") {
+        let clusters = cluster::read_clusters(&context, &section);
+        if !section.has_key("cluster") {
             let remedy = "write [[cluster]] and [[cluster.endpoint]], or set GATEKEEPER_BACKEND_HOST";
-            context.report.problem(&Origin::Default, "", "there is no endpoint", remedy);
+            context.report.problem(&Origin::Default, "", "no endpoint is configured", remedy);
         }
-        let listeners_read = listener::read(&section, &clusters);
-        let admin = observe::admin(&section, &listeners_read);
-        let console = console::read(&section, &listeners_read);
-        let audit = observe::audit(&section);
-        let traces = traces::read(&section);
-        let log = observe::log(&section);
-        let probe = observe::probe(&section);
-        let (runtime, local_region) = observe::runtime(&section);
+        let listeners_read = listener::read_listeners(&section, &clusters);
+        let admin = observe::read_admin(&section, &listeners_read);
+        let console = console::read_console(&section, &listeners_read);
+        let audit = observe::read_audit(&section);
+        let traces = traces::read_traces(&section);
+        let log = observe::read_log(&section);
+        let probe = observe::read_probe(&section);
+        let (runtime, local_region) = observe::read_runtime(&section);
         context.environment.report_unread(&endpoints, &listeners, &context.report);
 
         let mut listeners_read: Vec<_> = listeners_read.into_iter().map(|spot| spot.value).collect();
-        split::locate(&mut listeners_read, local_region.as_deref());
+        split::set_local_region(&mut listeners_read, local_region.as_deref());
 
         let config = Config {
             clusters: clusters.clusters,
@@ -153,22 +155,27 @@ impl ConfigSource {
             runtime,
         };
         let (problems, warnings, settings) = context.report.finish();
-        if problems.is_empty() { Ok(Loaded { config, warnings, settings }) } else { Err(Problems(problems)) }
+        if problems.is_empty() {
+            Ok(LoadedConfig { config, warnings, settings })
+        } else {
+            Err(Problems(problems))
+        }
     }
 
-    /// Reads `[admin]` and `[runtime]` alone, for commands to the running program. Mistakes elsewhere do not count: the
+    /// Reads only `[admin]` and `[runtime]`, for commands to the running program. Mistakes elsewhere are ignored,
+    /// because the
     /// program may run with an older version of the file.
     ///
     /// # Errors
     /// The document cannot be read, or the mistakes of the two tables.
     pub fn load_admin(&self) -> Result<(Option<AdminSettings>, RuntimeSettings), Problems> {
-        let report = Report::default();
+        let report = ProblemReport::default();
         let (mut root, base) = self.read_document(&report)?;
         if report.has_problems() {
             return Err(Problems(report.finish().0));
         }
         let environment = Environment::new(self.variables.iter().cloned());
-        overlay::overlay(&mut root, &environment, &Report::default());
+        overlay::apply_environment(&mut root, &environment, &ProblemReport::default());
         let mut own = Table::new();
         for key in ["admin", "runtime"] {
             if let Some(item) = root.get(key) {
@@ -177,25 +184,25 @@ impl ConfigSource {
         }
         let environment_alone = matches!(self.document, Document::None);
         let context =
-            Context { report, environment, base, several: false, follow: self.follow, environment_alone };
+            ReadContext { report, environment, base, several: false, follow: self.follow, environment_alone };
         let section = Section::open(&context, &own, "", "", &Origin::Default);
-        let admin = observe::admin(&section, &[]);
-        let (runtime, _) = observe::runtime(&section);
+        let admin = observe::read_admin(&section, &[]);
+        let (runtime, _) = observe::read_runtime(&section);
         let (problems, _, _) = context.report.finish();
         if problems.is_empty() { Ok((admin, runtime)) } else { Err(Problems(problems)) }
     }
 
-    /// The document's root, and what relative paths in it are relative to.
-    fn read_document(&self, report: &Report) -> Result<(Table, PathBuf), Problems> {
+    /// Root of the document, and the base of its relative paths.
+    fn read_document(&self, report: &ProblemReport) -> Result<(Table, PathBuf), Problems> {
         match &self.document {
             Document::None => Ok((Table::new(), PathBuf::new())),
-            Document::Text { name, text } => Ok((tree::parse(name, text, report), PathBuf::new())),
+            Document::Text { name, text } => Ok((tree::parse_document(name, text, report), PathBuf::new())),
             Document::File(path) => {
                 let name: Arc<str> = path.display().to_string().into();
                 match std::fs::read_to_string(path) {
                     Ok(text) => {
                         let base = path.parent().unwrap_or(Path::new("")).to_owned();
-                        Ok((tree::parse(&name, &text, report), base))
+                        Ok((tree::parse_document(&name, &text, report), base))
                     }
                     Err(error) => {
                         let what = format!("cannot read the configuration file: {error}");

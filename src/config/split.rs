@@ -1,4 +1,4 @@
-//! What a listener says about splitting reads off.
+//! Settings of listeners with the route `split`.
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ const CONSISTENCY: [(&str, Consistency); 3] = [
 ];
 const HINTS: [(&str, Hints); 3] = [("off", Hints::Off), ("primary", Hints::Primary), ("all", Hints::All)];
 
-/// The keys of a listener that say nothing on another route.
+/// Keys that are valid with the route `split` only.
 const KEYS: [&str; 6] =
     ["consistency", "max_lag", "freshness_wait", "hints", "primary_only", "secondary_read_pools"];
 
-/// Reads the keys of a listener that splits.
-pub(super) fn read(section: &Section<'_>) -> SplitSettings {
+/// Reads the keys of a split listener.
+pub(super) fn read_split(section: &Section<'_>) -> SplitSettings {
     let default = SplitSettings::default();
     SplitSettings {
         when_no_reader: section.word_or("when_no_reader", &WHEN_NO_READER, WhenNoReader::default()).value,
@@ -31,22 +31,22 @@ pub(super) fn read(section: &Section<'_>) -> SplitSettings {
         max_lag: section.positive_duration("max_lag", default.max_lag),
         freshness_wait: section.duration("freshness_wait", default.freshness_wait).value,
         hints: section.word_or("hints", &HINTS, default.hints).value,
-        primary_only: relations(section),
-        // The process's own setting: see `locate`.
+        primary_only: read_relations(section),
+        // A setting of the process; see `locate`.
         local_region: None,
         secondary_read_pools: section.flag("secondary_read_pools").value,
     }
 }
 
-/// Reports the keys that only a listener which splits may have.
-pub(super) fn refuse(section: &Section<'_>) {
-    for key in KEYS.into_iter().filter(|key| section.has(key)) {
+/// Reports keys that are valid on split listeners only.
+pub(super) fn refuse_split_keys(section: &Section<'_>) {
+    for key in KEYS.into_iter().filter(|key| section.has_key(key)) {
         section.problem(key, "goes with route = \"split\" only", "remove it");
     }
 }
 
-/// Reports what a listener cannot be that splits. `mode` is that of its pools.
-pub(super) fn check(
+/// Reports settings that a split listener does not allow. `mode` is the mode of its pools.
+pub(super) fn check_split(
     section: &Section<'_>,
     auth: Option<&Auth>,
     mode: PoolMode,
@@ -77,15 +77,15 @@ pub(super) fn check(
         .find(|endpoint| endpoint.endpoint.role == DeclaredRole::Primary && endpoint.probe_login.is_none());
     if let Some(endpoint) = blind.filter(|_| !matches!(auth, Some(Auth::Passthrough))) {
         let what = format!(
-            "nobody can ask endpoint `{}` where it stands: the reads of a session that has written stay there",
+            "endpoint `{}` has no probe login, so its WAL position is unknown: sessions that have written read from it only",
             endpoint.endpoint.name
         );
         section.warning("route", what, "give the endpoint a `login` of its own");
     }
 }
 
-/// Tells the listeners that split where this process runs, if `region` says so.
-pub(super) fn locate(listeners: &mut [ListenerSettings], region: Option<&str>) {
+/// Sets the region of the process on all split listeners.
+pub(super) fn set_local_region(listeners: &mut [ListenerSettings], region: Option<&str>) {
     for listener in listeners {
         if let RoutePolicy::Split(settings) = &mut listener.route {
             Arc::make_mut(settings).local_region = region.map(str::to_owned);
@@ -93,8 +93,8 @@ pub(super) fn locate(listeners: &mut [ListenerSettings], region: Option<&str>) {
     }
 }
 
-/// Relations as SQL writes them.
-fn relations(section: &Section<'_>) -> Vec<RelationName> {
+/// Relation names in SQL syntax.
+fn read_relations(section: &Section<'_>) -> Vec<RelationName> {
     let Some(listed) = section.texts("primary_only") else {
         section.record("primary_only", "", &Origin::Default);
         return Vec::new();

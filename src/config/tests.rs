@@ -1,6 +1,6 @@
-//! What is said to somebody who wrote a configuration: each mistake and each warning, word for word.
+//! Messages for configuration mistakes and warnings, word for word.
 
-use super::{Config, ConfigSource, Loaded};
+use super::{Config, ConfigSource, LoadedConfig};
 
 mod clients;
 mod combinations;
@@ -9,7 +9,7 @@ mod files;
 mod mistakes;
 mod split;
 
-/// A file without a mistake, to be spoiled.
+/// A file without mistakes, as a base for changes.
 const GOOD: &str = r#"[[cluster]]
 name = "orders"
 
@@ -32,7 +32,7 @@ fn variables(pairs: &[(&str, &str)]) -> ConfigSource {
     ConfigSource::variables(pairs.iter().copied())
 }
 
-fn loaded(source: &ConfigSource) -> Loaded {
+fn loaded(source: &ConfigSource) -> LoadedConfig {
     match source.load() {
         Ok(loaded) => loaded,
         Err(problems) => panic!("{problems}"),
@@ -54,7 +54,7 @@ fn warnings(source: &ConfigSource) -> Vec<String> {
     loaded(source).warnings.iter().map(ToString::to_string).collect()
 }
 
-/// `GOOD` with each `from` replaced by its `to`.
+/// `GOOD` with each `from` replaced by `to`.
 fn spoiled(changes: &[(&str, &str)]) -> ConfigSource {
     let mut text = GOOD.to_owned();
     for (from, to) in changes {
@@ -64,10 +64,10 @@ fn spoiled(changes: &[(&str, &str)]) -> ConfigSource {
     file(&text)
 }
 
-/// Rows of what is changed in `GOOD` (or which variables are set), and every line that is said about it.
+/// Rows of changes to `GOOD` (or variables), and all expected messages.
 type Cases<'c> = &'c [(&'c [(&'c str, &'c str)], &'c [&'c str])];
 
-/// Runs a table: what is changed in `GOOD`, and every line that is said about it.
+/// Checks a table of changes to `GOOD` and expected messages.
 #[track_caller]
 fn check(say: fn(&ConfigSource) -> Vec<String>, table: Cases<'_>) {
     let mut wrong = Vec::new();

@@ -1,25 +1,25 @@
-//! Where traces go: `[traces]`.
+//! Settings of traces: `[traces]`.
 
 use super::{problem::Origin, reader::Section};
 use crate::telemetry::traces::{Collector, CollectorError, TraceSettings};
 
-/// Spans that may wait.
+/// Default capacity of the span queue.
 const QUEUE: usize = 4096;
 
-/// Reads `[traces]`; without it nothing is traced.
-pub(super) fn read(root: &Section<'_>) -> Option<TraceSettings> {
+/// Reads `[traces]`; without the table, tracing is off.
+pub(super) fn read_traces(root: &Section<'_>) -> Option<TraceSettings> {
     let section = root.table("traces", "traces")?;
     let form = "write a collector's address, as in \"http://127.0.0.1:4318\"";
     let read = |text: &str| {
         text.parse::<Collector>().map_err(|error: CollectorError| format!("cannot be \"{text}\": {error}"))
     };
     let collector = section.parsed("endpoint", read, form).map(|spot| spot.value);
-    if collector.is_none() && !section.has("endpoint") {
+    if collector.is_none() && !section.has_key("endpoint") {
         section.missing("endpoint", "endpoint = \"http://127.0.0.1:4318\"");
     }
     let form = "write a part of a hundred, from \"0%\" to \"100%\"";
-    let per_million = match section.has("ratio") {
-        true => section.parsed("ratio", percent, form).map(|spot| spot.value.0),
+    let per_million = match section.has_key("ratio") {
+        true => section.parsed("ratio", parse_percent, form).map(|spot| spot.value.0),
         false => {
             section.record("ratio", "0%", &Origin::Default);
             Some(0)
@@ -29,11 +29,11 @@ pub(super) fn read(root: &Section<'_>) -> Option<TraceSettings> {
     Some(TraceSettings { collector: collector?, per_million: per_million?, queue })
 }
 
-/// So many of a million; shown as it is written.
+/// Parts per million, shown as configured.
 struct Part(u32);
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to a million")]
-fn percent(text: &str) -> Result<Part, String> {
+fn parse_percent(text: &str) -> Result<Part, String> {
     let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     let number = number.filter(|number| (0.0..=100.0).contains(number));
     number

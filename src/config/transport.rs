@@ -1,7 +1,7 @@
-//! TLS towards an endpoint, and what may be sent over it.
+//! TLS for an endpoint's connections, and the data allowed on them.
 
 use super::{
-    cluster::Shared,
+    cluster::ClusterDefaults,
     files::{self, Named},
     problem::Origin,
     reader::{Section, Spot},
@@ -23,20 +23,20 @@ const TLS_MODES: [(&str, TlsMode); 5] = [
 const NEGOTIATIONS: [(&str, Negotiation); 2] =
     [("postgres", Negotiation::Postgres), ("direct", Negotiation::Direct)];
 
-/// TLS towards an endpoint, and where its mode was said.
+/// TLS settings of an endpoint, with the position of the mode.
 pub(super) struct Tls<'c> {
     pub(super) settings: EndpointTls,
     section: Section<'c>,
     mode: Origin,
 }
 
-/// Reads `tls` of an endpoint; what it does not say, its cluster may.
-pub(super) fn read<'c>(endpoint: &Section<'c>, shared: &Shared<'c>) -> Tls<'c> {
+/// Reads `tls` of an endpoint, with its cluster's settings as defaults.
+pub(super) fn read_tls<'c>(endpoint: &Section<'c>, shared: &ClusterDefaults<'c>) -> Tls<'c> {
     let own = endpoint.table_or_empty("tls", "cluster.endpoint.tls");
-    // What the endpoint does not say, its cluster may.
-    let of = |key: &str| if own.has(key) { &own } else { &shared.tls };
+    // The cluster's setting is the default.
+    let of = |key: &str| if own.has_key(key) { &own } else { &shared.tls };
     let inherited = |key: &str, shown: &str| {
-        if !own.has(key) && shared.tls.has(key) {
+        if !own.has_key(key) && shared.tls.has_key(key) {
             own.record(key, shown, &shared.tls.place(key));
         }
     };
@@ -69,11 +69,11 @@ pub(super) fn read<'c>(endpoint: &Section<'c>, shared: &Shared<'c>) -> Tls<'c> {
     {
         own.problem(
             "server_name",
-            format!("\"{}\" is no DNS name or address", name.value),
+            format!("\"{}\" is not a DNS name or address", name.value),
             "write a name as in the server's certificate",
         );
     }
-    let identity_of = if own.has("cert") || own.has("key") { &own } else { &shared.tls };
+    let identity_of = if own.has_key("cert") || own.has_key("key") { &own } else { &shared.tls };
     let identity = read_identity(identity_of);
     if ca_file.is_some() && !mode.value.verifies() {
         let what = format!(
@@ -96,13 +96,13 @@ pub(super) fn read<'c>(endpoint: &Section<'c>, shared: &Shared<'c>) -> Tls<'c> {
     Tls { settings, section: own, mode: mode.origin }
 }
 
-/// A certificate and its key: both or neither.
+/// Reads a certificate with its key: both or neither.
 pub(super) fn read_identity(section: &Section<'_>) -> Option<IdentityFiles> {
     let cert = section.path("cert");
     let key = section.path("key");
     match (cert, key) {
         (Some(cert), Some(key)) => Some(IdentityFiles { cert: cert.value, key: key.value }),
-        (Some(_), None) if !section.has("key") => {
+        (Some(_), None) if !section.has_key("key") => {
             section.problem(
                 "cert",
                 "a certificate needs its key",
@@ -110,7 +110,7 @@ pub(super) fn read_identity(section: &Section<'_>) -> Option<IdentityFiles> {
             );
             None
         }
-        (None, Some(_)) if !section.has("cert") => {
+        (None, Some(_)) if !section.has_key("cert") => {
             section.problem(
                 "key",
                 "a key needs its certificate",
@@ -122,12 +122,12 @@ pub(super) fn read_identity(section: &Section<'_>) -> Option<IdentityFiles> {
     }
 }
 
-/// Loads the files once, as a connection will.
-pub(super) fn check_files(tls: &Tls<'_>, shared: &Shared<'_>, address: Option<&Address>) {
+/// Loads the files, as a connection does.
+pub(super) fn check_files(tls: &Tls<'_>, shared: &ClusterDefaults<'_>, address: Option<&Address>) {
     let settings = &tls.settings;
     let (own, cluster) = (&tls.section, &shared.tls);
-    let ca_of = if own.has("ca_file") { own } else { shared.section };
-    let identity_of = if own.has("cert") || own.has("key") { own } else { cluster };
+    let ca_of = if own.has_key("ca_file") { own } else { shared.section };
+    let identity_of = if own.has_key("cert") || own.has_key("key") { own } else { cluster };
     let identity = settings.identity.as_ref();
     files::endpoint_tls(
         own,
@@ -141,8 +141,8 @@ pub(super) fn check_files(tls: &Tls<'_>, shared: &Shared<'_>, address: Option<&A
     );
 }
 
-/// The rules about plaintext, verification and what is sent over it.
-pub(super) fn check(
+/// Checks plaintext and verification against the login: no token or password to an unverified server.
+pub(super) fn check_transport(
     endpoint: &Section<'_>,
     address: &Address,
     tls: &Tls<'_>,
@@ -155,7 +155,7 @@ pub(super) fn check(
     let place = if tls.mode == Origin::Default { &endpoint.origin } else { &tls.mode };
     let spoken = tls.section.spoken("mode");
     if matches!(address, Address::Unix(_)) && !matches!(mode, TlsMode::Disable | TlsMode::Prefer) {
-        let what = format!("there is no TLS on a Unix-domain socket, and the mode is \"{}\"", mode.as_str());
+        let what = format!("Unix-domain sockets have no TLS, but the mode is \"{}\"", mode.as_str());
         report.problem(place, subject.clone(), what, format!("write \"disable\" in {spoken}"));
     }
     let token = matches!(login, Some(Spot { value: Login::Token(_), .. }));
@@ -176,8 +176,10 @@ pub(super) fn check(
     if token && !mode.verifies() {
         let flag = endpoint.spoken("insecure_token_without_verification");
         if insecure_token {
-            let what =
-                format!("tokens are sent to a server that nobody verified (mode \"{}\")", mode.as_str());
+            let what = format!(
+                "tokens are sent to a server whose certificate is not verified (mode \"{}\")",
+                mode.as_str()
+            );
             report.warning(
                 place,
                 subject.clone(),
@@ -194,7 +196,7 @@ pub(super) fn check(
             report.problem(place, subject.clone(), what, remedy);
         }
     } else if mode == TlsMode::Prefer && !address.is_loopback() {
-        let what = "\"prefer\" falls back to plaintext and verifies nobody";
+        let what = "\"prefer\" falls back to plaintext and verifies no certificate";
         report.warning(
             place,
             subject.clone(),
@@ -203,8 +205,10 @@ pub(super) fn check(
         );
     }
     if password && !mode.verifies() && !address.is_loopback() {
-        let what =
-            format!("a password is sent to a server that nobody verified (mode \"{}\")", mode.as_str());
+        let what = format!(
+            "a password is sent to a server whose certificate is not verified (mode \"{}\")",
+            mode.as_str()
+        );
         report.warning(place, subject, what, format!("write \"verify-ca\" or \"verify-full\" in {spoken}"));
     }
 }

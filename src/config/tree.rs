@@ -1,7 +1,8 @@
-//! Values and where they came from: the common ground of the file and the environment.
+//! Values with positions, from file and environment alike.
 //!
-//! A file is read into a [`Table`], the environment is laid over it, and the settings are built from the result. It is
-//! our own tree rather than a serde mirror because serde stops at the first mistake and all of them are wanted.
+//! A file is read into a [`Table`], the environment is laid over it, and the settings are built from the result. serde
+//! is
+//! not used, because serde stops at the first mistake.
 
 use std::sync::Arc;
 
@@ -10,16 +11,16 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::problem::{Origin, Report};
+use super::problem::{Origin, ProblemReport};
 
-/// A value and where it came from.
+/// A value with its source.
 #[derive(Clone)]
 pub(super) struct Item {
     pub(super) origin: Origin,
     pub(super) value: Value,
 }
 
-/// A value as it was written.
+/// A value as written.
 #[derive(Clone)]
 pub(super) enum Value {
     Text(String),
@@ -27,11 +28,11 @@ pub(super) enum Value {
     Boolean(bool),
     List(Vec<Item>),
     Table(Table),
-    /// A float, a date or an integer that does not fit: no setting takes one. Carries the type's name.
+    /// A float, a date or a too large integer, which no setting accepts. Holds the type's name.
     Other(&'static str),
 }
 
-/// Keys, each with the place where it was written, and their values.
+/// Keys with positions and values.
 #[derive(Clone)]
 pub(super) struct Table {
     entries: Vec<(String, Origin, Item)>,
@@ -62,7 +63,7 @@ impl Item {
         }
     }
 
-    /// The type as a person calls it.
+    /// Name of the type in messages.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
             Value::Text(_) => "a string",
@@ -78,7 +79,7 @@ impl Item {
 // === impl Table ===
 
 impl Table {
-    /// A table where nothing is said.
+    /// An empty table.
     pub(super) const fn new() -> Self {
         Self { entries: Vec::new() }
     }
@@ -91,7 +92,7 @@ impl Table {
         self.entries.iter_mut().find(|(name, ..)| name == key).map(|(.., item)| item)
     }
 
-    /// The keys and where each was written.
+    /// The keys with their positions.
     pub(super) fn keys(&self) -> impl Iterator<Item = (&str, &Origin)> {
         self.entries.iter().map(|(name, origin, _)| (name.as_str(), origin))
     }
@@ -105,7 +106,7 @@ impl Table {
         self.entries.retain(|(name, ..)| name != key);
     }
 
-    /// The table at `key`, made if there is none; whatever else stood there is replaced.
+    /// The table at `key`, created if missing; replaces any other value.
     pub(super) fn table_mut(&mut self, key: &str, origin: &Origin) -> &mut Table {
         if self.get(key).is_none_or(|item| item.as_table().is_none()) {
             self.set(key, Item::table(Table::new(), origin));
@@ -116,7 +117,7 @@ impl Table {
         }
     }
 
-    /// The list at `key`, made if there is none; whatever else stood there is left and `None` is the answer.
+    /// The list at `key`, created if missing; `None` if `key` has another value.
     fn list_mut(&mut self, key: &str, origin: &Origin) -> Option<&mut Vec<Item>> {
         if self.get(key).is_none() {
             self.set(key, Item { origin: origin.clone(), value: Value::List(Vec::new()) });
@@ -127,14 +128,14 @@ impl Table {
         }
     }
 
-    /// Adds a table to the list at `key`; does nothing where something else than a list stands.
+    /// Appends a table to the list at `key`, unless `key` has another value.
     pub(super) fn push_table(&mut self, key: &str, table: Table, origin: &Origin) {
         if let Some(list) = self.list_mut(key, origin) {
             list.push(Item::table(table, origin));
         }
     }
 
-    /// The tables of the list at `key`; what is no table is left out.
+    /// The tables of the list at `key`; skips other values.
     pub(super) fn tables(&self, key: &str) -> impl Iterator<Item = &Table> {
         let list = match self.get(key).map(|item| &item.value) {
             Some(Value::List(list)) => list.as_slice(),
@@ -143,7 +144,7 @@ impl Table {
         list.iter().filter_map(Item::as_table)
     }
 
-    /// As [`Table::tables`], to change them.
+    /// Mutable form of [`Table::tables`].
     pub(super) fn tables_mut(&mut self, key: &str) -> impl Iterator<Item = &mut Table> {
         let list = match self.get_mut(key).map(|item| &mut item.value) {
             Some(Value::List(list)) => list.as_mut_slice(),
@@ -158,8 +159,8 @@ impl Table {
 
 // === TOML ===
 
-/// Reads a document; what is no TOML is reported, what remains readable is returned.
-pub(super) fn parse(file: &Arc<str>, text: &str, report: &Report) -> Table {
+/// Parses a document; reports syntax errors and returns the readable part.
+pub(super) fn parse_document(file: &Arc<str>, text: &str, report: &ProblemReport) -> Table {
     let (document, errors) = DeTable::parse_recoverable(text);
     let lines = Lines { file, text };
     for error in errors {
@@ -170,7 +171,7 @@ pub(super) fn parse(file: &Arc<str>, text: &str, report: &Report) -> Table {
     lines.table(document.get_ref())
 }
 
-/// Turns offsets of a document into places.
+/// Converts offsets in a document to positions.
 struct Lines<'t> {
     file: &'t Arc<str>,
     text: &'t str,
@@ -224,9 +225,12 @@ mod tests {
 
     #[test]
     fn places_are_lines_and_columns_from_one() {
-        let report = Report::default();
-        let table =
-            parse(&"g.toml".into(), "a = 1\n\n[[cluster]]\nname = \"ü\"\ntls = { mode = 1 }\n", &report);
+        let report = ProblemReport::default();
+        let table = parse_document(
+            &"g.toml".into(),
+            "a = 1\n\n[[cluster]]\nname = \"ü\"\ntls = { mode = 1 }\n",
+            &report,
+        );
         assert_eq!(table.get("a").unwrap().origin.to_string(), "g.toml:1:5");
         let cluster = table.tables("cluster").next().unwrap();
         assert_eq!(cluster.get("name").unwrap().origin.to_string(), "g.toml:4:8");
@@ -238,8 +242,8 @@ mod tests {
 
     #[test]
     fn every_line_that_is_no_toml_is_reported() {
-        let report = Report::default();
-        parse(&"g.toml".into(), "a = \nb = 1\nc = [1\nd = 2\n", &report);
+        let report = ProblemReport::default();
+        parse_document(&"g.toml".into(), "a = \nb = 1\nc = [1\nd = 2\n", &report);
         let (problems, ..) = report.finish();
         assert!(problems.len() >= 2, "{problems:?}");
         assert!(problems[0].to_string().starts_with("g.toml:1:"), "{}", problems[0]);

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// What to write for a duration.
+/// Remedy for a duration.
 pub(super) const DURATION_FORM: &str =
     "a number with its unit (ms, s, m, h, d), as in \"500ms\", \"10s\", \"1m30s\"";
-/// What to write for a size.
+/// Remedy for a size.
 pub(super) const SIZE_FORM: &str =
     "a number with its unit (B, KiB, MiB, GiB), as in \"512B\", \"8KiB\", \"64MiB\"";
 
@@ -14,10 +14,10 @@ const DURATION_UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 /// Bytes of each unit, largest first.
 const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-/// No duration of ours is longer, which keeps sums with the clock from overflowing.
+/// Maximum duration in milliseconds, which keeps sums with clock values from overflowing.
 const LONGEST: u64 = 3_650 * 86_400_000;
 
-/// Reads `500ms`, `10s`, `5m`, `1h`, `7d` or several of them in falling order; `0` needs no unit.
+/// Parses `500ms`, `10s`, `5m`, `1h`, `7d` or several of them in descending order; `0` needs no unit.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
     if text == "0" {
@@ -37,7 +37,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (!text.is_empty() && total <= LONGEST).then(|| Duration::from_millis(total))
 }
 
-/// Writes a duration as [`parse_duration`] reads it; what is below a millisecond is cut.
+/// Formats a duration for [`parse_duration`]; truncates below a millisecond.
 pub(super) fn show_duration(duration: Duration) -> String {
     let mut left = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
@@ -50,14 +50,14 @@ pub(super) fn show_duration(duration: Duration) -> String {
     if text.is_empty() { "0".to_owned() } else { text }
 }
 
-/// Reads `512B`, `8KiB`, `64MiB` or `1GiB`.
+/// Parses `512B`, `8KiB`, `64MiB` or `1GiB`.
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split_number(text)?;
     let (_, bytes) = SIZE_UNITS.iter().find(|(name, _)| *name == unit)?;
     number.checked_mul(*bytes)
 }
 
-/// Writes a size in the largest unit that divides it.
+/// Formats a size in the largest unit that divides it.
 pub(super) fn show_size(bytes: u64) -> String {
     let (unit, factor) = SIZE_UNITS
         .into_iter()
@@ -66,7 +66,7 @@ pub(super) fn show_size(bytes: u64) -> String {
     format!("{}{unit}", bytes / factor)
 }
 
-/// The digits a text begins with, at least one, and what follows them.
+/// The leading digits of a text, at least one, and the rest.
 fn split_number(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);

@@ -1,6 +1,6 @@
-//! Typed values out of a table, with every mistake reported and every value recorded for `check`.
+//! Typed values of a table. Reports every mistake and records every value for `check`.
 //!
-//! A value that cannot be read is reported and then treated as absent, so that the mistakes behind it are found too.
+//! An unreadable value is reported and treated as absent, so that later mistakes are found too.
 
 use std::{
     ops::RangeInclusive,
@@ -9,14 +9,14 @@ use std::{
 };
 
 use super::{
-    problem::{Origin, nearest},
+    problem::{Origin, nearest_word},
     reader::{Section, Spot},
     tree::{Item, Value},
     units,
 };
 
 impl Section<'_> {
-    /// A value that `read` understands; otherwise a mistake that says what was expected.
+    /// The value that `read` accepts; otherwise reports a mistake that names the expected form.
     pub(super) fn value<T>(
         &self,
         key: &str,
@@ -55,15 +55,15 @@ impl Section<'_> {
         Some(spot)
     }
 
-    /// A text that is not empty.
+    /// A non-empty string.
     pub(super) fn text(&self, key: &str) -> Option<Spot<String>> {
-        let read = self.value(key, "a text that is not empty", |item| {
+        let read = self.value(key, "a non-empty string", |item| {
             item.as_text().filter(|text| !text.is_empty()).map(str::to_owned)
         });
         self.recorded(key, read, None, String::clone)
     }
 
-    /// A text that `parse` turns into a value, or says what is wrong with it.
+    /// A string parsed by `parse`, whose error becomes the message.
     pub(super) fn parsed<T: std::fmt::Display>(
         &self,
         key: &str,
@@ -87,7 +87,7 @@ impl Section<'_> {
         }
     }
 
-    /// One of some words.
+    /// One of several words.
     pub(super) fn word<T: Copy>(&self, key: &str, words: &[(&'static str, T)]) -> Option<Spot<T>> {
         let item = self.raw(key)?;
         let found = item.as_text().and_then(|text| words.iter().find(|(word, _)| *word == text));
@@ -102,14 +102,14 @@ impl Section<'_> {
         let all: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         let mut remedy = format!("write one of {}", all.join(", "));
         let text = item.as_text().unwrap_or_default().to_ascii_lowercase().replace('_', "-");
-        if let Some(word) = nearest(&text, words.iter().map(|(word, _)| *word)) {
+        if let Some(word) = nearest_word(&text, words.iter().map(|(word, _)| *word)) {
             remedy.push_str(&format!(" (did you mean \"{word}\"?)"));
         }
         self.problem(key, what, remedy);
         None
     }
 
-    /// One of some words, or the default.
+    /// One of several words, or the default.
     pub(super) fn word_or<T: Copy + PartialEq>(
         &self,
         key: &str,
@@ -123,12 +123,12 @@ impl Section<'_> {
         })
     }
 
-    /// True or false; false by default.
+    /// A boolean; false by default.
     pub(super) fn flag(&self, key: &str) -> Spot<bool> {
         self.flag_or(key, false)
     }
 
-    /// True or false.
+    /// A boolean.
     pub(super) fn flag_or(&self, key: &str, default: bool) -> Spot<bool> {
         let read = self.value(key, "true or false", |item| match (&item.value, &item.origin) {
             (Value::Boolean(flag), _) => Some(*flag),
@@ -139,7 +139,7 @@ impl Section<'_> {
             .unwrap_or(Spot { value: default, origin: Origin::Default })
     }
 
-    /// A whole number in a range.
+    /// An integer in a range.
     pub(super) fn number(&self, key: &str, range: RangeInclusive<i64>) -> Option<Spot<i64>> {
         let expected = match *range.end() {
             i64::MAX => format!("a whole number from {} on", range.start()),
@@ -156,7 +156,7 @@ impl Section<'_> {
         self.recorded(key, read, None, ToString::to_string)
     }
 
-    /// How many, or the default.
+    /// A number of at least `least`, or the default.
     pub(super) fn count(&self, key: &str, least: i64, default: usize) -> usize {
         match self.number(key, least..=1_000_000_000) {
             Some(spot) => usize::try_from(spot.value).unwrap_or(usize::MAX),
@@ -180,7 +180,7 @@ impl Section<'_> {
         self.recorded(key, read, None, |value| units::show_duration(*value)).map(|spot| spot.value)
     }
 
-    /// A duration that is longer than nothing, or the default.
+    /// A duration greater than zero, or the default.
     pub(super) fn positive_duration(&self, key: &str, default: Duration) -> Duration {
         let spot = self.duration(key, default);
         if spot.value.is_zero() {
@@ -198,7 +198,7 @@ impl Section<'_> {
         self.recorded(key, read, None, |value| units::show_size(*value))
     }
 
-    /// The path of a file. What the file says is relative to the file, what a variable says to the working directory.
+    /// The path of a file, relative to the configuration file or, from a variable, to the working directory.
     pub(super) fn path(&self, key: &str) -> Option<Spot<PathBuf>> {
         let read = self.value(key, "the path of a file", |item| self.path_of(item));
         self.recorded(key, read, None, |path| path.display().to_string())
@@ -213,7 +213,7 @@ impl Section<'_> {
         })
     }
 
-    /// A list of texts; a variable separates them by commas.
+    /// A list of strings; a variable separates them by commas.
     pub(super) fn texts(&self, key: &str) -> Option<Spot<Vec<Spot<String>>>> {
         let item = self.raw(key)?;
         let read: Option<Vec<_>> = match (&item.value, &item.origin) {

@@ -1,14 +1,14 @@
-//! The commands that change something.
+//! The commands that change state.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::{
-    Office,
-    answer::Answer,
+    ConsoleContext,
     client::Client,
-    command::{Command, Place, Victims},
+    command::{Command, KillTarget, PoolScope},
+    response::CommandResponse,
 };
 use crate::{
     admin::{ReloadFailure, ReloadReport},
@@ -17,38 +17,43 @@ use crate::{
     wire::{ErrorResponse, Severity, SqlState},
 };
 
-/// How often WAIT_CLOSE looks again.
+/// Poll interval of WAIT_CLOSE.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Does what `command` says.
+/// Runs `command`.
 ///
-/// Cancel safety: dropped half-way, it may or may not take effect; [`take_back`] undoes what can be undone.
-pub(super) async fn act(command: &Command, office: &Office) -> Result<Answer, ErrorResponse<'static>> {
-    let pools = &office.routing.pools;
+/// Cancel safety: if dropped, the command may or may not take effect; [`take_back`] undoes PAUSE and DRAIN.
+pub(super) async fn run_command(
+    command: &Command,
+    context: &ConsoleContext,
+) -> Result<CommandResponse, ErrorResponse<'static>> {
+    let pools = &context.routing.pools;
     match command {
-        Command::Show(_) | Command::Set => Ok(Answer::done()),
-        Command::Reload => reload(office.control.reload("console").await),
+        Command::Show(_) | Command::Set => Ok(CommandResponse::done()),
+        Command::Reload => reload_response(context.control.reload("console").await),
         Command::Shutdown => {
-            office.control.stop().await;
-            Ok(Answer::done())
+            context.control.stop().await;
+            Ok(CommandResponse::done())
         }
-        Command::Pause(place) => {
-            let filter = filter(place, office)?;
+        Command::Pause(scope) => {
+            let filter = pool_filter(scope, context)?;
             let found = pools.pause(&filter);
             pools.quiet(&filter).await;
-            Ok(about(place, found))
+            Ok(scope_response(scope, found))
         }
-        Command::Drain(place) => {
-            let filter = filter(place, office)?;
+        Command::Drain(scope) => {
+            let filter = pool_filter(scope, context)?;
             let found = pools.drain(&filter);
             pools.quiet(&filter).await;
-            Ok(about(place, found))
+            Ok(scope_response(scope, found))
         }
-        Command::Resume(place) => Ok(about(place, pools.resume(&filter(place, office)?))),
-        Command::Reconnect(place) => Ok(about(place, pools.reconnect(&filter(place, office)?))),
-        Command::WaitClose(place) => {
-            let filter = filter(place, office)?;
-            while office
+        Command::Resume(scope) => Ok(scope_response(scope, pools.resume(&pool_filter(scope, context)?))),
+        Command::Reconnect(scope) => {
+            Ok(scope_response(scope, pools.reconnect(&pool_filter(scope, context)?)))
+        }
+        Command::WaitClose(scope) => {
+            let filter = pool_filter(scope, context)?;
+            while context
                 .routing
                 .pools
                 .list()
@@ -58,34 +63,36 @@ pub(super) async fn act(command: &Command, office: &Office) -> Result<Answer, Er
             {
                 sleep(LOOK_AGAIN).await;
             }
-            Ok(Answer::done())
+            Ok(CommandResponse::done())
         }
-        Command::Kill(Victims::Session(id)) => kill_session(*id, office),
-        Command::Kill(Victims::Place(place)) => {
-            let filter = filter(place, office)?;
+        Command::Kill(KillTarget::Session(id)) => kill_session(*id, context),
+        Command::Kill(KillTarget::PoolScope(scope)) => {
+            let filter = pool_filter(scope, context)?;
             pools.pause(&filter);
-            let victims = Client::all(&office.sessions).filter(|client| is_at(client, place));
+            let victims = Client::all(&context.sessions).filter(|client| is_at(client, scope));
             let ended = victims.inspect(|client| client.entry.send_command(SessionCommand::Kill)).count();
             let words = format!("{ended} sessions are ended; RESUME lets others in");
-            Ok(Answer::done().notice(words, None))
+            Ok(CommandResponse::done().with_notice(words, None))
         }
     }
 }
 
-/// Undoes what `command` has begun, when its client no longer wants it.
-pub(super) fn take_back(command: &Command, office: &Office) {
-    if let Command::Pause(place) | Command::Drain(place) = command
-        && let Ok(filter) = filter(place, office)
+/// Undoes the effect of a canceled `command`.
+pub(super) fn take_back(command: &Command, context: &ConsoleContext) {
+    if let Command::Pause(scope) | Command::Drain(scope) = command
+        && let Ok(filter) = pool_filter(scope, context)
     {
-        office.routing.pools.resume(&filter);
+        context.routing.pools.resume(&filter);
     }
 }
 
-fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<Answer, ErrorResponse<'static>> {
+fn reload_response(
+    done: Result<ReloadReport, ReloadFailure>,
+) -> Result<CommandResponse, ErrorResponse<'static>> {
     match done {
         Ok(ReloadReport { changed, needs_restart, warnings }) => {
             let said = changed.into_iter().chain(needs_restart).chain(warnings);
-            Ok(said.fold(Answer::done(), |answer, line| answer.notice(line, None)))
+            Ok(said.fold(CommandResponse::done(), |answer, line| answer.with_notice(line, None)))
         }
         Err(failure) => {
             let sqlstate = match failure {
@@ -100,45 +107,48 @@ fn reload(done: Result<ReloadReport, ReloadFailure>) -> Result<Answer, ErrorResp
     }
 }
 
-fn kill_session(id: u64, office: &Office) -> Result<Answer, ErrorResponse<'static>> {
-    if let Some(entry) = office.sessions.get(id) {
+fn kill_session(id: u64, context: &ConsoleContext) -> Result<CommandResponse, ErrorResponse<'static>> {
+    if let Some(entry) = context.sessions.get(id) {
         entry.send_command(SessionCommand::Kill);
-    } else if let Some(entry) = office.sessions.console_sessions().iter().find(|entry| entry.facts.id == id) {
+    } else if let Some(entry) = context.sessions.console_sessions().iter().find(|entry| entry.facts.id == id)
+    {
         entry.send_command(SessionCommand::Kill);
     } else {
-        let message = format!("there is no session {id}, or no more");
-        return Err(missing(message, "SHOW CLIENTS shows the numbers as \"id\"."));
+        let message = format!("session {id} does not exist");
+        return Err(undefined_object(message, "SHOW CLIENTS shows the numbers as \"id\"."));
     }
-    Ok(Answer::done())
+    Ok(CommandResponse::done())
 }
 
-/// The pools of `place`; databases are not known before somebody uses them, endpoints are.
-fn filter(place: &Place, office: &Office) -> Result<Filter, ErrorResponse<'static>> {
-    if let Some(endpoint) = &place.endpoint
-        && office.routing.endpoints.load().get(endpoint).is_none()
+/// The pools of `scope`. Endpoints are known from the configuration; databases become known with their first use.
+fn pool_filter(scope: &PoolScope, context: &ConsoleContext) -> Result<Filter, ErrorResponse<'static>> {
+    if let Some(endpoint) = &scope.endpoint
+        && context.routing.endpoints.load().get(endpoint).is_none()
     {
-        let message = format!("there is no endpoint \"{endpoint}\"");
-        return Err(missing(message, "SHOW ENDPOINTS lists them."));
+        let message = format!("endpoint \"{endpoint}\" does not exist");
+        return Err(undefined_object(message, "SHOW ENDPOINTS lists them."));
     }
-    Ok(Filter { endpoint: place.endpoint.clone(), database: place.database.clone(), ..Filter::all() })
+    Ok(Filter { endpoint: scope.endpoint.clone(), database: scope.database.clone(), ..Filter::all() })
 }
 
-/// A place without pools is worth a word: it may be a slip of the pen.
-fn about(place: &Place, found: usize) -> Answer {
+/// A scope without pools causes a notice, because the name may be misspelled.
+fn scope_response(scope: &PoolScope, found: usize) -> CommandResponse {
     match found {
-        0 if *place != Place::default() => Answer::done().notice(format!("{place} has no pools now"), None),
-        _ => Answer::done(),
+        0 if *scope != PoolScope::default() => {
+            CommandResponse::done().with_notice(format!("{scope} has no pools now"), None)
+        }
+        _ => CommandResponse::done(),
     }
 }
 
-fn is_at(client: &Client, place: &Place) -> bool {
+fn is_at(client: &Client, scope: &PoolScope) -> bool {
     let endpoint = client.backend.as_ref().map(|backend| &backend.endpoint);
-    place.database.as_ref().is_none_or(|wanted| client.database() == Some(wanted))
-        && place.endpoint.as_ref().is_none_or(|wanted| endpoint == Some(wanted))
+    scope.database.as_ref().is_none_or(|wanted| client.database() == Some(wanted))
+        && scope.endpoint.as_ref().is_none_or(|wanted| endpoint == Some(wanted))
 }
 
-/// `42704`: what is named is not there.
-fn missing(message: String, hint: &'static str) -> ErrorResponse<'static> {
+/// `42704`: the object does not exist.
+fn undefined_object(message: String, hint: &'static str) -> ErrorResponse<'static> {
     let report = ErrorResponse::new(Severity::Error, SqlState::new(*b"42704"), message);
     ErrorResponse { hint: Some(hint.into()), ..report }
 }

@@ -1,34 +1,34 @@
-//! Averages over the last whole minute, as PgBouncer's `stats_period` has them.
+//! Averages over the last whole minute, like PgBouncer's `stats_period`.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::counts::Counts;
+use super::stats_values::StatsValues;
 use crate::{live::Publisher, names::EndpointName, telemetry::Metrics};
 
-/// What happened in a second, on average; a statement's time is an average over the statements. All zero in the first minute.
+/// Averages per second, and average times per statement. All zero in the first minute.
 #[derive(Default)]
 pub struct Averages {
     by_endpoint: BTreeMap<EndpointName, Difference>,
 }
 
-/// What one period added.
+/// Increase within one period.
 #[derive(Clone, Copy, Default)]
-struct Difference(Counts);
+struct Difference(StatsValues);
 
-/// What averages are over.
+/// Length of a period.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Publishes new averages each minute, and never returns.
+/// Publishes new averages each minute, forever.
 ///
-/// Cancel safe: the next averages are missing.
-pub async fn keep(metrics: Metrics, mut averages: Publisher<Averages>) {
+/// Cancel safe.
+pub async fn publish_averages(metrics: Metrics, mut averages: Publisher<Averages>) {
     let mut due = tokio::time::interval(PERIOD);
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     due.tick().await;
-    let mut before = Counts::by_endpoint(&metrics);
+    let mut before = StatsValues::by_endpoint(&metrics);
     loop {
         due.tick().await;
-        let now = Counts::by_endpoint(&metrics);
+        let now = StatsValues::by_endpoint(&metrics);
         averages.publish(Averages::between(&before, &now));
         before = now;
     }
@@ -37,22 +37,25 @@ pub async fn keep(metrics: Metrics, mut averages: Publisher<Averages>) {
 // === impl Averages ===
 
 impl Averages {
-    fn between(before: &BTreeMap<EndpointName, Counts>, now: &BTreeMap<EndpointName, Counts>) -> Self {
-        let none = Counts::default();
+    fn between(
+        before: &BTreeMap<EndpointName, StatsValues>,
+        now: &BTreeMap<EndpointName, StatsValues>,
+    ) -> Self {
+        let none = StatsValues::default();
         let difference = now.iter().map(|(endpoint, counts)| {
             (endpoint.clone(), Difference(counts.minus(before.get(endpoint).unwrap_or(&none))))
         });
         Self { by_endpoint: difference.collect() }
     }
 
-    /// Those of one endpoint.
-    pub(super) fn of(&self, endpoint: &EndpointName) -> Counts {
+    /// Averages of one endpoint.
+    pub(super) fn of(&self, endpoint: &EndpointName) -> StatsValues {
         self.by_endpoint.get(endpoint).copied().unwrap_or_default().average()
     }
 
-    /// Those of all endpoints together.
-    pub(super) fn all(&self) -> Counts {
-        let sum = self.by_endpoint.values().fold(Counts::default(), |sum, other| sum.plus(&other.0));
+    /// Averages of all endpoints together.
+    pub(super) fn all(&self) -> StatsValues {
+        let sum = self.by_endpoint.values().fold(StatsValues::default(), |sum, other| sum.plus(&other.0));
         Difference(sum).average()
     }
 }
@@ -60,10 +63,10 @@ impl Averages {
 // === impl Difference ===
 
 impl Difference {
-    fn average(self) -> Counts {
+    fn average(self) -> StatsValues {
         let Self(added) = self;
         let each_second = |count: u64| count / PERIOD.as_secs();
-        Counts {
+        StatsValues {
             transactions: each_second(added.transactions),
             statements: each_second(added.statements),
             received: each_second(added.received),
@@ -82,13 +85,17 @@ mod tests {
     #[test]
     fn counts_are_by_the_second_and_times_by_the_statement() {
         let endpoint = EndpointName::new("reads").unwrap();
-        let counts = |statements| Counts { statements, statement_time: 10 * statements, ..Counts::default() };
+        let counts = |statements| StatsValues {
+            statements,
+            statement_time: 10 * statements,
+            ..StatsValues::default()
+        };
         let before = BTreeMap::from([(endpoint.clone(), counts(1_000))]);
         let now = BTreeMap::from([(endpoint.clone(), counts(7_000))]);
         let averages = Averages::between(&before, &now);
         for average in [averages.of(&endpoint), averages.all()] {
             assert_eq!((average.statements, average.statement_time), (100, 10));
         }
-        assert_eq!(averages.of(&EndpointName::new("other").unwrap()), Counts::default());
+        assert_eq!(averages.of(&EndpointName::new("other").unwrap()), StatsValues::default());
     }
 }

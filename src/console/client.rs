@@ -1,4 +1,4 @@
-//! A session as the console sees it, whatever it is made of.
+//! View of a session for the console.
 
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
@@ -9,25 +9,25 @@ use crate::{
     wire::BackendKey,
 };
 
-/// A session, and the backend that it has.
+/// A session with its backend.
 pub(super) struct Client {
     pub(super) entry: Arc<SessionEntry>,
-    /// The backend that it has now.
-    pub(super) backend: Option<Backend>,
+    /// The current backend.
+    pub(super) backend: Option<BackendInfo>,
 }
 
 /// A session's backend.
-pub(super) struct Backend {
+pub(super) struct BackendInfo {
     pub(super) endpoint: EndpointName,
     pub(super) pid: i32,
-    /// The address that it was reached at.
+    /// Address of the server.
     pub(super) peer: Option<SocketAddr>,
-    /// It belongs to no pool: the session has it for life, and nobody else ever.
+    /// True for the backend of a dedicated session, which belongs to no pool.
     pub(super) own: bool,
 }
 
 impl Client {
-    /// All sessions, the oldest first.
+    /// All sessions, oldest first.
     pub(super) fn all(sessions: &SessionRegistry) -> impl Iterator<Item = Self> + use<> {
         let mut entries = sessions.list();
         entries.sort_unstable_by_key(|entry| entry.id);
@@ -35,7 +35,7 @@ impl Client {
     }
 
     fn new(entry: Arc<SessionEntry>) -> Self {
-        let backend = entry.current_backend().map(|current_backend| Backend {
+        let backend = entry.current_backend().map(|current_backend| BackendInfo {
             endpoint: current_backend.endpoint().name().clone(),
             pid: current_backend.server_key().map_or(0, BackendKey::pid),
             peer: current_backend.peer(),
@@ -52,12 +52,12 @@ impl Client {
         self.entry.facts.database.as_ref()
     }
 
-    /// Whom its statements run as; who it is, where that is not known yet.
+    /// Database user that runs the statements; the client's user if not known yet.
     pub(super) fn user(&self) -> Option<&UserName> {
         self.entry.facts.database_user.as_ref().or(self.entry.facts.user.as_ref())
     }
 
-    /// The address that its backend was reached at.
+    /// Address of the backend's server.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         self.backend.as_ref()?.peer
     }
@@ -66,12 +66,12 @@ impl Client {
         self.entry.started_at
     }
 
-    /// It wants a backend and has none.
-    pub(super) fn waits(&self) -> bool {
+    /// True if the session waits for a backend.
+    pub(super) fn is_waiting_for_backend(&self) -> bool {
         self.backend.is_none() && self.entry.activity().busy
     }
 
-    /// The words for why it may not give its backend back.
+    /// Pins of the session.
     pub(super) fn pins(&self) -> Vec<&'static str> {
         self.entry.pins().iter().map(Pin::as_str).collect()
     }

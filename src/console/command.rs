@@ -1,73 +1,73 @@
-//! What can be asked of the console: text → [`Command`].
+//! Console commands: text → [`Command`].
 //!
-//! The words are PgBouncer's, in whatever case; names stand as they are written. One command at a time.
+//! Keywords are PgBouncer's and ignore case; names are case-sensitive. One command at a time.
 //!
 //! <https://www.pgbouncer.org/usage.html#admin-console>
 
 use std::borrow::Cow;
 
 use super::{
-    settings::Access,
-    subject::Subject,
+    settings::ConsoleAccess,
+    show_target::ShowTarget,
     table::Column,
-    word::{Word, words},
+    word::{CommandWord, split_words},
 };
 use crate::{
     names::{DatabaseName, EndpointName},
     wire::{ErrorResponse, Severity, SqlState},
 };
 
-/// Something asked of the console.
+/// A console command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Command {
     /// SHOW.
-    Show(Subject),
-    /// Reads the configuration again.
+    Show(ShowTarget),
+    /// Reloads the configuration.
     Reload,
-    /// Lets what is under way end, and gives out no backends.
-    Pause(Place),
-    /// Gives them out again, after PAUSE, DRAIN, DISABLE or KILL.
-    Resume(Place),
-    /// As PAUSE, and the backends are closed.
-    Drain(Place),
-    /// Has backends replaced as they come back.
-    Reconnect(Place),
-    /// Waits until all backends that RECONNECT found in use are closed.
-    WaitClose(Place),
-    /// Ends sessions at once; those of a place find it paused when they come back.
-    Kill(Victims),
-    /// Drains and ends the program.
+    /// Stops leasing backends; running transactions finish.
+    Pause(PoolScope),
+    /// Leases backends again, after PAUSE, DRAIN, DISABLE or KILL.
+    Resume(PoolScope),
+    /// Like PAUSE; also closes the backends.
+    Drain(PoolScope),
+    /// Replaces backends as they return.
+    Reconnect(PoolScope),
+    /// Waits until all backends that were in use at RECONNECT are closed.
+    WaitClose(PoolScope),
+    /// Terminates sessions at once, and pauses the scope against reconnecting clients.
+    Kill(KillTarget),
+    /// Drains and stops the program.
     Shutdown,
-    /// A setting that drivers make unasked, and that means nothing here.
+    /// A setting that drivers make on their own; ignored.
     Set,
 }
 
-/// Which pools are meant: all of them, those of a database, of an endpoint (`@endpoint`), or of both (`database@endpoint`).
+/// Scope of a command: all pools, those of a database, of an endpoint (`@endpoint`), or of both (`database@endpoint`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct PoolScope {
     pub(super) database: Option<DatabaseName>,
     pub(super) endpoint: Option<EndpointName>,
 }
 
-/// Whose sessions end.
+/// Sessions to terminate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Victims {
+pub(super) enum KillTarget {
     /// One session, by its number.
     Session(u64),
-    /// All of a place.
-    Place(Place),
+    /// All sessions of a scope.
+    PoolScope(PoolScope),
 }
 
-/// What stands behind a command's first word.
+/// Expected words after a command's first word.
 #[derive(Clone, Copy)]
 enum Behind {
     Nothing,
-    /// A place, or nothing for all.
-    PerhapsPlace,
-    Place,
+    /// A scope, or no word for all pools.
+    PerhapsScope,
+    PoolScope,
 }
 
-/// Settings that drivers make unasked.
+/// Settings that drivers make on their own.
 const DRIVERS_SET: [&str; 10] = [
     "application_name",
     "bytea_output",
@@ -84,40 +84,40 @@ const DRIVERS_SET: [&str; 10] = [
 // === impl Command ===
 
 impl Command {
-    /// Reads a text; `None` when there is nothing in it.
+    /// Parses a text; `None` for an empty text.
     ///
     /// # Errors
-    /// What the client is told.
+    /// The error for the client.
     pub(super) fn parse(text: &str) -> Result<Option<Self>, ErrorResponse<'static>> {
-        let found = words(text).map_err(|_| syntax("unterminated quote or comment", HELP))?;
+        let found = split_words(text).map_err(|_| syntax_error("unterminated quote or comment", HELP))?;
         let mut found = found.as_slice();
-        while let [before @ .., Word::Mark(';')] = found {
+        while let [before @ .., CommandWord::Mark(';')] = found {
             found = before;
         }
-        let [Word::Plain(first), behind @ ..] = found else {
+        let [CommandWord::Plain(first), behind @ ..] = found else {
             return match found {
                 [] => Ok(None),
-                [word, ..] => Err(unknown(word.text())),
+                [word, ..] => Err(unknown_command(word.text())),
             };
         };
-        if behind.contains(&Word::Mark(';')) {
-            return Err(syntax("one command at a time", "Send them one after the other."));
+        if behind.contains(&CommandWord::Mark(';')) {
+            return Err(syntax_error("one command at a time", "Send them one after the other."));
         }
         let upper = first.to_ascii_uppercase();
         let command = match upper.as_str() {
-            "SHOW" => return show(behind).map(Some),
-            "HELP" => place(&upper, behind, Behind::Nothing).map(|_| Self::Show(Subject::Help)),
-            "SET" => return set(behind).map(Some),
-            "KILL" | "KILL_CLIENT" => kill(&upper, behind),
-            "RELOAD" => place(&upper, behind, Behind::Nothing).map(|_| Self::Reload),
-            "SHUTDOWN" => place(&upper, behind, Behind::Nothing).map(|_| Self::Shutdown),
-            "PAUSE" => place(&upper, behind, Behind::PerhapsPlace).map(Self::Pause),
-            "RESUME" => place(&upper, behind, Behind::PerhapsPlace).map(Self::Resume),
-            "DRAIN" => place(&upper, behind, Behind::PerhapsPlace).map(Self::Drain),
-            "RECONNECT" => place(&upper, behind, Behind::PerhapsPlace).map(Self::Reconnect),
-            "WAIT_CLOSE" => place(&upper, behind, Behind::PerhapsPlace).map(Self::WaitClose),
+            "SHOW" => return parse_show(behind).map(Some),
+            "HELP" => parse_scope(&upper, behind, Behind::Nothing).map(|_| Self::Show(ShowTarget::Help)),
+            "SET" => return parse_set(behind).map(Some),
+            "KILL" | "KILL_CLIENT" => parse_kill(&upper, behind),
+            "RELOAD" => parse_scope(&upper, behind, Behind::Nothing).map(|_| Self::Reload),
+            "SHUTDOWN" => parse_scope(&upper, behind, Behind::Nothing).map(|_| Self::Shutdown),
+            "PAUSE" => parse_scope(&upper, behind, Behind::PerhapsScope).map(Self::Pause),
+            "RESUME" => parse_scope(&upper, behind, Behind::PerhapsScope).map(Self::Resume),
+            "DRAIN" => parse_scope(&upper, behind, Behind::PerhapsScope).map(Self::Drain),
+            "RECONNECT" => parse_scope(&upper, behind, Behind::PerhapsScope).map(Self::Reconnect),
+            "WAIT_CLOSE" => parse_scope(&upper, behind, Behind::PerhapsScope).map(Self::WaitClose),
             "DISABLE" | "ENABLE" => {
-                place(&upper, behind, Behind::Place)?;
+                parse_scope(&upper, behind, Behind::PoolScope)?;
                 Err(not_done(
                     format!("{upper} is not supported"),
                     "PAUSE keeps clients waiting; to turn them away, take the database from the listener's \
@@ -128,15 +128,15 @@ impl Command {
                 "SUSPEND is not supported".to_owned(),
                 "A new process takes the listening sockets over by socket activation.",
             )),
-            _ => Err(unknown(first)),
+            _ => Err(unknown_command(first)),
         };
         command.map(Some)
     }
 
-    /// What a user needs for it.
-    pub(super) const fn needs(&self) -> Access {
+    /// The right that the command requires.
+    pub(super) const fn needs(&self) -> ConsoleAccess {
         match self {
-            Self::Show(_) | Self::Set => Access::Stats,
+            Self::Show(_) | Self::Set => ConsoleAccess::Stats,
             Self::Reload
             | Self::Pause(_)
             | Self::Resume(_)
@@ -144,19 +144,19 @@ impl Command {
             | Self::Reconnect(_)
             | Self::WaitClose(_)
             | Self::Kill(_)
-            | Self::Shutdown => Access::Admin,
+            | Self::Shutdown => ConsoleAccess::Admin,
         }
     }
 
-    /// What its rows look like, if it has any.
+    /// Columns of the rows, if any.
     pub(super) const fn columns(&self) -> Option<&'static [Column]> {
         match self {
-            Self::Show(subject) => subject.columns(),
+            Self::Show(target) => target.columns(),
             _ => None,
         }
     }
 
-    /// The word that answers it.
+    /// The command tag of the response.
     pub(super) const fn tag(&self) -> &'static str {
         match self {
             Self::Show(_) => "SHOW",
@@ -172,39 +172,39 @@ impl Command {
         }
     }
 
-    /// The command in its usual form, for logs and the audit log.
+    /// The command in canonical form, for log and audit log.
     pub(super) fn said(&self) -> String {
         let behind: Cow<'_, str> = match self {
-            Self::Show(subject) => subject.as_str().into(),
-            Self::Pause(place)
-            | Self::Resume(place)
-            | Self::Drain(place)
-            | Self::Reconnect(place)
-            | Self::WaitClose(place)
-            | Self::Kill(Victims::Place(place)) => place.to_string().into(),
-            Self::Kill(Victims::Session(id)) => id.to_string().into(),
+            Self::Show(target) => target.as_str().into(),
+            Self::Pause(scope)
+            | Self::Resume(scope)
+            | Self::Drain(scope)
+            | Self::Reconnect(scope)
+            | Self::WaitClose(scope)
+            | Self::Kill(KillTarget::PoolScope(scope)) => scope.to_string().into(),
+            Self::Kill(KillTarget::Session(id)) => id.to_string().into(),
             Self::Reload | Self::Shutdown | Self::Set => "".into(),
         };
         format!("{} {behind}", self.tag()).trim_end().to_owned()
     }
 }
 
-fn show(behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'static>> {
+fn parse_show(behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
     match behind {
-        [word @ (Word::Plain(_) | Word::Quoted(_))] => match Subject::find(word.text()) {
-            Some(subject) => Ok(Command::Show(subject)),
-            None => Err(syntax(format!("there is nothing called \"{}\" to show", word.text()), HELP)),
+        [word @ (CommandWord::Plain(_) | CommandWord::Quoted(_))] => match ShowTarget::find(word.text()) {
+            Some(target) => Ok(Command::Show(target)),
+            None => Err(syntax_error(format!("unrecognized SHOW target \"{}\"", word.text()), HELP)),
         },
-        [] => Err(syntax("SHOW what?", HELP)),
-        _ => Err(syntax("SHOW takes one word", HELP)),
+        [] => Err(syntax_error("SHOW what?", HELP)),
+        _ => Err(syntax_error("SHOW takes one word", HELP)),
     }
 }
 
-fn set(behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'static>> {
+fn parse_set(behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
     let name = match behind {
-        [Word::Plain(scope), name, ..] if scope.eq_ignore_ascii_case("session") => name,
+        [CommandWord::Plain(scope), name, ..] if scope.eq_ignore_ascii_case("session") => name,
         [name, ..] => name,
-        [] => return Err(syntax("SET what?", HELP)),
+        [] => return Err(syntax_error("SET what?", HELP)),
     };
     if DRIVERS_SET.iter().any(|known| name.text().eq_ignore_ascii_case(known)) {
         return Ok(Command::Set);
@@ -215,39 +215,44 @@ fn set(behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'static>> {
     ))
 }
 
-fn kill(first: &str, behind: &[Word<'_>]) -> Result<Command, ErrorResponse<'static>> {
-    if let [Word::Plain(number)] = behind
+fn parse_kill(first: &str, behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
+    if let [CommandWord::Plain(number)] = behind
         && let Ok(id) = number.parse()
     {
-        return Ok(Command::Kill(Victims::Session(id)));
+        return Ok(Command::Kill(KillTarget::Session(id)));
     }
     if first == "KILL_CLIENT" {
-        return Err(syntax("KILL_CLIENT takes a session's number", "SHOW CLIENTS shows it as \"id\"."));
+        return Err(syntax_error("KILL_CLIENT takes a session's number", "SHOW CLIENTS shows it as \"id\"."));
     }
-    place(first, behind, Behind::Place).map(|place| Command::Kill(Victims::Place(place)))
+    parse_scope(first, behind, Behind::PoolScope).map(|scope| Command::Kill(KillTarget::PoolScope(scope)))
 }
 
-fn place(first: &str, behind: &[Word<'_>], wanted: Behind) -> Result<Place, ErrorResponse<'static>> {
+fn parse_scope(
+    first: &str,
+    behind: &[CommandWord<'_>],
+    wanted: Behind,
+) -> Result<PoolScope, ErrorResponse<'static>> {
     match (behind, wanted) {
-        ([], Behind::Nothing | Behind::PerhapsPlace) => Ok(Place::default()),
-        ([], Behind::Place) => Err(syntax(format!("{first} what?"), PLACES)),
-        ([word @ (Word::Plain(_) | Word::Quoted(_))], Behind::PerhapsPlace | Behind::Place) => {
-            Place::parse(word).ok_or_else(|| {
-                syntax(format!("\"{}\" names no database and no endpoint", word.text()), PLACES)
-            })
-        }
-        (_, Behind::Nothing) => Err(syntax(format!("nothing follows {first}"), HELP)),
-        _ => Err(syntax(format!("{first} takes one name"), PLACES)),
+        ([], Behind::Nothing | Behind::PerhapsScope) => Ok(PoolScope::default()),
+        ([], Behind::PoolScope) => Err(syntax_error(format!("{first} what?"), PLACES)),
+        (
+            [word @ (CommandWord::Plain(_) | CommandWord::Quoted(_))],
+            Behind::PerhapsScope | Behind::PoolScope,
+        ) => PoolScope::parse(word).ok_or_else(|| {
+            syntax_error(format!("\"{}\" is not a database or endpoint", word.text()), PLACES)
+        }),
+        (_, Behind::Nothing) => Err(syntax_error(format!("{first} takes no argument"), HELP)),
+        _ => Err(syntax_error(format!("{first} takes one name"), PLACES)),
     }
 }
 
-// === impl Place ===
+// === impl PoolScope ===
 
-impl Place {
-    /// A quoted name is a database's, whatever is in it.
-    fn parse(word: &Word<'_>) -> Option<Self> {
+impl PoolScope {
+    /// A quoted name is always a database name.
+    fn parse(word: &CommandWord<'_>) -> Option<Self> {
         let (database, endpoint) = match word {
-            Word::Quoted(name) => (name.as_str(), None),
+            CommandWord::Quoted(name) => (name.as_str(), None),
             _ => match word.text().rsplit_once('@') {
                 Some((database, endpoint)) => (database, Some(endpoint)),
                 None => (word.text(), None),
@@ -259,7 +264,7 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for PoolScope {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(database) = &self.database {
             f.write_str(database.as_str())?;
@@ -271,24 +276,24 @@ impl std::fmt::Display for Place {
     }
 }
 
-// === what clients are told ===
+// === Messages ===
 
-const HELP: &str = "SHOW HELP lists what can be said here.";
+const HELP: &str = "SHOW HELP lists the commands.";
 const PLACES: &str =
     "Write a database, an endpoint as in @reads, or both as in orders@reads; SHOW DATABASES lists them.";
 
-/// `42601`: this is no command.
-fn syntax(message: impl Into<Cow<'static, str>>, hint: &'static str) -> ErrorResponse<'static> {
+/// `42601`: invalid command.
+fn syntax_error(message: impl Into<Cow<'static, str>>, hint: &'static str) -> ErrorResponse<'static> {
     ErrorResponse {
         hint: Some(hint.into()),
         ..ErrorResponse::new(Severity::Error, SqlState::new(*b"42601"), message)
     }
 }
 
-fn unknown(word: &str) -> ErrorResponse<'static> {
-    // A driver may have sent a long text: enough of it to be recognised.
+fn unknown_command(word: &str) -> ErrorResponse<'static> {
+    // A driver may send a long text; the error repeats only its beginning.
     let word: String = word.chars().take(64).collect();
-    syntax(format!("\"{word}\" is no command of the console"), HELP)
+    syntax_error(format!("\"{word}\" is not a console command"), HELP)
 }
 
 fn not_done(message: String, hint: &'static str) -> ErrorResponse<'static> {
@@ -335,18 +340,18 @@ mod tests {
     #[test]
     fn what_is_no_command_is_answered_with_what_to_do() {
         for (text, expected) in [
-            ("SELECT 1", "42601: \"SELECT\" is no command of the console"),
+            ("SELECT 1", "42601: \"SELECT\" is not a console command"),
             ("SHOW POOLS; SHOW CLIENTS", "42601: one command at a time"),
             ("SHOW", "42601: SHOW what?"),
-            ("SHOW tables", "42601: there is nothing called \"tables\" to show"),
+            ("SHOW tables", "42601: unrecognized SHOW target \"tables\""),
             ("SHOW POOLS CLIENTS", "42601: SHOW takes one word"),
-            ("RELOAD now", "42601: nothing follows RELOAD"),
+            ("RELOAD now", "42601: RELOAD takes no argument"),
             ("PAUSE a b", "42601: PAUSE takes one name"),
-            ("PAUSE @", "42601: \"@\" names no database and no endpoint"),
-            ("PAUSE orders@Reads", "42601: \"orders@Reads\" names no database and no endpoint"),
+            ("PAUSE @", "42601: \"@\" is not a database or endpoint"),
+            ("PAUSE orders@Reads", "42601: \"orders@Reads\" is not a database or endpoint"),
             ("KILL", "42601: KILL what?"),
             ("'x", "42601: unterminated quote or comment"),
-            ("= 3", "42601: \"=\" is no command of the console"),
+            ("= 3", "42601: \"=\" is not a console command"),
             ("DISABLE orders", "0A000: DISABLE is not supported"),
             ("SUSPEND", "0A000: SUSPEND is not supported"),
             ("SET max_client_conn = 7", "0A000: \"max_client_conn\" cannot be set here"),

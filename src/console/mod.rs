@@ -1,30 +1,33 @@
-//! The console: what `psql` and exporters talk to instead of a database, in PgBouncer's words.
+//! The console: a virtual database for `psql` and exporters, with PgBouncer's commands.
 //!
-//! Promises: only users who are listed come in, and each command needs its own right; every command is audited and counted
-//! as a request to the admin API is; the tables have PgBouncer's columns. It ends when the program drains. Refuses to know:
-//! how a client has proved who it is (that was before), what a statement of SQL means.
+//! Promises: only listed users may log in, and each command needs its right; every command is audited and counted like
+//! a
+//! request to the admin API; tables have PgBouncer's columns. Sessions end when the program drains. Refuses to know:
+//! how a
+//! client was authenticated, and the meaning of SQL statements.
 //!
-//! The parts: [`Console`] is what the frontend hands a client to. `visit` drives one client's `conversation` (the protocol);
-//! a `command` is what a text asks for, `subject` what can be shown, `show` makes the rows, `act` does the rest.
+//! The parts: the frontend passes clients to [`Console`]. `visit` serves one client with the `protocol`. `command`
+//! parses
+//! texts, `show_target` lists the tables, `show` builds rows, and `act` runs other commands.
 //!
-//! Names of databases in its tables are `database@endpoint`: one database may be reached at several endpoints, and an
-//! exporter needs each name once.
+//! Database names in tables are `database@endpoint`: one database may be reachable at several endpoints, and exporters
+//! need unique names.
 
 mod act;
-mod answer;
 mod averages;
 mod client;
 mod command;
-mod conversation;
-mod counts;
-mod desk;
+mod dispatch;
+mod protocol;
+mod response;
 mod settings;
 mod show;
-mod subject;
+mod show_target;
+mod stats_values;
 mod table;
 mod visit;
 mod word;
 
-pub use averages::{Averages, keep as keep_averages};
-pub use desk::{ConfigLine, Console, Office};
+pub use averages::{Averages, publish_averages as keep_averages};
+pub use dispatch::{ConfigLine, Console, ConsoleContext};
 pub use settings::ConsoleSettings;

@@ -1,46 +1,45 @@
-//! What an operator may say about the console.
+//! Settings of the console.
 
 use crate::names::{DatabaseName, UserName};
 
-/// Who may use the console, and what it is called. Without users there is none, and a database of that name is like any
-/// other.
+/// Users and name of the console. Without users, the console is off and its database name has no special meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsoleSettings {
-    /// The database that clients ask for. Default `gatekeeper`.
+    /// Database name of the console. Default `gatekeeper`.
     pub database: DatabaseName,
-    /// Who may do everything. Default nobody.
+    /// Users with all rights. Default none.
     pub admin_users: Vec<UserName>,
-    /// Who may only look. Default nobody.
+    /// Users with the right to SHOW. Default none.
     pub stats_users: Vec<UserName>,
     /// Also admits clients of `trust` listeners, where any client may claim any console user name.
     pub insecure_trust: bool,
 }
 
-/// What a user of the console may do.
+/// Rights of a console user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Access {
-    /// Look.
+pub(super) enum ConsoleAccess {
+    /// SHOW only.
     Stats,
-    /// Everything.
+    /// All commands.
     Admin,
 }
 
 impl ConsoleSettings {
-    /// The name, unless somebody says otherwise.
+    /// Default name of the console's database.
     pub const DATABASE: &str = "gatekeeper";
 
-    /// Whether anybody may use it.
+    /// True if the console has users.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !(self.admin_users.is_empty() && self.stats_users.is_empty())
     }
 
-    /// What `user` may do; `None` for nothing.
-    pub(super) fn access(&self, user: &UserName) -> Option<Access> {
+    /// Rights of `user`; `None` without any.
+    pub(super) fn access(&self, user: &UserName) -> Option<ConsoleAccess> {
         if self.admin_users.contains(user) {
-            Some(Access::Admin)
+            Some(ConsoleAccess::Admin)
         } else if self.stats_users.contains(user) {
-            Some(Access::Stats)
+            Some(ConsoleAccess::Stats)
         } else {
             None
         }

@@ -1,4 +1,4 @@
-//! One client of the console, from its greeting to its end.
+//! Serves one console client, from the greeting to the end.
 
 use std::{
     io,
@@ -15,12 +15,12 @@ use tokio::{
 use super::{
     Console,
     command::Command,
-    conversation::{Ask, Conversation},
+    protocol::{Ask, ConsoleProtocol},
 };
 use crate::{
     audit::{Record, record::SessionClosed},
+    client_error::ClientError,
     frontend::{ConsoleClient, ConsoleSessionGuard, SessionCommand},
-    session::Refusal,
     telemetry::{ClientPresence, labels::ClientState},
     tls::Stream,
     wire::{
@@ -30,56 +30,56 @@ use crate::{
 };
 
 /// A client's connection.
-struct Line {
+struct ConsoleConnection {
     stream: Stream,
     unread: Vec<u8>,
-    /// Nothing of a message is on its way: another may follow.
+    /// Output ends at a message boundary, so another message may follow.
     whole: bool,
     heard: u64,
     said: u64,
 }
 
-/// Why a visit is over.
-enum End {
-    /// The client said so, or went away.
+/// Reason for the end of a console session.
+enum ConsoleEnd {
+    /// The client left.
     Left,
-    /// We end it, and say so.
-    Refused(Refusal),
-    /// The client is out of step, and is told.
+    /// Gatekeeper ends the session with an error.
+    Refused(ClientError),
+    /// The client violated the protocol.
     Nonsense(ErrorResponse<'static>),
 }
 
-/// Bytes of the longest message that is read: commands are short.
+/// Maximum length of a message in bytes; commands are short.
 const LONGEST: usize = 64 << 10;
-/// What is read at a time.
+/// Size of a read in bytes.
 const CHUNK: usize = 4096;
-/// How long a client may take to hear our last words.
+/// Time limit for the last message to the client.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Serves a client until it leaves or is told to.
+/// Serves a client until it leaves or a command ends its session.
 ///
-/// Cancel safety: dropped half-way, the connection breaks off; a command under way may or may not take effect.
-pub(super) async fn serve(console: &Console, client: ConsoleClient) {
+/// Cancel safety: if dropped, the connection breaks off; a running command may or may not take effect.
+pub(super) async fn serve_client(console: &Console, client: ConsoleClient) {
     let ConsoleClient { stream, unread, output, visit, mut presence } = client;
     let began = Instant::now();
-    let mut line = Line { stream, unread, whole: true, heard: 0, said: 0 };
+    let mut line = ConsoleConnection { stream, unread, whole: true, heard: 0, said: 0 };
     let mut commands = 0;
     let end = tokio::select! {
         biased;
-        command = visit.wait_for_command() => End::Refused(match command {
-            SessionCommand::Kill => Refusal::killed(),
-            SessionCommand::Drain | SessionCommand::Stop => Refusal::shutdown(),
+        command = visit.wait_for_command() => ConsoleEnd::Refused(match command {
+            SessionCommand::Kill => ClientError::killed(),
+            SessionCommand::Drain | SessionCommand::Stop => ClientError::shutdown(),
         }),
-        end = talk(console, &mut line, output, &visit, &mut presence, &mut commands) => end,
+        end = serve_messages(console, &mut line, output, &visit, &mut presence, &mut commands) => end,
     };
     let mut words = Vec::new();
     let reason = match &end {
-        End::Left => None,
-        End::Refused(refusal) => {
-            refusal.write(&mut words);
-            Some(refusal.cause.as_str())
+        ConsoleEnd::Left => None,
+        ConsoleEnd::Refused(client_error) => {
+            client_error.write(&mut words);
+            Some(client_error.reason.as_str())
         }
-        End::Nonsense(report) => {
+        ConsoleEnd::Nonsense(report) => {
             report.write(&mut words);
             Some("protocol")
         }
@@ -96,72 +96,76 @@ pub(super) async fn serve(console: &Console, client: ConsoleClient) {
     })));
 }
 
-async fn talk(
+async fn serve_messages(
     console: &Console,
-    line: &mut Line,
+    line: &mut ConsoleConnection,
     greeting: Vec<u8>,
     visit: &ConsoleSessionGuard,
     presence: &mut ClientPresence,
     commands: &mut u64,
-) -> End {
-    if line.say(&greet(greeting, visit)).await.is_err() {
-        return End::Left;
+) -> ConsoleEnd {
+    if line.say(&write_greeting(greeting, visit)).await.is_err() {
+        return ConsoleEnd::Left;
     }
-    let mut conversation = Conversation::default();
+    let mut protocol = ConsoleProtocol::default();
     let mut walker = Deframer::new(Speaker::Client);
     loop {
         let ask = match walker.next(&line.unread) {
             Ok(Some(piece @ FramePiece::Whole(frame))) => {
-                let ask = conversation.on_frame(&frame);
+                let ask = protocol.on_frame(&frame);
                 let bytes = walker.pass(&piece);
                 line.unread.drain(..bytes);
                 match ask {
                     Ok(ask) => ask,
-                    Err(report) => return End::Nonsense(report),
+                    Err(report) => return ConsoleEnd::Nonsense(report),
                 }
             }
             Ok(Some(FramePiece::Partial(part))) if part.total() > LONGEST => {
                 let message = format!("a command has at most {LONGEST} bytes");
-                return End::Nonsense(ErrorResponse::new(Severity::Fatal, SqlState::new(*b"54000"), message));
+                return ConsoleEnd::Nonsense(ErrorResponse::new(
+                    Severity::Fatal,
+                    SqlState::new(*b"54000"),
+                    message,
+                ));
             }
             Ok(_) => {
                 presence.enter(ClientState::Idle);
                 if line.hear().await.is_err() {
-                    return End::Left;
+                    return ConsoleEnd::Left;
                 }
                 continue;
             }
-            Err(error) => return End::Refused(Refusal::protocol(error.to_string())),
+            Err(error) => return ConsoleEnd::Refused(ClientError::protocol(error.to_string())),
         };
         match ask {
             Ask::Nothing => {}
-            Ask::Farewell => return End::Left,
+            Ask::Farewell => return ConsoleEnd::Left,
             Ask::Run(command) => {
                 presence.enter(ClientState::Active);
                 *commands += 1;
-                match run(console, line, visit, &command).await {
-                    Some(done) => conversation.on_answer(done),
-                    None => return End::Left,
+                match run_while_connected(console, line, visit, &command).await {
+                    Some(done) => protocol.on_answer(done),
+                    None => return ConsoleEnd::Left,
                 }
             }
         }
-        while let Some(output) = conversation.poll_output() {
+        while let Some(output) = protocol.poll_output() {
             if line.say(&output).await.is_err() {
-                return End::Left;
+                return ConsoleEnd::Left;
             }
-            // The other clients of this worker, before the next part of a long table.
+            // Lets other clients of this worker run before the next part of a long table.
             yield_now().await;
         }
     }
 }
 
-/// Runs a command while its client is there; `None` when it left.
-async fn run(
+/// Runs a command while its client is connected; `None` if the client left.
+async fn run_while_connected(
     console: &Console,
-    line: &mut Line,
+    line: &mut ConsoleConnection,
     visit: &ConsoleSessionGuard,
     command: &Command,
-) -> Option<Result<super::answer::Answer, ErrorResponse<'static>>> {
+) -> Option<Result<super::response::CommandResponse, ErrorResponse<'static>>> {
     tokio::select! {
         biased;
         done = console.run(command, &visit.facts) => Some(done),
@@ -170,8 +174,8 @@ async fn run(
     }
 }
 
-/// What a client hears that is let in.
-fn greet(mut out: Vec<u8>, visit: &ConsoleSessionGuard) -> Vec<u8> {
+/// The messages after authentication.
+fn write_greeting(mut out: Vec<u8>, visit: &ConsoleSessionGuard) -> Vec<u8> {
     authentication::write_ok(&mut out);
     let version = concat!(env!("CARGO_PKG_VERSION"), "/gatekeeper");
     for (name, value) in [
@@ -191,10 +195,10 @@ fn greet(mut out: Vec<u8>, visit: &ConsoleSessionGuard) -> Vec<u8> {
     out
 }
 
-// === impl Line ===
+// === impl ConsoleConnection ===
 
-impl Line {
-    /// Reads more. Cancel safe.
+impl ConsoleConnection {
+    /// Reads more input. Cancel safe.
     async fn hear(&mut self) -> io::Result<()> {
         self.unread.reserve(CHUNK);
         match self.stream.read_buf(&mut self.unread).await? {
@@ -206,7 +210,7 @@ impl Line {
         }
     }
 
-    /// Returns when the client leaves, as far as that can be seen behind what it says ahead. Cancel safe.
+    /// Returns when the client leaves, as far as visible behind pipelined input. Cancel safe.
     async fn gone(&mut self) -> io::Error {
         while self.unread.len() < LONGEST {
             if let Err(error) = self.hear().await {
@@ -216,9 +220,9 @@ impl Line {
         std::future::pending().await
     }
 
-    /// Writes `bytes`, whole messages.
+    /// Writes whole messages.
     ///
-    /// Cancel safety: dropped half-way, `whole` says that nothing may follow.
+    /// Cancel safety: if dropped, `whole` is false and no message may follow.
     async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.whole = false;
         self.stream.write_all(bytes).await?;

@@ -1,23 +1,23 @@
-//! The words of a command.
+//! Tokens of a command.
 
-/// One word.
+/// One token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Word<'a> {
-    /// As it stands there.
+pub(super) enum CommandWord<'a> {
+    /// As written.
     Plain(&'a str),
-    /// In quotes, which are taken off.
+    /// Without its quotes.
     Quoted(String),
     /// `;`, `=` or `,`.
     Mark(char),
 }
 
-/// A quote or a comment without an end.
+/// An unterminated quote or comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unterminated;
 
 /// Splits `text` into words. White space and comments (`--` to the end of the line, `/* */` within one another) stand between
 /// them; `'…'` and `"…"` are one word, in which a doubled quote stands for itself.
-pub(super) fn words(text: &str) -> Result<Vec<Word<'_>>, Unterminated> {
+pub(super) fn split_words(text: &str) -> Result<Vec<CommandWord<'_>>, Unterminated> {
     let mut left = text;
     let mut found = Vec::new();
     loop {
@@ -28,18 +28,18 @@ pub(super) fn words(text: &str) -> Result<Vec<Word<'_>>, Unterminated> {
         } else if left.starts_with("/*") {
             left = behind_comment(left)?;
         } else if let '\'' | '"' = first {
-            let (word, behind) = quoted(left, first)?;
-            found.push(Word::Quoted(word));
+            let (word, behind) = take_quoted(left, first)?;
+            found.push(CommandWord::Quoted(word));
             left = behind;
         } else if let ';' | '=' | ',' = first {
-            found.push(Word::Mark(first));
+            found.push(CommandWord::Mark(first));
             left = left.get(1..).unwrap_or_default();
         } else {
             let end =
                 left.find(|c: char| c.is_ascii_whitespace() || matches!(c, ';' | '=' | ',' | '\'' | '"'));
             let ends = [end, left.find("--"), left.find("/*")];
             let (word, behind) = left.split_at(ends.into_iter().flatten().min().unwrap_or(left.len()));
-            found.push(Word::Plain(word));
+            found.push(CommandWord::Plain(word));
             left = behind;
         }
     }
@@ -68,7 +68,7 @@ fn behind_comment(text: &str) -> Result<&str, Unterminated> {
 }
 
 /// The word in quotes that `text` begins with, and what follows it.
-fn quoted(text: &str, quote: char) -> Result<(String, &str), Unterminated> {
+fn take_quoted(text: &str, quote: char) -> Result<(String, &str), Unterminated> {
     let mut word = String::new();
     let mut characters = text.chars();
     characters.next();
@@ -86,9 +86,9 @@ fn quoted(text: &str, quote: char) -> Result<(String, &str), Unterminated> {
     }
 }
 
-// === impl Word ===
+// === impl CommandWord ===
 
-impl Word<'_> {
+impl CommandWord<'_> {
     /// Its text.
     pub(super) fn text(&self) -> &str {
         match self {
@@ -108,16 +108,16 @@ mod tests {
     #[test]
     fn white_space_and_comments_stand_between_words() {
         let text = "-- a\r/* b /* c */ d */SHOW/**/pools \"a \"\"b\"\" ;\"\t'it''s'=é;--";
-        let found = words(text).unwrap();
-        let found: Vec<_> = found.iter().map(Word::text).collect();
+        let found = split_words(text).unwrap();
+        let found: Vec<_> = found.iter().map(CommandWord::text).collect();
         assert_eq!(found, ["SHOW", "pools", "a \"b\" ;", "it's", "=", "é", ";"]);
-        assert_eq!(words(" -- nothing"), Ok(Vec::new()));
+        assert_eq!(split_words(" -- nothing"), Ok(Vec::new()));
     }
 
     #[test]
     fn a_quote_or_comment_without_an_end_is_a_mistake() {
         for text in ["'a", "\"a\"\"", "/* /* */", "/*"] {
-            assert_eq!(words(text), Err(Unterminated), "{text}");
+            assert_eq!(split_words(text), Err(Unterminated), "{text}");
         }
     }
 }

@@ -46,7 +46,7 @@ pub enum TokenError {
     #[error("printed nothing{}", said(.0))]
     Empty(String),
     /// The command printed bytes that are not valid UTF-8.
-    #[error("printed something that is no text")]
+    #[error("printed something other than text")]
     NoText,
     /// The command printed several words or lines, or control characters, e.g. a warning next to the token.
     #[error("printed white space or control characters, which no token has inside")]

@@ -1,20 +1,20 @@
-//! One event, as it is kept.
+//! One recorded event.
 
 use jiff::Timestamp;
 
-use super::Happening;
+use super::EventKind;
 
-/// Something that happened, once or many times.
+/// An event, with the number of its occurrences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Greater than that of every event before. An event that happens again gets a new one.
+    /// Sequence number, greater than of all earlier events. A repeated event gets a new number.
     pub seq: u64,
-    /// What happened.
-    pub what: Happening,
-    /// When it happened first.
+    /// Kind of the event.
+    pub what: EventKind,
+    /// Time of the first occurrence.
     pub first: Timestamp,
-    /// When it happened last.
+    /// Time of the last occurrence.
     pub last: Timestamp,
-    /// How many times.
+    /// Number of occurrences.
     pub times: u64,
 }

@@ -1,58 +1,58 @@
-//! Where events are told, and where they are read.
+//! The store of recent events.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use super::{Event, Happening, Term, Terms, ring::Ring};
+use super::{Event, EventKind, WriterPeriod, WriterPeriods, ring::Ring};
 use crate::topology::{SnapshotChange, TopologySnapshot};
 
-/// What happened lately. Cheap to clone: all clones are one.
+/// Recent events. Cheap to clone; all clones share the store.
 #[derive(Clone, Default)]
 pub struct Events {
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<RecentEvents>>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct RecentEvents {
     ring: Ring,
-    terms: Terms,
+    terms: WriterPeriods,
 }
 
 impl Events {
-    /// Something happened.
-    pub fn tell(&self, what: Happening) {
-        let what = what.bounded();
+    /// Records an event.
+    pub fn tell(&self, what: EventKind) {
+        let what = what.with_bounded_texts();
         self.lock().ring.push(what, Timestamp::now());
     }
 
-    /// The topology changed, and now is like this.
+    /// Records a topology change and the topology after the change.
     pub fn topology_changed(&self, change: &SnapshotChange, snapshot: &TopologySnapshot) {
-        let what = Happening::Topology(change.clone()).bounded();
+        let what = EventKind::Topology(change.clone()).with_bounded_texts();
         let now = Timestamp::now();
         let mut kept = self.lock();
         kept.ring.push(what, now);
         kept.terms.follow(snapshot, now);
     }
 
-    /// The topology is like this at the start.
+    /// Records the topology at the start.
     pub fn begin(&self, snapshot: &TopologySnapshot) {
         self.lock().terms.follow(snapshot, Timestamp::now());
     }
 
-    /// Those with a greater `seq` than `after`, the newest first, `limit` at most.
+    /// At most `limit` events with a `seq` greater than `after`, newest first.
     #[must_use]
     pub fn after(&self, after: u64, limit: usize) -> Vec<Event> {
         self.lock().ring.newest_first(after).take(limit).cloned().collect()
     }
 
-    /// Who was the writer and until when, the newest first; the first goes on.
+    /// Writer periods with their ends, newest first; the current period has no end.
     #[must_use]
-    pub fn terms(&self) -> Vec<(Term, Option<Timestamp>)> {
+    pub fn writer_periods(&self) -> Vec<(WriterPeriod, Option<Timestamp>)> {
         self.lock().terms.newest_first().map(|(term, until)| (term.clone(), until)).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, RecentEvents> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,17 +1,18 @@
-//! What happened lately, kept in memory for whoever looks: the status page and `/v1/events`.
+//! Recent events in memory, for the status page and `/v1/events`.
 //!
-//! Promises: telling never waits and costs a short lock; however much is told, the last events and the history of the
-//! writer stay within bounds, and a flood of refusals takes one place for each kind, so that it drives nothing else out.
-//! Refuses to know: who told it, and who reads. It is no audit log: it forgets, and it ends with the process.
+//! Promises: recording never waits and takes one short lock; the number of events and of writer periods is bounded; a
+//! flood
+//! of rejected clients takes one entry for each reason, so that other events are kept. Refuses to know: the sources and
+//! readers of events. Unlike the audit log, events are dropped when old and end with the process.
 
 mod event;
+mod event_kind;
 #[expect(clippy::module_inception, reason = "the type has the folder's name, and its file has the type's")]
 mod events;
-mod happening;
 mod ring;
-mod term;
+mod writer_period;
 
 pub use event::Event;
+pub use event_kind::EventKind;
 pub use events::Events;
-pub use happening::Happening;
-pub use term::{Term, Terms};
+pub use writer_period::{WriterPeriod, WriterPeriods};

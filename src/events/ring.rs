@@ -1,10 +1,10 @@
-//! The last events, the oldest first: the newest drives out the oldest.
+//! The last events, oldest first: a new event replaces the oldest.
 
 use std::collections::VecDeque;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Event, Happening};
+use super::{Event, EventKind};
 
 /// The last events.
 #[derive(Debug, Default)]
@@ -13,14 +13,14 @@ pub(super) struct Ring {
     seq: u64,
 }
 
-/// Events that are kept.
+/// Maximum number of events.
 pub(super) const CAPACITY: usize = 256;
-/// What happens again within this time of the last time is the same event.
+/// An event repeated within this time of its last occurrence is counted with that event.
 const AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
 impl Ring {
-    /// Takes note of what happens at `now`.
-    pub(super) fn push(&mut self, what: Happening, now: Timestamp) {
+    /// Records an event at `now`.
+    pub(super) fn push(&mut self, what: EventKind, now: Timestamp) {
         self.seq += 1;
         let seq = self.seq;
         let same = |event: &Event| event.what == what && now.duration_since(event.last) <= AGAIN;
@@ -38,7 +38,7 @@ impl Ring {
         self.kept.push_back(event);
     }
 
-    /// Those with a greater `seq` than `after`, the newest first.
+    /// Events with a `seq` greater than `after`, newest first.
     pub(super) fn newest_first(&self, after: u64) -> impl Iterator<Item = &Event> {
         self.kept.iter().rev().take_while(move |event| event.seq > after)
     }
@@ -49,8 +49,8 @@ mod tests {
     use super::*;
     use crate::names::ListenerName;
 
-    fn refusal(reason: &'static str) -> Happening {
-        Happening::Refused { listener: ListenerName::new("app").unwrap(), reason }
+    fn refusal(reason: &'static str) -> EventKind {
+        EventKind::Refused { listener: ListenerName::new("app").unwrap(), reason }
     }
 
     fn at(second: i64) -> Timestamp {
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn a_flood_of_refusals_takes_one_place_and_drives_nothing_out() {
         let mut ring = Ring::default();
-        ring.push(Happening::Draining, at(0));
+        ring.push(EventKind::Draining, at(0));
         for second in 0..10_000 {
             ring.push(refusal("max_clients"), at(second));
         }
@@ -85,7 +85,7 @@ mod tests {
     fn what_changes_the_picture_is_an_event_each_time_and_the_oldest_go() {
         let mut ring = Ring::default();
         for second in 0..1000 {
-            ring.push(Happening::Draining, at(second));
+            ring.push(EventKind::Draining, at(second));
         }
         let seen: Vec<_> = ring.newest_first(0).collect();
         assert_eq!(seen.len(), CAPACITY);

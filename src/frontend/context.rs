@@ -23,7 +23,7 @@ use crate::{
     topology::TopologySnapshot,
 };
 
-/// Endpoints and pools, and what is known of both.
+/// Endpoints and pools, with their state.
 pub struct Routing {
     /// State of the endpoints.
     pub topology: Live<TopologySnapshot>,
@@ -67,25 +67,25 @@ pub struct ClientServices {
     pub console: Option<Arc<dyn Console>>,
 }
 
-/// The ways to the endpoints, swapped whole by a reload.
+/// Handles of all endpoints, replaced as a whole by a reload.
 #[derive(Default)]
 pub struct Endpoints {
     by_name: HashMap<EndpointName, EndpointHandle, RandomState>,
 }
 
-/// One listener as it is configured now; a reload makes a new one, and sessions keep theirs.
+/// One listener in its current configuration. A reload creates a new context; sessions keep theirs.
 pub struct ListenerContext {
-    /// What the operator said.
+    /// Settings of the listener.
     pub settings: ListenerSettings,
-    /// TLS towards clients.
+    /// TLS for clients.
     pub tls: Option<ServerTls>,
-    /// Who may log in, where we check it ourselves.
+    /// Users file, for authentication by Gatekeeper.
     pub users: Option<Arc<Users>>,
-    /// The listener's numbers.
+    /// Metrics of the listener.
     pub metrics: Arc<ListenerMetrics>,
-    /// The numbers of what its sessions do, by endpoint.
+    /// Metrics of its sessions, by endpoint.
     pub paths: HashMap<EndpointName, Arc<PathMetrics>, RandomState>,
-    /// Its clients, counted across reloads.
+    /// Clients of the listener, counted across reloads.
     pub(crate) admission: Arc<Admission>,
 }
 
@@ -98,13 +98,13 @@ impl Endpoints {
         Self { by_name: handles.into_iter().map(|handle| (handle.name().clone(), handle)).collect() }
     }
 
-    /// The way to the endpoint called `name`.
+    /// Handle of the endpoint `name`.
     #[must_use]
     pub fn get(&self, name: &EndpointName) -> Option<&EndpointHandle> {
         self.by_name.get(name)
     }
 
-    /// All of them, in no particular order.
+    /// All handles, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &EndpointHandle> {
         self.by_name.values()
     }
@@ -113,8 +113,8 @@ impl Endpoints {
 // === impl ListenerContext ===
 
 impl ListenerContext {
-    /// A listener that sends its sessions to `endpoints`. `before` is the same listener before a reload: its clients
-    /// count on.
+    /// Context of a listener with a route to `endpoints`. `before` is the context before a reload, whose client counts
+    /// are kept.
     #[must_use]
     pub fn new(
         settings: ListenerSettings,
@@ -133,18 +133,18 @@ impl ListenerContext {
         Self { settings, tls, users, metrics: own, paths, admission }
     }
 
-    /// How many clients it has, logged in or not.
+    /// Number of clients, logged in or not.
     #[must_use]
     pub fn clients(&self) -> usize {
         self.admission.clients()
     }
 
-    /// The numbers of its sessions on `endpoint`, for those that live on the worker that this is called on.
+    /// Metrics of sessions on `endpoint`, for the calling worker.
     pub(crate) fn path(&self, metrics: &Metrics, endpoint: &EndpointHandle) -> Arc<PathCounts> {
         let worker = tasks::current_worker();
         match self.paths.get(endpoint.name()) {
             Some(path) => path.of(worker),
-            // An endpoint that a reload brought after this listener was made, or gave another role.
+            // An endpoint added by a later reload, or with a changed role.
             None => metrics.path(&self.settings.name, endpoint.endpoint()).of(worker),
         }
     }

@@ -1,8 +1,9 @@
 //! Client connections: listeners, greeting, authentication, and the relay that drives a session.
 //!
-//! Promises: a client is refused in words or served like by PostgreSQL; an idle client costs about its task and its
-//! socket; a slow one slows nobody else. Refuses to know: what a message means (that is `session`), which endpoint serves
-//! (that is `route`).
+//! Promises: a client is rejected with an error or served as by PostgreSQL; an idle client costs about its task and its
+//! socket; a slow client delays no other. Refuses to know: the meaning of messages (`session`), and the choice of
+//! endpoints
+//! (`route`).
 
 mod accept;
 mod acquire;
@@ -16,7 +17,9 @@ mod settings;
 mod testing;
 
 pub use accept::listener::Listener;
-pub use acquire::{catalog::knowledge, outlier::OutlierDetector, shared_state::SharedStateRegistry};
+pub use acquire::{
+    catalog::read_schema_of_connection, outlier::OutlierDetector, shared_state::SharedStateRegistry,
+};
 pub use context::{ClientServices, Endpoints, ListenerContext, Observers, Routing};
 pub(crate) use login::backend_login::classifier_options;
 pub use login::{

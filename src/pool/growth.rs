@@ -21,7 +21,7 @@ use super::{
 use crate::{
     backend::{Backend, ConnectError},
     blame::Chain,
-    session::Memory,
+    session::TrackedBackendState,
     topology::{DeclaredRole, NodeId},
 };
 
@@ -228,8 +228,8 @@ impl Pool {
             maintenance: Maintenance::Settle,
         };
         state.slots.fill_reserved(place, record, now);
-        let memory = Box::new(Memory::new(Arc::clone(&login.parameters), random_key()));
-        let member = PooledBackend { stream: backend.stream, memory, running, login, worker };
+        let tracked_state = Box::new(TrackedBackendState::new(Arc::clone(&login.parameters), random_key()));
+        let member = PooledBackend { stream: backend.stream, tracked_state, running, login, worker };
         if backend.unread.is_empty() {
             self.place_backend(&mut state, place, member, &mut after);
             // A single backend may not satisfy all waiters.
@@ -249,7 +249,7 @@ impl Pool {
             listener = %self.target.listener,
             endpoint = %self.target.endpoint,
             error = %Chain(error),
-            "the server has no room for one more backend"
+            "server has no free connection slot"
         );
         let mut state = self.lock();
         let now = state.now;
@@ -295,7 +295,7 @@ impl Pool {
                 endpoint = %self.target.endpoint,
                 error = %Chain(&*error),
                 remedy = error.remedy().as_deref(),
-                "a pool cannot log in"
+                "pool login failed"
             );
         }
         self.run_deferred(worker, after);

@@ -8,7 +8,8 @@ use super::{
     slots::{SlotKey, Sought},
 };
 use crate::{
-    backend::ConnectError, session::Memory, telemetry::labels::CloseReason, tls::Stream, topology::NodeId,
+    backend::ConnectError, session::TrackedBackendState, telemetry::labels::CloseReason, tls::Stream,
+    topology::NodeId,
 };
 
 /// Exclusive use of a backend by a session.
@@ -19,7 +20,7 @@ pub struct Lease {
     pub stream: Stream,
     /// Tracked state of the backend. The session takes the state, updates the state, and puts it back: a backend
     /// without state is discarded.
-    pub memory: Option<Box<Memory>>,
+    pub tracked_state: Option<Box<TrackedBackendState>>,
     running: Arc<BackendHandle>,
     login: Arc<Welcome>,
     worker: usize,
@@ -37,7 +38,7 @@ struct Hold {
 pub struct AcquireOptions {
     /// Worker of the session, which is the current worker.
     pub worker: usize,
-    /// The [`Memory::settings_mark`] of a backend that needs no settings changed.
+    /// The [`TrackedBackendState::settings_mark`] of a backend that needs no settings changed.
     pub settings: u64,
     /// The last backend used in the pool: preferred if no other session has used the backend since.
     pub last: Option<Trace>,
@@ -84,9 +85,9 @@ pub enum LeaseError {
 
 impl Lease {
     pub(super) fn new(pool: Arc<Pool>, place: SlotKey, member: PooledBackend) -> Self {
-        let PooledBackend { stream, memory, running, login, worker } = member;
-        let memory = Some(memory);
-        Self { stream, memory, running, login, worker, hold: Hold { pool: Some(pool), place } }
+        let PooledBackend { stream, tracked_state, running, login, worker } = member;
+        let tracked_state = Some(tracked_state);
+        Self { stream, tracked_state, running, login, worker, hold: Hold { pool: Some(pool), place } }
     }
 
     /// Handle of the backend, for lookups during the lease.
@@ -151,8 +152,8 @@ impl Lease {
 
     /// `None` without tracked state; the backend is then discarded.
     fn into_parts(self) -> Option<(Arc<Pool>, SlotKey, PooledBackend)> {
-        let Self { stream, memory, running, login, worker, mut hold } = self;
-        let member = PooledBackend { stream, memory: memory?, running, login, worker };
+        let Self { stream, tracked_state, running, login, worker, mut hold } = self;
+        let member = PooledBackend { stream, tracked_state: tracked_state?, running, login, worker };
         Some((hold.pool.take()?, hold.place, member))
     }
 }

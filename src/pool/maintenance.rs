@@ -47,7 +47,7 @@ enum MaintenanceError {
     #[error("the backend is in a transaction")]
     InTransaction,
     /// The system has no random numbers.
-    #[error("no random numbers available")]
+    #[error("the system provides no random numbers")]
     Entropy,
 }
 
@@ -133,7 +133,7 @@ async fn perform_maintenance(
     }
     member.running.settled();
     if maintenance == Maintenance::Reset {
-        member.memory.forget(parameters);
+        member.tracked_state.forget(parameters);
     }
     Ok(())
 }

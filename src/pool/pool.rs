@@ -286,7 +286,7 @@ impl Pool {
             }
             None if self.budget.is_wanted() && !self.is_under_pressure() => CloseReason::Shared,
             None => {
-                let (worker, mark) = (member.worker, member.memory.settings_mark());
+                let (worker, mark) = (member.worker, member.tracked_state.settings_mark());
                 match since {
                     None => state.slots.make_idle(place, member, worker, mark, now),
                     Some(since) => state.slots.make_idle_since(place, member, worker, mark, since),

@@ -11,7 +11,7 @@ use tokio::{io::AsyncWrite, time::Instant};
 
 use super::{BackendHandle, Welcome, budget::Permit, maintenance::Maintenance};
 use crate::{
-    session::Memory,
+    session::TrackedBackendState,
     telemetry::BackendPresence,
     tls::{Quiet, Stream},
     wire::frontend,
@@ -20,7 +20,7 @@ use crate::{
 /// A pool's backend outside of a lease.
 pub(super) struct PooledBackend {
     pub(super) stream: Stream,
-    pub(super) memory: Box<Memory>,
+    pub(super) tracked_state: Box<TrackedBackendState>,
     pub(super) running: Arc<BackendHandle>,
     pub(super) login: Arc<Welcome>,
     /// Worker with the socket's registration.

@@ -27,7 +27,7 @@ use crate::{
     tasks::Workers,
     telemetry::{
         Metrics,
-        labels::{BackendState, CloseReason},
+        labels::{CloseReason, PoolBackendState},
     },
     topology::ObservedRole,
 };
@@ -223,7 +223,7 @@ impl Pools {
     pub fn leased(&self, endpoint: &EndpointName) -> usize {
         let registry = self.lock();
         let pools = registry.pools.values().filter(|entry| entry.pool.target().endpoint == *endpoint);
-        pools.map(|entry| entry.pool.levels().backends[BackendState::Leased.index()]).sum()
+        pools.map(|entry| entry.pool.levels().backends[PoolBackendState::Leased.index()]).sum()
     }
 
     /// All pools.

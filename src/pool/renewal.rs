@@ -207,7 +207,7 @@ impl Pool {
         let mut guard = SlotGuard { pool: Arc::clone(self), place: Some(place) };
         let worker = member.worker;
         self.spawn(worker, "login watch", async move {
-            member.memory.queried();
+            member.tracked_state.queried();
             let asked = timeout(WATCH_LIMIT, query(&mut member.stream, COUNTERS_SQL, read_counters)).await;
             let Some(place) = guard.take_slot() else { return };
             let pool = &guard.pool;

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{BackendHandle, Pool, PoolKey, PoolSettings, slots::Occupancy};
-use crate::{closed_set::closed_set, telemetry::labels::BackendState};
+use crate::{closed_set::closed_set, telemetry::labels::PoolBackendState};
 
 /// Status of a pool.
 pub struct PoolStatus {
@@ -42,7 +42,7 @@ pub struct BackendStatus {
     /// Number, process ID, address.
     pub running: Arc<BackendHandle>,
     /// State of the backend.
-    pub state: BackendState,
+    pub state: PoolBackendState,
     /// For how long, to a tenth of a second.
     pub state_for: Duration,
     /// Closed on return: too old, or replaced on request.
@@ -119,18 +119,18 @@ impl Pool {
 /// The numbers of a pool that go up and down.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Levels {
-    pub(super) backends: [usize; BackendState::ALL.len()],
+    pub(super) backends: [usize; PoolBackendState::ALL.len()],
     pub(super) waiting: usize,
     pub(super) limit: usize,
 }
 
-fn state_label(occupancy: Occupancy) -> BackendState {
+fn state_label(occupancy: Occupancy) -> PoolBackendState {
     match occupancy {
-        Occupancy::Free | Occupancy::Dialing => BackendState::Dialing,
-        Occupancy::Idle => BackendState::Idle,
-        Occupancy::Leased => BackendState::Leased,
-        Occupancy::Resetting => BackendState::Resetting,
-        Occupancy::Settling => BackendState::Settling,
+        Occupancy::Free | Occupancy::Dialing => PoolBackendState::Dialing,
+        Occupancy::Idle => PoolBackendState::Idle,
+        Occupancy::Leased => PoolBackendState::Leased,
+        Occupancy::Resetting => PoolBackendState::Resetting,
+        Occupancy::Settling => PoolBackendState::Settling,
     }
 }
 
@@ -139,9 +139,9 @@ fn state_label(occupancy: Occupancy) -> BackendState {
 impl PoolStatus {
     /// How many backends are in that state.
     #[must_use]
-    pub fn count(&self, state: BackendState) -> usize {
+    pub fn count(&self, state: PoolBackendState) -> usize {
         match state {
-            BackendState::Dialing => self.dialing,
+            PoolBackendState::Dialing => self.dialing,
             state => self.backends.iter().filter(|backend| backend.state == state).count(),
         }
     }

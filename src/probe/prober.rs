@@ -98,7 +98,7 @@ impl Prober {
             );
             self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
             let counted = if failed { CountedOutcome::Error } else { CountedOutcome::Ok };
-            self.endpoint.metrics().probed(counted, ended_at - began, SystemTime::now());
+            self.endpoint.metrics().record_probe(counted, ended_at - began, SystemTime::now());
             let endpoint = self.endpoint.name().clone();
             let observation = Observation { endpoint, asked_at, ended_at, outcome };
             let Some(inbox) = self.inbox.upgrade() else { return };
@@ -190,7 +190,7 @@ impl Prober {
             if kept.no_login.is_none() {
                 tracing::warn!(
                     endpoint = %self.endpoint.name(), error = %reason,
-                    "the probe has no credentials for a new login: it goes on with its connection"
+                    "probe has no credentials for a new login; its connection stays in use"
                 );
             }
             kept.login_due = Instant::now() + CREDENTIALS_RETRY_INTERVAL;
@@ -215,7 +215,7 @@ impl Prober {
             Err(error) if self.questions == Questions::All && error.is_about_the_question() => {
                 tracing::info!(
                     endpoint = %self.endpoint.name(), error = %error,
-                    "the probe asks this server for its role alone: positions stay unknown"
+                    "probe lacks privileges: reading only the role; WAL positions stay unknown"
                 );
                 self.questions = Questions::Role;
                 query_state(&mut backend.stream, self.questions).await

@@ -151,7 +151,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
             self.apply_and_report(observation);
             return;
         }
-        tracing::debug!(endpoint = %observation.endpoint, "probing early: another server answered the WAL sample");
+        tracing::debug!(endpoint = %observation.endpoint, "WAL sample from another server than before: probing early");
         self.sampling = None;
         self.sample_writer(PATIENCE);
         if let Some(running) = self.probers.get(&observation.endpoint) {
@@ -270,7 +270,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
 
     fn count(&self, endpoint: &EndpointName) {
         let writable = self.snapshot.endpoints.iter().filter(|status| status.says_writable()).count();
-        self.metrics.refreshed(writable, SystemTime::now());
+        self.metrics.record_refresh(writable, SystemTime::now());
         let (Some(status), Some(running)) = (self.snapshot.get(endpoint), self.probers.get(endpoint)) else {
             return;
         };
@@ -285,12 +285,12 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
             (Some(_), Some(fresh)) => Some(Instant::now().saturating_duration_since(fresh)),
             _ => None,
         };
-        metrics.replication(position.map(|position| position.lsn), behind, lag);
+        metrics.set_replication(position.map(|position| position.lsn), behind, lag);
     }
 
     fn report_change(&mut self, change: &SnapshotChange) {
         if let Some(kind) = change_kind(change) {
-            self.metrics.changed(kind);
+            self.metrics.record_change(kind);
         }
         let endpoint = change.endpoint().map(tracing::field::display);
         if change.is_alarm() {

@@ -81,7 +81,7 @@ impl<L: SampleConnection> Sampler<L> {
                     self.metrics.writer_sampled(CountedOutcome::Error);
                     tracing::debug!(
                         endpoint = %self.endpoint, error = %crate::blame::Chain(&error),
-                        "the writer was not asked where it stands"
+                        "WAL sample of the writer failed"
                     );
                     self.line.close().await;
                     (pause, backoff) = (backoff, (backoff * 2).min(BACKOFF.1));

@@ -19,7 +19,9 @@ const CLUSTER_SQL: &str = include_str!("sql/cluster.sql");
 /// Contents of database `app`.
 const APP_SQL: &str = include_str!("sql/app.sql");
 /// Counts up when the steps below change, so that templates made by an older build are left alone.
-const STEPS: u32 = 1;
+const STEPS: u32 = 2;
+/// The first object id of users' objects: `FirstNormalObjectId` of PostgreSQL.
+const FIRST_NORMAL_OBJECT_ID: u32 = 16384;
 /// How long `initdb` and the schema may take, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -96,6 +98,10 @@ async fn make_template(folder: &Path, installation: &Installation) -> Result<(),
     ]);
     initdb.arg("-D").arg(&data);
     run("initdb", initdb).await?;
+    // Single-user mode would number the application's objects among PostgreSQL's own.
+    let mut numbers = installation.command("pg_resetwal");
+    numbers.arg(format!("--next-oid={FIRST_NORMAL_OBJECT_ID}")).arg("-D").arg(&data);
+    run("setting the first object id", numbers).await?;
     // Single-user mode: no socket, and the server ends with the process.
     for (database, sql) in [("postgres", CLUSTER_SQL), ("app", APP_SQL)] {
         let mut server = installation.command("postgres");

@@ -16,7 +16,7 @@ pub(super) struct ClusterCommands {
     committed: bool,
 }
 
-/// Command tags of statements able to make a login fail, or begin with different settings. `GRANT` and `REVOKE` on a
+/// SessionStatement tags of statements able to make a login fail, or begin with different settings. `GRANT` and `REVOKE` on a
 /// database are noted by text.
 /// <https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-COMMANDCOMPLETE>
 const LOGIN_COMMANDS: [&[u8]; 6] =

@@ -3,15 +3,17 @@
 use std::{collections::VecDeque, time::Instant};
 
 use super::{
+    captured_texts::CapturedTexts,
     cluster_commands::ClusterCommands,
-    refusal::Refusal,
-    report::{Report, StatementKind, Text},
     response_queue::{PendingRequest, ResponseQueue},
-    texts::Texts,
+    statement_report::{CapturedText, StatementKind, StatementReport},
 };
-use crate::wire::{
-    Deframer, ErrorFields, Frame, Speaker, SqlState, TransactionStatus, backend, frontend,
-    tag::{self, backend as b},
+use crate::{
+    client_error::ClientError,
+    wire::{
+        Deframer, ErrorFields, Frame, Speaker, SqlState, TransactionStatus, backend, frontend,
+        tag::{self, backend as b},
+    },
 };
 
 /// One client's conversation with the server, from the first ReadyForQuery on.
@@ -37,8 +39,8 @@ pub(super) struct Conversation {
     /// SQLSTATE of a server error that ends the session.
     pub(super) fatal: Option<SqlState>,
     /// Error that ends the session, raised by Gatekeeper.
-    pub(super) broken: Option<Refusal>,
-    pub(super) reports: VecDeque<Report>,
+    pub(super) broken: Option<ClientError>,
+    pub(super) reports: VecDeque<StatementReport>,
     /// Texts for reports; `None` if no reader wants texts.
     pub(super) text_capture: Option<Box<TextCapture>>,
     pub(super) cluster_commands: ClusterCommands,
@@ -56,7 +58,7 @@ pub struct SessionOptions {
 /// Statement texts for reports.
 pub(super) struct TextCapture {
     pub(super) limit: usize,
-    pub(super) texts: Texts,
+    pub(super) texts: CapturedTexts,
 }
 
 // === impl Conversation ===
@@ -79,10 +81,15 @@ impl Conversation {
             reports: VecDeque::new(),
             text_capture: options
                 .text_limit
-                .map(|limit| Box::new(TextCapture { limit, texts: Texts::default() })),
+                .map(|limit| Box::new(TextCapture { limit, texts: CapturedTexts::default() })),
             cluster_commands: ClusterCommands::default(),
             spoils_backend: false,
         }
+    }
+
+    /// Text of a statement for its report, if texts are captured. `is_partial`: the end of the text is not here.
+    pub(super) fn capture(&self, statement: &[u8], is_partial: bool) -> Option<CapturedText> {
+        self.text_capture.as_ref().map(|capture| text(statement, capture.limit, is_partial))
     }
 
     /// The conversation breaks off at `now`: the statement under way, if any, is reported as cut short.
@@ -233,7 +240,7 @@ pub(super) const fn understood(tag: u8) -> bool {
 }
 
 /// The texts kept, or none.
-fn texts(text_capture: Option<&TextCapture>) -> Option<&Texts> {
+fn texts(text_capture: Option<&TextCapture>) -> Option<&CapturedTexts> {
     text_capture.map(|text_capture| &text_capture.texts)
 }
 
@@ -245,7 +252,7 @@ pub(super) fn until_nul(bytes: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-pub(super) fn text(bytes: &[u8], limit: usize, partial: bool) -> Text {
+pub(super) fn text(bytes: &[u8], limit: usize, partial: bool) -> CapturedText {
     let kept = &bytes[..bytes.len().min(limit)];
-    Text { bytes: kept.into(), cut: partial || kept.len() < bytes.len() }
+    CapturedText { bytes: kept.into(), is_cut: partial || kept.len() < bytes.len() }
 }

@@ -3,23 +3,33 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    conversation::{Conversation, SessionOptions, text, understood, until_nul},
-    report::StatementKind,
+    consumed_input::ConsumedInput,
+    conversation::{Conversation, SessionOptions, understood},
     response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
-    take::Take,
+    statement_report::StatementKind,
 };
 use crate::{
     sql::{self, Effects, StatefulNames},
-    wire::{self, FrameError, FramePiece, Header, Speaker, TransactionStatus, tag},
+    wire::{
+        self, FrameError, FramePiece, Header, Speaker, TransactionStatus,
+        frontend::{DescribeTarget, FrontendMessage},
+        tag,
+    },
 };
 
 /// Session of one client and one backend.
 pub struct Dedicated {
     pub(super) conversation: Conversation,
-    /// Names able to spoil the backend when used.
-    spoiling: Option<Arc<StatefulNames>>,
-    /// The backend does not receive the client's Terminate: other sessions will use the backend.
-    returning: bool,
+    afterwards: Afterwards,
+}
+
+/// Use of the backend after the session.
+enum Afterwards {
+    /// The backend closes with the client's Terminate.
+    None,
+    /// Other sessions use the backend, which does not receive the client's Terminate. Use of any of the names spoils the
+    /// backend.
+    Returned { spoiling: Option<Arc<StatefulNames>> },
 }
 
 // === impl Dedicated ===
@@ -27,26 +37,36 @@ pub struct Dedicated {
 impl Dedicated {
     pub(super) fn new(status: TransactionStatus, options: SessionOptions) -> Self {
         let conversation = Conversation::new(status, options);
-        Self { conversation, spoiling: None, returning: false }
+        Self { conversation, afterwards: Afterwards::None }
     }
 
-    pub(super) fn returning(options: SessionOptions) -> Self {
-        Self { returning: true, ..Self::new(TransactionStatus::Idle, options) }
+    pub(super) fn returning(spoiling: Option<Arc<StatefulNames>>, options: SessionOptions) -> Self {
+        let conversation = Conversation::new(TransactionStatus::Idle, options);
+        Self { conversation, afterwards: Afterwards::Returned { spoiling } }
     }
 
-    pub(super) fn spoil_by(&mut self, functions: Arc<StatefulNames>) {
-        self.spoiling = Some(functions);
+    /// Names able to spoil the backend when used.
+    fn spoiling(&self) -> Option<&StatefulNames> {
+        match &self.afterwards {
+            Afterwards::None => None,
+            Afterwards::Returned { spoiling } => spoiling.as_deref(),
+        }
     }
 
     /// The client's next bytes, read at `now`. Answers how many of them, from the start, are taken; those that pass go to
     /// the backend, behind what [`Session::to_backend`](super::Session::to_backend) gives. `full` says that the buffer cannot take more.
     ///
     /// # Errors
-    /// [`FrameError`]: the client is out of step; what it hears is [`super::Refusal::protocol`].
-    pub(super) fn on_client(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
+    /// [`FrameError`]: the client is out of step; the client gets [`crate::client_error::ClientError::protocol`].
+    pub(super) fn on_client(
+        &mut self,
+        now: Instant,
+        unread: &[u8],
+        full: bool,
+    ) -> Result<ConsumedInput, FrameError> {
         if self.conversation.terminate_received {
             // PostgreSQL would not read further input either.
-            return Ok(Take::default());
+            return Ok(ConsumedInput::default());
         }
         let mut at = 0;
         loop {
@@ -54,22 +74,23 @@ impl Dedicated {
                 at += wire::leading_run(Speaker::Client, tag::frontend::COPY_DATA, &unread[at..]).bytes;
             }
             let Some(piece) = self.conversation.client.next(&unread[at..])? else {
-                return Ok(Take { pass: at, drop: 0 });
+                return Ok(ConsumedInput { forward: at, discard: 0 });
             };
             match &piece {
                 FramePiece::Whole(frame) if frame.tag() == tag::frontend::TERMINATE => {
                     self.conversation.terminate_received = true;
-                    self.conversation.terminate_forwarded = !self.returning || self.conversation.breaks_off();
+                    let closes = matches!(self.afterwards, Afterwards::None);
+                    self.conversation.terminate_forwarded = closes || self.conversation.breaks_off();
                     let bytes = self.conversation.client.pass(&piece);
                     return Ok(match self.conversation.terminate_forwarded {
-                        true => Take { pass: at + bytes, drop: 0 },
-                        false => Take { pass: at, drop: bytes },
+                        true => ConsumedInput { forward: at + bytes, discard: 0 },
+                        false => ConsumedInput { forward: at, discard: bytes },
                     });
                 }
                 FramePiece::Whole(frame) => self.on_request(now, frame.tag(), frame.body(), false),
                 FramePiece::Partial(part) => {
                     if self.wants_whole(part.tag()) && !(full && at == 0) {
-                        return Ok(Take { pass: at, drop: 0 });
+                        return Ok(ConsumedInput { forward: at, discard: 0 });
                     }
                     let body = unread[at..].get(Header::BYTES..).unwrap_or_default();
                     self.on_request(now, part.tag(), body, true);
@@ -85,7 +106,12 @@ impl Dedicated {
     ///
     /// # Errors
     /// [`FrameError`]: the server is out of step, and the session is over.
-    pub(super) fn on_backend(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
+    pub(super) fn on_backend(
+        &mut self,
+        now: Instant,
+        unread: &[u8],
+        full: bool,
+    ) -> Result<ConsumedInput, FrameError> {
         let mut at = 0;
         loop {
             if self.conversation.server.at_boundary() {
@@ -93,7 +119,7 @@ impl Dedicated {
                 at += wire::leading_run(Speaker::Server, tag::backend::COPY_DATA, &unread[at..]).bytes;
             }
             let Some(piece) = self.conversation.server.next(&unread[at..])? else {
-                return Ok(Take { pass: at, drop: 0 });
+                return Ok(ConsumedInput { forward: at, discard: 0 });
             };
             match &piece {
                 FramePiece::Whole(frame) => self.conversation.on_answer(now, frame),
@@ -101,7 +127,7 @@ impl Dedicated {
                 // all that is looked at; other long ones are rows and notices, which pass in parts.
                 FramePiece::Partial(part) if understood(part.tag()) => {
                     if !(full && at == 0) {
-                        return Ok(Take { pass: at, drop: 0 });
+                        return Ok(ConsumedInput { forward: at, discard: 0 });
                     }
                     if part.tag() == tag::backend::ERROR_RESPONSE {
                         self.conversation.on_error(now, unread.get(Header::BYTES..).unwrap_or_default());
@@ -133,53 +159,46 @@ impl Dedicated {
             f::SYNC | f::QUERY | f::FUNCTION_CALL => false,
             _ => self.conversation.in_batch,
         };
-        match tag {
-            f::QUERY => self.note_text(until_nul(body).0, partial),
-            f::PARSE => self.note_text(until_nul(until_nul(body).1).0, partial),
-            f::FUNCTION_CALL => self.conversation.spoils_backend |= self.spoiling.is_some(),
-            _ => {}
-        }
-        let request = match tag {
-            f::QUERY | f::FUNCTION_CALL => {
+        // Names are of use only for texts.
+        let is_named = self.conversation.text_capture.is_some();
+        let body = if is_named || matches!(tag, f::QUERY | f::PARSE) { body } else { &[] };
+        let Some(message) = FrontendMessage::decode_prefix(tag, body) else { return };
+        let request = match message {
+            FrontendMessage::Query { text } => {
+                self.note_text(text, partial);
                 self.conversation.statements_started += 1;
-                let kind = if tag == f::QUERY { StatementKind::Query } else { StatementKind::FunctionCall };
-                let text = match &self.conversation.text_capture {
-                    Some(text_capture) if tag == f::QUERY => {
-                        Some(text(until_nul(body).0, text_capture.limit, partial))
-                    }
-                    _ => None,
-                };
-                PendingRequest::whole(kind, now, text)
+                PendingRequest::whole(StatementKind::Query, now, self.conversation.capture(text, partial))
             }
-            f::EXECUTE => {
+            FrontendMessage::FunctionCall { .. } => {
+                self.conversation.spoils_backend |= self.spoiling().is_some();
                 self.conversation.statements_started += 1;
-                let portal = if self.conversation.text_capture.is_some() {
-                    until_nul(body).0.into()
-                } else {
-                    Box::default()
-                };
-                PendingRequest::Execute {
-                    started: now,
-                    portal,
-                    resets: false,
-                    leads_back: Vec::new(),
-                    forgets: None,
-                }
+                PendingRequest::whole(StatementKind::FunctionCall, now, None)
             }
-            f::SYNC => PendingRequest::Sync { started: now },
-            f::COPY_DONE | f::COPY_FAIL => PendingRequest::CopyEnd,
-            f::DESCRIBE => PendingRequest::Describe(Described::AsIs),
-            f::PARSE | f::BIND | f::CLOSE => {
-                let step = match &self.conversation.text_capture {
-                    Some(text_capture) => step(tag, body, text_capture.limit, partial),
-                    None => Some(nameless(tag)),
-                };
-                match step {
-                    Some(step) => step,
-                    None => return,
-                }
+            FrontendMessage::Parse { name, text, .. } => {
+                self.note_text(text, partial);
+                let name = if is_named { name.into() } else { Box::default() };
+                let text = self.conversation.capture(text, partial);
+                PendingRequest::Parse { name, text, made: ParseOrigin::Client }
             }
-            _ => return,
+            FrontendMessage::Bind { portal, statement, .. } => {
+                PendingRequest::Bind { portal: portal.into(), statement: statement.into() }
+            }
+            FrontendMessage::Describe(_) => PendingRequest::Describe(Described::AsIs),
+            FrontendMessage::Execute { portal, .. } => {
+                self.conversation.statements_started += 1;
+                let (portal, leads_back) = (portal.into(), Vec::new());
+                PendingRequest::Execute { started: now, portal, resets: false, leads_back, forgets: None }
+            }
+            FrontendMessage::Close(object) => {
+                let (portal, name) = match object {
+                    DescribeTarget::Portal(name) => (true, name),
+                    DescribeTarget::Statement(name) => (false, name),
+                };
+                PendingRequest::Close { portal, name: name.into(), closed: CloseOrigin::Client }
+            }
+            FrontendMessage::Sync => PendingRequest::Sync { started: now },
+            FrontendMessage::CopyDone | FrontendMessage::CopyFail { .. } => PendingRequest::CopyEnd,
+            FrontendMessage::Flush | FrontendMessage::CopyData(_) | FrontendMessage::Terminate => return,
         };
         self.conversation.queue.owe(request, None);
     }
@@ -187,41 +206,9 @@ impl Dedicated {
     /// Notes effects of a dedicated session's statement on backends of all sessions, and on the session's own backend.
     fn note_text(&mut self, statement: &[u8], partial: bool) {
         self.conversation.cluster_commands.note_statement(statement);
-        if let Some(functions) = &self.spoiling {
-            self.conversation.spoils_backend |=
-                partial || sql::effects(statement, functions).contains(Effects::FUNCTION);
+        let may_spoil = |functions| partial || sql::effects(statement, functions).contains(Effects::FUNCTION);
+        if self.spoiling().is_some_and(may_spoil) {
+            self.conversation.spoils_backend = true;
         }
-    }
-}
-
-/// What a Parse, Bind or Close is going to change about the texts, once the server agrees.
-fn step(tag: u8, body: &[u8], limit: usize, partial: bool) -> Option<PendingRequest> {
-    let (first, rest) = until_nul(body);
-    Some(match tag {
-        tag::frontend::PARSE => {
-            let text = Some(text(until_nul(rest).0, limit, partial));
-            PendingRequest::Parse { name: first.into(), text, made: ParseOrigin::Client }
-        }
-        tag::frontend::BIND => {
-            PendingRequest::Bind { portal: first.into(), statement: until_nul(rest).0.into() }
-        }
-        _ => {
-            let (&which, name) = body.split_first()?;
-            PendingRequest::Close {
-                portal: which == b'P',
-                name: until_nul(name).0.into(),
-                closed: CloseOrigin::Client,
-            }
-        }
-    })
-}
-
-/// Creates a request without texts: an error is attributed to the request, not to a later Query.
-fn nameless(tag: u8) -> PendingRequest {
-    let name = Box::default();
-    match tag {
-        tag::frontend::PARSE => PendingRequest::Parse { name, text: None, made: ParseOrigin::Client },
-        tag::frontend::BIND => PendingRequest::Bind { portal: name, statement: Box::default() },
-        _ => PendingRequest::Close { portal: true, name, closed: CloseOrigin::Client },
     }
 }

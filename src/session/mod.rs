@@ -21,53 +21,50 @@
 //!    can be returned.
 //! 4. Events: every `poll_*` method, until it returns nothing.
 
-mod cause;
+mod backend_statements;
+mod captured_texts;
 mod cluster_commands;
-mod common;
+mod consumed_input;
 mod conversation;
+mod database_state;
 mod dedicated;
-mod memory;
 mod parsed;
 mod pin;
 mod pooled;
-mod prepared;
 mod proxy_batch;
-mod refusal;
-mod report;
-mod reported;
+mod reported_parameters;
 mod response_queue;
 mod result_shape;
-mod settings;
+mod setting_values;
+mod shared_statement;
 mod side_effects;
 mod split;
-mod statement;
 mod statement_name;
-mod take;
+mod statement_report;
 #[cfg(test)]
 mod tests;
-mod texts;
+mod tracked_backend_state;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-pub use cause::Cause;
-pub use common::{CatalogInstant, Common};
+pub use consumed_input::ConsumedInput;
 pub use conversation::SessionOptions;
+pub use database_state::{CatalogInstant, DatabaseState};
 pub use dedicated::Dedicated;
-pub use memory::Memory;
 pub use pin::{Pin, Pins};
 pub use pooled::Pooled;
-pub use refusal::Refusal;
-pub use report::Report;
-pub use reported::Reported;
-pub use settings::Settings;
-pub use split::{Asked, Assignment, Freshness};
-pub use take::Take;
+pub use reported_parameters::ReportedParameters;
+pub use setting_values::SettingValues;
+pub use split::{AssignedBackend, FreshnessCheck, RouteOptions};
+pub use statement_report::StatementReport;
+pub use tracked_backend_state::TrackedBackendState;
 
 use self::{conversation::Conversation, split::WRITER};
 use crate::{
+    client_error::ClientError,
     route::{RouteNeed, RouteReason, SplitSettings},
     sql::StatefulNames,
     wire::{FrameError, SqlState, TransactionStatus},
@@ -101,25 +98,36 @@ impl Session {
     }
 
     /// Creates a session with an idle backend for life, used by other sessions afterwards: the backend does not receive
-    /// the client's Terminate.
+    /// the client's Terminate. Use of a function in `spoiling` makes the backend unfit for other sessions.
     #[must_use]
-    pub fn returning(options: SessionOptions) -> Self {
-        Self::Dedicated(Box::new(Dedicated::returning(options)))
+    pub fn returning(spoiling: Option<Arc<StatefulNames>>, options: SessionOptions) -> Self {
+        Self::Dedicated(Box::new(Dedicated::returning(spoiling, options)))
     }
 
     /// Creates a pooled session without a backend. The client was sent the settings in `known` and the status idle.
     /// `startup` holds the client's start-up settings, absent from backend logins.
     #[must_use]
-    pub fn shared(common: Arc<Common>, known: Reported, startup: Settings, options: SessionOptions) -> Self {
-        Self::Pooled(Box::new(Pooled::new(common, known, startup, options)))
+    pub fn shared(
+        database: Arc<DatabaseState>,
+        known: ReportedParameters,
+        startup: SettingValues,
+        options: SessionOptions,
+    ) -> Self {
+        Self::Pooled(Box::new(Pooled::new(database, known, startup, options)))
     }
 
     fn conversation(&self) -> &Conversation {
-        either!(self, session => &session.conversation)
+        match self {
+            Self::Dedicated(session) => &session.conversation,
+            Self::Pooled(session) => session.conversation(),
+        }
     }
 
     fn conversation_mut(&mut self) -> &mut Conversation {
-        either!(self, session => &mut session.conversation)
+        match self {
+            Self::Dedicated(session) => &mut session.conversation,
+            Self::Pooled(session) => session.conversation_mut(),
+        }
     }
 
     fn pooled(&self) -> Option<&Pooled> {
@@ -142,8 +150,13 @@ impl Session {
     /// to the backend, behind [`Self::to_backend`]. `full` means that the buffer has no room for more.
     ///
     /// # Errors
-    /// [`FrameError`]: the client is out of step. The client gets [`Refusal::protocol`].
-    pub fn on_client(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
+    /// [`FrameError`]: the client is out of step. The client gets [`ClientError::protocol`].
+    pub fn on_client(
+        &mut self,
+        now: Instant,
+        unread: &[u8],
+        full: bool,
+    ) -> Result<ConsumedInput, FrameError> {
         either!(self, session => session.on_client(now, unread, full))
     }
 
@@ -152,15 +165,13 @@ impl Session {
     ///
     /// # Errors
     /// [`FrameError`]: the server is out of step, and the session is over.
-    pub fn on_backend(&mut self, now: Instant, unread: &[u8], full: bool) -> Result<Take, FrameError> {
+    pub fn on_backend(
+        &mut self,
+        now: Instant,
+        unread: &[u8],
+        full: bool,
+    ) -> Result<ConsumedInput, FrameError> {
         either!(self, session => session.on_backend(now, unread, full))
-    }
-
-    /// Sets the functions able to spoil the backend of a dedicated session when used.
-    pub fn spoil_by(&mut self, functions: Arc<StatefulNames>) {
-        if let Self::Dedicated(session) = self {
-            session.spoil_by(functions);
-        }
     }
 
     /// Ends the conversation at `now`, in the middle of work: a running statement is reported as cut short.
@@ -185,7 +196,7 @@ impl Session {
         self.pooled().is_some_and(Pooled::wants_backend)
     }
 
-    /// The [`Settings::mark`] of the settings that the backend will need.
+    /// The [`SettingValues::mark`] of the settings that the backend will need.
     #[must_use]
     pub fn settings_mark(&self) -> u64 {
         self.pooled().map_or(0, Pooled::settings_mark)
@@ -210,23 +221,28 @@ impl Session {
     }
 
     /// Sends reads to the read pools from now on, everything else to the writer.
-    pub fn split(&mut self, settings: Arc<SplitSettings>, asked: Asked) {
+    pub fn split(&mut self, settings: Arc<SplitSettings>, route_options: RouteOptions) {
         if let Some(session) = self.pooled_mut() {
-            session.split(settings, asked);
+            session.split(settings, route_options);
         }
     }
 
     /// Hands over a leased backend. `untouched`: the session returned this backend last, and no other session has used it since.
-    pub fn attach(&mut self, memory: Box<Memory>, untouched: bool) {
+    pub fn attach(&mut self, tracked_state: Box<TrackedBackendState>, untouched: bool) {
         if let Some(session) = self.pooled_mut() {
-            session.attach(memory, untouched);
+            session.attach(tracked_state, untouched);
         }
     }
 
     /// As [`Self::attach`], for a session with a [split](Self::split) route.
-    pub fn assign(&mut self, memory: Box<Memory>, untouched: bool, assignment: Assignment<'_>) {
+    pub fn assign(
+        &mut self,
+        tracked_state: Box<TrackedBackendState>,
+        untouched: bool,
+        assigned: AssignedBackend<'_>,
+    ) {
         if let Some(session) = self.pooled_mut() {
-            session.assign(memory, untouched, assignment);
+            session.assign(tracked_state, untouched, assigned);
         }
     }
 
@@ -244,22 +260,22 @@ impl Session {
         }
     }
 
-    /// No backend is available: the client's next request gets `refusal`, and the session continues. A transaction known to
+    /// No backend is available: the client's next request gets `client_error`, and the session continues. A transaction known to
     /// the client and to no backend has failed.
-    pub fn fail(&mut self, refusal: Refusal) {
+    pub fn fail(&mut self, client_error: ClientError) {
         if let Some(session) = self.pooled_mut() {
-            session.fail(refusal);
+            session.fail(client_error);
         }
     }
 
     /// Takes the state of the backend, if the backend can be returned: nothing is in progress there, and no state of the
     /// session is left there.
-    pub fn detach(&mut self) -> Option<Box<Memory>> {
+    pub fn detach(&mut self) -> Option<Box<TrackedBackendState>> {
         self.pooled_mut()?.detach()
     }
 
     /// Takes the state of the backend at the end of the session, whatever is left there.
-    pub fn abandon(&mut self) -> Option<Box<Memory>> {
+    pub fn abandon(&mut self) -> Option<Box<TrackedBackendState>> {
         self.pooled_mut()?.abandon()
     }
 
@@ -269,9 +285,9 @@ impl Session {
     }
 
     /// Ends the wait for more client input: present input is classified as is, and the client's transaction begins.
-    pub fn on_impatience(&mut self) {
+    pub fn on_batch_timeout(&mut self) {
         if let Some(session) = self.pooled_mut() {
-            session.on_impatience();
+            session.on_batch_timeout();
         }
     }
 
@@ -332,7 +348,7 @@ impl Session {
     }
 
     /// Next finished statement.
-    pub fn poll_report(&mut self) -> Option<Report> {
+    pub fn poll_report(&mut self) -> Option<StatementReport> {
         self.conversation_mut().reports.pop_front()
     }
 
@@ -373,7 +389,7 @@ impl Session {
         self.pooled_mut().is_some_and(Pooled::poll_wrote)
     }
 
-    /// Reason of the last replay on another backend, once.
+    /// RouteReason of the last replay on another backend, once.
     pub fn poll_rerun(&mut self) -> Option<RouteReason> {
         self.pooled_mut()?.poll_rerun()
     }
@@ -382,8 +398,8 @@ impl Session {
 
     /// True if the driver must call [`Self::on_client`] for a pending replay, even without new client bytes.
     #[must_use]
-    pub fn has_something_to_say(&self) -> bool {
-        self.pooled().is_some_and(Pooled::has_something_to_say)
+    pub fn has_pending_replay(&self) -> bool {
+        self.pooled().is_some_and(Pooled::has_pending_replay)
     }
 
     /// True if the session has received all of a message larger than any buffer, and not sent the message yet.
@@ -393,7 +409,7 @@ impl Session {
     }
 
     /// True if the session waits for more client input, for classification or to send a deferred BEGIN with the next
-    /// statement. [`Self::on_impatience`] ends the wait.
+    /// statement. [`Self::on_batch_timeout`] ends the wait.
     #[must_use]
     pub fn is_waiting_for_more(&self) -> bool {
         self.pooled().is_some_and(Pooled::is_waiting_for_more)
@@ -445,7 +461,7 @@ impl Session {
 
     /// Error that ends the session, raised by Gatekeeper.
     #[must_use]
-    pub fn broken(&self) -> Option<&Refusal> {
+    pub fn broken(&self) -> Option<&ClientError> {
         self.conversation().broken.as_ref()
     }
 

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 
 use super::result_shape::ResultShape;
 
-/// Number of the client's last Parse of each shared statement, by [`super::common::Common::next_parse`], and the result
+/// Number of the client's last Parse of each shared statement, by [`super::DatabaseState::next_parse`], and the result
 /// described to the client.
 ///
 /// A backend may hold an earlier copy of the statement, made before a definition change unseen by Gatekeeper. A

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use super::{
+    backend_statements::BackendStatements,
     pin::{Pin, Pins},
-    prepared::Prepared,
-    reported::DEFAULT_READ_ONLY,
-    settings::Settings,
+    reported_parameters::DEFAULT_READ_ONLY,
+    setting_values::SettingValues,
+    shared_statement::SharedStatement,
     split::LAST_ROUTE,
-    statement::Statement,
 };
 use crate::{
     route::RouteSide,
@@ -28,7 +28,7 @@ pub(super) enum ProxyBatch {
     /// `DISCARD SEQUENCES` within a client's batch. `left` CloseComplete messages are pending.
     SequencesWithin { left: usize },
     /// Settings that the backend is given. `failed` once the server refused one.
-    Apply { wanted: Settings, failed: Option<SqlState> },
+    Apply { wanted: SettingValues, failed: Option<SqlState> },
     /// Applies start-up settings again after a reset. `left` CloseComplete messages are pending. With `synced` the batch has a Sync,
     /// and the client's request ends with the ReadyForQuery of the batch.
     Again { left: usize, synced: bool, failed: Option<SqlState> },
@@ -86,12 +86,12 @@ pub(super) struct StateReport {
 
 /// The statements that our own batches execute, prepared on a backend like any other.
 pub(super) struct InternalStatements {
-    pins: Arc<Statement>,
-    setting: Arc<Statement>,
-    settings: Arc<Statement>,
-    statements: Arc<Statement>,
-    set: Arc<Statement>,
-    position: Arc<Statement>,
+    pins: Arc<SharedStatement>,
+    setting: Arc<SharedStatement>,
+    settings: Arc<SharedStatement>,
+    statements: Arc<SharedStatement>,
+    set: Arc<SharedStatement>,
+    position: Arc<SharedStatement>,
 }
 
 /// One letter for each kind of state that holds a backend.
@@ -146,7 +146,7 @@ pub(super) struct GivenSetting<'a> {
 
 impl InternalStatements {
     /// `intern` makes a statement of its definition.
-    pub(super) fn new(intern: impl Fn(&[u8]) -> Arc<Statement>) -> Self {
+    pub(super) fn new(intern: impl Fn(&[u8]) -> Arc<SharedStatement>) -> Self {
         let phrase = |text: &str| intern(&[text.as_bytes(), &[0, 0, 0]].concat());
         Self {
             pins: phrase(PINS),
@@ -162,7 +162,7 @@ impl InternalStatements {
 /// Where a batch of our own is written: behind what goes to the backend already.
 pub(super) struct BatchWriter<'a> {
     pub(super) internal_statements: &'a InternalStatements,
-    pub(super) prepared: &'a mut Prepared,
+    pub(super) prepared: &'a mut BackendStatements,
     pub(super) batch: u32,
     /// Number of the last Parse of any client.
     pub(super) parsed: u64,
@@ -171,7 +171,7 @@ pub(super) struct BatchWriter<'a> {
 
 impl BatchWriter<'_> {
     /// Sees to it that the backend has `statement` when what follows is executed. Returns the count of Close messages.
-    pub(super) fn prepare(&mut self, statement: &Statement) -> usize {
+    pub(super) fn prepare(&mut self, statement: &SharedStatement) -> usize {
         let id = statement.id();
         if self.prepared.uses(id, self.batch, 0).is_some() {
             return 0;
@@ -189,12 +189,17 @@ impl BatchWriter<'_> {
         usize::from(had) + usize::from(evicted.is_some())
     }
 
-    fn execute(&mut self, statement: &Statement, parameters: &[Option<&[u8]>]) {
+    fn execute(&mut self, statement: &SharedStatement, parameters: &[Option<&[u8]>]) {
         self.execute_in(b"", statement, parameters);
     }
 
     /// Returns the count of Close messages.
-    fn execute_in(&mut self, portal: &[u8], statement: &Statement, parameters: &[Option<&[u8]>]) -> usize {
+    fn execute_in(
+        &mut self,
+        portal: &[u8],
+        statement: &SharedStatement,
+        parameters: &[Option<&[u8]>],
+    ) -> usize {
         let closes = self.prepare(statement);
         frontend::write_bind_binary(self.out, portal, &self.prepared.name(statement.id()), parameters);
         frontend::write_execute(self.out, portal);
@@ -202,7 +207,7 @@ impl BatchWriter<'_> {
     }
 
     /// Executes `statement` within a client's batch. Returns the count of Close messages, the last at the end.
-    fn execute_within(&mut self, statement: &Statement, parameters: &[Option<&[u8]>]) -> usize {
+    fn execute_within(&mut self, statement: &SharedStatement, parameters: &[Option<&[u8]>]) -> usize {
         let closes = self.execute_in(PORTAL_WITHIN_BATCH, statement, parameters);
         frontend::write_close_portal(self.out, PORTAL_WITHIN_BATCH);
         closes + 1
@@ -214,14 +219,14 @@ pub(super) const IDENTITY: [&[u8]; 2] = [SESSION_AUTHORIZATION, b"role"];
 pub(super) const SESSION_AUTHORIZATION: &[u8] = b"session_authorization";
 
 /// Whether giving a backend that holds `held` the settings `wanted` changes who its session is.
-pub(super) fn changes_identity(held: &Settings, wanted: &Settings) -> bool {
+pub(super) fn changes_identity(held: &SettingValues, wanted: &SettingValues) -> bool {
     IDENTITY.iter().any(|name| held.get(name) != wanted.get(name))
 }
 
 /// Writes the batch that gives a backend on `side` with the settings `held` those of `wanted`.
 pub(super) fn write_apply(
-    held: &Settings,
-    wanted: &Settings,
+    held: &SettingValues,
+    wanted: &SettingValues,
     side: RouteSide,
     mut pen: BatchWriter<'_>,
 ) -> ProxyBatch {
@@ -321,7 +326,7 @@ pub(super) fn write_position(required: u64, mut pen: BatchWriter<'_>) -> ProxyBa
 }
 
 /// Writes the batch that lets the server say where the client's last statement went. `held` are the backend's settings.
-pub(super) fn write_last_route(held: &Settings, answer: &[u8], mut pen: BatchWriter<'_>) -> ProxyBatch {
+pub(super) fn write_last_route(held: &SettingValues, answer: &[u8], mut pen: BatchWriter<'_>) -> ProxyBatch {
     let internal_statements = pen.internal_statements;
     pen.execute(&internal_statements.set, &[Some(LAST_ROUTE), Some(answer), Some(FOR_SESSION)]);
     frontend::write_sync(pen.out);
@@ -388,7 +393,7 @@ impl ProxyBatch {
     }
 
     /// It is over: what it has parsed is there, or, when it was refused, may be there or not.
-    pub(super) fn settle(&self, internal_statements: &InternalStatements, prepared: &mut Prepared) {
+    pub(super) fn settle(&self, internal_statements: &InternalStatements, prepared: &mut BackendStatements) {
         let internal_statements = [
             &internal_statements.pins,
             &internal_statements.setting,

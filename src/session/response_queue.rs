@@ -7,14 +7,14 @@
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{
+    captured_texts::CapturedTexts,
     parsed::ParsedStatement,
     pin::Pin,
     pooled::UnnamedStatement,
     proxy_batch::ProxyBatch,
-    report::{Report, StatementKind, Text},
+    shared_statement::SharedStatement,
     side_effects::SideEffects,
-    statement::Statement,
-    texts::Texts,
+    statement_report::{CapturedText, StatementKind, StatementReport},
 };
 use crate::{
     sql::{Effects, SettingReset},
@@ -25,10 +25,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct ResponseQueue {
     owed: VecDeque<QueuedRequest>,
-    /// The server takes COPY data from the client, which has not said that it ends.
-    copying_in: bool,
-    /// The server skips what it is sent, up to a Sync that it has not been sent yet.
-    skipping: bool,
+    intake: ServerIntake,
     /// Requests that make or close the unnamed statement.
     unnamed: usize,
     /// Internal requests that make or close the unnamed statement.
@@ -37,6 +34,17 @@ pub(super) struct ResponseQueue {
     named: usize,
     /// Count of queued requests able to remove state left by earlier requests.
     resets: usize,
+}
+
+/// Treatment of the next client message by the server.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum ServerIntake {
+    #[default]
+    Messages,
+    /// COPY data; the client has not sent the end yet.
+    CopyData,
+    /// The server skips everything up to a Sync not sent yet.
+    SkipsToSync,
 }
 
 /// Request without a response, with the state that the request may leave.
@@ -52,7 +60,7 @@ pub(super) enum PendingRequest {
     Whole {
         kind: StatementKind,
         started: Instant,
-        text: Option<Text>,
+        text: Option<CapturedText>,
         rows: u64,
         operation: Option<Box<str>>,
         error: Option<SqlState>,
@@ -75,7 +83,7 @@ pub(super) enum PendingRequest {
         forgets: Option<Box<Forgotten>>,
     },
     /// A Parse: the statement exists once the server says so.
-    Parse { name: Box<[u8]>, text: Option<Text>, made: ParseOrigin },
+    Parse { name: Box<[u8]>, text: Option<CapturedText>, made: ParseOrigin },
     /// A Bind; names are kept when texts are, and when the client has two names for a statement.
     Bind { portal: Box<[u8]>, statement: Box<[u8]> },
     /// Provoked server error for a message rejected by Gatekeeper: the client gets the contained report.
@@ -99,19 +107,19 @@ pub(super) struct Forgotten {
 }
 
 /// A client's statement, with the client's expectations before the Close.
-pub(super) type ClosedStatement = (Arc<Statement>, ParsedStatement);
+pub(super) type ClosedStatement = (Arc<SharedStatement>, ParsedStatement);
 
 /// Origin of a Parse.
 pub(super) enum ParseOrigin {
     /// The client, under the client's own name.
     Client,
     /// A shared statement, known to the client by its own name.
-    Named(Arc<Statement>),
+    Named(Arc<SharedStatement>),
     /// The client's unnamed statement. Contains the previous unnamed statement, valid again if the server skips the
     /// Parse.
     Unnamed(Option<Box<UnnamedStatement>>),
     /// Gatekeeper, for a shared statement missing on the backend: the client gets no response.
-    Proxy(Arc<Statement>),
+    Proxy(Arc<SharedStatement>),
     /// Gatekeeper, for the client's unnamed statement missing on the backend: the client gets no response.
     ProxyUnnamed,
     /// Gatekeeper, for a statement under the client's own name: the client gets no response.
@@ -158,7 +166,7 @@ impl ResponseQueue {
 
     /// How the statement was asked for that takes COPY data from the client, if there is one.
     pub(super) fn copies_in(&self) -> Option<StatementKind> {
-        self.copying_in.then(|| match self.front() {
+        (self.intake == ServerIntake::CopyData).then(|| match self.front() {
             Some(PendingRequest::Whole { kind, .. }) => *kind,
             _ => StatementKind::Execute,
         })
@@ -222,7 +230,7 @@ impl ResponseQueue {
     /// Whether the server skips what it is sent, up to a Sync: one that counts when it comes, though it was sent while data
     /// was copied, where it would not have counted, answers as any other.
     pub(super) fn is_skipping(&self) -> bool {
-        self.skipping
+        self.intake == ServerIntake::SkipsToSync
     }
 
     /// Whether all that the server owes are answers to batches of our own.
@@ -236,17 +244,16 @@ impl ResponseQueue {
         request: PendingRequest,
         side_effects: Option<Box<SideEffects>>,
     ) -> Option<PendingRequest> {
-        // A CopyDone that comes when nothing is under way is ignored by the server too: its COPY failed before.
-        let ignored = match request {
-            PendingRequest::Sync { .. } if self.skipping => {
-                self.skipping = false;
+        // The server ignores CopyDone and CopyFail outside of COPY: the client's COPY has failed before.
+        let ignored = match (self.intake, &request) {
+            (ServerIntake::SkipsToSync, PendingRequest::Sync { .. }) => {
+                self.intake = ServerIntake::Messages;
                 false
             }
-            _ if self.skipping => true,
-            PendingRequest::Sync { .. } => self.copying_in,
-            PendingRequest::CopyEnd => {
-                self.copying_in = false;
-                self.is_settled()
+            (ServerIntake::SkipsToSync, _) | (ServerIntake::CopyData, PendingRequest::Sync { .. }) => true,
+            (_, PendingRequest::CopyEnd) => {
+                self.intake = ServerIntake::Messages;
+                self.owes_client_nothing()
             }
             _ => false,
         };
@@ -403,7 +410,11 @@ impl ResponseQueue {
 
     /// Handles ParseComplete, BindComplete, CloseComplete or the end of a Describe response. Returns the request
     /// answered by the message with `tag`, if noted.
-    pub(super) fn on_step_complete(&mut self, tag: u8, texts: Option<&mut Texts>) -> Option<PendingRequest> {
+    pub(super) fn on_step_complete(
+        &mut self,
+        tag: u8,
+        texts: Option<&mut CapturedTexts>,
+    ) -> Option<PendingRequest> {
         self.drop_copy_ends();
         let answers = match self.front()? {
             PendingRequest::Parse { .. } => tag == b::PARSE_COMPLETE,
@@ -439,10 +450,9 @@ impl ResponseQueue {
         now: Instant,
         rows: u64,
         command: Option<Box<str>>,
-        texts: Option<&Texts>,
-    ) -> Option<Report> {
-        self.copying_in = false;
-        self.drop_copy_ends();
+        texts: Option<&CapturedTexts>,
+    ) -> Option<StatementReport> {
+        self.end_copy();
         match self.front_mut() {
             Some(PendingRequest::Whole { rows: so_far, operation, .. }) => {
                 *so_far = so_far.saturating_add(rows);
@@ -451,18 +461,19 @@ impl ResponseQueue {
                 }
                 None
             }
-            Some(PendingRequest::Execute { .. }) => {
-                let Some(PendingRequest::Execute { started, portal, .. }) = self.pop() else { return None };
-                let text = texts.and_then(|texts| texts.of_portal(&portal));
-                Some(Report {
+            Some(PendingRequest::Execute { started, portal, .. }) => {
+                let text = texts.and_then(|texts| texts.of_portal(portal));
+                let report = StatementReport {
                     kind: StatementKind::Execute,
-                    started,
+                    started: *started,
                     ended: now,
                     rows,
                     operation: command,
                     error: None,
                     text,
-                })
+                };
+                self.pop();
+                Some(report)
             }
             _ => None,
         }
@@ -482,18 +493,17 @@ impl ResponseQueue {
         &mut self,
         now: Instant,
         state: SqlState,
-        texts: Option<&Texts>,
+        texts: Option<&CapturedTexts>,
         skipped: &mut Vec<PendingRequest>,
-    ) -> Option<Report> {
-        self.copying_in = false;
-        self.drop_copy_ends();
+    ) -> Option<StatementReport> {
+        self.end_copy();
         if let Some(PendingRequest::Whole { error, .. }) = self.front_mut() {
             error.get_or_insert(state);
             return None;
         }
         let Some(failed) = self.front() else {
             // No request was noted, as for a malformed message.
-            self.skipping = true;
+            self.intake = ServerIntake::SkipsToSync;
             return None;
         };
         let (kind, started, text) = match failed {
@@ -521,8 +531,16 @@ impl ResponseQueue {
         {
             *before = None;
         }
-        self.skipping = self.is_settled();
-        Some(Report { kind, started, ended: now, rows: 0, operation: None, error: Some(state), text })
+        self.intake = if self.is_settled() { ServerIntake::SkipsToSync } else { ServerIntake::Messages };
+        Some(StatementReport {
+            kind,
+            started,
+            ended: now,
+            rows: 0,
+            operation: None,
+            error: Some(state),
+            text,
+        })
     }
 
     /// CopyInResponse: the Syncs that were sent ahead of the end of the data will be ignored.
@@ -536,19 +554,24 @@ impl ResponseQueue {
             in_data &= !matches!(request, PendingRequest::CopyEnd);
             !(in_data && matches!(request, PendingRequest::Sync { .. }))
         });
-        self.copying_in = in_data;
+        self.intake = match self.intake {
+            _ if in_data => ServerIntake::CopyData,
+            ServerIntake::CopyData => ServerIntake::Messages,
+            other => other,
+        };
     }
 
     /// ReadyForQuery: the oldest request that ends so is done, and whatever stood before it was skipped.
-    pub(super) fn on_ready(&mut self, now: Instant) -> Option<Report> {
-        (self.copying_in, self.skipping) = (false, false);
+    pub(super) fn on_ready(&mut self, now: Instant) -> Option<StatementReport> {
+        self.intake = ServerIntake::Messages;
         let mut report = None;
         while let Some(request) = self.pop() {
             match request {
                 PendingRequest::Sync { .. } => break,
                 PendingRequest::Whole { kind, started, text, rows, operation, error, .. } => {
                     let operation = operation.filter(|_| error.is_none());
-                    report = Some(Report { kind, started, ended: now, rows, operation, error, text });
+                    report =
+                        Some(StatementReport { kind, started, ended: now, rows, operation, error, text });
                     break;
                 }
                 _ => {}
@@ -563,7 +586,11 @@ impl ResponseQueue {
     }
 
     /// The statement under way when the conversation breaks off: what the audit log says was cut short.
-    pub(super) fn cut_short(&mut self, now: Instant, texts: Option<&Texts>) -> Option<Report> {
+    pub(super) fn cut_short(
+        &mut self,
+        now: Instant,
+        texts: Option<&CapturedTexts>,
+    ) -> Option<StatementReport> {
         (self.unnamed, self.own_unnamed, self.named, self.resets) = (0, 0, 0, 0);
         let (kind, started, text) = self.owed.drain(..).find_map(|pending| match pending.request {
             PendingRequest::Whole { kind, started, text, .. } => Some((kind, started, text)),
@@ -573,14 +600,14 @@ impl ResponseQueue {
             _ => None,
         })?;
         let error = Some(SqlState::CONNECTION_FAILURE);
-        Some(Report { kind, started, ended: now, rows: 0, operation: None, error, text })
+        Some(StatementReport { kind, started, ended: now, rows: 0, operation: None, error, text })
     }
 
     /// Nothing of what is owed to the client will be passed on: it is swallowed, up to the end of each batch. Comes back what
     /// was noted of it, in the order it was sent.
     pub(super) fn drop_answers(&mut self) -> Vec<PendingRequest> {
         (self.unnamed, self.own_unnamed, self.named, self.resets) = (0, 0, 0, 0);
-        (self.copying_in, self.skipping) = (false, false);
+        self.intake = ServerIntake::Messages;
         let mut dropped = Vec::new();
         for QueuedRequest { request, .. } in std::mem::take(&mut self.owed) {
             let request = match request {
@@ -603,6 +630,14 @@ impl ResponseQueue {
         *self = Self::default();
     }
 
+    /// Notes the end of a COPY, if one is in progress, by a message of the server.
+    fn end_copy(&mut self) {
+        if self.intake == ServerIntake::CopyData {
+            self.intake = ServerIntake::Messages;
+        }
+        self.drop_copy_ends();
+    }
+
     fn drop_copy_ends(&mut self) {
         while matches!(self.front(), Some(PendingRequest::CopyEnd)) {
             self.pop();
@@ -618,7 +653,7 @@ pub(super) const MAY_RESET: Effects = Effects::DISCARD.union(Effects::PREPARE);
 
 impl PendingRequest {
     /// Creates a Query or FunctionCall without effects.
-    pub(super) const fn whole(kind: StatementKind, started: Instant, text: Option<Text>) -> Self {
+    pub(super) const fn whole(kind: StatementKind, started: Instant, text: Option<CapturedText>) -> Self {
         Self::Whole {
             kind,
             started,

@@ -1,8 +1,11 @@
-//! Side effects of a request, recorded with the request until its response arrives.
+//! RouteSide effects of a request, recorded with the request until its response arrives.
 
 use std::sync::Arc;
 
-use super::pin::{Pin, Pins};
+use super::{
+    pin::{Pin, Pins},
+    pooled::OutdatedTexts,
+};
 use crate::sql::Effects;
 
 /// State that a request may leave on the backend.
@@ -12,6 +15,8 @@ pub(super) struct SideEffects {
     /// Settings possibly changed.
     pub(super) settings: Vec<Arc<[u8]>>,
     pub(super) pins: Pins,
+    /// Texts classified with a possibly outdated catalog.
+    pub(super) outdated: OutdatedTexts,
 }
 
 // === impl SideEffects ===
@@ -19,7 +24,10 @@ pub(super) struct SideEffects {
 impl SideEffects {
     /// True if the request leaves nothing.
     pub(super) fn is_empty(&self) -> bool {
-        self.effects.is_empty() && self.settings.is_empty() && self.pins.is_empty()
+        self.effects.is_empty()
+            && self.settings.is_empty()
+            && self.pins.is_empty()
+            && self.outdated.is_empty()
     }
 
     /// Adds a pin.

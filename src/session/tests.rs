@@ -13,16 +13,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Memory, Report, Session, SessionOptions, Take};
+use super::{ConsumedInput, Session, SessionOptions, StatementReport, TrackedBackendState};
 use crate::wire::TransactionStatus;
 
 /// State of a new backend.
-pub(super) fn fresh_backend() -> Box<Memory> {
-    Box::new(Memory::new(Arc::default(), [0; 16]))
+pub(super) fn fresh_backend() -> Box<TrackedBackendState> {
+    Box::new(TrackedBackendState::new(Arc::default(), [0; 16]))
 }
 
-fn pass(bytes: usize) -> Take {
-    Take { pass: bytes, drop: 0 }
+fn forwarded(bytes: usize) -> ConsumedInput {
+    ConsumedInput { forward: bytes, discard: 0 }
 }
 
 fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -33,22 +33,22 @@ fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
 }
 
 #[derive(Clone, Debug)]
-enum Side {
+enum RouteSide {
     Client,
     Server,
 }
-use Side::{Client, Server};
+use RouteSide::{Client, Server};
 
-fn client(tag: u8, body: &[u8]) -> (Side, Vec<u8>) {
+fn client(tag: u8, body: &[u8]) -> (RouteSide, Vec<u8>) {
     (Client, frame(tag, body))
 }
 
-fn server(tag: u8, body: &[u8]) -> (Side, Vec<u8>) {
+fn server(tag: u8, body: &[u8]) -> (RouteSide, Vec<u8>) {
     (Server, frame(tag, body))
 }
 
 /// Plays a script, showing at most `step` further bytes at a time; everything must be forwarded as it came.
-fn play(script: &[(Side, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<String>) {
+fn play(script: &[(RouteSide, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<String>) {
     let start = Instant::now();
     let options = SessionOptions { text_limit: texts.then_some(40) };
     let mut session = Session::new(TransactionStatus::Idle, options);
@@ -64,8 +64,8 @@ fn play(script: &[(Side, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<S
                 Server => session.on_backend(now, unread, false),
             };
             let taken = count.expect("the script is sound");
-            assert_eq!(taken.drop, 0);
-            forwarded += taken.pass;
+            assert_eq!(taken.discard, 0);
+            forwarded += taken.forward;
         }
         assert_eq!(forwarded, bytes.len(), "turn {turn} was held back");
         told.extend(std::iter::from_fn(|| session.poll_report()).map(|report| line(&report, start)));
@@ -73,7 +73,7 @@ fn play(script: &[(Side, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<S
     (session, told)
 }
 
-fn line(report: &Report, start: Instant) -> String {
+fn line(report: &StatementReport, start: Instant) -> String {
     let at = |moment: Instant| (moment - start).as_millis();
     let text = report.text.as_ref().map(|text| String::from_utf8_lossy(&text.bytes)).unwrap_or("-".into());
     let error = report.error.map_or("ok".to_owned(), |state| state.to_string());
@@ -81,7 +81,7 @@ fn line(report: &Report, start: Instant) -> String {
     format!("{kind} {}..{} {error} rows={} {text}", at(report.started), at(report.ended), report.rows)
 }
 
-fn told(script: &[(Side, Vec<u8>)], texts: bool) -> Vec<String> {
+fn told(script: &[(RouteSide, Vec<u8>)], texts: bool) -> Vec<String> {
     let (session, whole) = play(script, usize::MAX >> 1, texts);
     for step in 1..40 {
         let (again, parts) = play(script, step, texts);
@@ -300,19 +300,23 @@ fn frames_beyond_any_buffer_pass_in_parts() {
     let mut session = Session::new(TransactionStatus::Idle, SessionOptions { text_limit: Some(10) });
     let now = Instant::now();
     let query = frame(b'Q', format!("SELECT '{}'\0", "x".repeat(5000)).as_bytes());
-    assert_eq!(session.on_client(now, &query[..1000], false), Ok(pass(0)), "waited for while there is room");
+    assert_eq!(
+        session.on_client(now, &query[..1000], false),
+        Ok(forwarded(0)),
+        "waited for while there is room"
+    );
     assert_eq!(
         session.on_client(now, &query[..1000], true),
-        Ok(pass(1000)),
+        Ok(forwarded(1000)),
         "then let go with its beginning known"
     );
     assert!(!session.may_speak_to_backend());
-    assert_eq!(session.on_client(now, &query[1000..], false), Ok(pass(query.len() - 1000)));
+    assert_eq!(session.on_client(now, &query[1000..], false), Ok(forwarded(query.len() - 1000)));
     assert!(session.may_speak_to_backend());
     let answer = [frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat();
-    assert_eq!(session.on_backend(now, &answer, false), Ok(pass(answer.len())));
+    assert_eq!(session.on_backend(now, &answer, false), Ok(forwarded(answer.len())));
     let text = session.poll_report().unwrap().text.unwrap();
-    assert_eq!((&*text.bytes, text.cut), (&b"SELECT 'xx"[..], true));
+    assert_eq!((&*text.bytes, text.is_cut), (&b"SELECT 'xx"[..], true));
 }
 
 #[test]

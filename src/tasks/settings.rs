@@ -1,4 +1,4 @@
-//! Settings of the process: worker threads, and how long a shutdown may take.
+//! Settings of the process: worker threads and time limits of a shutdown.
 
 use std::time::Duration;
 

@@ -67,13 +67,13 @@ impl Workers {
         Ok(Self { workers: workers.into() })
     }
 
-    /// How many workers there are.
+    /// Number of workers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.workers.len()
     }
 
-    /// Tasks that are alive on worker `index`; 0 for a worker that does not exist.
+    /// Number of tasks on worker `index`; 0 for a worker that does not exist.
     #[must_use]
     pub fn live(&self, index: usize) -> usize {
         self.workers.get(index).map_or(0, |worker| worker.runtime.metrics().num_alive_tasks())
@@ -89,7 +89,7 @@ impl Workers {
         let worker = &self.workers[index % self.workers.len()];
         let running = worker.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = &*running {
-            // The worker can only be gone when the process is about to be.
+            // The worker is gone only at the end of the process.
             running.inbox.send(Box::new(move || spawn_here(name, make()))).ok();
         }
     }
@@ -108,7 +108,7 @@ impl Workers {
             })
             .collect();
         for (ended, thread) in taken {
-            // The sender is dropped as the thread's last act, so the join below does not block for long.
+            // The thread drops the sender last, so the join below does not block for long.
             ended.await.ok();
             thread.join().ok();
         }

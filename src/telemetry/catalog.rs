@@ -1,30 +1,30 @@
-//! Every metric there is: name, kind, labels and help, as data.
+//! The catalog of metrics: name, kind, labels and help, as data.
 //!
-//! Nothing else can be made into a metric. Dashboards, alerts and the README are checked against this list. The unit is
-//! the last word of the name (before `_total`): `seconds`, `bytes`, or nothing for a count. A metric that ends in
-//! `_timestamp_seconds` is a moment on the system's clock, `NaN` while there is none.
+//! Metrics are created from the catalog only. Contract tests check dashboards, alerts and documentation against the
+//! catalog. The unit is the last word of the name (before `_total`): `seconds` or `bytes`; counts have no unit. A metric
+//! that ends in `_timestamp_seconds` is a time on the system's clock, and `NaN` if unset.
 
 /// One metric family.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// Its full name.
+    /// Full name.
     pub name: &'static str,
-    /// What it does.
-    pub kind: Kind,
-    /// Its labels, in order.
+    /// Kind of the metric.
+    pub kind: MetricKind,
+    /// Labels, in order.
     pub labels: &'static [Label],
-    /// One sentence for people.
+    /// One noun phrase for readers of dashboards.
     pub help: &'static str,
 }
 
-/// What a metric does.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows.
+pub enum MetricKind {
+    /// Never decreases.
     Counter,
-    /// Goes up and down.
+    /// Increases and decreases.
     Gauge,
-    /// Durations, counted into buckets.
+    /// Durations, counted in buckets.
     Histogram(Buckets),
 }
 
@@ -33,15 +33,15 @@ pub enum Kind {
 pub enum Buckets {
     /// Statements: 0.5 ms to 10 s.
     Statements,
-    /// The proxy's own share: 10 µs to 50 ms.
+    /// Time spent in Gatekeeper: 10 µs to 50 ms.
     Overhead,
-    /// Reaching a server: 0.25 ms to 10 s. There is one for each phase, so the steps are wide.
+    /// Phases of opening a backend connection: 0.25 ms to 10 s. Wide steps, because each phase has a histogram.
     Connect,
     /// Waiting for a backend: 0.1 ms to 30 s.
     Wait,
 }
 
-/// A label. Its values are configured names or come from [`super::labels`].
+/// A label. Values are configured names or variants of [`super::labels`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the label of that name")]
 pub enum Label {
@@ -64,17 +64,17 @@ pub enum Label {
 }
 
 impl Metric {
-    /// Upper bounds of its buckets in nanoseconds; none unless it is a histogram.
+    /// Upper bounds of the buckets of a histogram, in nanoseconds; empty for other kinds.
     pub(super) fn bounds(&self) -> &'static [u64] {
         match self.kind {
-            Kind::Histogram(buckets) => buckets.bounds(),
-            Kind::Counter | Kind::Gauge => &[],
+            MetricKind::Histogram(buckets) => buckets.bounds(),
+            MetricKind::Counter | MetricKind::Gauge => &[],
         }
     }
 }
 
 impl Label {
-    /// The label's name.
+    /// The name of the label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -99,7 +99,7 @@ impl Label {
 }
 
 impl Buckets {
-    /// Upper bounds in nanoseconds, ascending and inclusive; what is above the last is counted without a bound.
+    /// Upper bounds in nanoseconds, ascending and inclusive. One more bucket counts durations above the last bound.
     #[must_use]
     pub const fn bounds(self) -> &'static [u64] {
         const US: u64 = 1_000;
@@ -161,9 +161,9 @@ impl Buckets {
     }
 }
 
-/// A bound as Prometheus wants it: the number of seconds that is nearest to it.
+/// A bound in seconds, as Prometheus expects.
 #[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^53 nanoseconds")]
-pub(super) fn seconds(bound: u64) -> f64 {
+pub(super) fn bound_seconds(bound: u64) -> f64 {
     bound as f64 / 1e9
 }
 
@@ -172,161 +172,161 @@ macro_rules! catalog {
         $(#[doc = $help] pub static $id: Metric =
             Metric { name: $name, kind: $kind, labels: &[$(Label::$label),*], help: $help };)+
 
-        /// Every metric, by what it is about.
+        /// Every metric, grouped by subject.
         pub static CATALOG: &[&Metric] = &[$(&$id),+];
     };
 }
 
-const COUNTER: Kind = Kind::Counter;
-const GAUGE: Kind = Kind::Gauge;
+const COUNTER: MetricKind = MetricKind::Counter;
+const GAUGE: MetricKind = MetricKind::Gauge;
 
 catalog! {
     // A listener's traffic to an endpoint.
     STATEMENTS = COUNTER, "gatekeeper_statements_total", [Listener, Endpoint, BackendRole, Outcome],
         "Statements answered by an endpoint, by outcome.";
     STATEMENT_ERRORS = COUNTER, "gatekeeper_statement_errors_total", [Listener, Endpoint, BackendRole, SqlstateClass],
-        "Errors that endpoints answered, by the class of their SQLSTATE.";
-    STATEMENT_DURATION = Kind::Histogram(Buckets::Statements), "gatekeeper_statement_duration_seconds",
+        "Errors reported by an endpoint, by SQLSTATE class.";
+    STATEMENT_DURATION = MetricKind::Histogram(Buckets::Statements), "gatekeeper_statement_duration_seconds",
         [Listener, Endpoint, BackendRole],
-        "From a statement's arrival to the end of its answer.";
-    PROXY_OVERHEAD = Kind::Histogram(Buckets::Overhead), "gatekeeper_proxy_overhead_seconds",
+        "Time from the arrival of a statement to the end of its response.";
+    PROXY_OVERHEAD = MetricKind::Histogram(Buckets::Overhead), "gatekeeper_proxy_overhead_seconds",
         [Listener, Endpoint, BackendRole],
-        "The part of a statement's time that was spent in Gatekeeper itself.";
+        "Part of a statement's time spent in Gatekeeper.";
     TRANSACTIONS = COUNTER, "gatekeeper_transactions_total", [Listener, Endpoint, BackendRole],
-        "Transactions that ended, implicit ones included.";
+        "Transactions ended, including implicit transactions.";
     STATE_CHECKS = COUNTER, "gatekeeper_state_checks_total", [Listener, Endpoint, BackendRole],
-        "State checks of backends behind transactions that may have left session state.";
+        "State checks after transactions that may have left session state on a backend.";
     TRAFFIC = COUNTER, "gatekeeper_traffic_bytes_total", [Listener, Endpoint, BackendRole, Direction],
         "Bytes of the PostgreSQL protocol relayed, before encryption.";
 
     // A listener's pools of backends of an endpoint.
     POOL_BACKENDS = GAUGE, "gatekeeper_pool_backends", [Listener, Endpoint, BackendRole, State],
-        "Backends in the pools of a listener, by what they are doing.";
+        "Backends in the pools of a listener, by state.";
     POOL_BACKENDS_LIMIT = GAUGE, "gatekeeper_pool_backends_limit", [Listener, Endpoint, BackendRole],
-        "Backends that the pools of a listener may hold together: their sizes added up.";
+        "Sum of the sizes of a listener's pools.";
     POOL_WAITING = GAUGE, "gatekeeper_pool_waiting_clients", [Listener, Endpoint, BackendRole],
-        "Clients waiting for a backend now.";
-    POOL_WAIT_DURATION = Kind::Histogram(Buckets::Wait), "gatekeeper_pool_wait_duration_seconds",
+        "Clients waiting for a backend connection.";
+    POOL_WAIT_DURATION = MetricKind::Histogram(Buckets::Wait), "gatekeeper_pool_wait_duration_seconds",
         [Listener, Endpoint, BackendRole],
-        "Time clients waited for a backend; nothing when there was an idle one.";
+        "Time that clients waited for a backend connection; 0 if one was idle.";
     POOL_WAIT_TIMEOUTS = COUNTER, "gatekeeper_pool_wait_timeouts_total", [Listener, Endpoint, BackendRole],
-        "Clients that waited for a backend in vain.";
+        "Clients that timed out waiting for a backend connection.";
     POOL_CLOSED = COUNTER, "gatekeeper_pool_backends_closed_total", [Listener, Endpoint, BackendRole, Reason],
-        "Pooled backends that were closed, by reason.";
+        "Pooled backends closed, by reason.";
     PINS = COUNTER, "gatekeeper_pins_total", [Listener, Endpoint, BackendRole, Reason],
-        "Backends pinned to their session, by what the session left on them.";
+        "Backends pinned to their session, by the session state that pins them.";
 
-    // Where a listener's statements go.
+    // Routing of a listener's statements.
     ROUTE_DECISIONS = COUNTER, "gatekeeper_route_decisions_total", [Listener, Reason],
-        "Decisions where a session or statement goes, by reason.";
+        "Route decisions for sessions and statements, by reason.";
     READ_FALLBACKS = COUNTER, "gatekeeper_read_fallbacks_total", [Listener, Reason],
-        "Reads that went to the primary instead of a read pool, by reason.";
+        "Reads sent to the primary instead of a read pool, by reason.";
 
     // A listener's clients.
     CLIENTS = GAUGE, "gatekeeper_clients", [Listener, State],
-        "Clients connected now, by what they are doing.";
+        "Connected clients, by state.";
     CLIENTS_LIMIT = GAUGE, "gatekeeper_clients_limit", [Listener],
-        "Clients a listener accepts at one time.";
+        "Maximum number of concurrent clients of a listener.";
     CLIENT_CONNECTIONS = COUNTER, "gatekeeper_client_connections_total", [Listener],
-        "Connections accepted from clients.";
+        "Client connections accepted.";
     CLIENT_REFUSALS = COUNTER, "gatekeeper_client_refusals_total", [Listener, Reason],
-        "Clients turned away before their session began, by reason.";
+        "Clients rejected before their session began, by reason.";
     AUTHENTICATION_FAILURES = COUNTER, "gatekeeper_authentication_failures_total", [Listener, Reason],
-        "Clients that did not get past authentication, by reason.";
+        "Failed client authentications, by reason.";
     SESSIONS = COUNTER, "gatekeeper_sessions_total", [Listener, Outcome],
-        "Sessions that ended: well, or by whose fault.";
+        "Sessions ended, by outcome: in order, or the party responsible for the failure.";
     CANCEL_REQUESTS = COUNTER, "gatekeeper_cancel_requests_total", [Listener, Outcome],
-        "Cancel requests from clients; those with an unknown key are errors.";
+        "Cancel requests from clients; requests with an unknown key count as errors.";
     ACCEPT_ERRORS = COUNTER, "gatekeeper_accept_errors_total", [Listener],
-        "Failures of accept() that the listener waited out.";
+        "Failed calls of accept() that the listener retried after a pause.";
     LISTENER_CERTIFICATE_EXPIRY = GAUGE, "gatekeeper_listener_certificate_expiry_timestamp_seconds", [Listener],
-        "When the certificate shown to clients ends.";
+        "Expiry time of the certificate presented to clients.";
 
     // An endpoint's connections and credentials.
     ENDPOINT_INFO = GAUGE, "gatekeeper_endpoint_info", [Endpoint, BackendRole, Cluster, Region],
-        "1 for each endpoint in use, 0 for one that was; its cluster and region as labels.";
+        "1 for an endpoint in use, 0 for a removed endpoint; cluster and region as labels.";
     CONNECTS = COUNTER, "gatekeeper_connects_total", [Endpoint, BackendRole, Outcome],
-        "Attempts to open and log in a backend, by outcome.";
+        "Attempts to open and log in a backend connection, by outcome.";
     CONNECT_FAILURES = COUNTER, "gatekeeper_connect_failures_total", [Endpoint, BackendRole, Phase],
-        "Attempts to open a backend that failed, by the phase they failed in.";
-    CONNECT_DURATION = Kind::Histogram(Buckets::Connect), "gatekeeper_connect_duration_seconds",
+        "Failed attempts to open a backend connection, by the phase that failed.";
+    CONNECT_DURATION = MetricKind::Histogram(Buckets::Connect), "gatekeeper_connect_duration_seconds",
         [Endpoint, BackendRole, Phase],
-        "Time spent in each phase of opening a backend.";
+        "Time spent in each phase of opening a backend connection.";
     BACKENDS = GAUGE, "gatekeeper_backends", [Endpoint, BackendRole],
-        "Backends open now.";
+        "Open backend connections.";
     BACKENDS_LIMIT = GAUGE, "gatekeeper_backends_limit", [Endpoint, BackendRole],
-        "Backends that all pools of an endpoint may hold together; NaN without a limit.";
+        "Maximum number of backends of all pools of an endpoint; NaN without a limit.";
     CANCELS = COUNTER, "gatekeeper_cancels_total", [Endpoint, BackendRole, Outcome],
-        "Cancel requests sent to an endpoint, by whether they could be delivered.";
+        "Cancel requests sent to an endpoint, by outcome of the delivery.";
     TOKEN_MINTS = COUNTER, "gatekeeper_token_mints_total", [Endpoint, BackendRole, Outcome],
         "Tokens minted, by outcome.";
-    TOKEN_MINT_DURATION = Kind::Histogram(Buckets::Connect), "gatekeeper_token_mint_duration_seconds",
+    TOKEN_MINT_DURATION = MetricKind::Histogram(Buckets::Connect), "gatekeeper_token_mint_duration_seconds",
         [Endpoint, BackendRole],
-        "Time a token took to mint.";
+        "Time to mint a token.";
     TOKEN_EXPIRY = GAUGE, "gatekeeper_token_expiry_timestamp_seconds", [Endpoint, BackendRole],
-        "When the token in use is no longer used; NaN without one.";
+        "Time after which the current token is no longer used; NaN without a token.";
     CERTIFICATE_EXPIRY = GAUGE, "gatekeeper_certificate_expiry_timestamp_seconds", [Endpoint, BackendRole, Certificate],
-        "When a certificate of an endpoint's TLS ends; NaN where there is none.";
+        "Expiry time of a certificate of an endpoint's TLS; NaN without a certificate.";
 
-    // What is known of an endpoint.
+    // Observed state of an endpoint.
     ENDPOINT_HEALTH = GAUGE, "gatekeeper_endpoint_health", [Endpoint, BackendRole, State],
-        "1 for the state an endpoint is in: up when a login works.";
+        "1 for the health state of an endpoint; `up` if a login succeeds.";
     ENDPOINT_ROLE = GAUGE, "gatekeeper_endpoint_role", [Endpoint, BackendRole, Role],
-        "1 for the role that an endpoint's server last said it has.";
+        "1 for the role last reported by an endpoint's server.";
     ENDPOINT_ROLE_MISMATCH = GAUGE, "gatekeeper_endpoint_role_mismatch", [Endpoint, BackendRole],
-        "1 while the observed role contradicts the declared one.";
+        "1 while the observed role contradicts the declared role.";
     PROBES = COUNTER, "gatekeeper_probes_total", [Endpoint, BackendRole, Outcome],
-        "Looks at an endpoint, by outcome.";
-    PROBE_DURATION = Kind::Histogram(Buckets::Connect), "gatekeeper_probe_duration_seconds", [Endpoint, BackendRole],
-        "Time a look at an endpoint took.";
+        "Health probes of an endpoint, by outcome.";
+    PROBE_DURATION = MetricKind::Histogram(Buckets::Connect), "gatekeeper_probe_duration_seconds", [Endpoint, BackendRole],
+        "Duration of a health probe of an endpoint.";
     PROBE_SUCCESS = GAUGE, "gatekeeper_probe_success_timestamp_seconds", [Endpoint, BackendRole],
-        "When an endpoint was last looked at with success: the age of what is known of it.";
+        "Time of the last successful health probe of an endpoint.";
     WRITER_SAMPLES = COUNTER, "gatekeeper_writer_samples_total", [Endpoint, BackendRole, Outcome],
-        "Times the writer was asked where it stands since sessions wanted to read elsewhere, by outcome.";
+        "WAL samples of the writer taken for reads on standbys, by outcome.";
     RERUNS = COUNTER, "gatekeeper_reruns_total", [Endpoint, BackendRole, Cause],
-        "Statements that failed on an endpoint and ran again elsewhere, by cause.";
+        "Statements that failed on an endpoint and were rerun on another, by cause.";
     REPLICATION_POSITION = GAUGE, "gatekeeper_replication_position_bytes", [Endpoint, BackendRole],
-        "WAL position: inserted on a primary, replayed on a standby; NaN while unknown.";
+        "WAL position in bytes: insert position of a primary, replay position of a standby; NaN while unknown.";
     REPLICATION_LAG_BYTES = GAUGE, "gatekeeper_replication_lag_bytes", [Endpoint, BackendRole],
-        "WAL that a standby has not replayed, against the writer's last position; NaN while unknown.";
+        "WAL not yet replayed by a standby, relative to the writer's last known position; NaN while unknown.";
     REPLICATION_LAG = GAUGE, "gatekeeper_replication_lag_seconds", [Endpoint, BackendRole],
-        "How long ago a standby was level with its writer, as far as is known; NaN while unknown.";
+        "Time since a standby was last known to be level with its writer; NaN while unknown.";
     WRITABLE_ENDPOINTS = GAUGE, "gatekeeper_topology_writable_endpoints", [],
-        "Endpoints whose server says that it takes writes: 1 is right for one cluster.";
+        "Endpoints whose server accepts writes: 1 for each healthy cluster.";
     TOPOLOGY_REFRESH = GAUGE, "gatekeeper_topology_refresh_timestamp_seconds", [],
-        "When the picture of the topology was last refreshed.";
+        "Time of the last refresh of the topology snapshot.";
     TOPOLOGY_CHANGES = COUNTER, "gatekeeper_topology_changes_total", [Kind],
-        "Changes of the topology, by kind.";
+        "Topology changes, by kind.";
 
     // The program.
     BUILD_INFO = GAUGE, "gatekeeper_build_info", [Version],
-        "1; the version as a label.";
+        "Always 1; version as a label.";
     CONFIG_RELOADS = COUNTER, "gatekeeper_config_reloads_total", [Outcome],
-        "Reloads of the configuration, by outcome.";
+        "Configuration reloads, by outcome.";
     CONFIG_RELOAD_SUCCESS = GAUGE, "gatekeeper_config_reload_success_timestamp_seconds", [],
-        "When the configuration was last read with success.";
+        "Time of the last successful read of the configuration.";
     CONFIG_RELOAD_FAILED = GAUGE, "gatekeeper_config_reload_failed", [],
-        "1 while the last reload of the configuration changed nothing: the next start will read what was refused.";
+        "1 if the last configuration reload failed and changed nothing: the next start reads the rejected configuration.";
     FILE_RELOADS = COUNTER, "gatekeeper_file_reloads_total", [Outcome],
-        "Changed CA, certificate, key and users files that were read again, by outcome.";
+        "Reloads of changed CA, certificate, key and users files, by outcome.";
     TRACE_SPANS = COUNTER, "gatekeeper_trace_spans_total", [Outcome],
-        "Spans that the collector took, and those that were dropped for want of room or of a collector, by outcome.";
+        "Trace spans, by outcome: accepted by the collector, or dropped because the queue was full or the collector failed.";
     AUDIT_RECORDS = COUNTER, "gatekeeper_audit_records_total", [],
         "Audit records written.";
     AUDIT_DROPPED = COUNTER, "gatekeeper_audit_dropped_total", [],
-        "Audit records dropped since the queue was full.";
+        "Audit records dropped because the queue was full.";
     AUDIT_WRITE_ERRORS = COUNTER, "gatekeeper_audit_write_errors_total", [],
         "Failed writes to the audit log.";
     AUDIT_QUEUE = GAUGE, "gatekeeper_audit_queue_records", [],
         "Audit records waiting to be written.";
     AUDIT_QUEUE_LIMIT = GAUGE, "gatekeeper_audit_queue_limit_records", [],
-        "Audit records that may wait.";
+        "Capacity of the queue of audit records.";
     AUDIT_WRITE_SUCCESS = GAUGE, "gatekeeper_audit_write_success_timestamp_seconds", [],
-        "When audit records were last written.";
+        "Time of the last write of audit records.";
     ADMIN_REQUESTS = COUNTER, "gatekeeper_admin_requests_total", [Outcome],
-        "Requests to the admin API, by outcome; those without a valid key are denied.";
+        "Requests to the admin API, by outcome; requests without a valid key are denied.";
     PANICS = COUNTER, "gatekeeper_panics_total", [],
-        "Panics: bugs, each of which ended one task.";
+        "Panics; each is a bug and ended one task.";
     PROCESS_CPU = COUNTER, "process_cpu_seconds_total", [],
         "Processor time used by the process, in user and system mode.";
     PROCESS_MEMORY = GAUGE, "process_resident_memory_bytes", [],
@@ -334,9 +334,9 @@ catalog! {
     PROCESS_FDS = GAUGE, "process_open_fds", [],
         "Open file descriptors.";
     PROCESS_MAX_FDS = GAUGE, "process_max_fds", [],
-        "File descriptors the process may open.";
+        "Maximum number of open file descriptors.";
     PROCESS_THREADS = GAUGE, "process_threads", [],
         "Threads of the process.";
     PROCESS_START = GAUGE, "process_start_time_seconds", [],
-        "When the process started.";
+        "Start time of the process.";
 }

@@ -1,10 +1,11 @@
-//! Histograms that the exporter does not know, as the page shows them.
+//! Histograms that bypass the exporter, formatted for the page.
 //!
-//! Promises: they look like the exporter's own, whose functions write them. Refuses to know: what lasted.
+//! Promises: the format of the exporter's own histograms, written by its functions. Refuses to know: the measured
+//! events.
 //!
-//! The exporter takes durations one by one, and keeps each as it is until it sorts it into its bucket. What each
-//! statement counts is in buckets already: handing it over again, record by record, would cost more time and memory than
-//! all other counting together. So these numbers stay with us.
+//! The exporter stores durations one by one until the next upkeep sorts them into buckets. Durations of statements are
+//! already counted in buckets; passing them on record by record would cost more time and memory than all other
+//! counting.
 
 use metrics_exporter_prometheus::{
     LabelSet,
@@ -12,12 +13,12 @@ use metrics_exporter_prometheus::{
 };
 
 use super::{
-    catalog::{Metric, seconds},
+    catalog::{Metric, bound_seconds},
     timings::Total,
 };
 
 /// Adds a histogram to a page: all of its series, each with what fell into its buckets.
-pub(super) fn show<'a, const N: usize>(
+pub(super) fn write_histogram<'a, const N: usize>(
     page: &mut String,
     metric: &Metric,
     series: impl IntoIterator<Item = (&'a LabelSet, [Total; N])>,
@@ -40,10 +41,10 @@ pub(super) fn show<'a, const N: usize>(
 )]
 fn show_series(page: &mut String, metric: &Metric, labels: &LabelSet, buckets: &[Total]) {
     let mut all = Total::default();
-    let bounds = metric.bounds().iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
+    let bounds = metric.bounds().iter().map(|bound| bound_seconds(*bound)).chain([f64::INFINITY]);
     for (bound, bucket) in bounds.zip(buckets) {
         all.add(*bucket);
-        // Infinity has another name in Rust.
+        // Prometheus writes infinity as `+Inf`.
         let bound = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
         write_metric_line(page, metric.name, Some("bucket"), labels, Some(("le", bound)), all.count, None);
     }

@@ -1,6 +1,6 @@
-//! The closed sets that label values come from.
+//! The closed sets of label values.
 //!
-//! Whatever is not here and not a configured name never becomes a label: no SQL text, no address, no user name.
+//! Other values except configured names never become labels: no SQL text, no address, no user name.
 
 mod route;
 
@@ -9,29 +9,29 @@ use crate::{blame::Blame, closed_set::closed_set, topology::ObservedRole};
 pub use route::Fallback;
 
 closed_set! {
-    /// How something ended.
+    /// Success or failure.
     pub enum Outcome {
-        /// As it should.
+        /// Success.
         Ok = "ok",
-        /// Otherwise.
+        /// Failure.
         Error = "error",
     }
 }
 
 closed_set! {
-    /// How a request to the admin API ended.
+    /// Outcome of a request to the admin API.
     pub enum AdminOutcome {
-        /// It was answered.
+        /// Answered.
         Ok = "ok",
-        /// It needs a key, and showed none or a wrong one.
+        /// Denied: the key is missing or wrong.
         Denied = "denied",
-        /// Any other answer that is an error, not being ready included.
+        /// Any other error response, including "not ready".
         Error = "error",
     }
 }
 
 closed_set! {
-    /// Where bytes go.
+    /// Direction of relayed bytes.
     pub enum Direction {
         /// From the client to the endpoint.
         ToEndpoint = "to_endpoint",
@@ -41,9 +41,9 @@ closed_set! {
 }
 
 closed_set! {
-    /// What a client is doing.
+    /// State of a client.
     pub enum ClientState {
-        /// Connected, not yet through its login.
+        /// Connected, not logged in.
         Login = "login",
         /// Logged in, between transactions.
         Idle = "idle",
@@ -53,97 +53,97 @@ closed_set! {
 }
 
 closed_set! {
-    /// What a backend of a pool is doing.
-    pub enum BackendState {
-        /// It is being dialed and logged in.
+    /// State of a pooled backend.
+    pub enum PoolBackendState {
+        /// Connecting or logging in.
         Dialing = "dialing",
-        /// It waits for a session.
+        /// Available for a lease.
         Idle = "idle",
-        /// A session has it.
+        /// Leased to a session.
         Leased = "leased",
-        /// What its last session left is being taken away.
+        /// Being reset after a session.
         Resetting = "resetting",
-        /// A cancel request is on its way to it, or may still have an effect.
+        /// A cancel request is on its way to the backend, or may still take effect.
         Settling = "settling",
     }
 }
 
 closed_set! {
-    /// Why a backend of a pool was closed.
+    /// Reason for closing a pooled backend.
     pub enum CloseReason {
-        /// It was old enough.
+        /// Maximum lifetime reached.
         Lifetime = "lifetime",
-        /// Nobody used it for long enough.
+        /// Idle timeout reached.
         IdleTimeout = "idle_timeout",
-        /// The connection broke, or the server said something out of turn.
+        /// The connection broke, or the server violated the protocol.
         Broken = "broken",
-        /// Its session left it in a state that cannot be trusted.
+        /// The session left an unknown state on the backend.
         Discarded = "discarded",
-        /// It could not be reset.
+        /// The reset failed.
         NotClean = "not_clean",
-        /// Another pool needed its place in the endpoint's budget.
+        /// Another pool needed the connection slot in the endpoint's budget.
         Shared = "shared",
         /// The pool became smaller.
         Resized = "resized",
-        /// Its pool was reconnected, drained or withdrawn.
+        /// The pool was reconnected, drained or withdrawn.
         Withdrawn = "withdrawn",
     }
 }
 
 closed_set! {
-    /// Why a client was turned away before its session began, other than by authentication.
+    /// Reason for rejecting a client before its session began, other than authentication.
     pub enum RefusalReason {
-        /// The listener holds as many clients as it may.
+        /// The listener's limit on clients is reached.
         MaxClients = "max_clients",
-        /// The listener holds as many clients from that address as it may.
+        /// The listener's limit on clients per address is reached.
         MaxClientsPerAddress = "max_clients_per_address",
-        /// The user has as many clients at the listener as it may.
+        /// The listener's limit on clients per user is reached.
         MaxClientsPerUser = "max_clients_per_user",
-        /// The database has as many clients at the listener as it may.
+        /// The listener's limit on clients per database is reached.
         MaxClientsPerDatabase = "max_clients_per_database",
-        /// The user or the database is not among those of the listener.
+        /// The user or the database is not in the listener's lists.
         NotOnGuestList = "not_on_guest_list",
-        /// The process is out of descriptors.
+        /// The process is out of file descriptors.
         NoDescriptors = "no_descriptors",
         /// The process is draining.
         Draining = "draining",
         /// The client's TLS handshake failed.
         Tls = "tls",
-        /// The client would not use TLS where the listener requires it.
+        /// The client did not use TLS, which the listener requires.
         TlsRequired = "tls_required",
-        /// What the client sent is no PostgreSQL startup.
+        /// The client sent an invalid startup packet.
         Protocol = "protocol",
-        /// The login took too long.
+        /// The login timed out.
         LoginTimeout = "login_timeout",
-        /// The client left before its login was finished.
+        /// The client disconnected during the login.
         ClientGone = "client_gone",
-        /// No endpoint of the route could serve.
+        /// No endpoint of the route was available.
         NoEndpoint = "no_endpoint",
-        /// A mistake of ours, or an audit log that takes nothing.
+        /// An internal error, or an audit log without room.
         Internal = "internal",
     }
 }
 
 closed_set! {
-    /// Why a client did not get past authentication.
+    /// Reason for a failed authentication.
     pub enum AuthFailure {
-        /// The password, or the proof of it, is wrong.
+        /// The password or its SCRAM proof is wrong.
         WrongPassword = "wrong_password",
-        /// Nobody of that name. (The client cannot tell it from a wrong password.)
+        /// The user does not exist. (Clients cannot distinguish this case from a wrong password.)
         UnknownUser = "unknown_user",
-        /// The database user is not among those that a token may be spent for.
+        /// The database user is not listed for token logins.
         UserNotListed = "user_not_listed",
-        /// No certificate, or none that stands for that user.
+        /// The certificate is missing, or not valid for the user.
         Certificate = "certificate",
-        /// The endpoint refused the client's own dialog or password.
+        /// The endpoint rejected the client's dialog or password.
         Endpoint = "endpoint",
-        /// The dialog broke its own rules.
+        /// The dialog violated the protocol.
         Protocol = "protocol",
     }
 }
 
 closed_set! {
-    /// The parts of reaching an endpoint.
+    /// Phases of opening a backend connection.
     pub enum ConnectPhase {
         /// Name resolution.
         Resolve = "resolve",
@@ -151,27 +151,27 @@ closed_set! {
         Tcp = "tcp",
         /// The TLS handshake.
         Tls = "tls",
-        /// Getting a token.
+        /// Minting of a token.
         Token = "token",
-        /// The PostgreSQL startup dialog.
+        /// PostgreSQL startup and authentication.
         Login = "login",
     }
 }
 
 closed_set! {
-    /// The certificates of an endpoint whose end matters.
+    /// Kinds of endpoint certificates with an expiry metric.
     pub enum Certificate {
-        /// The earliest end among the trusted CA certificates.
+        /// The earliest expiry among the trusted CA certificates.
         Ca = "ca",
-        /// What the server last presented.
+        /// The certificate last presented by the server.
         Server = "server",
-        /// What we present.
+        /// The certificate presented by Gatekeeper.
         Client = "client",
     }
 }
 
 closed_set! {
-    /// What changed in the topology.
+    /// Kinds of topology changes.
     pub enum ChangeKind {
         /// An endpoint came up.
         Up = "up",
@@ -181,7 +181,7 @@ closed_set! {
         Role = "role",
         /// Another endpoint is the writer.
         Writer = "writer",
-        /// Two endpoints say that they are writable.
+        /// Two endpoints report that they are writable.
         TwoWriters = "two_writers",
         /// Declared and observed role began to differ.
         Mismatch = "mismatch",
@@ -203,7 +203,7 @@ closed_set! {
 closed_set! {
     /// Result of a session: in order, or the party to blame.
     pub enum SessionOutcome {
-        /// The client said goodbye, or the process was drained in order.
+        /// The client sent Terminate, or the process drained in order.
         Ok = "ok",
     }
     includes {
@@ -243,7 +243,7 @@ closed_set! {
         P0 = "P0",
         /// Internal error.
         XX = "XX",
-        /// Any other.
+        /// Any other class.
         Other = "other",
     }
 }

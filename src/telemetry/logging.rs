@@ -1,4 +1,4 @@
-//! The program's own log: lines on standard error, for people or for Cloud Logging.
+//! The program's log: lines on standard error, as text or for Cloud Logging.
 
 use std::{fmt, io};
 
@@ -20,34 +20,34 @@ use tracing_subscriber::{
 
 use super::{LogFormat, LogSettings};
 
-/// Why the log could not be started.
+/// Reason for a failed start of the log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter is no filter.
+    /// The filter is invalid.
     #[error(
-        "`{filter}` is no log filter: write a level such as `info`, or pairs such as `gatekeeper::tls=debug`"
+        "`{filter}` is not a valid log filter: write a level such as `info`, or pairs such as `gatekeeper::tls=debug`"
     )]
     Filter {
-        /// What was written.
+        /// The filter as configured.
         filter: String,
-        /// What is wrong with it.
+        /// The syntax error.
         #[source]
         source: tracing_subscriber::filter::ParseError,
     },
-    /// The process has a log already.
-    #[error("the log was started before")]
+    /// The process already has a log.
+    #[error("the log is already started")]
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
 
 /// Starts the log of this process.
 ///
 /// # Errors
-/// The filter is wrong, or there is a log already.
+/// The filter is invalid, or the process already has a log.
 pub fn start_log(settings: &LogSettings) -> Result<(), LogError> {
-    subscriber(settings, io::stderr)?.try_init().map_err(LogError::Twice)
+    build_subscriber(settings, io::stderr)?.try_init().map_err(LogError::Twice)
 }
 
-fn subscriber<W>(settings: &LogSettings, to: W) -> Result<impl SubscriberInitExt + Subscriber, LogError>
+fn build_subscriber<W>(settings: &LogSettings, to: W) -> Result<impl SubscriberInitExt + Subscriber, LogError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -91,9 +91,9 @@ fn is_unsafe_in_text(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// One JSON object a line with the
-/// [names that Cloud Logging reads](https://cloud.google.com/logging/docs/structured-logging): `severity`, `time`,
-/// `message`; our own fields stand beside them.
+/// One JSON object per line with the
+/// [names that Cloud Logging reads](https://cloud.google.com/logging/docs/structured-logging), `severity`, `time` and
+/// `message`, and with the fields of the event.
 struct CloudLogging;
 
 impl<S, N> FormatEvent<S, N> for CloudLogging
@@ -112,7 +112,7 @@ where
 fn write_event(line: &mut Vec<u8>, event: &Event<'_>) -> Result<(), serde_json::Error> {
     let mut json = serde_json::Serializer::new(line);
     let mut map = json.serialize_map(None)?;
-    map.serialize_entry("severity", severity(*event.metadata().level()))?;
+    map.serialize_entry("severity", severity_name(*event.metadata().level()))?;
     map.serialize_entry("time", &jiff::Timestamp::now().to_string())?;
     let mut fields = Fields { map: &mut map, result: Ok(()) };
     event.record(&mut fields);
@@ -121,7 +121,7 @@ fn write_event(line: &mut Vec<u8>, event: &Event<'_>) -> Result<(), serde_json::
     map.end()
 }
 
-const fn severity(level: Level) -> &'static str {
+const fn severity_name(level: Level) -> &'static str {
     match level {
         Level::ERROR => "ERROR",
         Level::WARN => "WARNING",
@@ -130,7 +130,7 @@ const fn severity(level: Level) -> &'static str {
     }
 }
 
-/// Writes an event's fields as entries of the line's object, `message` among them.
+/// Writes an event's fields, including `message`, as entries of the line's object.
 struct Fields<'a, M: SerializeMap> {
     map: &'a mut M,
     result: Result<(), M::Error>,
@@ -193,7 +193,7 @@ mod tests {
     fn logged(settings: &LogSettings, what: impl FnOnce()) -> String {
         let page = Page::default();
         let writer = page.clone();
-        tracing::subscriber::with_default(subscriber(settings, move || writer.clone()).unwrap(), what);
+        tracing::subscriber::with_default(build_subscriber(settings, move || writer.clone()).unwrap(), what);
         String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
     }
 
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn a_wrong_filter_is_refused_with_a_hint() {
         let settings = LogSettings { filter: "gatekeeper=loud=er".into(), format: LogFormat::Text };
-        let error = subscriber(&settings, io::sink).err().unwrap();
-        assert!(error.to_string().contains("`gatekeeper=loud=er` is no log filter"), "{error}");
+        let error = build_subscriber(&settings, io::sink).err().unwrap();
+        assert!(error.to_string().contains("`gatekeeper=loud=er` is not a valid log filter"), "{error}");
     }
 }

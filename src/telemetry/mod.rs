@@ -1,12 +1,15 @@
-//! Metrics and the program's own log.
+//! Metrics and the program's log.
 //!
-//! Promises: every metric is listed in [`catalog`]; every series of a configured endpoint or listener exists at 0 before
-//! its first event; what a statement counts costs a few atomic adds to cells that no other worker writes, and allocates
-//! nothing. Refuses to know: who serves the page, what a statement is.
+//! Promises: every metric is listed in [`catalog`]; every series of a configured endpoint or listener exists at 0
+//! before its
+//! first event; counting a statement costs a few atomic additions to cells of one worker, and no allocation. Refuses to
+//! know: the server of the page, and the meaning of statements.
 //!
-//! The exporter holds the numbers. What is counted seldom goes straight to it; what each statement counts goes to shards
-//! by worker ([`PathCounts`], [`ClientPresence`]), which [`Metrics::run_upkeep`] and [`Metrics::render`] empty into it.
-//! Only the durations of statements stay in their shards, and [`Metrics::render`] adds them to the page.
+//! The exporter holds the numbers. Rare events go directly to the exporter. Events of every statement go to shards, one
+//! per
+//! worker ([`PathCounts`], [`ClientPresence`]), which [`Metrics::run_upkeep`] and [`Metrics::render`] move to the
+//! exporter.
+//! Only durations of statements stay in their shards; [`Metrics::render`] adds them to the page.
 
 pub mod catalog;
 mod distribution;

@@ -1,32 +1,33 @@
-//! The page as [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) 1.0 wants it.
+//! The page in the [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) 1.0 format.
 //!
-//! Promises: the same series with the same numbers, to the last digit; names that are the same in a query. Refuses to
-//! know: what is counted.
+//! Promises: the same series with identical numbers, and names that are equal in queries. Refuses to know: the meaning
+//! of
+//! metrics.
 //!
-//! The two formats differ in little, so one page is written and the other made of it: a counter's family is called
-//! without `_total`, the unit has a line of its own, bounds of buckets are written as numbers with a fraction, nothing
-//! is blank, and an end mark tells a whole page from one that was cut.
+//! The formats differ little, so the text page is converted: counter families lose `_total`, units get a line, bucket
+//! bounds
+//! get a fraction, blank lines vanish, and an end mark shows that the page is complete.
 
 use std::fmt::Write as _;
 
-/// Makes it of a page in the text format 0.0.4.
+/// Converts a page in the text format 0.0.4.
 pub(super) fn from_text(page: &str) -> String {
     let mut metrics = String::with_capacity(page.len() + page.len() / 16);
     for line in page.lines().filter(|line| !line.is_empty()) {
         if let Some(help) = line.strip_prefix("# HELP ") {
             let (name, help) = help.split_once(' ').unwrap_or((help, ""));
-            let _ = writeln!(metrics, "# HELP {} {}", family(name), help.replace('"', "\\\""));
+            let _ = writeln!(metrics, "# HELP {} {}", family_name(name), help.replace('"', "\\\""));
         } else if let Some(kind) = line.strip_prefix("# TYPE ") {
             let (name, kind) = kind.split_once(' ').unwrap_or((kind, "unknown"));
-            let family = family(name);
+            let family = family_name(name);
             let _ = writeln!(metrics, "# TYPE {family} {kind}");
-            if let Some(unit) = unit(family) {
+            if let Some(unit) = unit_of(family) {
                 let _ = writeln!(metrics, "# UNIT {family} {unit}");
             }
         } else {
-            match bound(line) {
+            match split_bound(line) {
                 Some((before, bound, after)) => {
-                    let _ = writeln!(metrics, "{before}{}{after}", number(bound));
+                    let _ = writeln!(metrics, "{before}{}{after}", format_number(bound));
                 }
                 None => {
                     metrics.push_str(line);
@@ -39,19 +40,19 @@ pub(super) fn from_text(page: &str) -> String {
     metrics
 }
 
-/// What all series of a metric are called together.
-fn family(name: &str) -> &str {
+/// Name of a metric's family.
+fn family_name(name: &str) -> &str {
     name.strip_suffix("_total").unwrap_or(name)
 }
 
-/// The unit, which is the last word of the name.
-pub(super) fn unit(family: &str) -> Option<&'static str> {
+/// The unit: the last word of the name.
+pub(super) fn unit_of(family: &str) -> Option<&'static str> {
     ["seconds", "bytes"].into_iter().find(|unit| family.ends_with(unit))
 }
 
-/// A bucket's bound, and what stands before and behind it.
-fn bound(line: &str) -> Option<(&str, f64, &str)> {
-    // A quotation mark within a value has a backslash before it, so this is a label's name.
+/// A bucket's bound, with the text before and after.
+fn split_bound(line: &str) -> Option<(&str, f64, &str)> {
+    // A quotation mark within a value is escaped, so the match is a label's name.
     const LABEL: &str = "le=\"";
     let name = line.rfind(LABEL).filter(|name| line[..*name].ends_with([',', '{']))?;
     let start = name + LABEL.len();
@@ -59,13 +60,13 @@ fn bound(line: &str) -> Option<(&str, f64, &str)> {
     Some((&line[..start], line[start..end].parse().ok()?, &line[end..]))
 }
 
-/// A number in its canonical form: with a fraction or an exponent.
-fn number(bound: f64) -> String {
+/// A number in canonical form: with a fraction or an exponent.
+fn format_number(bound: f64) -> String {
     if bound.is_infinite() {
         return "+Inf".to_owned();
     }
     if bound != 0.0 && bound < 1e-4 {
-        // An exponent has two digits.
+        // An exponent needs two digits.
         let short = format!("{bound:e}");
         let (digits, exponent) = short.split_once("e-").unwrap_or((&short, "0"));
         return format!("{digits}e-{exponent:0>2}");
@@ -134,7 +135,7 @@ gatekeeper_clients 0
         for (bound, written) in
             [(0.00002, "2e-05"), (0.0001, "0.0001"), (0.5, "0.5"), (1.0, "1.0"), (30.0, "30.0")]
         {
-            assert_eq!(number(bound), written);
+            assert_eq!(format_number(bound), written);
         }
     }
 }

@@ -1,12 +1,12 @@
-//! The process itself, as the system sees it: a reader of `/proc`, called when the page is asked for.
+//! Metrics of the process from `/proc`, read for each page.
 //!
-//! The names are those that every Prometheus client library uses.
+//! The names are those of all Prometheus client libraries.
 
 use std::{fmt::Write, fs};
 
 use super::{
     catalog::{self, PROCESS_CPU},
-    registry::{Gauge, Registry},
+    registry::{Gauge, MetricRegistry},
 };
 
 pub(super) struct ProcessMetrics {
@@ -18,7 +18,7 @@ pub(super) struct ProcessMetrics {
 }
 
 impl ProcessMetrics {
-    pub(super) fn new(registry: &Registry) -> Self {
+    pub(super) fn new(registry: &MetricRegistry) -> Self {
         let gauge = |metric| registry.gauge(metric, Vec::new(), f64::NAN);
         Self {
             memory: gauge(&catalog::PROCESS_MEMORY),
@@ -29,7 +29,7 @@ impl ProcessMetrics {
         }
     }
 
-    /// Reads it all, and returns the processor time in seconds. What cannot be read keeps its last value.
+    /// Updates the gauges and returns the processor time in seconds. Unreadable values keep their last state.
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
     pub(super) fn sample(&self) -> Option<f64> {
         let ticks = rustix::param::clock_ticks_per_second() as f64;
@@ -45,25 +45,27 @@ impl ProcessMetrics {
             }
         }
         if let Ok(entries) = fs::read_dir("/proc/self/fd") {
-            // One of them is the directory being read.
+            // Minus the descriptor of the directory itself.
             self.fds.set(entries.count().saturating_sub(1) as f64);
         }
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        // No limit is shown as the largest one, as other programs do.
+        // Without a limit, the largest number is shown, as in other programs.
         self.max_fds.set(limit.unwrap_or(u64::MAX) as f64);
         cpu
     }
 }
 
-/// Adds the processor time to a page. The exporter's counters are whole numbers, and this is one of seconds, which a
-/// rate over a minute would show in steps of a sixtieth of a processor.
+/// Adds the processor time to a page. The exporter's counters are integers; whole seconds would give rates over a
+/// minute a
+/// step of one sixtieth of a processor.
 pub(super) fn show_cpu(page: &mut String, seconds: Option<f64>) {
     let Some(seconds) = seconds else { return };
     let name = PROCESS_CPU.name;
     write!(page, "# HELP {name} {}\n# TYPE {name} counter\n{name} {seconds}\n", PROCESS_CPU.help).ok();
 }
 
-/// What we read of `/proc/self/stat`; see [proc_pid_stat(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).
+/// The used fields of `/proc/self/stat`; see
+/// [proc_pid_stat(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     cpu_ticks: u64,
@@ -74,10 +76,10 @@ struct Stat {
 
 impl Stat {
     fn parse(text: &str) -> Option<Self> {
-        // The second field is the program's name in parentheses, and may hold anything.
+        // The second field is the program's name in parentheses, with any characters.
         let rest = &text[text.rfind(')')? + 1..];
         let fields: Vec<&str> = rest.split_whitespace().collect();
-        // The page counts fields from 1; the first of `rest` is the third.
+        // The man page counts fields from 1; the first of `rest` is the third.
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
         Some(Self {
             cpu_ticks: field(14)? + field(15)?,
@@ -88,7 +90,7 @@ impl Stat {
     }
 }
 
-/// When the machine started, in seconds since 1970.
+/// Boot time of the machine, in seconds since 1970.
 fn boot_time() -> Option<u64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()

@@ -1,13 +1,15 @@
-//! Where the numbers live: a recorder of the `metrics` crate's Prometheus exporter, and handles to its series.
+//! Storage of the metrics: a recorder of the `metrics` crate's Prometheus exporter, and handles to its series.
 //!
-//! Promises: only what the catalogue lists, with the labels it lists, becomes a series; a series is shown from the
-//! moment its handle is made; handles made again go on with the same numbers. Refuses to know: what is counted.
+//! Promises: only metrics of the catalog, with their labels, become series; a series is shown from the creation of its
+//! handle; repeated handles share their numbers. Refuses to know: the counted events.
 //!
-//! Handles come from the recorder itself rather than from the `metrics` crate's macros: no global recorder is
-//! installed, so several registries can live in one process, as in tests.
+//! Handles come from the recorder itself, not from the `metrics` crate's macros. No global recorder is installed, so
+//! several
+//! registries can live in one process, as in tests.
 //!
-//! The exporter cannot forget a series: what belongs to an endpoint or listener that the configuration no longer has
-//! stays on the page until the process ends (see [`super::EndpointMetrics::replaced`]).
+//! The exporter cannot remove a series: series of removed endpoints and listeners stay on the page until the process
+//! ends
+//! (see [`super::EndpointMetrics::replaced`]).
 
 use std::{
     collections::HashSet,
@@ -20,26 +22,26 @@ use metrics_exporter_prometheus::{
     LabelSet, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use super::catalog::{CATALOG, Kind, Label, Metric, seconds};
+use super::catalog::{CATALOG, Label, Metric, MetricKind, bound_seconds};
 
-/// A series' label values, in the order of its metric's labels.
+/// Label values of a series, in the order of its metric's labels.
 pub(super) type Labels = Vec<(Label, Arc<str>)>;
 
-/// The exporter uses none of it.
+/// Required by the interface; the exporter ignores all of it.
 static METADATA: Metadata<'static> = Metadata::new(module_path!(), metrics::Level::INFO, None);
 
-pub(super) struct Registry {
+pub(super) struct MetricRegistry {
     recorder: PrometheusRecorder,
     page: PrometheusHandle,
-    /// The gauges that were given their first value.
+    /// Gauges that have their first value.
     begun: Mutex<HashSet<Key>>,
 }
 
-/// Something that only grows.
+/// A number that never decreases.
 #[derive(Clone)]
 pub struct Counter(metrics::Counter);
 
-/// How many there are now.
+/// A current number.
 #[derive(Clone)]
 pub struct Level(metrics::Gauge);
 
@@ -47,52 +49,53 @@ pub struct Level(metrics::Gauge);
 #[derive(Clone)]
 pub struct Gauge(metrics::Gauge);
 
-/// Durations, counted into buckets.
+/// Durations, counted in buckets.
 ///
-/// A record is kept as it is, 16 bytes long, until the next upkeep or rendering sorts it into its bucket: nothing for
+/// A record is stored in 16 bytes until the next upkeep or rendering sorts it into its bucket, so histograms are not
+/// for
 /// the data path.
 #[derive(Clone)]
 pub struct Histogram(metrics::Histogram);
 
-// === impl Registry ===
+// === impl MetricRegistry ===
 
-impl Registry {
+impl MetricRegistry {
     pub(super) fn new() -> Self {
         let recorder = CATALOG
             .iter()
             .fold(PrometheusBuilder::new(), |builder, metric| match metric.kind {
-                Kind::Histogram(buckets) => {
-                    let bounds: Vec<_> = buckets.bounds().iter().map(|bound| seconds(*bound)).collect();
+                MetricKind::Histogram(buckets) => {
+                    let bounds: Vec<_> = buckets.bounds().iter().map(|bound| bound_seconds(*bound)).collect();
                     builder
                         .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), &bounds)
                         .expect("every histogram of the catalogue has buckets")
                 }
-                Kind::Counter | Kind::Gauge => builder,
+                MetricKind::Counter | MetricKind::Gauge => builder,
             })
             .build_recorder();
         for metric in CATALOG {
-            // The unit is in the name; told here too, the exporter could only append it once more.
+            // The name contains the unit; passing the unit too would make the exporter append it again.
             let (name, help) = (metric.name.into(), metric.help.into());
             match metric.kind {
-                Kind::Counter => recorder.describe_counter(name, None, help),
-                Kind::Gauge => recorder.describe_gauge(name, None, help),
-                Kind::Histogram(_) => recorder.describe_histogram(name, None, help),
+                MetricKind::Counter => recorder.describe_counter(name, None, help),
+                MetricKind::Gauge => recorder.describe_gauge(name, None, help),
+                MetricKind::Histogram(_) => recorder.describe_histogram(name, None, help),
             }
         }
         Self { page: recorder.handle(), recorder, begun: Mutex::default() }
     }
 
     pub(super) fn counter(&self, metric: &'static Metric, labels: Labels) -> Counter {
-        Counter(self.recorder.register_counter(&key(metric, labels), &METADATA))
+        Counter(self.recorder.register_counter(&series_key(metric, labels), &METADATA))
     }
 
     pub(super) fn level(&self, metric: &'static Metric, labels: Labels) -> Level {
-        Level(self.recorder.register_gauge(&key(metric, labels), &METADATA))
+        Level(self.recorder.register_gauge(&series_key(metric, labels), &METADATA))
     }
 
-    /// A new one shows `first`; one that is there keeps its value.
+    /// A new gauge shows `first`; an existing gauge keeps its value.
     pub(super) fn gauge(&self, metric: &'static Metric, labels: Labels, first: f64) -> Gauge {
-        let key = key(metric, labels);
+        let key = series_key(metric, labels);
         let gauge = self.recorder.register_gauge(&key, &METADATA);
         // Held until the value is set: a second handle must not be used before.
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,10 +106,10 @@ impl Registry {
     }
 
     pub(super) fn histogram(&self, metric: &'static Metric, labels: Labels) -> Histogram {
-        Histogram(self.recorder.register_histogram(&key(metric, labels), &METADATA))
+        Histogram(self.recorder.register_histogram(&series_key(metric, labels), &METADATA))
     }
 
-    /// Sorts what was recorded into its buckets.
+    /// Sorts recorded durations into buckets.
     pub(super) fn run_upkeep(&self) {
         self.page.run_upkeep();
     }
@@ -117,12 +120,12 @@ impl Registry {
     }
 }
 
-/// The labels of a series that the exporter does not hold.
+/// Labels of a series outside the exporter.
 pub(super) fn label_set(metric: &'static Metric, labels: Labels) -> LabelSet {
-    LabelSet::from_key_and_global(&key(metric, labels), &Default::default())
+    LabelSet::from_key_and_global(&series_key(metric, labels), &Default::default())
 }
 
-fn key(metric: &'static Metric, labels: Labels) -> Key {
+fn series_key(metric: &'static Metric, labels: Labels) -> Key {
     assert!(
         labels.iter().map(|(label, _)| label).eq(metric.labels),
         "{}: the catalogue lists other labels than {labels:?}",
@@ -136,12 +139,12 @@ fn key(metric: &'static Metric, labels: Labels) -> Key {
 // === impl Counter ===
 
 impl Counter {
-    /// One more.
+    /// Adds one.
     pub fn increment(&self) {
         self.0.increment(1);
     }
 
-    /// `count` more.
+    /// Adds `count`.
     pub fn add(&self, count: u64) {
         self.0.increment(count);
     }
@@ -150,23 +153,23 @@ impl Counter {
 // === impl Level ===
 
 impl Level {
-    /// One more.
+    /// Adds one.
     pub fn increment(&self) {
         self.0.increment(1.0);
     }
 
-    /// One less.
+    /// Subtracts one.
     pub fn decrement(&self) {
         self.0.decrement(1.0);
     }
 
-    /// `count` more.
+    /// Adds `count`.
     #[expect(clippy::cast_precision_loss, reason = "nothing counted here comes near 2^53")]
     pub fn raise(&self, count: u64) {
         self.0.increment(count as f64);
     }
 
-    /// It was shown as the first, and is the second now.
+    /// Replaces the contribution `before` by `now`.
     pub(super) fn shift(&self, (before, now): (usize, usize)) {
         match now.checked_sub(before) {
             Some(0) => {}
@@ -175,7 +178,7 @@ impl Level {
         }
     }
 
-    /// `count` less.
+    /// Subtracts `count`.
     #[expect(clippy::cast_precision_loss, reason = "nothing counted here comes near 2^53")]
     pub fn lower(&self, count: u64) {
         self.0.decrement(count as f64);
@@ -185,7 +188,7 @@ impl Level {
 // === impl Gauge ===
 
 impl Gauge {
-    /// It is `value` now.
+    /// Sets the value.
     pub fn set(&self, value: f64) {
         self.0.set(value);
     }
@@ -194,7 +197,7 @@ impl Gauge {
 // === impl Histogram ===
 
 impl Histogram {
-    /// Counts one that took `duration`.
+    /// Counts a duration.
     pub fn record(&self, duration: Duration) {
         self.0.record(duration);
     }

@@ -1,21 +1,21 @@
-//! What an operator may say about the program's own log.
+//! Settings of the program's log.
 
-/// The program's own log, on standard error.
+/// The program's log, on standard error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
     /// A filter in the syntax of `tracing-subscriber`'s `EnvFilter`. Default `info`.
     pub filter: String,
-    /// How a line looks.
+    /// Format of lines.
     pub format: LogFormat,
 }
 
-/// How a log line looks.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object a line, with the field names of Cloud Logging.
+    /// One JSON object per line, with the field names of Cloud Logging.
     Json,
 }
 

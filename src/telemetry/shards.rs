@@ -1,7 +1,8 @@
-//! Numbers that each worker writes for itself.
+//! Numbers written by each worker separately.
 //!
-//! Promises: a worker that counts in its own shard shares no cache line with another. It holds for any index: two
-//! threads that use the same shard lose nothing but time. Refuses to know: what a shard holds.
+//! Promises: workers that count in their own shards share no cache line. Any index is valid: two threads that use one
+//! shard
+//! lose only time. Refuses to know: the content of a shard.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -11,19 +12,19 @@ use std::sync::{
     },
 };
 
-/// A `T` for each worker, made when it is first asked for. `T` has to be aligned to [`ALIGNMENT`].
+/// A `T` for each worker, created on first use. `T` must be aligned to [`ALIGNMENT`].
 pub(super) struct Shards<T> {
     by_worker: Mutex<Vec<Arc<T>>>,
 }
 
-/// One worker's count of something, until somebody collects it.
+/// One worker's count until the next collection.
 #[derive(Default)]
 pub(super) struct Tally(AtomicU64);
 
 // === impl Shards ===
 
 impl<T: Default> Shards<T> {
-    /// The shard of worker `worker`. Takes a lock: ask once and keep it.
+    /// The shard of `worker`. Takes a lock: call once and keep the result.
     pub(super) fn of(&self, worker: usize) -> Arc<T> {
         const { assert!(align_of::<T>() >= ALIGNMENT, "shards must not share cache lines") };
         let mut shards = self.by_worker.lock().unwrap_or_else(PoisonError::into_inner);
@@ -33,7 +34,7 @@ impl<T: Default> Shards<T> {
         Arc::clone(&shards[worker])
     }
 
-    /// Those that were made. A copy of the list, so that nobody waits for its reader.
+    /// All existing shards. A copy of the list, so that readers hold no lock.
     pub(super) fn all(&self) -> Vec<Arc<T>> {
         self.by_worker.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -56,15 +57,14 @@ impl Tally {
         self.0.fetch_add(count, Release);
     }
 
-    /// What came together since the last time. Whatever the counting threads had counted elsewhere before it is seen by
-    /// those that collect afterwards.
+    /// Takes the count since the last call. Everything that the counting threads did before is visible to the caller.
     pub(super) fn take(&self) -> u64 {
-        // A look first: a line that did not change stays with its worker.
+        // Load first: an unchanged cache line stays with its worker.
         if self.0.load(Relaxed) == 0 { 0 } else { self.0.swap(0, Acquire) }
     }
 }
 
-/// Of a shard, in bytes: processors fetch cache lines of 64 bytes in pairs.
+/// Alignment of a shard in bytes: processors fetch 64-byte cache lines in pairs.
 pub(super) const ALIGNMENT: usize = 128;
 
 #[cfg(test)]

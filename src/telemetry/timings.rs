@@ -1,12 +1,13 @@
-//! Durations that one worker counted into buckets.
+//! Durations counted in buckets by one worker.
 //!
-//! Promises: a record is one atomic add to a cell that only its worker writes; every bucket's count, and the sum of the
-//! durations to the nanosecond, are those of the records, and never fall. Refuses to know: what lasted.
+//! Promises: a record is one atomic addition to a cell that only its worker writes; counts of buckets and the sum of
+//! the
+//! durations, to the nanosecond, are exact and never decrease. Refuses to know: the measured events.
 //!
-//! A cell holds how many durations fell into its bucket (the upper 20 bits) and how many nanoseconds they came to (the
-//! lower 44): with one number for both, they can never be read apart. Whoever asks for the numbers moves them to wider
-//! ones behind a lock. So does the worker before either part could overflow, next to never: half a million records, or
-//! two hours of waiting, fit.
+//! A cell holds the number of durations in its bucket (upper 20 bits) and their sum in nanoseconds (lower 44 bits), so
+//! both
+//! are always read together. Readers move the numbers to wider ones behind a lock. The worker does so too before either
+//! part could overflow, which is rare: half a million records, or two hours of waiting, fit.
 
 use std::{
     array,
@@ -19,16 +20,16 @@ use std::{
 
 use super::catalog::Buckets;
 
-/// `N` buckets: one more than there are bounds, the last for what is above them.
+/// `N` buckets: one for each bound, and one for durations above the last.
 pub(super) struct Timings<const N: usize> {
     /// Upper bounds in nanoseconds, inclusive.
     bounds: &'static [u64],
     cells: [AtomicU64; N],
-    /// What left the cells.
+    /// Numbers moved out of the cells.
     settled: Mutex<[Total; N]>,
 }
 
-/// What fell into a bucket.
+/// Count and sum of a bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Total {
     pub(super) count: u64,
@@ -48,10 +49,10 @@ impl<const N: usize> Timings<N> {
         }
     }
 
-    /// Counts one that took `duration`.
+    /// Counts a duration.
     pub(super) fn record(&self, duration: Duration) {
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        // Most durations are short, and a branch that mostly goes one way is cheaper than a search by halves.
+        // Most durations are short: a predictable linear scan is faster than binary search.
         let bucket = self.bounds.iter().position(|bound| nanoseconds <= *bound).unwrap_or(N - 1);
         if nanoseconds > LONGEST {
             return self.settle(bucket, Total { count: 1, nanoseconds: nanoseconds.into() });
@@ -62,7 +63,7 @@ impl<const N: usize> Timings<N> {
         }
     }
 
-    /// All that was ever recorded by these workers, by bucket.
+    /// Totals of these workers since the start, by bucket.
     pub(super) fn sum<'a>(workers: impl IntoIterator<Item = &'a Self>) -> [Total; N] {
         let mut sum = [Total::default(); N];
         for worker in workers {
@@ -73,11 +74,11 @@ impl<const N: usize> Timings<N> {
         sum
     }
 
-    /// All that was ever recorded, by bucket.
+    /// Totals since the start, by bucket.
     fn totals(&self) -> [Total; N] {
         let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
         for (settled, cell) in settled.iter_mut().zip(&self.cells) {
-            // A look first: a line that did not change stays with its worker.
+            // Load first: an unchanged cache line stays with its worker.
             if cell.load(Relaxed) != 0 {
                 settled.add(Total::unpack(cell.swap(0, Relaxed)));
             }
@@ -104,14 +105,13 @@ impl Total {
     }
 }
 
-/// One duration of no length, as a cell counts it.
+/// A duration of zero, as counted in a cell.
 const ONE: u64 = 1 << 44;
 
-/// The highest bit of each part: a cell that has one of them set is emptied by whoever adds to it next.
+/// The highest bit of each part. The next addition to a cell with one of them set empties the cell.
 const HALF_FULL: u64 = 1 << 63 | 1 << 43;
 
-/// What goes into a cell, in nanoseconds (nine minutes). Between the moment a cell is half full and the moment it is
-/// emptied there is room for sixteen of them.
+/// Maximum addition to a cell in nanoseconds (nine minutes). Sixteen of them fit between half full and overflow.
 const LONGEST: u64 = 1 << 39;
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ pub enum TlsFileError {
     #[error("clients' certificates cannot be checked without `client_ca_file`")]
     NoClientCa,
     /// No server name to verify: the address is not a valid name, and no name is configured.
-    #[error("`{0}` is not a valid name for a certificate: set `tls.server_name`")]
+    #[error("`{0}` cannot be a certificate name: set `tls.server_name`")]
     ServerName(String),
     /// The TLS library refused the settings.
     #[error("the TLS settings cannot be used")]

@@ -172,7 +172,7 @@ impl fmt::Display for SnapshotChange {
             Self::Mismatch { endpoint, declared, observed } => {
                 write!(
                     f,
-                    "endpoint `{endpoint}` is declared {declared}, but reports role {}",
+                    "endpoint `{endpoint}` is declared {declared}, but its server reports {}",
                     observed.as_str()
                 )
             }

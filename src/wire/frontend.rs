@@ -120,7 +120,53 @@ impl<'a> FrontendMessage<'a> {
     }
 }
 
+impl<'a> FrontendMessage<'a> {
+    /// Decodes a message as far as the body is here: a string without an end has all bytes that are here, and a missing
+    /// field is empty or 0. `None` for a tag that no client sends after its login.
+    ///
+    /// For messages larger than any buffer, and for sessions that forward a malformed message: the server rejects it.
+    #[inline]
+    #[must_use]
+    pub fn decode_prefix(tag: u8, body: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader::new(body);
+        Some(match tag {
+            tag::QUERY => Self::Query { text: reader.string_prefix() },
+            tag::PARSE => {
+                let (name, text) = (reader.string_prefix(), reader.string_prefix());
+                Self::Parse { name, text, rest: reader.rest() }
+            }
+            tag::BIND => {
+                let (portal, statement) = (reader.string_prefix(), reader.string_prefix());
+                Self::Bind { portal, statement, rest: reader.rest() }
+            }
+            tag::DESCRIBE => Self::Describe(DescribeTarget::read_all(reader)),
+            tag::EXECUTE => {
+                Self::Execute { portal: reader.string_prefix(), rows: reader.i32().unwrap_or_default() }
+            }
+            tag::CLOSE => Self::Close(DescribeTarget::read_all(reader)),
+            tag::SYNC => Self::Sync,
+            tag::FLUSH => Self::Flush,
+            tag::FUNCTION_CALL => {
+                Self::FunctionCall { function: reader.u32().unwrap_or_default(), rest: reader.rest() }
+            }
+            tag::COPY_DATA => Self::CopyData(reader.rest()),
+            tag::COPY_DONE => Self::CopyDone,
+            tag::COPY_FAIL => Self::CopyFail { reason: reader.string_prefix() },
+            tag::TERMINATE => Self::Terminate,
+            _ => return None,
+        })
+    }
+}
+
+// === impl DescribeTarget ===
+
 impl<'a> DescribeTarget<'a> {
+    /// Reads all that is left; the unnamed portal if malformed, as the least that a message can speak of.
+    fn read_all(mut reader: Reader<'a>) -> Self {
+        let read = Self::read(&mut reader).ok();
+        read.filter(|_| reader.expect_end().is_ok()).unwrap_or(Self::Portal(b""))
+    }
+
     fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         match reader.u8()? {
             b'S' => reader.string().map(Self::Statement),

@@ -101,6 +101,12 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
+    /// `String`, or the beginning of one: the octets up to a NUL, which is taken too, or all that is left.
+    #[inline]
+    pub(super) fn string_prefix(&mut self) -> &'a [u8] {
+        self.string().unwrap_or_else(|_| std::mem::take(&mut self.left))
+    }
+
     /// All that is left.
     #[inline]
     #[must_use]

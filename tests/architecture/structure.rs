@@ -3,6 +3,9 @@
 //! `cargo test --test architecture no_number -- --nocapture` prints all of them, and
 //! `GATEKEEPER_MEASURE=FOLDER cargo test --test architecture numbers_of_another -- --ignored --nocapture` those of another
 //! source tree. `bench/results/structure.md` holds the numbers before the restructuring, and those of other projects.
+//!
+//! Four of the measures are measures of language: homonyms, uses of `octet`, one-word function names, and pronouns in
+//! comments. A number that has reached its target has the target as its ratchet, so any value above the target fails.
 
 use std::{fs, path::Path};
 
@@ -44,25 +47,25 @@ fn measures(tree: &Tree, readme: &str) -> Vec<Measure> {
         row("fields shared inside session", tree.shared_fields("session/"), 104, 0, none()),
         row("longest function of session, lines", session, 65, 50, in_session),
         row("longest function of frontend, lines", frontend, 60, 60, in_frontend),
-        row("longest function, lines", anywhere, 145, 60, in_any),
-        row("`Program::start`, lines", tree.lines_of("app/program.rs", "start"), 145, 60, none()),
+        row("longest function, lines", anywhere, 127, 60, in_any),
+        row("`Program::start`, lines", tree.lines_of("app/program.rs", "start"), 53, 60, none()),
         row("backend acquisition loops", tree.acquisition_loops("frontend/"), 1, 1, none()),
         row("retry constants of frontend", tree.retry_constants("frontend/"), 1, 1, none()),
         row("modules in the admin cycle", cycle.len(), 0, 0, cycle.join(" ")),
-        row("types with more than two homonyms", homonyms.len(), 30, 0, homonyms.join(" ")),
+        row("types with more than two homonyms", homonyms.len(), 8, 0, homonyms.join(" ")),
         row("uses of `octet`", tree.octets(), 0, 0, none()),
-        row("README, lines", readme.lines().count(), 316, 110, none()),
+        row("README, lines", readme.lines().count(), 110, 110, none()),
         Measure {
             name: "one-word function names, %",
             now: tree.one_word_functions(),
-            ratchet: 60.3,
+            ratchet: 51.0,
             target: 50.0,
             worst: none(),
         },
         Measure {
             name: "pronouns in comments, %",
             now: tree.pronoun_rate(),
-            ratchet: 8.0,
+            ratchet: 5.8,
             target: 5.0,
             worst: none(),
         },

@@ -44,7 +44,7 @@ fn each_mistake_in_a_dashboard_is_found() {
     type Spoil = fn(&mut Value);
     let mistakes: [(&str, Spoil); 14] = [
         ("id Some(3) is missing or taken", |json| json["panels"][1]["id"] = json!(3)),
-        ("it overlaps `Gatekeepers answering`", |json| json["panels"][2]["gridPos"]["x"] = json!(2)),
+        ("it overlaps `Gatekeepers up`", |json| json["panels"][2]["gridPos"]["x"] = json!(2)),
         ("it is not within 24 columns", |json| json["panels"][8]["gridPos"]["w"] = json!(4)),
         ("it has no unit", |json| json["panels"][1]["fieldConfig"]["defaults"]["unit"] = json!("")),
         ("its description does not say", |json| {

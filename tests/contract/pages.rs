@@ -1,34 +1,31 @@
-//! Pages of `docs/`: each configuration loads, each link has a target, the index is complete.
+//! Pages for readers: each configuration loads, each link has a target, the indexes are complete.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
 use gatekeeper::testing::config::ConfigSource;
 
-use super::{load, load_text, text_of};
+use super::{
+    load, load_text,
+    page::{Page, root},
+    text_of,
+};
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+/// Pages of `docs/` outside of folders, without the index.
+fn guides() -> Vec<Page> {
+    let pages = pages_of("docs");
+    pages.into_iter().filter(|page| !page.name.ends_with("README.md")).collect()
 }
 
-/// Guides: every page of `docs/` outside of folders.
-fn pages() -> Vec<(PathBuf, String)> {
-    let entries = fs::read_dir(root().join("docs")).expect("there are pages");
-    let paths = entries.map(|entry| entry.expect("its entries are readable").path());
-    let mut pages: Vec<_> = paths
-        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-        .map(|path| (path.clone(), fs::read_to_string(path).expect("pages are readable")))
-        .collect();
-    pages.sort();
-    pages
+/// The pages of one folder, with its index.
+fn pages_of(folder: &str) -> Vec<Page> {
+    let inside = |page: &Page| page.name.rsplit_once('/').is_some_and(|(parent, _)| parent == folder);
+    Page::all().into_iter().filter(inside).collect()
 }
 
 /// The fenced blocks of a page in `language`.
-fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
-    let fence = format!("```{language}\n");
-    text.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect()
+fn blocks<'t>(page: &'t Page, language: &str) -> Vec<&'t str> {
+    let blocks = page.blocks().into_iter().filter(|block| block.language == language);
+    blocks.map(|block| block.text).collect()
 }
 
 /// Loads `NAME=value` lines as the whole environment.
@@ -38,8 +35,8 @@ fn load_variables(text: &str) -> Result<(), Vec<String>> {
 }
 
 /// The mistakes in all configurations of a page, and how many configurations there are.
-fn mistakes_in(text: &str) -> (usize, Vec<String>) {
-    let (files, variables) = (blocks(text, "toml"), blocks(text, "env"));
+fn mistakes_in(page: &Page) -> (usize, Vec<String>) {
+    let (files, variables) = (blocks(page, "toml"), blocks(page, "env"));
     let failed = files.iter().filter_map(|block| load_text(block).err());
     let failed = failed.chain(variables.iter().filter_map(|block| load_variables(block).err()));
     (files.len() + variables.len(), failed.flatten().collect())
@@ -47,49 +44,57 @@ fn mistakes_in(text: &str) -> (usize, Vec<String>) {
 
 #[test]
 fn every_configuration_of_a_page_loads() {
-    for (path, text) in pages() {
-        let (count, mistakes) = mistakes_in(&text);
-        assert!(mistakes.is_empty(), "{}:\n{}", path.display(), mistakes.join("\n"));
-        let is_guide = !path.ends_with("README.md") && !text.contains("\nGenerated from `src/");
-        assert!(count > 0 || !is_guide, "{} has no configuration", path.display());
+    for page in Page::all().into_iter().filter(Page::is_for_readers) {
+        let (_, mistakes) = mistakes_in(&page);
+        assert!(mistakes.is_empty(), "{}:\n{}", page.name, mistakes.join("\n"));
+    }
+    for page in guides() {
+        let is_generated = page.text.contains("\nGenerated from `src/");
+        assert!(mistakes_in(&page).0 > 0 || is_generated, "{} has no configuration", page.name);
     }
 }
 
 #[test]
 fn a_mistake_in_a_page_is_found() {
-    for (path, text) in pages().into_iter().filter(|(path, _)| !path.ends_with("README.md")) {
+    let mut made = 0;
+    for page in Page::all().into_iter().filter(Page::is_for_readers) {
         for (right, wrong) in [("iam ", "iamm "), ("_BACKEND_IAM", "_BACKEND_IAMM"), ("users ", "user_list ")]
         {
-            if text.contains(right) && !blocks(&text.replace(right, wrong), "toml").is_empty() {
-                let (_, mistakes) = mistakes_in(&text.replace(right, wrong));
-                assert!(!mistakes.is_empty(), "{}: {wrong} was not found", path.display());
+            let configurations = [blocks(&page, "toml"), blocks(&page, "env")].concat();
+            if configurations.iter().any(|block| block.contains(right)) {
+                let changed = Page { name: page.name.clone(), text: page.text.replace(right, wrong) };
+                assert!(!mistakes_in(&changed).1.is_empty(), "{}: {wrong} was not found", page.name);
+                made += 1;
             }
         }
     }
+    assert!(made > 15, "only {made} mistakes were made");
 }
 
 #[test]
 fn every_link_of_a_page_resolves() {
-    let readme = root().join("README.md");
-    let text = fs::read_to_string(&readme).expect("the README is readable");
-    for (path, text) in pages().into_iter().chain([(readme, text)]) {
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+    let mut count = 0;
+    for page in Page::all() {
+        let path = root().join(&page.name);
+        for link in page.links() {
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
             if file.contains("://") {
                 continue;
             }
             let target = if file.is_empty() { path.clone() } else { path.with_file_name("").join(file) };
-            assert!(target.exists(), "{}: {link} leads nowhere", path.display());
+            assert!(target.exists(), "{}: {link} leads nowhere", page.name);
             if !heading.is_empty() && target.is_file() {
                 let there = fs::read_to_string(&target).expect("linked pages are readable");
                 assert!(
                     there.lines().any(|line| line.starts_with('#') && anchor(line) == heading),
                     "{}: {link} has no such heading",
-                    path.display()
+                    page.name
                 );
             }
+            count += 1;
         }
     }
+    assert!(count > 150, "only {count} links were found");
 }
 
 /// Returns GitHub's anchor of a heading.
@@ -103,13 +108,28 @@ fn anchor(heading: &str) -> String {
 
 #[test]
 fn the_index_has_every_page() {
-    let index = fs::read_to_string(root().join("docs/README.md")).expect("there is an index");
-    for (path, _) in pages() {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        assert!(name == "README.md" || index.contains(&format!("]({name})")), "docs/README.md lacks {name}");
+    for folder in ["docs", "docs/decisions"] {
+        let index = Page::read(&format!("{folder}/README.md"));
+        for page in pages_of(folder) {
+            let name = page.name.rsplit('/').next().unwrap_or_default();
+            assert!(
+                name == "README.md" || index.text.contains(&format!("]({name})")),
+                "{folder}/README.md lacks {name}"
+            );
+        }
     }
-    let readme = fs::read_to_string(root().join("README.md")).expect("the README is readable");
-    assert!(readme.contains("](docs/README.md)"), "README.md does not link to the guides");
+    assert!(
+        Page::read("README.md").links().contains(&"docs/README.md"),
+        "README.md does not link to the pages"
+    );
+}
+
+#[test]
+fn lines_of_prose_fit_on_a_screen() {
+    for page in Page::all().iter().filter(|page| page.is_for_readers() && page.name != "CHANGELOG.md") {
+        let long = page.text.lines().find(|line| !line.starts_with('|') && line.chars().count() > 120);
+        assert_eq!(long, None, "{}", page.name);
+    }
 }
 
 #[test]

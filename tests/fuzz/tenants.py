@@ -225,7 +225,7 @@ class Round:
         if step.act == "elsewhere":
             for mode in ("direct", self.mode) if step.messages else ():
                 self.stage.sql(mode, step.messages[0][1])
-            # What others define counts from then on (README, "What a tenant may rely on").
+            # What others define counts from then on (docs/pooling.md, "What a tenant may rely on").
             time.sleep(DEFINITIONS_SECONDS)
             return None
         self.say(step)

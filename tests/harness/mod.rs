@@ -16,6 +16,7 @@ pub mod endpoint;
 pub mod frames;
 mod gatekeeper;
 pub mod grafana;
+pub mod pages;
 pub mod pki;
 mod pooled;
 pub mod prometheus;

@@ -226,7 +226,7 @@ async fn with_a_full_disk_clients_are_refused_in_words_and_the_log_goes_on_witho
     assert_eq!(told.sqlstate, "53400");
     assert_eq!(told.message, "the audit log cannot be written, and statements must be audited");
     assert!(told.hint.unwrap().contains("audit log"));
-    stand.gatekeeper.says("the audit log cannot be written; trying again").await;
+    stand.gatekeeper.says("audit log write failed; retrying").await;
     assert!(stand.gatekeeper.metric("gatekeeper_audit_write_errors_total").await > Some(0.0));
 
     lead_to(None).await;

@@ -139,7 +139,7 @@ async fn pgbouncers_users_file_is_read_and_a_changed_one_takes_over() {
     carol.simple_query("SELECT 1").await.unwrap();
 
     replace(&file, "\"carol\" \"in the clear\"\n");
-    stand.gatekeeper.says("changed files cannot be used; the old ones stay").await;
+    stand.gatekeeper.says("changed files are invalid; the previous ones stay in use").await;
     assert!(!stand.gatekeeper.stderr().contains("in the clear"), "what stands behind a name is not logged");
     stand.connect("user=erin password=erins-own dbname=app").await.unwrap();
 }

@@ -63,7 +63,7 @@ async fn a_listener_that_asks_for_no_proof_leads_to_no_console_unless_told() {
     let (rows, said) = ask(&stand, "root", "SHOW VERSION").await;
     assert_eq!(rows, "");
     assert!(said.contains("asks its clients for no proof") && said.contains("insecure_trust"), "{said}");
-    stand.gatekeeper.says("nobody can reach the console").await;
+    stand.gatekeeper.says("the console is unreachable").await;
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn psql_is_answered_and_told_what_it_may_not_do() {
     );
     let (_, said) = ask(&stand, "root", "SELECT 1").await;
     assert!(
-        said.contains("\"SELECT\" is no command of the console") && said.contains("HINT:  SHOW HELP"),
+        said.contains("\"SELECT\" is not a console command") && said.contains("HINT:  SHOW HELP"),
         "{said}"
     );
     let (_, said) = ask(&stand, "exporter", "RELOAD").await;
@@ -256,7 +256,7 @@ async fn places_are_paused_and_resumed() {
     );
     assert_eq!(ask(&stand, "root", "RESUME").await.1, "");
     let (_, said) = ask(&stand, "root", "PAUSE @nowhere").await;
-    assert!(said.contains("there is no endpoint \"nowhere\""), "{said}");
+    assert!(said.contains("endpoint \"nowhere\" does not exist"), "{said}");
     assert_eq!(ask(&stand, "root", "RECONNECT").await.1, "");
     assert_eq!(ask(&stand, "root", "WAIT_CLOSE").await.1, "");
 }

@@ -178,7 +178,7 @@ async fn an_endpoint_that_is_not_there_is_answered_with_those_that_are() {
     let output = run(server.folder(), &config(&[primary(&server)], ""), &["reads"]).await;
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("no endpoint is called `reads`; there is `primary`"), "{said}");
+    assert!(said.contains("unknown endpoint `reads`; configured: `primary`"), "{said}");
 }
 
 #[tokio::test]
@@ -309,7 +309,7 @@ async fn a_native_user_is_told_from_an_instance_whose_flag_is_off() {
     let either = visit_one(&server, native(&[APP.name])).await;
     either.fails_at("login", "a token cannot answer", "alloydb.iam_authentication");
     let user = visit_one(&server, native(&[APP.name, ALICE])).await;
-    user.fails_at("login", "of alice@example.com it takes a token", "this user is no IAM user");
+    user.fails_at("login", "of alice@example.com it takes a token", "this user is not an IAM user");
     let flag = visit_one(&server, native(&[APP.name, "replicator"])).await;
     flag.fails_at("login", "a token of none of the other listed users", "is off on this instance");
 }
@@ -353,7 +353,7 @@ async fn a_database_that_is_closed_to_the_user_is_told_so() {
 async fn a_read_pool_that_is_the_primary_is_not_what_it_was_declared() {
     let server = single().await;
     let visit = visit_one(&server, Entry { role: "read-pool", ..primary(&server) }).await;
-    visit.fails_at("role", "declared read-pool, says it is a primary", "correct the endpoint's `address`");
+    visit.fails_at("role", "declared read-pool, reported primary", "correct the endpoint's `address`");
 }
 
 #[tokio::test]

@@ -126,12 +126,14 @@ async fn a_server_that_cannot_be_verified_is_refused_and_the_log_says_what_to_ch
         assert!(told.hint.is_some_and(|hint| hint.contains("log")), "what to do is said");
     }
     for (way, _) in &ways {
-        fan.gatekeeper.says(&format!("no backend for a client listener={way} ")).await;
+        fan.gatekeeper.says(&format!("no backend connection for a client listener={way} ")).await;
     }
     let log = fan.gatekeeper.stderr();
     let line = |way: &str| {
         let place = format!("backend TLS negotiation failed: endpoint `{way}`");
-        log.lines().find(|line| line.contains("no backend for a client") && line.contains(&place)).unwrap()
+        log.lines()
+            .find(|line| line.contains("no backend connection for a client") && line.contains(&place))
+            .unwrap()
     };
     assert!(line("foreign").contains("signed by"), "{}", line("foreign"));
     assert!(line("foreign").contains("orders CA 1"), "the issuer is named: {}", line("foreign"));

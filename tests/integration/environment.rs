@@ -98,7 +98,7 @@ async fn several_endpoints_share_what_is_said_once_and_get_a_listener_each() {
     assert!(gatekeeper.get("/metrics").await.unwrap().body.contains(series));
 }
 
-/// Variables of a README block, and the program running with the variables.
+/// Variables of a block of `docs/deploy.md`, and the program running with the variables.
 struct Documented {
     gatekeeper: Gatekeeper,
     /// The command below the variables.
@@ -107,11 +107,10 @@ struct Documented {
 }
 
 impl Documented {
-    /// Runs the first README block below the words `above`: verbatim, except for addresses, paths and the token
-    /// command.
+    /// Runs the first block below the words `above`: verbatim, except for addresses, paths and the token command.
     async fn run(server: &Single, above: &str) -> Self {
-        let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-        let (_, below) = readme.split_once(above).expect(above);
+        let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/deploy.md")).unwrap();
+        let (_, below) = page.split_once(above).expect(above);
         let (_, block) = below.split_once("```env\n").unwrap();
         let (block, _) = block.split_once("```").unwrap();
         let (port, api) = (free_port(), free_port());
@@ -158,7 +157,7 @@ fn free_port() -> u16 {
 #[tokio::test]
 async fn the_documented_token_command_serves_every_user_of_this_machine() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
-    let documented = Documented::run(&server, "Tokens, for everybody").await;
+    let documented = Documented::run(&server, "### Tokens for everybody").await;
     let answer = documented.psql(None).await;
     assert_eq!((answer.rows.as_str(), answer.said.as_str()), (ALICE, ""));
     assert_eq!(documented.psql(Some(SERVICE_ACCOUNT)).await.rows, SERVICE_ACCOUNT);
@@ -173,7 +172,7 @@ async fn the_documented_token_command_serves_every_user_of_this_machine() {
 #[tokio::test]
 async fn the_documented_password_pattern_lets_clients_log_in_with_their_own() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
-    let documented = Documented::run(&server, "The clients' own passwords").await;
+    let documented = Documented::run(&server, "### The clients' own passwords").await;
     let answer = documented.psql(None).await;
     assert_eq!((answer.rows.as_str(), answer.said.as_str()), ("app", ""));
 }
@@ -182,7 +181,7 @@ async fn the_documented_password_pattern_lets_clients_log_in_with_their_own() {
 async fn the_documented_sidecar_pattern_speaks_plaintext_on_this_machine() {
     let options = || SandboxOptions { tls: ServerTls::Off, ..SandboxOptions::default() };
     let server = Single::start(options()).await.unwrap();
-    let documented = Documented::run(&server, "Beside Google's Auth Proxy, which").await;
+    let documented = Documented::run(&server, "### Beside Google's Auth Proxy").await;
     let answer = documented.psql(None).await;
     assert_eq!((answer.rows.as_str(), answer.said.as_str()), ("app", ""));
     drop(documented);

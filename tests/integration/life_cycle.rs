@@ -75,8 +75,8 @@ async fn healthcheck_follows_readiness() {
     assert_eq!(ask(&["healthcheck"]).await, well("ready"));
     assert_eq!(ask(&["healthcheck", "--listener", "app"]).await, well("ready"));
     assert_eq!(ask(&["healthcheck", "--live"]).await, well("alive"));
-    assert_failed(&ask(&["healthcheck", "--listener", "nowhere"]).await, "there is no listener `nowhere`");
-    assert_failed(&ask(&["wait", "--listener", "nowhere"]).await, "there is no listener `nowhere`");
+    assert_failed(&ask(&["healthcheck", "--listener", "nowhere"]).await, "unknown listener `nowhere`");
+    assert_failed(&ask(&["wait", "--listener", "nowhere"]).await, "unknown listener `nowhere`");
 
     stand.server.node().stop(Stop::Immediate).await.unwrap();
     let problem = "not ready: listener `app`: endpoint `primary` is down: ";
@@ -125,7 +125,7 @@ async fn stop_waits_for_open_transactions() {
         assert_eq!((done.code, done.settings.as_str()), (Some(0), "stopping; 1 sessions\n"), "{}", done.said);
     }
     stand.gatekeeper.says("draining").await;
-    assert_failed(&ask(&stand.gatekeeper, &["healthcheck"]).await, "not ready: the program is ending");
+    assert_failed(&ask(&stand.gatekeeper, &["healthcheck"]).await, "not ready: the program is shutting down");
     let late = ask(&stand.gatekeeper, &["stop", "--wait", "--timeout", "200ms"]).await;
     assert_failed(&late, "still running after 200ms");
     assert_eq!(open.ask("SELECT 'not cut off'").await.unwrap(), "not cut off");
@@ -169,7 +169,7 @@ async fn a_wrong_key_stops_nothing() {
     assert_failed(&refused, "refused the configured key");
     assert!(!refused.said.contains("guess"), "{}", refused.said);
     let keyless = write_config(folder.path(), &block, &format!("bind = \"{bind}\""));
-    assert_failed(&run_command(&["stop", "--config", &keyless], &[]).await, "asks for a key, and none");
+    assert_failed(&run_command(&["stop", "--config", &keyless], &[]).await, "requires a key, but none");
     assert_eq!(gatekeeper.get("/livez").await.unwrap().status, 200);
     let file = write_config(folder.path(), &block, &keys);
     let done = run_command(&["stop", "--wait", "--config", &file], &[("KEY", KEY)]).await;
@@ -223,11 +223,11 @@ async fn other_servers_are_not_taken_for_gatekeeper() {
     let bind = socket.local_addr().unwrap();
     let file = write_config(folder.path(), &block, &format!("bind = \"{bind}\""));
     for (response, words) in [
-        (&b"HTTP/1.1 200 OK\r\n\r\n<html>"[..], "does not answer as Gatekeeper's admin API"),
-        (b"HTTP/1.1 200 OK\r\n\r\n[[[[", "does not answer as Gatekeeper's admin API"),
-        (b"HTTP/1.1 404 Not Found\r\n\r\nok\n", "does not answer as Gatekeeper's admin API"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not answer as the admin API"),
-        (b"", "does not answer as the admin API"),
+        (&b"HTTP/1.1 200 OK\r\n\r\n<html>"[..], "is not Gatekeeper's admin API"),
+        (b"HTTP/1.1 200 OK\r\n\r\n[[[[", "is not Gatekeeper's admin API"),
+        (b"HTTP/1.1 404 Not Found\r\n\r\nok\n", "is not Gatekeeper's admin API"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "is not the admin API"),
+        (b"", "is not the admin API"),
     ] {
         for command in [&["healthcheck"][..], &["healthcheck", "--live"], &["stop", "--wait"]] {
             let arguments = [command, &["--config", &file]].concat();

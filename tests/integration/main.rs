@@ -25,6 +25,7 @@ mod console;
 mod copy;
 mod cut_messages;
 mod doctor;
+mod documentation;
 mod drain;
 mod endpoint_tls;
 mod endpoints;

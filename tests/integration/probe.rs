@@ -128,7 +128,7 @@ async fn two_writers_raise_an_alarm_and_the_first_one_stays_the_writer() {
     assert!(snapshot.two_writers);
     assert_eq!(watched.writer().as_deref(), Some("primary"));
     assert!(watched.heard("several servers report that they accept writes: `primary` `dr`"));
-    assert!(watched.heard("endpoint `dr` is declared secondary, but reports role primary"));
+    assert!(watched.heard("endpoint `dr` is declared secondary, but its server reports primary"));
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ async fn a_ca_file_that_is_half_written_changes_nothing_and_is_logged() {
         beyond(&stand, REFUSED, before).await;
         stand.connect(APP).await.unwrap();
     }
-    stand.gatekeeper.says("changed files cannot be used; the old ones stay").await;
+    stand.gatekeeper.says("changed files are invalid; the previous ones stay in use").await;
     stand.gatekeeper.says(&file.display().to_string()).await;
     fs::write(file, whole).unwrap();
     stand.connect(APP).await.unwrap();

@@ -258,6 +258,17 @@ async fn the_tour_with_a_metadata_server_ends_well() {
     let [said, wrong] = [&ended.stdout, &ended.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
     assert!(ended.status.success(), "{said}\n{wrong}");
     assert!(said.contains("Tokens come from a metadata server"), "{said}");
+    assert!(said.starts_with("Gatekeeper demo. It starts PostgreSQL servers"), "{said}");
+    for shown in [
+        "5. Transaction pooling",
+        "reason=\"listen\"",
+        "6. Read/write splitting",
+        "reads (read)",
+        "primary (",
+        "7. The status page",
+    ] {
+        assert!(said.contains(shown), "no `{shown}` in:\n{said}");
+    }
 }
 
 #[tokio::test]

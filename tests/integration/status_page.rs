@@ -56,7 +56,7 @@ async fn the_page_asks_for_the_key_follows_a_failover_and_knows_who_took_a_write
     browser.reads("#login h2", |text| text.contains("key")).await;
     keep(&browser, "login").await;
     assert_eq!(browser.text("#page").await, "", "nothing is shown before the key");
-    for (typed, then) in [("guess", "This is not the key."), (KEY, "")] {
+    for (typed, then) in [("guess", "Wrong key."), (KEY, "")] {
         browser.js("document.getElementById('key').value = ''").await;
         browser.js("document.getElementById('key').focus()").await;
         browser.type_text(typed).await;
@@ -91,12 +91,12 @@ async fn the_page_asks_for_the_key_follows_a_failover_and_knows_who_took_a_write
 
     sandbox.node("primary").crash().await.unwrap();
     let down =
-        |text: &str| text.contains("The writer primary is down") && text.contains("no server takes writes");
+        |text: &str| text.contains("The writer primary is down") && text.contains("no server accepts writes");
     browser.reads("#headline", down).await;
     browser.reads("#state", |text| text == "not ready").await;
     sandbox.promote_secondary().await.unwrap();
     browser
-        .reads("#headline", |text| text.contains("dr is declared secondary, but says it is a primary"))
+        .reads("#headline", |text| text.contains("dr is declared secondary, but its server reports primary"))
         .await;
     keep(&browser, "failover").await;
     let roles = config
@@ -119,9 +119,7 @@ async fn the_page_asks_for_the_key_follows_a_failover_and_knows_who_took_a_write
     );
     assert!(rows.iter().any(|row| row.contains("primary") && row.contains("down")), "{history}");
     let events = browser.text("#events").await;
-    for told in
-        ["endpoint `primary` is down", "the writer is `dr`", "the configuration was read again (admin)"]
-    {
+    for told in ["endpoint `primary` is down", "the writer is `dr`", "configuration reloaded (admin)"] {
         assert!(events.contains(told), "no `{told}` in:\n{events}");
     }
 
@@ -151,7 +149,7 @@ async fn the_page_says_so_when_what_it_shows_is_old() {
     let admin = crate::harness::stand::admin(&stand.server);
     let browser = Browser::start(program, 1280, 900).await;
     browser.open(&format!("http://{admin}/")).await;
-    browser.reads("#state", |text| text == "all is well").await;
+    browser.reads("#state", |text| text == "healthy").await;
     assert_eq!(
         browser.js("document.getElementById('login').hidden").await,
         true,

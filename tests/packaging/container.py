@@ -16,7 +16,8 @@ def faults(root: Path) -> list[str]:
     lines = [line.split(None, 1) for line in text.splitlines() if line.strip() and not line.startswith("#")]
     starts = [at for at, (word, _) in enumerate(lines) if word == "FROM"]
     build, last = lines[starts[0]:starts[-1]], lines[starts[-1]:]
-    copied = [path for word, rest in build if word == "COPY" for path in rest.split()[:-1] if not path.startswith("--")]
+    copies = [rest for word, rest in build if word == "COPY" and "--from=" not in rest]
+    copied = [path for rest in copies for path in rest.split()[:-1] if not path.startswith("--")]
     found += [f"{FILES}: there is no `{path}` to copy" for path in copied if not (root / path).exists()]
     ignored = (root / f"{FILES}.dockerignore").read_text().splitlines()
     found += [f"{FILES}.dockerignore: `{path}` is copied and ignored" for path in copied if f"!{path}" not in ignored]
@@ -33,6 +34,8 @@ def faults(root: Path) -> list[str]:
         found.append(f"{FILES}: no HEALTHCHECK by the program itself")
     if any("cargo build" in rest and "--no-default-features" not in rest for word, rest in build if word == "RUN"):
         found.append(f"{FILES}: the program is built with the feature `demo`")
+    if any("cargo build" in rest and ".ci/split-debug /gatekeeper" not in rest for word, rest in build if word == "RUN"):
+        found.append(f"{FILES}: the program is not stripped")
     return found + can_be_built(root, copied)
 
 

@@ -12,11 +12,13 @@ def faults(root: Path) -> list[str]:
     deb = tomllib.loads((root / "Cargo.toml").read_text())["package"]["metadata"]["deb"]
     found, installed = [], set()
     for source, target, mode in deb["assets"]:
-        if not source.startswith("target/") and not (root / source).exists():
+        if not source.startswith("target/") and not any(root.glob(source)):
             found.append(f"Cargo.toml: the package's `{source}` is not there")
         if int(mode, 8) & 0o022:
             found.append(f"Cargo.toml: others may write the package's `{source}`")
         installed.add("/" + (target + Path(source).name if target.endswith("/") else target))
+    if "/usr/lib/debug/usr/bin/gatekeeper.debug" not in installed:
+        found.append("Cargo.toml: the debug information of /usr/bin/gatekeeper is not installed")
     found += [f"Cargo.toml: `{file}` is a configuration file that is not installed"
               for file in deb["conf-files"] if file not in installed]
     found += [f"Cargo.toml: `{file}` is overwritten by an upgrade"

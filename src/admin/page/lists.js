@@ -25,7 +25,7 @@ function table(columns, rows) {
 /** Some of the sessions: those held to a backend, then those at work. */
 export function sessions(picture) {
   const list = picture.sessions.sessions;
-  if (list.length === 0) return el("p.empty", {}, "No client is logged in.");
+  if (list.length === 0) return el("p.empty", {}, "No logged-in clients.");
   const columns = ["id", "user", "database", "application", "client", "listener", "backend", "state", "held by", "for"];
   return table(columns, list.map((session) => [
     String(session.id),
@@ -50,7 +50,7 @@ export function sessionCount(picture) {
 /** The pools. */
 export function pools(picture) {
   const list = picture.pools.pools;
-  if (list.length === 0) return el("p.empty", {}, "No pool has been needed yet.");
+  if (list.length === 0) return el("p.empty", {}, "No pools yet.");
   const columns = ["listener", "database as user", "endpoint", "mode", "in use", "idle", "of", "waiting", "state"];
   return table(columns, list.map((pool) => [
     pool.listener,

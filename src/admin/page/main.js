@@ -1,4 +1,4 @@
-// Follows the stream of pictures and shows each; asks for the key when it is wanted; says so when what is shown is old.
+// Shows each status snapshot of the stream, asks for the key if required, and marks outdated data.
 
 import { el, show } from "./dom.js";
 import * as lists from "./lists.js";
@@ -66,13 +66,13 @@ function draw() {
   show(part("pools"), lists.pools(picture));
   show(part("pool-count"), String(picture.pools.pools.length));
   const { version, started } = picture.info;
-  show(part("about"), `Gatekeeper ${version}, up for ${duration(started.age_seconds)}. The same as JSON: `,
+  show(part("about"), `Gatekeeper ${version}, up for ${duration(started.age_seconds)}. As JSON: `,
     ["topology", "sessions", "pools", "events", "info"].map((name) => [el("a", { href: `/v1/${name}` }, `/v1/${name}`), " "]));
   topology.lines(part("map"));
   tell();
 }
 
-/** Says whether all is well, and whether what is shown is of now. */
+/** Shows the overall state, and whether the data is current. */
 function tell() {
   if (picture === null) return;
   const age = performance.now() - seen;
@@ -80,7 +80,7 @@ function tell() {
   document.body.classList.toggle("old", old);
   const ready = picture.readiness.ready;
   const bad = picture.topology.two_writers || picture.topology.endpoints.some((it) => it.role_mismatch || it.health === "down");
-  const words = ready ? (bad ? "serving, with trouble" : "all is well") : "not ready";
+  const words = ready ? (bad ? "serving, with problems" : "healthy") : "not ready";
   show(part("state"), old ? `not live: last seen ${duration(age / 1000)} ago` : words);
   part("state").className = old || !ready ? "bad" : bad ? "fair" : "good";
   document.title = old || !ready ? "✗ Gatekeeper" : bad ? "! Gatekeeper" : "Gatekeeper";
@@ -100,9 +100,9 @@ part("login").addEventListener("submit", async (event) => {
       show(part("denied"));
       return follow();
     }
-    show(part("denied"), answered.status === 401 ? "This is not the key." : `It did not work (${answered.status}): try again.`);
+    show(part("denied"), answered.status === 401 ? "Wrong key." : `Login failed (${answered.status}): try again.`);
   } catch {
-    show(part("denied"), "Gatekeeper does not answer: try again.");
+    show(part("denied"), "Gatekeeper does not respond: try again.");
   }
 });
 

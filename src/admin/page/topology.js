@@ -13,17 +13,17 @@ export function headline(picture) {
   const { topology, readiness, info } = picture;
   const [term] = topology.writers;
   const alarms = [];
-  if (topology.two_writers) alarms.push("Several servers say that they take writes. Data may be diverging: stop one of them.");
+  if (topology.two_writers) alarms.push("Several servers accept writes. Data may be diverging: stop one of them.");
   for (const endpoint of topology.endpoints) {
     if (endpoint.role_mismatch) {
-      alarms.push(`${endpoint.name} is declared ${endpoint.declared_role}, but says it is a ${endpoint.observed_role}.`);
+      alarms.push(`${endpoint.name} is declared ${endpoint.declared_role}, but its server reports ${endpoint.observed_role}.`);
     }
     if (endpoint.health === "down") alarms.push(`${endpoint.name} is down: ${endpoint.last_error ?? "no answer"}`);
   }
   for (const listener of readiness.listeners) {
     if (!listener.ready) alarms.push(`Listener ${listener.name} cannot serve: ${listener.problem}`);
   }
-  if (info.draining) alarms.push("This Gatekeeper is ending: it drains.");
+  if (info.draining) alarms.push("This Gatekeeper is shutting down.");
   return [
     el("p.writer", { "data-writer": term?.endpoint ?? "", "data-health": term?.health ?? "unknown" }, sentence(term)),
     el("p", { id: "minute" }, minuteAgo(topology.writers)),
@@ -33,11 +33,11 @@ export function headline(picture) {
 
 function sentence(term) {
   if (term === undefined || term.endpoint === null) {
-    return ["No server takes writes", term === undefined ? "" : [" since ", time(term.from.at), ` (${duration(term.from.age_seconds)})`], "."];
+    return ["No server accepts writes", term === undefined ? "" : [" since ", time(term.from.at), ` (${duration(term.from.age_seconds)})`], "."];
   }
   const since = [" since ", time(term.from.at), ` (${duration(term.from.age_seconds)})`];
-  if (term.health === "down") return ["The writer ", strong(term.endpoint), " is down", since, ": no server takes writes."];
-  const unseen = term.health === "unknown" ? "; it has not answered yet" : "";
+  if (term.health === "down") return ["The writer ", strong(term.endpoint), " is down", since, ": no server accepts writes."];
+  const unseen = term.health === "unknown" ? "; not confirmed by a probe yet" : "";
   return ["Writes go to ", strong(term.endpoint), place(term), since, unseen, "."];
 }
 
@@ -47,15 +47,15 @@ function minuteAgo(terms) {
   return ["A minute ago: ", took(term), "."];
 }
 
-/** The term that was `age` seconds ago. */
+/** The writer period `age` seconds ago. */
 function at(terms, age) {
   return terms.find((term) => term.from.age_seconds >= age);
 }
 
 /** Who took the writes of a term, in a few words. */
 function took(term) {
-  if (term.endpoint === null) return "no server took writes";
-  if (term.health === "down") return [strong(term.endpoint), " was the writer, and down: no server took writes"];
+  if (term.endpoint === null) return "no server accepted writes";
+  if (term.health === "down") return [strong(term.endpoint), " was the writer, and down: no server accepted writes"];
   return [strong(term.endpoint), place(term), " took the writes"];
 }
 
@@ -74,20 +74,20 @@ export function answer(picture, value) {
   const now = new Date(picture.now);
   const asked = new Date(picture.now);
   asked.setHours(hours, minutes, seconds, 999);
-  // A time that is yet to come was yesterday.
+  // A time in the future means yesterday.
   if (asked - now > 60_000) asked.setDate(asked.getDate() - 1);
   const term = at(picture.topology.writers, Math.max(0, (now - asked) / 1000));
-  if (term === undefined) return "That is before what this Gatekeeper remembers: the audit log has it.";
+  if (term === undefined) return "Older than the history kept here: see the audit log.";
   return [took(term), "."];
 }
 
-/** Who was the writer and when. */
+/** History of the writer. */
 export function writers(picture) {
   return el("ol.terms", {}, picture.topology.writers.map((term) => {
     const took = term.endpoint === null || term.health === "down" ? "nobody" : "";
     const length = term.from.age_seconds - (term.until?.age_seconds ?? 0);
     return el("li", { class: took, "data-writer": term.endpoint ?? "" },
-      el("span.who", {}, term.endpoint === null ? "nobody" : strong(term.endpoint), place(term),
+      el("span.who", {}, term.endpoint === null ? "no writer" : strong(term.endpoint), place(term),
         term.health === "down" ? el("span.badge.down", {}, "down") : null),
       el("span.span", {}, time(term.from.at), " – ", term.until === null ? "now" : time(term.until.at)),
       el("span.length", {}, duration(length)));
@@ -124,7 +124,7 @@ function endpointCard(endpoint, writer) {
   return el("article.endpoint", { id: `endpoint-${endpoint.name}`, class: classes },
     el("div", {}, el("h4", {}, dot(endpoint.health), endpoint.name,
       endpoint.writer ? el("span.badge.writer", {}, "writer") : null,
-      endpoint.role_mismatch ? el("span.badge.down", {}, `says ${ROLES[observed] ?? "?"}`) : null),
+      endpoint.role_mismatch ? el("span.badge.down", {}, `reports ${ROLES[observed] ?? "?"}`) : null),
     el("p", {}, el("span.role", { class: `role ${endpoint.declared_role}` }, endpoint.declared_role), ` ${endpoint.address}`),
     el("p.small", {}, healthWords(endpoint)),
     endpoint.last_error === null ? null : el("p.small.error", {}, endpoint.last_error),

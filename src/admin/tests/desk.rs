@@ -1,4 +1,4 @@
-//! An admin API in front of endpoints that a test describes.
+//! An admin API in front of simulated endpoints.
 
 use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -15,7 +15,10 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use crate::{
-    admin::{AdminSettings, Api, Command, context::Context, control, guard::Client, router::router},
+    admin::{
+        AdminSettings, Api, ControlCommand, context::AdminContext, control, guard::Client,
+        router::build_router,
+    },
     audit::{Audit, AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy, record},
     backend::{EndpointHandle, EndpointSettings},
     credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers},
@@ -36,19 +39,19 @@ use crate::{
     wire::BackendKey,
 };
 
-/// The key of every desk that has one.
+/// The key of every desk with a key.
 pub(super) const KEY: &str = "correct-horse-battery-staple";
-/// A secret that is configured and must never be shown.
+/// A configured secret that no response may contain.
 pub(super) const PASSWORD: &str = "s3cr3t-of-the-endpoint";
 
-/// Where requests come from.
+/// Address of the client.
 pub(super) const CLIENT: &str = "192.0.2.7:4711";
 
 /// An admin API in front of endpoints.
 pub(super) struct Desk {
     pub(super) router: Router,
-    pub(super) context: Arc<Context>,
-    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) context: Arc<AdminContext>,
+    pub(super) commands: mpsc::Receiver<ControlCommand>,
     snapshot: Publisher<TopologySnapshot>,
     audit_file: PathBuf,
     _folder: TempDir,
@@ -56,21 +59,22 @@ pub(super) struct Desk {
     _listeners: Vec<Publisher<ListenerContext>>,
 }
 
-/// What the API answered.
+/// A response of the API.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) text: String,
 }
 
-/// The primary and a read pool, both well.
+/// A healthy primary and a healthy read pool.
 pub(super) const WELL: &str = "primary primary up primary\nreads read-pool up standby";
 
 // === impl Desk ===
 
 impl Desk {
-    /// On loopback and without a key; `endpoints` as in [`snapshot`]. The listeners: `app` to the primary, `reports` to the
-    /// read pools alone.
+    /// On loopback, without a key; `endpoints` as in [`snapshot`]. Listeners: `app` with the route `primary`, `reports`
+    /// with
+    /// the route `read-pool`.
     pub(super) fn new(endpoints: &str) -> Self {
         Self::with("127.0.0.1:8080", None, endpoints)
     }
@@ -80,7 +84,7 @@ impl Desk {
         Self::made(bind, key, false, endpoints)
     }
 
-    /// With a key that health does not need.
+    /// With a key that health paths do not need.
     pub(super) fn open_health(bind: &str, key: &str) -> Self {
         Self::made(bind, Some(key), true, WELL)
     }
@@ -127,9 +131,9 @@ impl Desk {
         };
         let api_key = key.map(|key| Secret::new(key.to_owned()));
         let settings = AdminSettings { bind: bind.parse().unwrap(), api_key, open_health, tls: None };
-        let context = Arc::new(Context::new(&settings, api));
+        let context = Arc::new(AdminContext::new(&settings, api));
         Self {
-            router: router(Arc::clone(&context)),
+            router: build_router(Arc::clone(&context)),
             context,
             commands,
             snapshot: publisher,
@@ -140,7 +144,7 @@ impl Desk {
         }
     }
 
-    /// The endpoints are like this from now on.
+    /// Changes the state of the endpoints.
     pub(super) fn becomes(&mut self, endpoints: &str) {
         self.snapshot.publish(snapshot(endpoints));
     }
@@ -155,7 +159,7 @@ impl Desk {
         ask(self.router.clone(), method, path, headers).await
     }
 
-    /// Logs a client in to the endpoint called `endpoint`.
+    /// Logs a client in to the endpoint `endpoint`.
     pub(super) fn session(&self, listener: &str, endpoint: &str) -> Registered {
         let api = &self.context.api;
         let id = api.sessions.next_id();
@@ -184,7 +188,7 @@ impl Desk {
         ))
     }
 
-    /// What the audit log says about requests, when no more will come.
+    /// Audit records of requests, after the log is closed.
     pub(super) async fn audited(self) -> Vec<Value> {
         self.context.api.observers.audit.close().await;
         let lines = fs::read_to_string(&self.audit_file).unwrap();
@@ -201,7 +205,7 @@ pub(super) async fn ask(router: Router, method: &str, path: &str, headers: &[(&s
     answer(router, request.body(Body::empty()).unwrap()).await
 }
 
-/// What `router` answers: of a stream the first event.
+/// The response of `router`, or the first event of a stream.
 pub(super) async fn answer(router: Router, request: Request) -> Answer {
     let response = router.oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
@@ -221,13 +225,13 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    /// The word for programs of an error.
+    /// The code of an error.
     pub(super) fn code(&self) -> String {
         self.json()["error"]["code"].as_str().unwrap_or_else(|| panic!("no error: {}", self.text)).to_owned()
     }
 }
 
-/// One endpoint a line: name, declared role, health, observed role.
+/// One endpoint per line: name, declared role, health, observed role.
 fn snapshot(lines: &str) -> TopologySnapshot {
     let endpoints: Vec<_> = lines
         .lines()
@@ -258,7 +262,7 @@ fn snapshot(lines: &str) -> TopologySnapshot {
     }
 }
 
-/// The primary is logged in to with a password, all others with tokens.
+/// The primary has a password login, all others have tokens.
 fn handle(endpoint: &Arc<Endpoint>, metrics: &Metrics) -> EndpointHandle {
     let token = TokenLoginSettings {
         origin: TokenOrigin::Command(TokenCommand::Shell(format!("echo {PASSWORD}"))),

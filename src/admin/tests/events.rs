@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::desk::{Desk, WELL};
 use crate::{
-    events::Happening,
+    events::EventKind,
     names::{EndpointName, ListenerName, UserName},
     topology::{Health, SnapshotChange},
 };
@@ -11,7 +11,7 @@ use crate::{
 async fn what_happened_is_listed_newest_first_and_from_where_one_left_off() {
     let desk = Desk::new(WELL);
     let events = &desk.context.api.observers.events;
-    events.tell(Happening::Topology(SnapshotChange::Health {
+    events.tell(EventKind::Topology(SnapshotChange::Health {
         endpoint: EndpointName::new("primary").unwrap(),
         from: Health::Up,
         to: Health::Down,
@@ -19,7 +19,7 @@ async fn what_happened_is_listed_newest_first_and_from_where_one_left_off() {
     }));
     for _ in 0..3 {
         events
-            .tell(Happening::Refused { listener: ListenerName::new("app").unwrap(), reason: "max_clients" });
+            .tell(EventKind::Refused { listener: ListenerName::new("app").unwrap(), reason: "max_clients" });
     }
     let list = async |query: &str| {
         let body = desk.get(&format!("/v1/events{query}")).await.json();
@@ -62,7 +62,7 @@ async fn what_an_operator_does_is_an_event_and_what_is_refused_is_none() {
 #[tokio::test]
 async fn a_text_from_elsewhere_is_cut_where_a_character_ends() {
     let desk = Desk::new(WELL);
-    desk.context.api.observers.events.tell(Happening::TokenFailed {
+    desk.context.api.observers.events.tell(EventKind::TokenFailed {
         endpoint: EndpointName::new("primary").unwrap(),
         user: UserName::new("alice").unwrap(),
         error: "é".repeat(10_000),

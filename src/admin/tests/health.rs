@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::desk::{Desk, WELL};
 
-/// Whether the listeners are ready, with what is wrong.
+/// Status and readiness of the listeners, with their problems.
 async fn readiness(desk: &Desk, path: &str) -> (u16, Vec<String>) {
     let answer = desk.get(path).await;
     let body = answer.json();
@@ -67,7 +67,7 @@ async fn an_endpoint_that_never_answered_is_not_ready() {
 #[tokio::test]
 async fn a_primary_in_recovery_is_named_as_what_is_wrong() {
     let desk = Desk::new("primary primary up standby\nreads read-pool up standby");
-    let app = "app - no-writer no endpoint accepts writes now: endpoint `primary` is declared primary, but says it is a standby";
+    let app = "app - no-writer no endpoint accepts writes now: endpoint `primary` is declared primary, but its server reports standby";
     assert_eq!(readiness(&desk, "/readyz?listener=app").await, (503, vec![app.into()]));
 }
 

@@ -5,7 +5,7 @@ use super::desk::{Desk, WELL, ask};
 #[tokio::test(start_paused = true)]
 async fn a_request_that_takes_too_long_is_told_so() {
     let desk = Desk::new(WELL);
-    // Nobody hears it.
+    // No task receives the command.
     let answer = desk.ask("POST", "/v1/reload", &[]).await;
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (504, "timeout"));
 }

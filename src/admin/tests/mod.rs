@@ -1,4 +1,4 @@
-//! The admin API without a socket: requests in, answers out.
+//! Tests of the admin API without a socket.
 
 mod access;
 mod description;

@@ -1,13 +1,13 @@
 use super::desk::{Answer, Desk, WELL};
-use crate::admin::{Command, ReloadFailure, ReloadReport};
+use crate::admin::{ControlCommand, ReloadFailure, ReloadReport};
 
-/// The answer to a reload that comes to `done`.
+/// The response to a reload with the result `done`.
 async fn reload(done: Result<ReloadReport, ReloadFailure>) -> Answer {
     let mut desk = Desk::new(WELL);
     let router = desk.router.clone();
     let program = async {
         match desk.commands.recv().await {
-            Some(Command::Reload { trigger: "admin", answer }) => answer.send(done).unwrap(),
+            Some(ControlCommand::Reload { trigger: "admin", answer }) => answer.send(done).unwrap(),
             _ => panic!("something else was asked for"),
         }
     };
@@ -45,7 +45,7 @@ async fn stop_is_commanded_once() {
         let answer = desk.ask("POST", "/v1/stop", &[]).await;
         assert_eq!((answer.status.as_u16(), answer.json()), (202, serde_json::json!({"sessions": 0})));
     }
-    assert!(matches!(desk.commands.try_recv(), Ok(Command::Stop)));
+    assert!(matches!(desk.commands.try_recv(), Ok(ControlCommand::Stop)));
     assert!(desk.commands.try_recv().is_err(), "a second command was sent");
     assert_eq!(desk.get("/readyz").await.json()["draining"], true);
 }

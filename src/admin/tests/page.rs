@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::desk::{Answer, CLIENT, Desk, KEY, WELL, answer};
 use crate::admin::guard::Client;
 
-/// A desk that others can reach, with the key.
+/// A desk that remote machines can reach, with a key.
 fn locked() -> Desk {
     Desk::with("192.0.2.1:8080", Some(KEY), WELL)
 }
@@ -19,7 +19,7 @@ async fn log_in(desk: &Desk, key: &str) -> Answer {
     answer(desk.router.clone(), request.unwrap()).await
 }
 
-/// The cookie that a login gave, as a browser shows it.
+/// The cookie of a login, as a browser sends it.
 async fn cookie(desk: &Desk) -> String {
     let answer = log_in(desk, KEY).await;
     assert_eq!(answer.status, 204);
@@ -126,7 +126,7 @@ async fn only_the_key_logs_in_and_the_cookie_is_the_browsers_alone() {
     let guessed = [("cookie", "gatekeeper-8080=AAAA")];
     assert_eq!(desk.ask("GET", "/v1/info", &guessed).await.code(), "no_key");
     assert_eq!(log_in(&Desk::new(WELL), KEY).await.code(), "not_found");
-    // A login is recorded, and so are the attempts.
+    // Successful and failed logins are recorded.
     let records = desk.audited().await;
     let seen: Vec<_> = records
         .iter()
@@ -170,7 +170,7 @@ async fn the_stream_has_all_that_the_page_shows() {
 #[tokio::test]
 async fn more_than_a_few_who_look_on_are_told_to_come_back() {
     let desk = Desk::new(WELL);
-    let places = desk.context.gallery.places();
+    let places = desk.context.broadcaster.client_permits();
     let all = places.available_permits();
     let taken = std::sync::Arc::clone(&places).acquire_many_owned(u32::try_from(all).unwrap()).await.unwrap();
     assert_eq!(desk.get("/v1/stream").await.code(), "overloaded");

@@ -1,26 +1,26 @@
-//! What is thought of certificates: what they say, and when they end.
+//! Assessment of certificates: content and expiry.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::finding::Opinion;
 use crate::tls::{CertificateFacts, CertificateUse};
 
-/// A certificate that ends sooner is worth a warning.
+/// Time to expiry that causes a warning.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// Adds to `opinion` what the certificates in use say: the server's and our own in full, of the trusted CAs only those
-/// that end soon.
-pub(super) fn judge(opinion: &mut Opinion, certificates: &[CertificateFacts], now: Timestamp) {
+/// Adds the certificates in use to `opinion`: the server's and Gatekeeper's in full, trusted CAs only if they expire
+/// soon.
+pub(super) fn assess_certificates(opinion: &mut Opinion, certificates: &[CertificateFacts], now: Timestamp) {
     for facts in certificates {
         let what = match facts.usage {
             CertificateUse::Ca => "trusted CA",
             CertificateUse::Identity => "our certificate",
             CertificateUse::Peer => "server's certificate",
         };
-        let ends = ends(facts.not_after, now);
+        let ends = describe_expiry(facts.not_after, now);
         let line = match facts.usage {
             CertificateUse::Ca => format!("{what} {}; {ends}", facts.subject),
-            _ => format!("{what} {}, for {}, by {}; {ends}", facts.subject, names(facts), facts.issuer),
+            _ => format!("{what} {}, for {}, by {}; {ends}", facts.subject, list_names(facts), facts.issuer),
         };
         if facts.not_after.duration_since(now) < SOON {
             opinion.warn(line, format!("renew the {what} {}", facts.subject));
@@ -30,7 +30,7 @@ pub(super) fn judge(opinion: &mut Opinion, certificates: &[CertificateFacts], no
     }
 }
 
-fn ends(not_after: Timestamp, now: Timestamp) -> String {
+fn describe_expiry(not_after: Timestamp, now: Timestamp) -> String {
     let date = not_after.strftime("%Y-%m-%d %H:%M UTC");
     let left = not_after.duration_since(now);
     let days = left.as_hours() / 24;
@@ -41,7 +41,7 @@ fn ends(not_after: Timestamp, now: Timestamp) -> String {
     }
 }
 
-fn names(facts: &CertificateFacts) -> String {
+fn list_names(facts: &CertificateFacts) -> String {
     if facts.names.is_empty() { "no name at all".to_owned() } else { facts.names.join(", ") }
 }
 
@@ -63,7 +63,7 @@ mod tests {
 
     fn verdict(certificates: &[CertificateFacts]) -> Verdict {
         let mut opinion = Opinion::ok("TLS");
-        judge(&mut opinion, certificates, Timestamp::UNIX_EPOCH);
+        assess_certificates(&mut opinion, certificates, Timestamp::UNIX_EPOCH);
         opinion.verdict()
     }
 
@@ -80,8 +80,8 @@ mod tests {
     fn dates_are_told_with_the_days_that_are_left() {
         let now = Timestamp::UNIX_EPOCH;
         let day = |days: i64| now + SignedDuration::from_hours(days * 24);
-        assert_eq!(ends(day(30), now), "it ends on 1970-01-31 00:00 UTC, in 30 days");
-        assert_eq!(ends(day(1), now), "it ends on 1970-01-02 00:00 UTC, in 1 day");
-        assert_eq!(ends(day(-1), now), "it ended on 1969-12-31 00:00 UTC");
+        assert_eq!(describe_expiry(day(30), now), "it ends on 1970-01-31 00:00 UTC, in 30 days");
+        assert_eq!(describe_expiry(day(1), now), "it ends on 1970-01-02 00:00 UTC, in 1 day");
+        assert_eq!(describe_expiry(day(-1), now), "it ended on 1969-12-31 00:00 UTC");
     }
 }

@@ -1,4 +1,4 @@
-//! Goes through one endpoint, from its name to what its users may do there.
+//! Examines one endpoint: from name resolution to the privileges of its users.
 
 use std::{future::Future, io, net::SocketAddr};
 
@@ -25,17 +25,17 @@ use crate::{
     wire::{ProtocolVersion, StartupMessage},
 };
 
-/// Users whose way of logging in is asked about when the first one's is odd.
+/// Number of further users whose authentication method is checked if the first user's is unexpected.
 const OTHERS: usize = 5;
-/// Whom a server is asked to let in where no login is ours. Nobody needs to have made that user.
+/// User of a login attempt without credentials. The user need not exist.
 const STRANGER: &str = "gatekeeper";
 
-/// Examines the endpoint of `settings`; what has to run meanwhile runs as tasks of `tasks`.
+/// Examines the endpoint of `settings`; background work runs in tasks of `tasks`.
 ///
-/// It takes as long as the time limits of the endpoint allow, stage by stage.
+/// Takes at most the sum of the endpoint's time limits of all stages.
 ///
 /// Cancel safe: connections are closed and commands killed.
-pub(super) async fn examine(settings: &EndpointSettings, tasks: &Tasks) -> Examination {
+pub(super) async fn examine_endpoint(settings: &EndpointSettings, tasks: &Tasks) -> Examination {
     let endpoint = &settings.endpoint;
     let about = format!("{} of cluster {}, {}", endpoint.role, endpoint.cluster, endpoint.address);
     let mut examination = Examination::new(endpoint.name.to_string(), about);
@@ -44,26 +44,26 @@ pub(super) async fn examine(settings: &EndpointSettings, tasks: &Tasks) -> Exami
     examination
 }
 
-/// Goes from stage to stage until one fails.
+/// Runs the stages until one fails.
 async fn go_through(settings: &EndpointSettings, tasks: &Tasks, examination: &mut Examination) -> Option<()> {
-    let resolved = examination.stage(Stage::Name, name(settings)).await?;
-    examination.stage(Stage::Route, route(settings, resolved)).await?;
-    let handle = examination.stage(Stage::Tls, tls(settings, tasks)).await?;
+    let resolved = examination.stage(Stage::Name, check_name(settings)).await?;
+    examination.stage(Stage::Route, check_route(settings, resolved)).await?;
+    let handle = examination.stage(Stage::Tls, check_tls(settings, tasks)).await?;
     let Some(login) = &settings.probe_login else {
         examination.add(Stage::Token, Opinion::skipped(no_token(settings)));
-        examination.stage(Stage::Login, knock(&handle)).await?;
+        examination.stage(Stage::Login, try_startup(&handle)).await?;
         return None;
     };
-    examination.stage(Stage::Token, token(&handle, &login.user)).await?;
+    examination.stage(Stage::Token, check_token(&handle, &login.user)).await?;
     let mut backend = examination.stage(Stage::Login, log_in(&handle, login)).await?;
-    let (answer, reduced) = examination.stage(Stage::Role, role(settings, &mut backend)).await?;
-    examination.stage(Stage::Lag, lag(settings, &mut backend, &answer)).await?;
-    examination.stage(Stage::Privileges, privileges(settings, login, &mut backend, reduced)).await
+    let (answer, reduced) = examination.stage(Stage::Role, check_role(settings, &mut backend)).await?;
+    examination.stage(Stage::Lag, check_lag(settings, &mut backend, &answer)).await?;
+    examination.stage(Stage::Privileges, check_privileges(settings, login, &mut backend, reduced)).await
 }
 
-async fn name(settings: &EndpointSettings) -> (Opinion, Option<Resolved<'_>>) {
+async fn check_name(settings: &EndpointSettings) -> (Opinion, Option<Resolved<'_>>) {
     match resolve(&settings.endpoint, settings.connect_timeout).await {
-        Err(error) => (verdicts::failed(&error), None),
+        Err(error) => (verdicts::assess_failure(&error), None),
         Ok(Resolved::Unix(path)) => {
             (Opinion::skipped("a Unix-domain socket has no name to resolve"), Some(Resolved::Unix(path)))
         }
@@ -80,12 +80,12 @@ async fn name(settings: &EndpointSettings) -> (Opinion, Option<Resolved<'_>>) {
     }
 }
 
-async fn route(settings: &EndpointSettings, resolved: Resolved<'_>) -> (Opinion, Option<()>) {
+async fn check_route(settings: &EndpointSettings, resolved: Resolved<'_>) -> (Opinion, Option<()>) {
     let endpoint = &settings.endpoint;
     let opinion = match resolved {
         Resolved::Unix(path) => match reach_unix(endpoint, path).await {
             Ok(()) => Opinion::ok(format!("{} takes connections", path.display())),
-            Err(error) => verdicts::failed(&error),
+            Err(error) => verdicts::assess_failure(&error),
         },
         Resolved::Tcp(addresses) => {
             let share = settings.connect_timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
@@ -93,14 +93,14 @@ async fn route(settings: &EndpointSettings, resolved: Resolved<'_>) -> (Opinion,
             for address in addresses {
                 tried.push((address, reach(endpoint, address, share).await));
             }
-            verdicts::route(&tried)
+            verdicts::assess_route(&tried)
         }
     };
     (opinion, Some(()))
 }
 
-async fn tls(settings: &EndpointSettings, tasks: &Tasks) -> (Opinion, Option<EndpointHandle>) {
-    // Nobody looks at these metrics; the way to an endpoint has them all the same.
+async fn check_tls(settings: &EndpointSettings, tasks: &Tasks) -> (Opinion, Option<EndpointHandle>) {
+    // Metrics are required to build a handle; nothing reads them here.
     let metrics = Metrics::new().endpoint(&settings.endpoint);
     let (handle, keeper) = match EndpointHandle::new(settings.clone(), metrics) {
         Ok(made) => made,
@@ -112,19 +112,19 @@ async fn tls(settings: &EndpointSettings, tasks: &Tasks) -> (Opinion, Option<End
         tasks.spawn("token keeper", keeper.run(|_mint| {}));
     }
     match handle.dial().await {
-        Err(error) => (verdicts::failed(&error), None),
+        Err(error) => (verdicts::assess_failure(&error), None),
         Ok(dialed) => {
             let stays_here = settings.endpoint.address.is_loopback();
             let facts = dialed.stream.facts();
             let name = handle.tls().server_name();
-            let mut opinion = verdicts::tls(settings.tls.mode, facts.as_ref(), &name, stays_here);
-            certificates::judge(&mut opinion, &handle.tls().certificates(), Timestamp::now());
+            let mut opinion = verdicts::assess_tls(settings.tls.mode, facts.as_ref(), &name, stays_here);
+            certificates::assess_certificates(&mut opinion, &handle.tls().certificates(), Timestamp::now());
             (opinion, Some(handle))
         }
     }
 }
 
-/// Why there is no token to try.
+/// Reason for a missing token.
 fn no_token(settings: &EndpointSettings) -> &'static str {
     match settings.login {
         Login::Passthrough => "the login is the clients' own",
@@ -133,19 +133,19 @@ fn no_token(settings: &EndpointSettings) -> &'static str {
     }
 }
 
-async fn token(handle: &EndpointHandle, user: &UserName) -> (Opinion, Option<()>) {
+async fn check_token(handle: &EndpointHandle, user: &UserName) -> (Opinion, Option<()>) {
     let opinion = match handle.token(user).await {
         Ok(Some(token)) => {
-            let mut opinion = verdicts::token(&handle.settings().login, user, token.byte_count());
+            let mut opinion = verdicts::assess_token(&handle.settings().login, user, token.byte_count());
             if let (Some(source), Login::Token(login)) = (handle.tokens(), &handle.settings().login)
                 && matches!(login.origin, TokenOrigin::Google(_))
             {
-                verdicts::principal(&mut opinion, &source.principal().await, &login.users);
+                verdicts::assess_principal(&mut opinion, &source.principal().await, &login.users);
             }
             opinion
         }
         Ok(None) => Opinion::skipped(no_token(handle.settings())),
-        Err(error) => verdicts::failed(&error),
+        Err(error) => verdicts::assess_failure(&error),
     };
     (opinion, Some(()))
 }
@@ -153,7 +153,7 @@ async fn token(handle: &EndpointHandle, user: &UserName) -> (Opinion, Option<()>
 async fn log_in(handle: &EndpointHandle, login: &ProbeLogin) -> (Opinion, Option<Backend>) {
     let request = ConnectRequest {
         user: login.user.clone(),
-        startup: startup(login.user.as_str(), login.database.as_str()),
+        startup: startup_message(login.user.as_str(), login.database.as_str()),
         token_wait: None,
     };
     match handle.connect(request).await {
@@ -178,25 +178,25 @@ async fn log_in(handle: &EndpointHandle, login: &ProbeLogin) -> (Opinion, Option
     }
 }
 
-/// What the server asks of the other listed users; those of whom it does not say it are left out.
+/// Authentication methods that the server requests for other listed users; users without a result are left out.
 async fn asked_of_others(handle: &EndpointHandle, login: &ProbeLogin) -> Vec<(UserName, Method)> {
     let Login::Token(settings) = &handle.settings().login else { return Vec::new() };
     let mut asked = Vec::new();
     for user in settings.users.listed().iter().filter(|user| **user != login.user).take(OTHERS) {
-        if let Ok(method) = handle.method(&startup(user.as_str(), login.database.as_str())).await {
+        if let Ok(method) = handle.method(&startup_message(user.as_str(), login.database.as_str())).await {
             asked.push((user.clone(), method));
         }
     }
     asked
 }
 
-/// What can be said of a login where none is ours.
-async fn knock(handle: &EndpointHandle) -> (Opinion, Option<()>) {
-    let asked = handle.method(&startup(STRANGER, "postgres")).await;
-    (verdicts::knocked(&handle.settings().login, asked.as_ref().copied()), Some(()))
+/// Assesses the login of an endpoint without credentials.
+async fn try_startup(handle: &EndpointHandle) -> (Opinion, Option<()>) {
+    let asked = handle.method(&startup_message(STRANGER, "postgres")).await;
+    (verdicts::assess_startup(&handle.settings().login, asked.as_ref().copied()), Some(()))
 }
 
-async fn role(
+async fn check_role(
     settings: &EndpointSettings,
     backend: &mut Backend,
 ) -> (Opinion, Option<(ProbeAnswer, Option<QueryError>)>) {
@@ -207,24 +207,26 @@ async fn role(
         answer => (answer, None),
     };
     match answer {
-        Ok(answer) => (verdicts::role(settings.endpoint.role, &answer), Some((answer, reduced))),
-        Err(error) => (verdicts::unanswered(&error), None),
+        Ok(answer) => (verdicts::assess_role(settings.endpoint.role, &answer), Some((answer, reduced))),
+        Err(error) => (verdicts::assess_query_error(&error), None),
     }
 }
 
-async fn lag(
+async fn check_lag(
     settings: &EndpointSettings,
     backend: &mut Backend,
     answer: &ProbeAnswer,
 ) -> (Opinion, Option<()>) {
     let replay = match answer.role {
         ObservedRole::Primary => None,
-        ObservedRole::Standby => Some(in_time(settings, questions::replay(&mut backend.stream)).await),
+        ObservedRole::Standby => {
+            Some(in_time(settings, questions::read_replay_progress(&mut backend.stream)).await)
+        }
     };
-    (verdicts::lag(answer, replay.as_ref()), Some(()))
+    (verdicts::assess_lag(answer, replay.as_ref()), Some(()))
 }
 
-async fn privileges(
+async fn check_privileges(
     settings: &EndpointSettings,
     login: &ProbeLogin,
     backend: &mut Backend,
@@ -234,12 +236,12 @@ async fn privileges(
         Login::Token(token) => token.users.listed(),
         Login::Password(_) | Login::Passthrough => &[],
     };
-    let asked = questions::grants(&mut backend.stream, users);
+    let asked = questions::read_grants(&mut backend.stream, users);
     let grants = in_time(settings, asked).await;
-    (verdicts::privileges(login, reduced.as_ref(), &grants), Some(()))
+    (verdicts::assess_privileges(login, reduced.as_ref(), &grants), Some(()))
 }
 
-/// An answer within the time that a connect may take.
+/// Limits a future to the connect timeout.
 async fn in_time<T>(
     settings: &EndpointSettings,
     asked: impl Future<Output = Result<T, QueryError>>,
@@ -248,7 +250,7 @@ async fn in_time<T>(
     timeout(settings.connect_timeout, asked).await.map_err(late)?
 }
 
-fn startup(user: &str, database: &str) -> StartupMessage {
+fn startup_message(user: &str, database: &str) -> StartupMessage {
     let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
     startup.set("user", user);
     startup.set("database", database);

@@ -1,4 +1,4 @@
-//! What was found: a verdict for each stage, with its reasons and its remedies.
+//! Results of an examination: a verdict for each stage, with reasons and remedies.
 
 use std::{
     future::Future,
@@ -9,17 +9,17 @@ use crate::closed_set::closed_set;
 use serde::Serialize;
 
 closed_set! {
-    /// How a stage went; in the order of how bad it is.
+    /// Result of a stage, ordered by severity.
     #[derive(PartialOrd, Ord, Serialize)]
     #[serde(rename_all = "lowercase")]
     pub enum Verdict {
-        /// It was not gone through; the detail says why.
+        /// Not examined; the detail states the reason.
         Skipped = "skipped",
-        /// As it should be.
+        /// No problem found.
         Ok = "ok",
-        /// It works, and somebody should look at it.
+        /// Works, but needs attention.
         Warning = "warning",
-        /// It does not work.
+        /// Does not work.
         Failed = "failed",
     }
 }
@@ -42,7 +42,7 @@ closed_set! {
     }
 }
 
-/// What is thought of one stage.
+/// Assessment of one stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Opinion {
     verdict: Verdict,
@@ -57,18 +57,18 @@ pub(super) struct Finding {
     pub(super) verdict: Verdict,
     pub(super) details: Vec<String>,
     pub(super) remedies: Vec<String>,
-    /// Milliseconds; absent where nothing was done.
+    /// Duration; absent if the stage did not run.
     #[serde(rename = "took_ms", serialize_with = "milliseconds")]
     pub(super) took: Option<Duration>,
 }
 
-/// All that was found out about one endpoint or listener.
+/// Results for one endpoint or listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Examination {
     pub(super) name: String,
-    /// What it is, for whoever reads the report.
+    /// Short description of the object.
     pub(super) about: String,
-    /// The worst of all stages.
+    /// The worst verdict of all stages.
     pub(super) verdict: Verdict,
     pub(super) findings: Vec<Finding>,
 }
@@ -112,19 +112,19 @@ impl Opinion {
         opinion
     }
 
-    /// Something to know besides.
+    /// Adds a detail.
     pub(super) fn note(&mut self, detail: impl Into<String>) {
         self.details.push(detail.into());
     }
 
-    /// Something to look at besides.
+    /// Adds a warning.
     pub(super) fn warn(&mut self, detail: impl Into<String>, remedy: impl Into<String>) {
         self.note(detail);
         self.remedies.push(remedy.into());
         self.verdict = self.verdict.max(Verdict::Warning);
     }
 
-    /// What was said already is a failure.
+    /// Turns the assessment into a failure.
     pub(super) fn fail(&mut self, remedy: impl Into<String>) {
         self.verdict = Verdict::Failed;
         self.remedies.push(remedy.into());
@@ -142,9 +142,9 @@ impl Examination {
         Self { name, about, verdict: Verdict::Skipped, findings: Vec::new() }
     }
 
-    /// Goes through one stage and takes the time it needs; what comes with a failure is not handed out.
+    /// Runs and times one stage. Returns no value after a failure.
     ///
-    /// Cancel safety: that of `work`; nothing is noted then.
+    /// Cancel safety: that of `work`; no result is recorded then.
     pub(super) async fn stage<T>(
         &mut self,
         stage: Stage,
@@ -158,16 +158,16 @@ impl Examination {
         found.filter(|_| goes_on)
     }
 
-    /// Notes what is thought of a stage that took no time.
+    /// Adds the result of a stage that was not timed.
     pub(super) fn add(&mut self, stage: Stage, opinion: Opinion) {
         self.push(stage, opinion, None);
     }
 
-    /// What is left of `stages` is skipped, because of the stage that went wrong.
+    /// Skips the rest of `stages` after a failed stage.
     pub(super) fn skip_rest(&mut self, stages: &[Stage]) {
         let because = match self.findings.iter().find(|finding| finding.verdict == Verdict::Failed) {
             Some(failed) => format!("because {} failed", failed.stage.as_str()),
-            None => "because nobody is logged in".to_owned(),
+            None => "because the login did not succeed".to_owned(),
         };
         for stage in stages.iter().skip(self.findings.len()) {
             self.add(*stage, Opinion::skipped(because.clone()));

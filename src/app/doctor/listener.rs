@@ -14,17 +14,17 @@ use crate::{
 };
 
 /// Examines the listener of `settings`, with the `endpoints` of the configuration. Reads files; blocks.
-pub(super) fn examine(settings: &ListenerSettings, endpoints: &[EndpointSettings]) -> Examination {
+pub(super) fn examine_listener(settings: &ListenerSettings, endpoints: &[EndpointSettings]) -> Examination {
     let about = format!("{} on {}", settings.route, settings.bind);
     let mut examination = Examination::new(settings.name.to_string(), about);
-    examination.add(Stage::Tls, tls(settings, Timestamp::now()));
-    examination.add(Stage::Users, users(settings));
-    examination.add(Stage::Login, login(settings, endpoints));
+    examination.add(Stage::Tls, check_tls(settings, Timestamp::now()));
+    examination.add(Stage::Users, check_users(settings));
+    examination.add(Stage::Login, check_login(settings, endpoints));
     examination
 }
 
 /// Judges passthrough logins: with default settings, a passthrough login fails if both sides speak TLS.
-fn login(settings: &ListenerSettings, endpoints: &[EndpointSettings]) -> Opinion {
+fn check_login(settings: &ListenerSettings, endpoints: &[EndpointSettings]) -> Opinion {
     if settings.auth != Auth::Passthrough {
         return Opinion::skipped("clients do not log in by their own dialog with the server");
     }
@@ -44,10 +44,10 @@ fn login(settings: &ListenerSettings, endpoints: &[EndpointSettings]) -> Opinion
     }
 }
 
-fn tls(settings: &ListenerSettings, now: Timestamp) -> Opinion {
+fn check_tls(settings: &ListenerSettings, now: Timestamp) -> Opinion {
     let Some(wanted) = &settings.tls else {
         return match settings.bind.is_local() {
-            true => Opinion::ok("plaintext, which does not leave this machine"),
+            true => Opinion::ok("plaintext, on this machine only"),
             false => Opinion::warning(
                 "clients speak plaintext",
                 "set the listener's `tls` with a certificate and its key",
@@ -60,7 +60,7 @@ fn tls(settings: &ListenerSettings, now: Timestamp) -> Opinion {
                 true => "required of clients",
                 false => "offered to clients",
             });
-            certificates::judge(&mut opinion, &tls.certificates(), now);
+            certificates::assess_certificates(&mut opinion, &tls.certificates(), now);
             opinion
         }
         Err(error) => {
@@ -69,10 +69,10 @@ fn tls(settings: &ListenerSettings, now: Timestamp) -> Opinion {
     }
 }
 
-fn users(settings: &ListenerSettings) -> Opinion {
+fn check_users(settings: &ListenerSettings) -> Opinion {
     match &settings.auth {
         Auth::Passthrough => Opinion::skipped("clients prove themselves to the server (passthrough)"),
-        Auth::Trust => Opinion::skipped("clients are let in as whom they say (trust)"),
+        Auth::Trust => Opinion::skipped("clients are not authenticated (trust)"),
         Auth::Certificate { .. } => {
             Opinion::skipped("clients show certificates, which the listener's CA signs")
         }

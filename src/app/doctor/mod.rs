@@ -1,7 +1,8 @@
-//! Goes through endpoints and listeners stage by stage and says what is wrong and what to do about it.
+//! Examines endpoints and listeners stage by stage and reports problems with remedies.
 //!
-//! Promises: the ways to the endpoints are those that sessions take, so that what works here works there; failures are
-//! told in the words of the log; no token, password or key is shown. Refuses to know: how to make anything work.
+//! Promises: connects in the same way as sessions, so results apply to sessions; reports failures with the messages of
+//! the
+//! log; shows no token, password or key. Refuses to know: how to repair a problem.
 
 mod certificates;
 mod endpoint;
@@ -26,27 +27,27 @@ use crate::{
     backend::EndpointSettings, config::Config, frontend::ListenerSettings, names::EndpointName, tasks::Tasks,
 };
 
-/// Examines what a configuration describes.
+/// Examines the endpoints and listeners of a configuration.
 pub struct Doctor {
     endpoints: Vec<EndpointSettings>,
     listeners: Vec<ListenerSettings>,
 }
 
-/// What the report looks like.
+/// Format of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// Lines for people; each endpoint's as soon as it has been gone through.
+    /// Text; each endpoint as soon as its examination ends.
     Text {
-        /// With colours.
+        /// With colors.
         colour: bool,
     },
     /// One JSON object at the end.
     Json,
 }
 
-/// There is no endpoint of that name.
+/// The configuration has no such endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no endpoint is called `{asked}`; there is {}", list(.known))]
+#[error("unknown endpoint `{asked}`; configured: {}", list_endpoints(.known))]
 pub struct UnknownEndpoint {
     asked: String,
     known: Vec<EndpointName>,
@@ -54,8 +55,8 @@ pub struct UnknownEndpoint {
 
 /// The whole report.
 #[derive(Serialize)]
-struct Report {
-    /// The worst of all.
+struct DoctorReport {
+    /// The worst verdict of all.
     verdict: Verdict,
     endpoints: Vec<Examination>,
     listeners: Vec<Examination>,
@@ -64,7 +65,7 @@ struct Report {
 // === impl UnknownEndpoint ===
 
 impl UnknownEndpoint {
-    /// There is nothing called `asked` among `known`.
+    /// `known` does not contain `asked`.
     pub(super) fn new(asked: &str, known: Vec<EndpointName>) -> Self {
         Self { asked: asked.to_owned(), known }
     }
@@ -73,10 +74,10 @@ impl UnknownEndpoint {
 // === impl Doctor ===
 
 impl Doctor {
-    /// Looks after all endpoints and listeners of `config`, or after the one endpoint called `named`.
+    /// Examines all endpoints and listeners of `config`, or only the endpoint `named`.
     ///
     /// # Errors
-    /// [`UnknownEndpoint`] names those that there are.
+    /// [`UnknownEndpoint`] lists the configured endpoints.
     pub fn new(config: Config, named: Option<&str>) -> Result<Self, UnknownEndpoint> {
         let Config { mut endpoints, mut listeners, .. } = config;
         if let Some(asked) = named {
@@ -90,15 +91,16 @@ impl Doctor {
         Ok(Self { endpoints, listeners })
     }
 
-    /// Goes through everything, the endpoints at one time, and writes the report to `out`; returns the worst verdict.
-    /// Blocks for as long as the endpoints' time limits allow.
+    /// Examines all endpoints concurrently, then the listeners. Writes the report to `out` and returns the worst
+    /// verdict.
+    /// Blocks up to the endpoints' time limits.
     ///
     /// # Errors
-    /// When `out` cannot be written to, or the system has no threads to give.
+    /// When `out` cannot be written to, or starting threads.
     pub fn examine(self, form: Form, out: &mut impl Write) -> io::Result<Verdict> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let verdict = runtime.block_on(self.go_through(form, out));
-        // A resolver that hangs holds its thread; nobody waits for it.
+        // A hung resolver keeps its thread; the shutdown does not wait.
         runtime.shutdown_background();
         verdict
     }
@@ -113,32 +115,33 @@ impl Doctor {
                 let (done, examined) = oneshot::channel();
                 let keepers = Arc::clone(&tasks);
                 tasks.spawn("doctor", async move {
-                    // Whoever asked may be gone.
-                    done.send(endpoint::examine(&settings, &keepers).await).ok();
+                    // The receiver may be gone.
+                    done.send(endpoint::examine_endpoint(&settings, &keepers).await).ok();
                 });
                 examined
             })
             .collect();
-        let mut report = Report { verdict: Verdict::Skipped, endpoints: Vec::new(), listeners: Vec::new() };
+        let mut report =
+            DoctorReport { verdict: Verdict::Skipped, endpoints: Vec::new(), listeners: Vec::new() };
         for examined in under_way {
             let examination = examined.await.map_err(io::Error::other)?;
             if let Form::Text { colour } = form {
-                print::examination(out, "endpoint", &examination, colour)?;
+                print::print_examination(out, "endpoint", &examination, colour)?;
             }
             report.verdict = report.verdict.max(examination.verdict);
             report.endpoints.push(examination);
         }
         tasks.shutdown().await;
         for settings in &self.listeners {
-            let examination = listener::examine(settings, &self.endpoints);
+            let examination = listener::examine_listener(settings, &self.endpoints);
             if let Form::Text { colour } = form {
-                print::examination(out, "listener", &examination, colour)?;
+                print::print_examination(out, "listener", &examination, colour)?;
             }
             report.verdict = report.verdict.max(examination.verdict);
             report.listeners.push(examination);
         }
         match form {
-            Form::Text { .. } => print::summary(out, &report)?,
+            Form::Text { .. } => print::print_summary(out, &report)?,
             Form::Json => {
                 serde_json::to_writer_pretty(&mut *out, &report)?;
                 writeln!(out)?;
@@ -149,7 +152,7 @@ impl Doctor {
     }
 }
 
-fn list(known: &[EndpointName]) -> String {
+fn list_endpoints(known: &[EndpointName]) -> String {
     let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
     if names.is_empty() { "none at all".to_owned() } else { names.join(", ") }
 }

@@ -3,33 +3,33 @@
 use std::io::{self, Write};
 
 use super::{
-    Report,
+    DoctorReport,
     finding::{Examination, Finding, Verdict},
 };
 
-/// Columns that are used.
+/// Width of the report in columns.
 const WIDTH: usize = 80;
-/// The column where texts begin: behind verdict and stage.
+/// Column at which texts begin, after verdict and stage.
 const INDENT: usize = 23;
-/// A space at which no line is broken: a number stays with its unit.
+/// Non-breaking space: keeps a number with its unit.
 const TIE: char = '\u{a0}';
 
-/// Writes what was found out about one endpoint or listener (`kind`).
-pub(super) fn examination(
+/// Writes the results for one endpoint or listener (`kind`).
+pub(super) fn print_examination(
     out: &mut impl Write,
     kind: &str,
     examination: &Examination,
     colour: bool,
 ) -> io::Result<()> {
-    writeln!(out, "{kind} {}: {}", examination.name, plain(&examination.about))?;
+    writeln!(out, "{kind} {}: {}", examination.name, without_controls(&examination.about))?;
     for finding in &examination.findings {
         write_finding(out, finding, colour)?;
     }
     writeln!(out)
 }
 
-/// Writes how it all went, in a few lines.
-pub(super) fn summary(out: &mut impl Write, report: &Report) -> io::Result<()> {
+/// Writes a summary of a few lines.
+pub(super) fn print_summary(out: &mut impl Write, report: &DoctorReport) -> io::Result<()> {
     for verdict in [Verdict::Failed, Verdict::Warning] {
         let all = [("endpoint", &report.endpoints), ("listener", &report.listeners)];
         for (kind, examination) in
@@ -51,14 +51,14 @@ pub(super) fn summary(out: &mut impl Write, report: &Report) -> io::Result<()> {
 
 fn write_finding(out: &mut impl Write, finding: &Finding, colour: bool) -> io::Result<()> {
     let Finding { stage, verdict, details, remedies, took } = finding;
-    let mut paragraphs: Vec<String> = details.iter().map(|detail| plain(detail)).collect();
+    let mut paragraphs: Vec<String> = details.iter().map(|detail| without_controls(detail)).collect();
     if let (Some(took), Some(first)) = (took, paragraphs.first_mut()) {
         first.push_str(&format!(" ({}{TIE}ms)", took.as_millis()));
     }
-    paragraphs.extend(remedies.iter().map(|remedy| format!("remedy: {}", plain(remedy))));
+    paragraphs.extend(remedies.iter().map(|remedy| format!("remedy: {}", without_controls(remedy))));
     let lines: Vec<String> =
-        paragraphs.iter().flat_map(|paragraph| wrap(paragraph, WIDTH - INDENT)).collect();
-    let (on, off) = if colour { (verdict.colour(), "\x1b[0m") } else { ("", "") };
+        paragraphs.iter().flat_map(|paragraph| wrap_text(paragraph, WIDTH - INDENT)).collect();
+    let (on, off) = if colour { (verdict.color_of(), "\x1b[0m") } else { ("", "") };
     write!(out, "  {on}{:7}{off}  {:10}", verdict.as_str(), stage.as_str())?;
     for (at, line) in lines.iter().enumerate() {
         let indent = if at == 0 { 2 } else { INDENT };
@@ -67,13 +67,13 @@ fn write_finding(out: &mut impl Write, finding: &Finding, colour: bool) -> io::R
     Ok(())
 }
 
-/// What a server said may steer a terminal: without its control characters it cannot.
-fn plain(text: &str) -> String {
+/// Removes control characters, which a server could use to control the terminal.
+fn without_controls(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// Breaks at spaces; a word that is too long stays whole, so that it can be copied. Never empty.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+/// Breaks lines at spaces. Long words stay whole for copying. Never empty.
+fn wrap_text(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in text.split(' ').filter(|word| !word.is_empty()) {
@@ -95,7 +95,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 impl Verdict {
-    const fn colour(self) -> &'static str {
+    const fn color_of(self) -> &'static str {
         match self {
             Self::Skipped => "\x1b[2m",
             Self::Ok => "\x1b[32m",
@@ -118,12 +118,12 @@ mod tests {
             Stage::Route,
             Opinion::failed(
                 "backend dial failed: endpoint `reads` at 10.20.30.41:5432: \x1b[31mConnection refused",
-                "the host answers, but nothing listens on port 5432: is the instance up, is it the right port?",
+                "the host answers, but nothing listens on port 5432: is the instance running, is the port correct?",
             ),
         );
         sheet.skip_rest(&[Stage::Name, Stage::Route, Stage::Tls]);
         let mut out = Vec::new();
-        examination(&mut out, "endpoint", &sheet, colour).unwrap();
+        print_examination(&mut out, "endpoint", &sheet, colour).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -137,7 +137,7 @@ endpoint reads: read-pool of cluster orders, 10.20.30.41:5432
   failed   route       backend dial failed: endpoint `reads` at
                        10.20.30.41:5432: [31mConnection refused
                        remedy: the host answers, but nothing listens on port
-                       5432: is the instance up, is it the right port?
+                       5432: is the instance running, is the port correct?
   skipped  tls         because route failed
 
 "

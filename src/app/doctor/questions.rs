@@ -1,4 +1,4 @@
-//! What a server is asked besides the probe's questions: how far it has replayed, and what its users may do.
+//! Queries beyond those of the probe: replay progress, and privileges of users.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -8,29 +8,29 @@ use crate::{
     wire::DecodeError,
 };
 
-/// How far a standby has come.
+/// Replay progress of a standby.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Replay {
+pub(super) struct ReplayProgress {
     /// `pg_last_wal_replay_lsn()`.
     pub(super) replayed: Option<String>,
-    /// Bytes received and not yet replayed.
+    /// Bytes received but not yet replayed.
     pub(super) behind: Option<String>,
-    /// Seconds since the last transaction that was replayed had been committed on the writer.
+    /// Seconds since the commit of the last replayed transaction on the writer.
     pub(super) last_transaction: Option<String>,
-    /// Somebody paused it.
+    /// True if replay is paused.
     pub(super) paused: bool,
 }
 
-/// What the users of an endpoint may do there.
+/// Privileges of an endpoint's users.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Grants {
-    /// The databases that whoever is logged in may connect to.
+    /// Databases to which the current user may connect.
     pub(super) databases: Option<String>,
     /// Users that do not exist.
     pub(super) missing: Option<String>,
     /// Users that may not log in, or not connect to this database.
     pub(super) shut_out: Option<String>,
-    /// Users that are not IAM users, on a server that knows such.
+    /// Users that are not IAM users, on a server with IAM users.
     pub(super) not_iam: Option<String>,
 }
 
@@ -40,48 +40,48 @@ const REPLAY: &str = "SELECT pg_last_wal_replay_lsn(), \
      round(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::numeric, 1), \
      pg_is_wal_replay_paused()";
 
-/// The role whose members log in with tokens.
+/// The role of users that log in with tokens.
 const IAM_ROLE: &str = "alloydbiamuser";
 
-/// Asks a standby how far it has come.
+/// Reads the replay progress of a standby.
 ///
-/// Cancel safety: as the probe's query.
-pub(super) async fn replay(
+/// Cancel safety: that of the probe's query.
+pub(super) async fn read_replay_progress(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
-) -> Result<Replay, QueryError> {
+) -> Result<ReplayProgress, QueryError> {
     query(connection, REPLAY, |row| {
         let mut columns = Columns::of(row)?;
-        Ok(Replay {
-            replayed: text(&mut columns)?,
-            behind: text(&mut columns)?,
-            last_transaction: text(&mut columns)?,
+        Ok(ReplayProgress {
+            replayed: next_text(&mut columns)?,
+            behind: next_text(&mut columns)?,
+            last_transaction: next_text(&mut columns)?,
             paused: columns.next()? == Some("t"),
         })
     })
     .await
 }
 
-/// Asks what `users`, who log in with tokens, may do, and whoever is logged in.
+/// Reads the privileges of `users`, who log in with tokens, and of the current user.
 ///
-/// Cancel safety: as the probe's query.
-pub(super) async fn grants(
+/// Cancel safety: that of the probe's query.
+pub(super) async fn read_grants(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     users: &[UserName],
 ) -> Result<Grants, QueryError> {
     query(connection, &grants_sql(users), |row| {
         let mut columns = Columns::of(row)?;
         Ok(Grants {
-            databases: text(&mut columns)?,
-            missing: text(&mut columns)?,
-            shut_out: text(&mut columns)?,
-            not_iam: text(&mut columns)?,
+            databases: next_text(&mut columns)?,
+            missing: next_text(&mut columns)?,
+            shut_out: next_text(&mut columns)?,
+            not_iam: next_text(&mut columns)?,
         })
     })
     .await
 }
 
 fn grants_sql(users: &[UserName]) -> String {
-    let users: Vec<String> = users.iter().map(|user| literal(user.as_str())).collect();
+    let users: Vec<String> = users.iter().map(|user| quote_literal(user.as_str())).collect();
     format!(
         "WITH listed AS (SELECT u AS name, r.oid, r.rolcanlogin FROM unnest(ARRAY[{}]::text[]) u \
          LEFT JOIN pg_catalog.pg_roles r ON r.rolname = u) \
@@ -93,16 +93,16 @@ fn grants_sql(users: &[UserName]) -> String {
          (SELECT string_agg(l.name, ', ') FROM listed l JOIN pg_catalog.pg_roles i ON i.rolname = {} \
          WHERE l.oid IS NOT NULL AND NOT pg_has_role(l.oid, i.oid, 'MEMBER'))",
         users.join(", "),
-        literal(IAM_ROLE),
+        quote_literal(IAM_ROLE),
     )
 }
 
-/// A string constant, whatever `standard_conforming_strings` says.
-fn literal(text: &str) -> String {
+/// A string constant, valid for any `standard_conforming_strings`.
+fn quote_literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-fn text(columns: &mut Columns<'_>) -> Result<Option<String>, DecodeError> {
+fn next_text(columns: &mut Columns<'_>) -> Result<Option<String>, DecodeError> {
     Ok(columns.next()?.map(str::to_owned))
 }
 
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_name_cannot_leave_its_quotes() {
         for (name, quoted) in [("o'brien", "E'o''brien'"), ("\\'; DROP", "E'\\\\''; DROP'"), ("", "E''")] {
-            assert_eq!(literal(name), quoted);
+            assert_eq!(quote_literal(name), quoted);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! From what came of a stage to what is thought of it: no socket, no clock.
+//! Assesses the results of stages, without sockets and clocks.
 
 use std::net::SocketAddr;
 
 use super::{
     finding::Opinion,
-    questions::{Grants, Replay},
+    questions::{Grants, ReplayProgress},
 };
 use crate::{
     app::principal::{self, PrincipalMistake},
@@ -17,14 +17,14 @@ use crate::{
     topology::{DeclaredRole, ObservedRole, ProbeAnswer},
 };
 
-/// A connect that failed, with the words and the remedy that the log has too.
-pub(super) fn failed(error: &ConnectError) -> Opinion {
+/// A failed connection attempt, with the message and remedy of the log.
+pub(super) fn assess_failure(error: &ConnectError) -> Opinion {
     let remedy = error.remedy().unwrap_or_else(|| "look into the server's own log".into());
     Opinion::failed(Chain(error).to_string(), remedy)
 }
 
-/// The way to each address.
-pub(super) fn route(tried: &[(SocketAddr, Result<SocketAddr, ConnectError>)]) -> Opinion {
+/// Reachability of each address.
+pub(super) fn assess_route(tried: &[(SocketAddr, Result<SocketAddr, ConnectError>)]) -> Opinion {
     let mut opinion = Opinion::ok(format!(
         "{} of {} addresses take connections",
         tried.iter().filter(|(_, reached)| reached.is_ok()).count(),
@@ -41,7 +41,7 @@ pub(super) fn route(tried: &[(SocketAddr, Result<SocketAddr, ConnectError>)]) ->
         }
     }
     match tried {
-        [(_, Err(error))] => failed(error),
+        [(_, Err(error))] => assess_failure(error),
         [(address, Ok(from))] => Opinion::ok(format!("{address}, connected from {}", from.ip())),
         _ if all_lost => {
             opinion.fail("sessions find no address that takes them");
@@ -51,18 +51,18 @@ pub(super) fn route(tried: &[(SocketAddr, Result<SocketAddr, ConnectError>)]) ->
     }
 }
 
-/// What TLS came to; `None` is plaintext. `name` is the one that was sent or checked.
-pub(super) fn tls(mode: TlsMode, facts: Option<&TlsFacts>, name: &str, stays_here: bool) -> Opinion {
+/// Result of the TLS handshake; `None` means plaintext. `name` is the sent or verified server name.
+pub(super) fn assess_tls(mode: TlsMode, facts: Option<&TlsFacts>, name: &str, stays_here: bool) -> Opinion {
     let Some(TlsFacts { version, cipher, .. }) = facts else {
         let said = format!("{}: plaintext", mode.as_str());
         return match (stays_here, mode) {
-            (true, _) => Opinion::ok(format!("{said}, which does not leave this machine")),
+            (true, _) => Opinion::ok(format!("{said}, on this machine only")),
             (false, TlsMode::Disable) => Opinion::warning(
                 said,
                 "set the endpoint's `tls.mode` to `verify-full`, or `verify-ca`, and its `ca_file`",
             ),
             (false, _) => Opinion::warning(
-                format!("{said}, since the server does not offer TLS"),
+                format!("{said}; the server does not offer TLS"),
                 "turn TLS on at the server and set the endpoint's `tls.mode` to `verify-full`",
             ),
         };
@@ -71,16 +71,16 @@ pub(super) fn tls(mode: TlsMode, facts: Option<&TlsFacts>, name: &str, stays_her
     match mode {
         TlsMode::VerifyFull => Opinion::ok(format!("{said}; chain trusted, the certificate is for {name}")),
         TlsMode::VerifyCa => Opinion::ok(format!("{said}; chain trusted, the name was not checked")),
-        _ if stays_here => Opinion::ok(format!("{said}; nobody verified the server")),
+        _ if stays_here => Opinion::ok(format!("{said}; the server's certificate was not verified")),
         _ => Opinion::warning(
-            format!("{said}; nobody verified the server"),
+            format!("{said}; the server's certificate was not verified"),
             "set the endpoint's `tls.mode` to `verify-full`, or `verify-ca`, and its `ca_file`",
         ),
     }
 }
 
 /// A token was minted for `user`.
-pub(super) fn token(login: &Login, user: &UserName, bytes: usize) -> Opinion {
+pub(super) fn assess_token(login: &Login, user: &UserName, bytes: usize) -> Opinion {
     let who = match login {
         Login::Token(TokenLoginSettings { origin: TokenOrigin::Google(_), .. }) => "Google issued",
         _ => "the command printed",
@@ -88,7 +88,7 @@ pub(super) fn token(login: &Login, user: &UserName, bytes: usize) -> Opinion {
     let said = format!("{who} a token for {user}, {bytes} characters long");
     match user.as_str().strip_suffix(GOOGLE_SERVICE_ACCOUNT) {
         Some(short) => Opinion::warning(
-            format!("{said}; no database user of a service account has a name like that"),
+            format!("{said}; this is not the database user name of a service account"),
             format!("write the user as `{short}`: AlloyDB leaves out `{GOOGLE_SERVICE_ACCOUNT}`"),
         ),
         None => Opinion::ok(said),
@@ -96,14 +96,14 @@ pub(super) fn token(login: &Login, user: &UserName, bytes: usize) -> Opinion {
 }
 
 /// Compares the principal of the tokens with the listed users.
-pub(super) fn principal(
+pub(super) fn assess_principal(
     opinion: &mut Opinion,
     found: &Result<TokenPrincipal, TokenError>,
     users: &TokenUsers,
 ) {
-    if let Some(PrincipalMistake { what, remedy }) = principal::compare(found, users) {
+    if let Some(PrincipalMistake { what, remedy }) = principal::compare_principal(found, users) {
         opinion.warn(what, remedy);
-    } else if let Some(said) = found.as_ref().ok().and_then(principal::describe) {
+    } else if let Some(said) = found.as_ref().ok().and_then(principal::describe_principal) {
         opinion.note(said);
     }
 }
@@ -111,23 +111,23 @@ pub(super) fn principal(
 /// How the e-mail address of a service account ends; its database user does without.
 const GOOGLE_SERVICE_ACCOUNT: &str = ".gserviceaccount.com";
 
-/// A login that was refused. `others` is what the server asks of other listed users.
+/// A rejected login. `others` holds the methods that the server requests for other listed users.
 pub(super) fn login_failed(error: &ConnectError, others: &[(UserName, Method)]) -> Opinion {
-    let mut opinion = failed(error);
+    let mut opinion = assess_failure(error);
     if is_asked_for_a_stored_password(error) {
         tell_the_flag_from_the_user(&mut opinion, others);
     }
     opinion
 }
 
-/// A server that has a stored password for somebody who shows a token: tokens are off for the whole instance, or this
-/// user alone is no IAM user. What it asks of `others` tells.
+/// Explains a password request to a token user: either tokens are disabled for the instance, or the user is not an IAM
+/// user. The methods of `others` tell which.
 fn tell_the_flag_from_the_user(opinion: &mut Opinion, others: &[(UserName, Method)]) {
     match others.iter().find(|(_, method)| *method == Method::CleartextPassword) {
         Some((other, _)) => {
             opinion.note(format!("of {other} it takes a token: the instance flag is on"));
             opinion.fail(
-                "this user is no IAM user: make it one (`gcloud alloydb users create … --type=IAM_BASED`)",
+                "this user is not an IAM user: make it one (`gcloud alloydb users create … --type=IAM_BASED`)",
             );
         }
         None if others.is_empty() => {}
@@ -138,7 +138,7 @@ fn tell_the_flag_from_the_user(opinion: &mut Opinion, others: &[(UserName, Metho
     }
 }
 
-/// Whether a token was shown to a server that has a password stored for the user.
+/// True if a server rejected a token because the user has a stored password.
 pub(super) fn is_asked_for_a_stored_password(error: &ConnectError) -> bool {
     error.refused().is_some_and(|refused| {
         refused.shown == CredentialKind::Token
@@ -149,40 +149,40 @@ pub(super) fn is_asked_for_a_stored_password(error: &ConnectError) -> bool {
     })
 }
 
-/// What came of a startup without any proof of ours, where there is no user to log in as.
-pub(super) fn knocked(login: &Login, asked: Result<Method, &ConnectError>) -> Opinion {
+/// Result of a startup without credentials, for endpoints without a user for logins.
+pub(super) fn assess_startup(login: &Login, asked: Result<Method, &ConnectError>) -> Opinion {
     let said = match asked {
         Ok(method) => format!("it asks for {method}"),
-        // Nobody has to have made the user that was asked with.
+        // The user of the startup packet need not exist.
         Err(error) => match error.refused().filter(|refused| refused.is_authorization()) {
-            Some(refused) => format!("it says: {refused}"),
-            None => return failed(error),
+            Some(refused) => format!("server message: {refused}"),
+            None => return assess_failure(error),
         },
     };
     match login {
         Login::Passthrough => Opinion::skipped(format!(
-            "logins are the clients' own (passthrough): none can be tried. The server speaks PostgreSQL; {said}"
+            "clients log in themselves (passthrough), so no login was tried. The server speaks PostgreSQL; {said}"
         )),
         Login::Password(_) | Login::Token(_) => Opinion::warning(
-            format!("no user is known to log in as. The server speaks PostgreSQL; {said}"),
+            format!("no user is configured for a login. The server speaks PostgreSQL; {said}"),
             "name one in the endpoint's `probe.user`",
         ),
     }
 }
 
-/// A server that is logged in to and does not answer.
-pub(super) fn unanswered(error: &QueryError) -> Opinion {
+/// A server that accepts the login but does not answer queries.
+pub(super) fn assess_query_error(error: &QueryError) -> Opinion {
     Opinion::failed(
         Chain(error).to_string(),
         "look at the server's own log: a user that may connect may ask these questions",
     )
 }
 
-/// What the server says it is.
-pub(super) fn role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opinion {
+/// Role reported by the server.
+pub(super) fn assess_role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opinion {
     let observed = answer.role.as_str();
     let read_only = if answer.read_only { "read-only" } else { "takes writes" };
-    let mut opinion = Opinion::ok(format!("declared {declared}, says it is a {observed}; {read_only}"));
+    let mut opinion = Opinion::ok(format!("declared {declared}, reported {observed}; {read_only}"));
     if let Some(node) = answer.node {
         opinion.note(format!("node {node}"));
     }
@@ -204,8 +204,11 @@ pub(super) fn role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opinion {
     opinion
 }
 
-/// How far it is behind; a primary is not.
-pub(super) fn lag(answer: &ProbeAnswer, replay: Option<&Result<Replay, QueryError>>) -> Opinion {
+/// Replication lag; a primary has none.
+pub(super) fn assess_lag(
+    answer: &ProbeAnswer,
+    replay: Option<&Result<ReplayProgress, QueryError>>,
+) -> Opinion {
     match replay {
         None => Opinion::ok(match answer.lsn {
             Some(lsn) => format!("none: a primary, its WAL is at {:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF),
@@ -215,18 +218,18 @@ pub(super) fn lag(answer: &ProbeAnswer, replay: Option<&Result<Replay, QueryErro
             Chain(error).to_string(),
             "without positions, reads that must see a write go to the primary: let the user ask for them",
         ),
-        Some(Ok(Replay { replayed: None, .. })) => Opinion::warning(
+        Some(Ok(ReplayProgress { replayed: None, .. })) => Opinion::warning(
             "the server does not say how far it has replayed",
             "without positions, reads that must see a write go to the primary",
         ),
-        Some(Ok(Replay { replayed: Some(at), behind, last_transaction, paused })) => {
+        Some(Ok(ReplayProgress { replayed: Some(at), behind, last_transaction, paused })) => {
             let mut opinion = Opinion::ok(format!("replayed up to {at}"));
             if let Some(bytes) = behind {
                 opinion.note(format!("{bytes} bytes received and not yet replayed"));
             }
             if let Some(seconds) = last_transaction {
                 opinion.note(format!(
-                    "the last transaction replayed was committed {seconds} s ago (it grows while nobody writes)"
+                    "the last transaction replayed was committed {seconds} s ago (the value grows while the writer is idle)"
                 ));
             }
             if *paused {
@@ -237,8 +240,8 @@ pub(super) fn lag(answer: &ProbeAnswer, replay: Option<&Result<Replay, QueryErro
     }
 }
 
-/// What may be asked of the server. `reduced` is why the probe asks it for less than usual.
-pub(super) fn privileges(
+/// Privileges of the probe. `reduced` is the reason why the probe reads less than usual.
+pub(super) fn assess_privileges(
     login: &ProbeLogin,
     reduced: Option<&QueryError>,
     grants: &Result<Grants, QueryError>,
@@ -249,11 +252,11 @@ pub(super) fn privileges(
     if let Some(error) = reduced {
         opinion = Opinion::warning(
             format!("{user} may connect to {database}; {error}"),
-            "grant the probe's user what it lacks: until then positions and nodes stay unknown",
+            "grant the missing privileges to the probe's user: until then, positions and nodes stay unknown",
         );
     }
     match grants {
-        Err(error) => opinion.note(format!("what else the users may do is not known: {error}")),
+        Err(error) => opinion.note(format!("other privileges of the users are unknown: {error}")),
         Ok(Grants { databases, missing, shut_out, not_iam }) => {
             if let Some(databases) = databases {
                 opinion.note(format!("databases open to {user}: {databases}"));
@@ -272,7 +275,7 @@ pub(super) fn privileges(
             }
             if let Some(users) = not_iam {
                 opinion.warn(
-                    format!("listed users that are no IAM users: {users}"),
+                    format!("listed users that are not IAM users: {users}"),
                     "make them IAM users (`gcloud alloydb users create … --type=IAM_BASED`): a token does not log in others",
                 );
             }

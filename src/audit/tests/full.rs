@@ -1,4 +1,4 @@
-//! A log that takes nothing, or not enough.
+//! A log whose output fails or is too slow.
 
 use super::*;
 use crate::audit::handle::AuditUnavailable;
@@ -26,7 +26,7 @@ async fn shedding_drops_counts_and_says_what_was_lost() {
     let lost = lines.iter().find(|line| line["event.action"] == "audit.lost").unwrap();
     assert_eq!(lost["audit.lost.count"], 10);
     assert!(lost["audit.lost.first_time"].as_str() <= lost["audit.lost.last_time"].as_str());
-    // What came before stands at or before the one, what came after behind the other.
+    // Records before the loss have at most the first number; later records have a higher number than the second.
     let range = lost["audit.lost.after_seq"].as_u64().unwrap()..lost["seq"].as_u64().unwrap();
     let of = |action: &str| {
         let of = lines.iter().filter(|line| line["event.action"] == action);
@@ -75,7 +75,7 @@ async fn blocking_ends_in_a_refusal_and_what_happened_is_told_all_the_same() {
     assert_eq!(audit.holds_statements().unwrap().await, Err(AuditUnavailable));
     assert_eq!(audit.submit(statement(&audit, "SELECT 1", None)).await, Err(AuditUnavailable));
     audit.submit_now(statement(&audit, "SELECT 2", None));
-    // Who gives up waiting takes nothing back.
+    // A submitter that stops waiting does not take back the record.
     let mut given_up = audit.submit(statement(&audit, "SELECT 3", None));
     assert!(
         std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut given_up).poll(cx)))
@@ -83,7 +83,7 @@ async fn blocking_ends_in_a_refusal_and_what_happened_is_told_all_the_same() {
             .is_pending()
     );
     drop(given_up);
-    // A client that is not let in is counted only: there is no end of them.
+    // A rejected client is only counted, because rejections are unlimited in number.
     for _ in 0..2 {
         assert_eq!(audit.submit(opened()).await, Err(AuditUnavailable));
     }

@@ -1,4 +1,4 @@
-//! What is written of each kind of record, and which kinds.
+//! The fields of each kind of record, and the kinds of each level.
 
 use super::{schema::Schema, *};
 
@@ -35,7 +35,7 @@ async fn a_record_of_every_kind_is_what_the_schema_says() {
     assert!(unused.is_empty(), "keys that no record has: {unused:?}");
 }
 
-/// Does not compile when a kind is added: `one_of_each` has to be told.
+/// Does not compile when a kind is added, as a reminder to extend `one_of_each`.
 #[test]
 fn one_of_each_is_one_of_each() {
     let number = |record: &Record| match record {

@@ -1,5 +1,5 @@
-//! The part of JSON Schema (2020-12) that `schema.json` uses: what it does not know, it refuses, so that no rule is passed
-//! over in silence.
+//! The part of JSON Schema (2020-12) that `schema.json` uses. Unknown keywords are errors, so that no rule is ignored
+//! silently.
 
 use serde_json::{Map, Value};
 
@@ -12,18 +12,18 @@ impl Schema {
         Self(serde_json::from_str(text).expect("the schema is JSON"))
     }
 
-    /// The words that `key` may have.
+    /// The values that the schema allows for `key`.
     pub fn words(&self, key: &str) -> Vec<&str> {
         let words = self.0["properties"][key]["enum"].as_array().expect("a closed set");
         words.iter().map(|word| word.as_str().expect("a word")).collect()
     }
 
-    /// Every key that a line may have.
+    /// Every key that the schema allows in a line.
     pub fn keys(&self) -> Vec<&str> {
         self.0["properties"].as_object().expect("properties").keys().map(String::as_str).collect()
     }
 
-    /// Why `line` is not what the schema says; nothing if it is.
+    /// Violations of the schema in `line`; empty for a valid line.
     pub fn faults(&self, line: &Value) -> Vec<String> {
         let mut faults = Vec::new();
         self.check(&self.0, line, "", &mut faults);
@@ -116,8 +116,8 @@ fn is_of_type(value: &Value, rule: &Value) -> bool {
     }
 }
 
-/// The part of regular expressions that the patterns use: `^`, characters and classes of them, each as often as `{n}` says,
-/// and `$`.
+/// The subset of regular expressions in the patterns: `^`, characters and classes, each with an optional `{n}`, and
+/// `$`.
 fn matches(text: &str, pattern: &Value) -> bool {
     let pattern = pattern.as_str().expect("a pattern");
     let mut rest = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix('$')).expect("anchored");

@@ -1,13 +1,14 @@
-//! Takes the literals out of a text, with the server's own scanner.
+//! Removes the literals from a text with the server's own scanner.
 
 use pg_query::protobuf::{ScanToken, Token};
 
-use super::{QueryText, REDACTED, Withheld, readable, secrets};
+use super::{QueryText, REDACTED, Withheld, secrets, utf8_within_limit};
 
-pub(super) fn scan(text: &QueryText) -> Result<(&str, Vec<ScanToken>), Withheld> {
-    let source = readable(text)?;
-    // `scan_tokens` of pg_query 18.1 makes a slice of a null pointer when there is no token at all: undefined behaviour,
-    // and an abort where it is checked. Only white space has no tokens; a comment is one.
+pub(super) fn scan_text(text: &QueryText) -> Result<(&str, Vec<ScanToken>), Withheld> {
+    let source = utf8_within_limit(text)?;
+    // `scan_tokens` of pg_query 18.1 makes a slice from a null pointer for a text without tokens: undefined behavior,
+    // or an
+    // abort in checked builds. Only white space has no tokens; comments are tokens.
     if source.bytes().all(|byte| matches!(byte, b' ' | b'\t'..=b'\r')) {
         return Ok((source, Vec::new()));
     }
@@ -16,15 +17,15 @@ pub(super) fn scan(text: &QueryText) -> Result<(&str, Vec<ScanToken>), Withheld>
     if ambiguous { Err(Withheld::Ambiguous) } else { Ok((source, tokens)) }
 }
 
-/// Whether the ends of strings hang on what only the server knows.
+/// True if string boundaries depend on settings that only the server knows.
 ///
-/// The scanner takes strings as the standard does. With `standard_conforming_strings` off the server does not, and the two
-/// part ways at the first plain string that has a backslash before a quote. And the scanner takes the text for UTF-8: in
-/// some encodings of clients (SJIS, BIG5, GBK, GB18030, UHC) a byte that is a sign of ASCII, such as the backslash, may be
-/// the second half of a character. It escapes nothing then, and ends no name that a dollar quote would have to stand apart
-/// from.
+/// The scanner reads strings as the SQL standard does. A server with `standard_conforming_strings` off reads the first
+/// plain string with a backslash before a quote differently. The scanner also assumes UTF-8: in some client encodings
+/// (SJIS, BIG5, GBK, GB18030, UHC) an ASCII byte such as the backslash may be the second half of a character. Such a
+/// byte
+/// is not an escape, and does not end a name before a dollar quote.
 fn is_ambiguous(source: &str, token: &ScanToken) -> bool {
-    let word = slice(source, token);
+    let word = token_text(source, token);
     let bytes = word.as_bytes();
     let (plain, escaped) =
         (word.starts_with('\''), bytes.len() > 1 && matches!(bytes[0], b'E' | b'e') && bytes[1] == b'\'');
@@ -39,12 +40,12 @@ fn is_ambiguous(source: &str, token: &ScanToken) -> bool {
     sign && before.is_some_and(|before| !before.is_ascii())
 }
 
-pub(super) fn slice<'a>(source: &'a str, token: &ScanToken) -> &'a str {
+pub(super) fn token_text<'a>(source: &'a str, token: &ScanToken) -> &'a str {
     let at = |byte: i32| usize::try_from(byte).unwrap_or(0);
     source.get(at(token.start)..at(token.end)).unwrap_or_default()
 }
 
-pub(super) fn kind(token: &ScanToken) -> Token {
+pub(super) fn token_kind(token: &ScanToken) -> Token {
     Token::try_from(token.token).unwrap_or(Token::Nul)
 }
 
@@ -59,29 +60,29 @@ pub(super) const fn is_literal(kind: Token) -> bool {
     )
 }
 
-/// Whether every statement reads or writes rows, and none is a utility statement.
+/// True if every statement reads or writes rows and none is a utility statement.
 pub(super) fn are_queries(source: &str, tokens: &[ScanToken]) -> bool {
     let mut begins = true;
-    tokens.iter().filter(|token| !is_comment(kind(token))).all(|token| {
-        let word = slice(source, token);
+    tokens.iter().filter(|token| !is_comment(token_kind(token))).all(|token| {
+        let word = token_text(source, token);
         let first = std::mem::replace(&mut begins, word == ";");
         let queries = ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "TABLE", "(", ";"];
         !first || queries.iter().any(|query| word.eq_ignore_ascii_case(query))
     })
 }
 
-/// The text with its literals replaced by `$n`, its comments dropped and its white space made single blanks; and
-/// whether a secret that is no literal (`SET app.password = hunter2`) was hidden.
+/// The text with literals replaced by `$n`, without comments, with single blanks; and true if a secret that is not a
+/// literal (`SET app.password = hunter2`) was hidden.
 pub(super) fn without_literals(source: &str, tokens: &[ScanToken]) -> (String, bool) {
-    let parameters = tokens.iter().filter(|token| kind(token) == Token::Param);
+    let parameters = tokens.iter().filter(|token| token_kind(token) == Token::Param);
     let mut number =
-        parameters.filter_map(|token| slice(source, token)[1..].parse::<u64>().ok()).max().unwrap_or(0);
+        parameters.filter_map(|token| token_text(source, token)[1..].parse::<u64>().ok()).max().unwrap_or(0);
     let mut shown = String::with_capacity(source.len());
     let (mut last_end, mut redacted, mut hiding) = (0, false, false);
     let mut beginning = Vec::new();
     for token in tokens {
-        let word = slice(source, token);
-        let kind = kind(token);
+        let word = token_text(source, token);
+        let kind = token_kind(token);
         if is_comment(kind) {
             continue;
         }
@@ -112,7 +113,7 @@ pub(super) fn without_literals(source: &str, tokens: &[ScanToken]) -> (String, b
         }
         if may_be_bare
             && !is_literal(kind)
-            && secrets::word(word).is_some()
+            && secrets::find_word(word).is_some()
             && secrets::is_bare(source, tokens, token)
         {
             shown.push(' ');

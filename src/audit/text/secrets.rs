@@ -1,13 +1,12 @@
-//! What announces a secret: a word, a kind of statement, a spelling that hides what it says.
+//! Signs of a secret: a word, a kind of statement, an escaped spelling.
 //!
-//! A guess that errs on the side of hiding. What no reader can see, a word put together at run time inside a quoted body,
-//! it cannot see either.
+//! A heuristic that prefers to hide. A word assembled at run time inside a quoted body is not detected.
 
 use pg_query::protobuf::ScanToken;
 
-use super::literals::{is_comment, is_literal, kind, slice};
+use super::literals::{is_comment, is_literal, token_kind, token_text};
 
-/// Words that announce a secret, in small letters.
+/// Words that announce a secret, in lower case.
 const WORDS: [&str; 13] = [
     "passw",
     "passphrase",
@@ -23,25 +22,25 @@ const WORDS: [&str; 13] = [
     "apikey",
     "api_key",
 ];
-/// Spellings under which any word may hide: bytes and characters by number.
+/// Spellings that can encode any word with character numbers.
 const SPELLINGS: [&str; 2] = ["u&'", "u&\""];
 
-/// Where the first word that announces a secret begins.
-pub(super) fn word(text: &str) -> Option<usize> {
+/// Position of the first word that announces a secret.
+pub(super) fn find_word(text: &str) -> Option<usize> {
     let lower = text.to_ascii_lowercase();
-    WORDS.iter().filter_map(|word| lower.find(word)).chain(address(&lower)).min()
+    WORDS.iter().filter_map(|word| lower.find(word)).chain(find_address(&lower)).min()
 }
 
-/// An address with a user in it, and so perhaps a password: `postgresql://user:…@host`.
-fn address(text: &str) -> Option<usize> {
+/// Position of a URI with a user, and so possibly a password: `postgresql://user:…@host`.
+fn find_address(text: &str) -> Option<usize> {
     let found = text.find("://")?;
     text[found..]
         .contains('@')
         .then(|| text[..found].rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |at| at + 1))
 }
 
-/// Where something is spelled so that no word in it can be recognised.
-pub(super) fn spelling(text: &str) -> Option<usize> {
+/// Position of an escaped spelling that may hide a word.
+pub(super) fn find_spelling(text: &str) -> Option<usize> {
     let lower = text.to_ascii_lowercase();
     let by_number = |at: &usize| {
         lower.as_bytes().get(at + 1).is_some_and(|next| matches!(next, b'x' | b'u' | b'0'..=b'7'))
@@ -50,23 +49,23 @@ pub(super) fn spelling(text: &str) -> Option<usize> {
     SPELLINGS.iter().filter_map(|spelling| lower.find(spelling)).chain(escapes).min()
 }
 
-/// Whether a text that could not be scanned may hold a statement of a kind that carries secrets, and where.
-pub(super) fn statement(text: &str) -> Option<usize> {
+/// Position of a statement in an unscannable text that may carry a secret.
+pub(super) fn find_statement(text: &str) -> Option<usize> {
     let upper = text.to_ascii_uppercase();
     let carrier = CARRIERS.iter().any(|word| upper.contains(word));
     ["ALTER", "CREATE"].iter().filter(|_| carrier).filter_map(|word| upper.find(word)).min()
 }
 
-/// What is made or altered by statements that carry secrets.
+/// Objects whose CREATE or ALTER statements carry secrets.
 const CARRIERS: [&str; 8] =
     ["ROLE", "USER", "GROUP", "SYSTEM", "DATABASE", "SERVER", "SUBSCRIPTION", "FOREIGN"];
 
-/// Whether one of the statements is of a kind that carries secrets in its literals, as `ALTER ROLE … PASSWORD '…'`,
+/// True if one of the statements carries secrets in its literals, such as `ALTER ROLE … PASSWORD '…'` or
 /// `CREATE SUBSCRIPTION … CONNECTION '…'`.
 pub(super) fn is_carried(source: &str, tokens: &[ScanToken]) -> bool {
     let mut beginning = Vec::new();
-    tokens.iter().filter(|token| !is_comment(kind(token))).any(|token| {
-        match slice(source, token) {
+    tokens.iter().filter(|token| !is_comment(token_kind(token))).any(|token| {
+        match token_text(source, token) {
             ";" => beginning.clear(),
             word if beginning.len() < 2 => beginning.push(word.to_ascii_uppercase()),
             _ => {}
@@ -75,8 +74,9 @@ pub(super) fn is_carried(source: &str, tokens: &[ScanToken]) -> bool {
     })
 }
 
-/// Whether a statement that begins so may give a secret as a bare word, as in `SET app.password = hunter2`, or (wrongly,
-/// but it was sent) in `ALTER ROLE bob PASSWORD hunter2`.
+/// True if a statement with this beginning may contain a secret as a bare word, as in `SET app.password = hunter2` or
+/// in
+/// the invalid `ALTER ROLE bob PASSWORD hunter2`.
 pub(super) fn may_be_bare(beginning: &[String]) -> bool {
     match beginning.first().map(String::as_str) {
         Some("SET") => true,
@@ -85,22 +85,22 @@ pub(super) fn may_be_bare(beginning: &[String]) -> bool {
     }
 }
 
-/// Whether the first token after `secret` that is no `=`, `TO` or `.` is something else than a literal or an end.
+/// True if the first token after `secret`, other than `=`, `TO` or `.`, is neither a literal nor the end.
 pub(super) fn is_bare(source: &str, tokens: &[ScanToken], secret: &ScanToken) -> bool {
     let after = tokens.iter().filter(|token| token.start >= secret.end).find(|token| {
-        let word = slice(source, token);
+        let word = token_text(source, token);
         let joins = matches!(word, "=" | ".") || word.eq_ignore_ascii_case("to");
-        !joins && !is_comment(kind(token))
+        !joins && !is_comment(token_kind(token))
     });
     after.is_some_and(|token| {
-        let word = slice(source, token);
+        let word = token_text(source, token);
         let harmless =
             matches!(word, ";" | ")" | ",") || word.starts_with('$') || word.eq_ignore_ascii_case("null");
-        !harmless && !is_literal(kind(token))
+        !harmless && !is_literal(token_kind(token))
     })
 }
 
-/// Whether a quoted name looks like what should have been a literal: `CONNECTION "host=h password=…"`.
+/// True if a quoted name should probably be a literal: `CONNECTION "host=h password=…"`.
 pub(super) fn is_misquoted(word: &str) -> bool {
     word.starts_with('"') && (word.contains('=') || word.contains("://"))
 }

@@ -20,10 +20,10 @@ fn settings(statements: StatementText) -> AuditSettings {
     }
 }
 
-fn show(statements: StatementText, sent: impl AsRef<[u8]>) -> Shown {
+fn show(statements: StatementText, sent: impl AsRef<[u8]>) -> RenderedText {
     let settings = settings(statements);
     let text = QueryText::capture(&settings, sent.as_ref(), false).expect("these settings want text");
-    (*Shower::new(&settings).show(&text)).clone()
+    (*TextRenderer::new(&settings).show(&text)).clone()
 }
 
 fn normalized(sent: &str) -> String {
@@ -62,7 +62,7 @@ fn literals_and_comments_do_not_reach_the_log_whatever_the_statement() {
     }
 }
 
-/// What is sent, the secret in it, what is shown normalized, and what is shown in full.
+/// The text sent, its secret, the normalized text, and the full text.
 const SECRETS: [(&str, &str, &str, &str); 12] = [
     (
         "ALTER ROLE bob PASSWORD 'hunter2'",
@@ -135,7 +135,7 @@ fn passwords_never_reach_the_log() {
     }
 }
 
-/// The secret in all of them is `hunter2`: it is shown at no level.
+/// All contain the secret `hunter2`, which no level may show.
 const CARRIERS: [&str; 27] = [
     "ALTER ROLE bob PASSWORD 'hunter2'",
     "alter/**/role bob encrypted password 'hunter2'",
@@ -169,7 +169,7 @@ const CARRIERS: [&str; 27] = [
 #[test]
 fn statements_that_carry_passwords_are_redacted_at_every_level() {
     for sent in CARRIERS {
-        // And once more as the middle one of three, and once with an end that is missing.
+        // Also as the middle one of three statements, and with a truncated end.
         let among = format!("SELECT 1; {sent}; SELECT 2");
         let broken = format!("{sent} '");
         for sent in [sent, &among, &broken] {
@@ -186,7 +186,7 @@ fn statements_that_carry_passwords_are_redacted_at_every_level() {
 #[test]
 fn a_fingerprint_does_not_tell_a_password() {
     for sent in CARRIERS {
-        // With names in the place of literals it is not the same; no more can be said of them.
+        // Names in the place of literals change the statement, so only the secret is checked.
         if !sent.contains("\"hunter2\"") && !sent.contains(" hunter2") {
             let of = |password: &str| show(StatementText::Fingerprint, sent.replace("hunter2", password));
             assert_eq!(of("hunter2"), of("secret7"), "{sent}");
@@ -206,7 +206,10 @@ fn a_column_named_like_a_secret_is_no_secret() {
 #[test]
 fn full_shows_the_text_as_it_was_sent() {
     let sent = "SELECT  'x' -- why\n, 12";
-    assert_eq!(show(StatementText::Full, sent), Shown { text: Some(sent.into()), ..Shown::default() });
+    assert_eq!(
+        show(StatementText::Full, sent),
+        RenderedText { text: Some(sent.into()), ..RenderedText::default() }
+    );
     let shown = show(StatementText::Full, b"SELECT '\xff'");
     assert_eq!(shown.text.as_deref(), Some("SELECT '\u{fffd}'"));
 }
@@ -231,7 +234,7 @@ fn what_cannot_be_normalized_safely_is_withheld_with_the_reason() {
         (&*long, Withheld::TooLong),
     ] {
         let shown = show(StatementText::Normalized, sent);
-        assert_eq!(shown, Shown { withheld: Some(withheld), ..Shown::default() }, "{sent:.40}");
+        assert_eq!(shown, RenderedText { withheld: Some(withheld), ..RenderedText::default() }, "{sent:.40}");
     }
     assert_eq!(show(StatementText::Normalized, b"SELECT '\xff'").withheld, Some(Withheld::Unreadable));
     assert_eq!(show(StatementText::Normalized, "SELECT 1\0").withheld, Some(Withheld::Unreadable));
@@ -257,7 +260,7 @@ fn text_is_cut_between_characters_and_says_so() {
     let mut settings = settings(StatementText::Full);
     settings.max_text = 10;
     let show = |sent: &str| {
-        Shower::new(&settings).show(&QueryText::capture(&settings, sent.as_bytes(), false).unwrap())
+        TextRenderer::new(&settings).show(&QueryText::capture(&settings, sent.as_bytes(), false).unwrap())
     };
     let shown = show("SELECT aéb");
     assert_eq!((shown.text.as_deref(), shown.truncated), (Some("SELECT aé"), true), "é is two bytes");

@@ -1,106 +1,106 @@
-//! What can be found in a log, in words for somebody who is tired.
+//! Findings in a log, with clear messages.
 
 use std::{fmt, rc::Rc};
 
-/// Something to be told.
+/// A finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Where.
-    pub place: Place,
-    /// What.
-    pub kind: Kind,
+    /// Position.
+    pub place: LinePosition,
+    /// Kind.
+    pub kind: FindingKind,
 }
 
 /// A line of a file; line 0 is the file itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The file, as it was named.
+pub struct LinePosition {
+    /// The file, as given on the command line.
     pub file: Rc<str>,
     /// The line, from 1.
     pub line: u64,
 }
 
-/// What a finding is.
+/// The kind of a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
-    /// A file that cannot be read.
+pub enum FindingKind {
+    /// An unreadable file.
     Unreadable(Box<str>),
-    /// A line that is no record.
+    /// A line that is not a record.
     Damaged(Box<str>),
-    /// A version of the schema that is not known here.
+    /// An unknown version of the schema.
     Version(u64),
     /// A record without number, time or boot.
     Unnumbered,
-    /// Records that are not there.
+    /// Missing records.
     Missing {
-        /// Whose.
+        /// Their boot.
         boot: Box<str>,
-        /// The first of them.
+        /// The first number.
         first: u64,
-        /// The last of them.
+        /// The last number.
         last: u64,
     },
-    /// A record behind one with a higher number.
+    /// A record after one with a higher number.
     Misplaced {
-        /// Whose.
+        /// The boot.
         boot: Box<str>,
-        /// Its number.
+        /// The number of the record.
         seq: u64,
-        /// The number that should stand there.
+        /// The expected number.
         expected: u64,
     },
-    /// A record that does not carry the hash of the one before it.
+    /// A record without the hash of the record before.
     Changed {
-        /// Its number.
+        /// The number of the record.
         seq: u64,
     },
-    /// The last line of a process ends in the middle.
+    /// The last line of a process is incomplete.
     CutOff,
-    /// A process ended without saying so.
+    /// A process ended without `audit.stopped`.
     Killed {
-        /// Which.
+        /// The boot.
         boot: Box<str>,
-        /// The number of its last record.
+        /// The number of the last record.
         last: u64,
     },
-    /// Records that the log itself says were lost.
+    /// Records reported as lost by the log.
     Lost {
-        /// How many.
+        /// Number of records.
         count: u64,
-        /// The number they would stand behind.
+        /// Number of the record before the loss.
         after: u64,
-        /// The number they would stand before.
+        /// Number of the record after the loss.
         before: u64,
     },
-    /// The files do not reach back to where the first process started.
+    /// The files begin after the first record of a process.
     BeginsInside {
-        /// Which.
+        /// The boot.
         boot: Box<str>,
-        /// Its first record here.
+        /// The first number in the files.
         first: u64,
     },
-    /// The last process has not said that it ended.
+    /// The last process has not written `audit.stopped`.
     Open {
-        /// Which.
+        /// The boot.
         boot: Box<str>,
-        /// The number of its last record.
+        /// The number of the last record.
         last: u64,
     },
 }
 
-/// How bad it is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weight {
-    /// The log is not as it was written.
+    /// The log was changed or damaged.
     Fault,
-    /// It is as it was written, and records are known to be missing.
+    /// The log is intact, and records are known to be missing.
     Gap,
-    /// Good to know.
+    /// For information.
     Remark,
 }
 
-impl Kind {
-    /// How bad it is.
+impl FindingKind {
+    /// Severity of the finding.
     #[must_use]
     pub const fn weight(&self) -> Weight {
         match self {
@@ -126,11 +126,11 @@ impl fmt::Display for Finding {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FindingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(why) => write!(f, "cannot be read: {why}"),
-            Self::Damaged(why) => write!(f, "damaged: this line is no record ({why})"),
+            Self::Damaged(why) => write!(f, "damaged: this line is not a record ({why})"),
             Self::Version(version) => {
                 write!(f, "has schema version {version}, which this gatekeeper does not know: use a newer one")
             }
@@ -159,11 +159,11 @@ impl fmt::Display for Kind {
             ),
             Self::Lost { count, after, before } => write!(
                 f,
-                "{count} records were lost here, as the log itself says: between records {after} and {before}"
+                "{count} records were lost here, as recorded in the log: between records {after} and {before}"
             ),
             Self::BeginsInside { boot, first } => write!(
                 f,
-                "boot {boot} begins with record {first} here: what came before is in files that were not named"
+                "boot {boot} begins with record {first} here: earlier records are in files that were not given"
             ),
             Self::Open { boot, last } => write!(
                 f,

@@ -1,4 +1,4 @@
-//! The lines of a file, one at a time and none longer than memory should hold.
+//! The lines of a file, read one at a time with bounded memory.
 
 use std::{
     cmp::Ordering,
@@ -15,18 +15,18 @@ pub(super) struct Lines {
     line: Vec<u8>,
 }
 
-/// What orders files: when their first record was made.
+/// Sort key of files: time of the first record.
 #[derive(Deserialize)]
 struct First {
     time: String,
     seq: u64,
 }
 
-/// The longest line: more than any statement's text.
+/// Maximum length of a line: longer than any statement's text.
 const LONGEST: u64 = 2 << 30;
-/// What is read at a time.
+/// Size of a read.
 const BUFFER: usize = 1 << 17;
-/// How a file begins that gzip has made.
+/// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 impl Lines {
@@ -41,7 +41,7 @@ impl Lines {
         Ok(Self { from, line: Vec::new() })
     }
 
-    /// The next line without its line break; the last one may have had none.
+    /// The next line without its line break, which the last line may lack.
     pub(super) fn next(&mut self) -> io::Result<Option<&[u8]>> {
         self.line.clear();
         if self.from.by_ref().take(LONGEST).read_until(b'\n', &mut self.line)? == 0 {
@@ -55,13 +55,14 @@ impl Lines {
     }
 }
 
-/// The files in the order of their first records: names say little, since the newest one has the shortest. Those without one
-/// come last, as they were named.
+/// The files in the order of their first records; names do not sort by age. Files without a record come last, in the
+/// given
+/// order.
 pub(super) fn in_order(files: &[PathBuf]) -> Vec<PathBuf> {
     if files.iter().any(|file| file.as_os_str() == "-") {
         return files.to_vec();
     }
-    let mut files: Vec<_> = files.iter().map(|file| (first(file), file.clone())).collect();
+    let mut files: Vec<_> = files.iter().map(|file| (first_record(file), file.clone())).collect();
     files.sort_by(|(one, _), (other, _)| match (one, other) {
         (Some(one), Some(other)) => one.time.cmp(&other.time).then(one.seq.cmp(&other.seq)),
         (Some(_), None) => Ordering::Less,
@@ -71,7 +72,7 @@ pub(super) fn in_order(files: &[PathBuf]) -> Vec<PathBuf> {
     files.into_iter().map(|(_, file)| file).collect()
 }
 
-fn first(file: &Path) -> Option<First> {
+fn first_record(file: &Path) -> Option<First> {
     let mut lines = Lines::open(file).ok()?;
     serde_json::from_slice(lines.next().ok()??).ok()
 }

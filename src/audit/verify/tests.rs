@@ -7,11 +7,11 @@ use super::*;
 const ONE: &str = "00000000000000aa";
 const TWO: &str = "00000000000000bb";
 
-/// A folder of logs, each with a line for each word: `a3` is the third record of the first boot.
+/// A folder of logs with a line for each word: `a3` is the third record of the first boot.
 struct Logs {
     folder: tempfile::TempDir,
     files: Vec<PathBuf>,
-    /// Of all lines, for the order of files.
+    /// Time of the next line, for the order of files.
     clock: u64,
 }
 
@@ -56,7 +56,7 @@ impl Logs {
         self
     }
 
-    /// What is found, as `file:line kind`.
+    /// Findings as `file:line kind`.
     fn found(&self) -> (Vec<String>, Summary) {
         found(&self.files)
     }
@@ -140,23 +140,23 @@ fn a_kill_is_told_from_damage() {
     let (started, second, third) = (logs.line("a1"), logs.line("a2"), logs.line("a3"));
     let (next, end) = (logs.line("b1"), logs.line("b2.stop"));
     let half = &third[..third.len() / 2];
-    // The writer was killed in the middle of a line; nothing came after.
+    // The writer was killed in the middle of a line, and no process followed.
     let (told, summary) = Logs::new().raw("audit", format!("{started}\n{second}\n{half}")).found();
     assert_eq!(told, ["audit:3 CutOff", "audit:2 Open { boot: \"00000000000000aa\", last: 2 }"]);
     assert_eq!((summary.faults, summary.gaps), (0, 1));
-    // The next process ended that line and began anew.
+    // The next process terminated the partial line and began a new one.
     let restarted = format!("{started}\n{second}\n{half}\n{next}\n{end}\n");
     let (told, summary) = Logs::new().raw("audit", &restarted).found();
     assert_eq!(told, ["audit:3 CutOff", "audit:2 Killed { boot: \"00000000000000aa\", last: 2 }"]);
     assert_eq!((summary.faults, summary.gaps, summary.boots), (0, 2, 2));
-    // So did one whose first line went to another file.
+    // Also if the first line of the next process went to another file.
     let mut two = Logs::new();
     two.raw("1", format!("{started}\n{second}\n{half}")).raw("2", format!("{next}\n{end}\n"));
     assert_eq!(two.found().0.len(), 2, "{:?}", two.found());
-    // One that runs on beside the next is no victim.
+    // A process that continues beside the next was not killed.
     let (told, _) = Logs::new().file("audit", &["a1", "a2", "b1", "a3", "b2", "a4.stop", "b3.stop"]).found();
     assert_eq!(told, [""; 0]);
-    // Half a line before a whole one of the same process is damage.
+    // A partial line before a whole line of the same process is damage.
     for damaged in [
         half.to_owned(),
         "\0\0\0".to_owned(),
@@ -172,7 +172,7 @@ fn a_kill_is_told_from_damage() {
         );
         assert_eq!(summary.faults, 1, "{damaged}");
     }
-    // Zeros at the end are what a power failure leaves.
+    // A power failure leaves zeros at the end.
     let (told, summary) = Logs::new().raw("audit", format!("{started}\n{half}\0\0\0\0")).found();
     assert_eq!(told[0], "audit:2 CutOff");
     assert_eq!(summary.faults, 0);

@@ -48,7 +48,7 @@ where
             match connecting.await {
                 Ok(mut backend) => {
                     for (phase, took) in backend.durations.iter() {
-                        metrics.phase(phase, took);
+                        metrics.record_phase(phase, took);
                     }
                     backend.presence = Some(metrics.connected());
                     Ok(backend)

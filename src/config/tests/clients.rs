@@ -1,4 +1,4 @@
-//! How clients may prove who they are, and where that is refused.
+//! Client authentication methods, and where they are refused.
 
 use super::*;
 
@@ -25,14 +25,14 @@ fn certificates_take_a_listener_that_asks_for_them() {
     assert_eq!(
         listener("auth = { method = \"certificate\" }\ntls = { cert = \"c\", key = \"k\" }"),
         [
-            "g.toml:14:19: listener.app.auth.method: clients are not asked for certificates; write \"required\" in `tls.client_certificates`, and the CA that signs them in `tls.client_ca_file`"
+            "g.toml:14:19: listener.app.auth.method: client certificates are not requested; write \"required\" in `tls.client_certificates`, and the CA that signs them in `tls.client_ca_file`"
         ]
     );
     assert_eq!(
         listener(&format!("auth = {{ method = \"certificate\", map = [\"a\", \"b => *\"] }}\n{TLS}")),
         [
             "g.toml:14:41: listener.app.auth.map: \"a\" is not of the form \"NAME => USER\"; write \"NAME => USER\", with one `*` at most on each side: \"*@example.com => *\"",
-            "g.toml:14:46: listener.app.auth.map: \"b => *\" has a `*` for the user and none in the name; write \"NAME => USER\", with one `*` at most on each side: \"*@example.com => *\""
+            "g.toml:14:46: listener.app.auth.map: \"b => *\" has a `*` for the user but none in the name; write \"NAME => USER\", with one `*` at most on each side: \"*@example.com => *\""
         ]
     );
     assert_eq!(
@@ -105,7 +105,7 @@ fn a_list_of_guests_names_each_once_and_somebody() {
         [
             "g.toml:14:42: listener.app.auth.users: \"a\" stands twice; write each name once",
             "g.toml:14:47: listener.app.auth.users: \"\": a name cannot be empty; write each name once",
-            "g.toml:14:64: listener.app.auth.databases: is empty, and nobody could come in; leave it out to let everybody in",
+            "g.toml:14:64: listener.app.auth.databases: is empty, so no client could log in; leave it out to allow every user",
         ]
     );
 }

@@ -1,11 +1,11 @@
-//! What is right alone and wrong together.
+//! Values that are valid alone but not together.
 
 use super::*;
 
-/// A login with a token, fit for a verified server.
+/// A token login, allowed for verified servers.
 const TOKEN: &str = "login = { token_command = \"mint\", users = [\"alice@example.com\"] }";
 
-/// `GOOD` with a token login over `verify-ca` and clients that are trusted.
+/// `GOOD` with a token login over `verify-ca` and the client method `trust`.
 fn with_token(changes: &[(&str, &str)]) -> ConfigSource {
     let login = format!("address = \"127.0.0.1:5432\"\ntls = {{ mode = \"verify-ca\" }}\n{TOKEN}");
     let mut all = vec![
@@ -49,7 +49,7 @@ fn a_token_is_never_sent_without_verification_or_to_anybody() {
         (
             &[(", users = [\"alice@example.com\"]", "")],
             &[
-                "g.toml:9:27: endpoint.primary.login.users: a token login has to say for whom; list the database users that clients may log in as in `login.users`",
+                "g.toml:9:27: endpoint.primary.login.users: a token login must list its users; list the database users that clients may log in as in `login.users`",
             ],
         ),
         (
@@ -68,7 +68,7 @@ fn a_token_is_never_sent_without_verification_or_to_anybody() {
         (
             &[("auth = { method = \"trust\" }", "")],
             &[
-                "g.toml:11:1: listener.app.auth.method: clients have to prove who they are: Gatekeeper logs in to `primary` in their place; write auth = { method = \"scram\", users_file = \"…\" }, or method = \"trust\" on a loopback address or a Unix-domain socket",
+                "g.toml:11:1: listener.app.auth.method: clients must authenticate: Gatekeeper logs in to `primary` on their behalf; write auth = { method = \"scram\", users_file = \"…\" }, or method = \"trust\" on a loopback address or a Unix-domain socket",
             ],
         ),
         (
@@ -144,7 +144,7 @@ fn a_token_is_never_sent_without_verification_or_to_anybody() {
         (
             &[("token_command = \"mint\"", "iam = \"auto\", delegates = [\"a@p.iam\"]")],
             &[
-                "g.toml:9:37: endpoint.primary.login.delegates: has nobody to impersonate at its end; write `login.impersonate` too",
+                "g.toml:9:37: endpoint.primary.login.delegates: requires `impersonate`; write `login.impersonate` too",
                 "g.toml:9:38: endpoint.primary.login.delegates: \"a@p.iam\" is not the e-mail address of a service account; write service accounts as in \"sa@project.iam.gserviceaccount.com\"",
             ],
         ),
@@ -176,7 +176,7 @@ fn what_is_refused_together_says_what_to_change() {
                     "address = \"/run/pg/.s.PGSQL.5432\"\ntls = { mode = \"require\" }",
                 )],
                 &[
-                    "g.toml:8:16: endpoint.primary.tls.mode: there is no TLS on a Unix-domain socket, and the mode is \"require\"; write \"disable\" in `tls.mode`",
+                    "g.toml:8:16: endpoint.primary.tls.mode: Unix-domain sockets have no TLS, but the mode is \"require\"; write \"disable\" in `tls.mode`",
                 ],
             ),
             (
@@ -186,7 +186,7 @@ fn what_is_refused_together_says_what_to_change() {
                 )],
                 &[
                     "g.toml:8:35: endpoint.primary.login.users: goes with a token login only; remove it",
-                    "g.toml:10:1: listener.app.auth.method: clients have to prove who they are: Gatekeeper logs in to `primary` in their place; write auth = { method = \"scram\", users_file = \"…\" }, or method = \"trust\" on a loopback address or a Unix-domain socket",
+                    "g.toml:10:1: listener.app.auth.method: clients must authenticate: Gatekeeper logs in to `primary` on their behalf; write auth = { method = \"scram\", users_file = \"…\" }, or method = \"trust\" on a loopback address or a Unix-domain socket",
                 ],
             ),
             (
@@ -281,7 +281,7 @@ fn what_is_allowed_and_dangerous_gets_a_warning() {
             (
                 &[("127.0.0.1:5432", "10.0.0.1")],
                 &[
-                    "g.toml:4:1: endpoint.primary.tls.mode: \"prefer\" falls back to plaintext and verifies nobody; write \"verify-ca\" or \"verify-full\" in `tls.mode`",
+                    "g.toml:4:1: endpoint.primary.tls.mode: \"prefer\" falls back to plaintext and verifies no certificate; write \"verify-ca\" or \"verify-full\" in `tls.mode`",
                 ],
             ),
             (&[("127.0.0.1:5432", "localhost")], &[]),
@@ -327,9 +327,9 @@ fn what_is_allowed_and_dangerous_gets_a_warning() {
                 ],
                 &[
                     "g.toml:8:36: endpoint.primary.login.password: a secret stands in the configuration file; keep it out of the file: write { env = \"VARIABLE\" } or { file = \"/path/to/secret\" }",
-                    "g.toml:9:16: endpoint.primary.tls.mode: a password is sent to a server that nobody verified (mode \"require\"); write \"verify-ca\" or \"verify-full\" in `tls.mode`",
+                    "g.toml:9:16: endpoint.primary.tls.mode: a password is sent to a server whose certificate is not verified (mode \"require\"); write \"verify-ca\" or \"verify-full\" in `tls.mode`",
                     "g.toml:13:8: listener.app.bind: clients may come from other machines (0.0.0.0:15432) and speak plaintext; give it a certificate: tls = { cert = \"…\", key = \"…\" }",
-                    "g.toml:16:19: listener.app.auth.method: anybody who reaches this listener may log in as anybody; write \"scram\"",
+                    "g.toml:16:19: listener.app.auth.method: every client that can reach this listener may log in as any user; write \"scram\"",
                 ],
             ),
         ],
@@ -341,7 +341,7 @@ fn what_is_allowed_and_dangerous_gets_a_warning() {
     assert_eq!(
         warnings(&tokens),
         [
-            "g.toml:9:16: endpoint.primary.tls.mode: tokens are sent to a server that nobody verified (mode \"require\"); \
+            "g.toml:9:16: endpoint.primary.tls.mode: tokens are sent to a server whose certificate is not verified (mode \"require\"); \
              write \"verify-ca\" or \"verify-full\" in `tls.mode`"
         ]
     );

@@ -1,4 +1,4 @@
-//! The environment: alone, over a file, and what nobody reads.
+//! The environment: alone, over a file, and unread variables.
 
 use std::time::Duration;
 
@@ -233,11 +233,11 @@ fn a_token_command_alone_stays_a_mistake_where_other_machines_can_connect() {
     assert_eq!(
         said,
         [
-            "GATEKEEPER_LISTEN_HOST: endpoint.primary.login.users: a token login has to say for whom, where other machines can connect; list the database users that clients may log in as in GATEKEEPER_BACKEND_TOKEN_USERS",
-            "configuration: listener.primary.auth.method: clients have to prove who they are: Gatekeeper logs in to `primary` in their place; write GATEKEEPER_LISTEN_AUTH=scram and GATEKEEPER_LISTEN_USERS_FILE, or trust on a loopback address or a Unix-domain socket",
+            "GATEKEEPER_LISTEN_HOST: endpoint.primary.login.users: a token login must list its users if other machines can connect; list the database users that clients may log in as in GATEKEEPER_BACKEND_TOKEN_USERS",
+            "configuration: listener.primary.auth.method: clients must authenticate: Gatekeeper logs in to `primary` on their behalf; write GATEKEEPER_LISTEN_AUTH=scram and GATEKEEPER_LISTEN_USERS_FILE, or trust on a loopback address or a Unix-domain socket",
         ]
     );
-    // Over a file, or with Gatekeeper's own password, clients must authenticate, too.
+    // With a file, or with a password login, clients must authenticate too.
     let over_file = mistakes(&file(GOOD).with_variables([
         ("GATEKEEPER_BACKEND_TLS_MODE", "verify-ca"),
         ("GATEKEEPER_BACKEND_TOKEN_CMD", "mint"),
@@ -393,7 +393,7 @@ fn what_is_wrong_in_the_environment_is_named_with_its_variable() {
         (
             &[],
             &[
-                "configuration: there is no endpoint; write [[cluster]] and [[cluster.endpoint]], or set GATEKEEPER_BACKEND_HOST",
+                "configuration: no endpoint is configured; write [[cluster]] and [[cluster.endpoint]], or set GATEKEEPER_BACKEND_HOST",
             ],
         ),
         (
@@ -409,7 +409,7 @@ fn what_is_wrong_in_the_environment_is_named_with_its_variable() {
         (
             &[host, ("GATEKEEPER_READS_BACKEND_HOST", "x")],
             &[
-                "GATEKEEPER_READS_BACKEND_HOST: unknown variable; no endpoint is called `reads` (there is: primary); list it in GATEKEEPER_ENDPOINTS",
+                "GATEKEEPER_READS_BACKEND_HOST: unknown variable; unknown endpoint `reads` (configured: primary); list it in GATEKEEPER_ENDPOINTS",
             ],
         ),
         (
@@ -430,7 +430,7 @@ fn what_is_wrong_in_the_environment_is_named_with_its_variable() {
         ),
         (
             &[host, ("GATEKEEPER_LISTEN_PORT", "none")],
-            &["GATEKEEPER_LISTEN_PORT: \"none\" is no port; write a number from 1 to 65535"],
+            &["GATEKEEPER_LISTEN_PORT: \"none\" is not a valid port; write a number from 1 to 65535"],
         ),
         (
             &[host, ("GATEKEEPER_API_PORT", "0x50")],

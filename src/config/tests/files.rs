@@ -1,8 +1,8 @@
-//! The files that a configuration mentions.
+//! The files named in a configuration.
 
 use super::*;
 
-/// A listener with users, whose endpoint has a password, and the file of users.
+/// A listener with a users file, and an endpoint with a password login.
 fn with_users(users: &str) -> (tempfile::TempDir, ConfigSource) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("users.toml"), users).unwrap();
@@ -89,7 +89,7 @@ fn a_missing_file_is_found_where_it_is_named() {
     );
     assert_eq!(
         mistakes(&spoiled(&[("[[listener]]", "[audit]\nfile = \"/nowhere/audit.jsonl\"\n[[listener]]")])),
-        ["g.toml:10:8: audit.file: there is no folder /nowhere; make it, or name another file"]
+        ["g.toml:10:8: audit.file: directory /nowhere does not exist; create it, or name another file"]
     );
     let missing = ConfigSource::of_process(Some("/nowhere/g.toml".into())).with_variables([("HOME", "/")]);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! One value at a time.
+//! Mistakes in single values.
 
 use super::*;
 
@@ -58,7 +58,7 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
             (
                 &[("route = \"primary\"", "route = \"endpoint:primari\"")],
                 &[
-                    "g.toml:12:9: listener.app.route: no endpoint is called `primari`; did you mean \"endpoint:primary\"?",
+                    "g.toml:12:9: listener.app.route: unknown endpoint `primari`; did you mean \"endpoint:primary\"?",
                 ],
             ),
             (
@@ -148,9 +148,7 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
             ),
             (
                 &[("[[cluster]]\n", "[[cluster]]\nreplica_of = \"order\"\n")],
-                &[
-                    "g.toml:2:14: cluster.orders.replica_of: no cluster is called `order`; name one of: orders",
-                ],
+                &["g.toml:2:14: cluster.orders.replica_of: unknown cluster `order`; name one of: orders"],
             ),
             (
                 &[(
@@ -158,7 +156,7 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
                     "[log]\nlevel = \"gatekeeper=loud\"\nformat = \"yaml\"\n[runtime]\nworkers = 0\ndrain_delay = \"1 min\"\n[probe]\ninterval = 3.5\nfailures = -1\n[[listener]]",
                 )],
                 &[
-                    "g.toml:10:9: log.level: \"gatekeeper=loud\" is no filter: error parsing level filter: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5; write a level (error, warn, info, debug, trace) or a filter as in \"info,gatekeeper::tls=debug\"",
+                    "g.toml:10:9: log.level: \"gatekeeper=loud\" is not a valid filter: error parsing level filter: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5; write a level (error, warn, info, debug, trace) or a filter as in \"info,gatekeeper::tls=debug\"",
                     "g.toml:11:10: log.format: cannot be \"yaml\"; write one of \"text\", \"json\"",
                     "g.toml:13:11: runtime.workers: cannot be 0; write a whole number from 1 to 1024",
                     "g.toml:14:15: runtime.drain_delay: cannot be \"1 min\"; write a number with its unit (ms, s, m, h, d), as in \"500ms\", \"10s\", \"1m30s\"",
@@ -225,7 +223,7 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
                     "[[cluster.endpoint]]\ntls = { mode = \"verify-full\", negotiation = \"direct\", server_name = \"a b\", moed = 1 }",
                 )],
                 &[
-                    "g.toml:5:69: endpoint.primary.tls.server_name: \"a b\" is no DNS name or address; write a name as in the server's certificate",
+                    "g.toml:5:69: endpoint.primary.tls.server_name: \"a b\" is not a DNS name or address; write a name as in the server's certificate",
                     "g.toml:5:76: endpoint.primary.tls.moed: unknown key; did you mean `mode`?",
                 ],
             ),

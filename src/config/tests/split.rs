@@ -1,4 +1,4 @@
-//! What a listener may say about splitting reads off.
+//! Settings of split listeners.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{
     route::{Consistency, Hints, RoutePolicy, SplitSettings, WhenNoReader},
 };
 
-/// A listener that splits, between a primary and a read pool with a password, and `more` of its keys.
+/// A split listener between a primary and a read pool, with `more` keys.
 fn split(more: &str) -> String {
     format!(
         r#"[[cluster]]

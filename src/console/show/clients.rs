@@ -2,49 +2,54 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{Shown, listeners, server_name, socket::Socket};
+use super::{ShowContext, current_listeners, server_name, socket::Socket};
 use crate::{
     audit::record,
     console::{
-        answer::Answer,
         client::Client,
+        response::CommandResponse,
         table::{Row, Value},
     },
     frontend::{Bind, ConsoleSessionEntry},
     names::ListenerName,
 };
 
-/// Where each listener listens.
+/// Address of each listener.
 struct Binds(HashMap<ListenerName, SocketAddr>);
 
-/// `SHOW CLIENTS`: the console's console_sessions, then the sessions, the oldest first.
-pub(super) fn clients(shown: Shown<'_>) -> Answer {
+/// `SHOW CLIENTS`: console sessions, then other sessions, oldest first.
+pub(super) fn show_clients(shown: ShowContext<'_>) -> CommandResponse {
     let binds = Arc::new(Binds::of(shown));
     let theirs = Arc::clone(&binds);
-    let console_sessions = shown.office.sessions.console_sessions().into_iter().map(move |entry| {
-        let ours = [entry.facts.id.into(), listener(&entry.facts), Value::Null, Value::Null];
-        row(of_console_session(&entry, &theirs), ours)
+    let console_sessions = shown.context.sessions.console_sessions().into_iter().map(move |entry| {
+        let ours = [entry.facts.id.into(), listener_value(&entry.facts), Value::Null, Value::Null];
+        client_row(of_console_session(&entry, &theirs), ours)
     });
-    let sessions = Client::all(&shown.office.sessions).map(move |client| {
+    let sessions = Client::all(&shown.context.sessions).map(move |client| {
         let pins = client.pins().join(",");
-        let ours = [client.entry.id.into(), listener(&client.entry.facts), endpoint(&client), pins.into()];
-        row(of_client(&client, &binds), ours)
+        let ours = [
+            client.entry.id.into(),
+            listener_value(&client.entry.facts),
+            endpoint_value(&client),
+            pins.into(),
+        ];
+        client_row(of_client(&client, &binds), ours)
     });
-    Answer::rows(console_sessions.chain(sessions))
+    CommandResponse::rows(console_sessions.chain(sessions))
 }
 
-/// The clients' part of `SHOW SOCKETS`.
-pub(super) fn sockets(shown: Shown<'_>) -> impl Iterator<Item = Socket> + use<> {
+/// The client rows of `SHOW SOCKETS`.
+pub(super) fn client_sockets(shown: ShowContext<'_>) -> impl Iterator<Item = Socket> + use<> {
     let binds = Arc::new(Binds::of(shown));
     let theirs = Arc::clone(&binds);
-    let console_sessions = shown.office.sessions.console_sessions().into_iter();
+    let console_sessions = shown.context.sessions.console_sessions().into_iter();
     let console_sessions = console_sessions.map(move |entry| of_console_session(&entry, &theirs));
-    console_sessions.chain(Client::all(&shown.office.sessions).map(move |client| of_client(&client, &binds)))
+    console_sessions.chain(Client::all(&shown.context.sessions).map(move |client| of_client(&client, &binds)))
 }
 
-/// `SHOW PINS`: one pin a row.
-pub(super) fn pins(shown: Shown<'_>) -> Answer {
-    Answer::rows(Client::all(&shown.office.sessions).flat_map(|client| {
+/// `SHOW PINS`: one row per pin.
+pub(super) fn show_pins(shown: ShowContext<'_>) -> CommandResponse {
+    CommandResponse::rows(Client::all(&shown.context.sessions).flat_map(|client| {
         let facts = &client.entry.facts;
         let pid = client.backend.as_ref().and_then(|backend| u32::try_from(backend.pid).ok());
         let pinned: Vec<Row> = client
@@ -53,10 +58,10 @@ pub(super) fn pins(shown: Shown<'_>) -> Answer {
             .map(|pin| {
                 vec![
                     client.entry.id.into(),
-                    listener(facts),
+                    listener_value(facts),
                     facts.user.as_ref().map(ToString::to_string).into(),
                     facts.database.as_ref().map(ToString::to_string).into(),
-                    endpoint(&client),
+                    endpoint_value(&client),
                     pid.into(),
                     pin.into(),
                 ]
@@ -66,27 +71,31 @@ pub(super) fn pins(shown: Shown<'_>) -> Answer {
     }))
 }
 
-fn row(socket: Socket, ours: [Value; 4]) -> Row {
+fn client_row(socket: Socket, ours: [Value; 4]) -> Row {
     let mut row = socket.row();
     row.extend(ours);
     row
 }
 
 fn of_console_session(entry: &ConsoleSessionEntry, binds: &Binds) -> Socket {
-    Socket { connected: entry.started_at, requested: entry.started_at, ..of(&entry.facts, binds) }
+    Socket {
+        connected: entry.started_at,
+        requested: entry.started_at,
+        ..socket_of_facts(&entry.facts, binds)
+    }
 }
 
 fn of_client(client: &Client, binds: &Binds) -> Socket {
     Socket {
-        state: if client.waits() { "waiting" } else { "active" },
+        state: if client.is_waiting_for_backend() { "waiting" } else { "active" },
         connected: client.connected(),
         requested: client.connected(),
         link: client.backend.as_ref().map(|backend| server_name(&backend.endpoint, backend.pid)),
-        ..of(&client.entry.facts, binds)
+        ..socket_of_facts(&client.entry.facts, binds)
     }
 }
 
-fn of(facts: &record::Session, binds: &Binds) -> Socket {
+fn socket_of_facts(facts: &record::Session, binds: &Binds) -> Socket {
     Socket {
         kind: "C",
         user: facts.user.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -106,17 +115,17 @@ fn of(facts: &record::Session, binds: &Binds) -> Socket {
     }
 }
 
-fn listener(facts: &record::Session) -> Value {
+fn listener_value(facts: &record::Session) -> Value {
     facts.listener.as_str().into()
 }
 
-fn endpoint(client: &Client) -> Value {
+fn endpoint_value(client: &Client) -> Value {
     client.backend.as_ref().map(|backend| backend.endpoint.to_string()).into()
 }
 
 impl Binds {
-    fn of(shown: Shown<'_>) -> Self {
-        let bound = listeners(shown).filter_map(|listener| match listener.settings.bind {
+    fn of(shown: ShowContext<'_>) -> Self {
+        let bound = current_listeners(shown).filter_map(|listener| match listener.settings.bind {
             Bind::Tcp(address) => Some((listener.settings.name.clone(), address)),
             Bind::Unix(_) => None,
         });

@@ -1,19 +1,20 @@
 //! `SHOW CONFIG`.
 
-use super::Shown;
+use super::ShowContext;
 use crate::console::{
-    answer::Answer,
+    response::CommandResponse,
     table::{Row, Value},
 };
 
-/// Every setting by our own names, and before them the two that PgBouncer's exporter asks for by its.
-pub(super) fn config(shown: Shown<'_>) -> Answer {
-    let clients: usize = super::listeners(shown).map(|listener| listener.settings.limits.max_clients).sum();
+/// Every setting, preceded by the two settings that PgBouncer's exporter reads, under PgBouncer's names.
+pub(super) fn show_config(shown: ShowContext<'_>) -> CommandResponse {
+    let clients: usize =
+        super::current_listeners(shown).map(|listener| listener.settings.limits.max_clients).sum();
     let theirs = [
         vec!["max_client_conn".into(), clients.to_string().into(), Value::Null, "yes".into()],
         vec!["max_user_connections".into(), "0".into(), "0".into(), "no".into()],
     ];
-    let lines = shown.office.config.load();
+    let lines = shown.context.config.load();
     let ours: Vec<Row> = lines
         .iter()
         .map(|line| {
@@ -22,5 +23,5 @@ pub(super) fn config(shown: Shown<'_>) -> Answer {
             vec![line.key.clone().into(), line.value.clone().into(), default.into(), changeable.into()]
         })
         .collect();
-    Answer::rows(theirs.into_iter().chain(ours))
+    CommandResponse::rows(theirs.into_iter().chain(ours))
 }

@@ -2,32 +2,33 @@
 
 use std::time::Instant;
 
-use super::Shown;
+use super::ShowContext;
 use crate::{
     console::{
-        answer::Answer,
+        response::CommandResponse,
         table::{Row, Value},
     },
     topology::{EndpointStatus, ObservedRole},
 };
 
 /// One endpoint a row, in the configuration's order.
-pub(super) fn endpoints(shown: Shown<'_>) -> Answer {
-    let snapshot = shown.office.routing.topology.load();
+pub(super) fn show_endpoints(shown: ShowContext<'_>) -> CommandResponse {
+    let snapshot = shown.context.routing.topology.load();
     let rows: Vec<Row> = snapshot
         .endpoints
         .iter()
         .map(|status| {
             let writer = snapshot.writer.as_ref() == Some(&status.endpoint.name);
             let name = &status.endpoint.name;
-            let sessions = shown.office.sessions.on_endpoint(name) + shown.office.routing.pools.leased(name);
-            row(status, writer, sessions)
+            let sessions =
+                shown.context.sessions.on_endpoint(name) + shown.context.routing.pools.leased(name);
+            endpoint_row(status, writer, sessions)
         })
         .collect();
-    Answer::rows(rows)
+    CommandResponse::rows(rows)
 }
 
-fn row(status: &EndpointStatus, writer: bool, sessions: usize) -> Row {
+fn endpoint_row(status: &EndpointStatus, writer: bool, sessions: usize) -> Row {
     let endpoint = &status.endpoint;
     let position = status.position.map(|position| {
         let lsn = position.lsn;

@@ -1,4 +1,4 @@
-//! The rows of what can be shown. Each table is read from what the program knows at that moment.
+//! The rows of SHOW, built from the current state of the program.
 
 mod clients;
 mod configuration;
@@ -13,43 +13,45 @@ use std::{sync::Arc, time::SystemTime};
 use jiff::Timestamp;
 use socket::Socket;
 
-use super::{Office, answer::Answer, subject::Subject};
+use super::{ConsoleContext, response::CommandResponse, show_target::ShowTarget};
 use crate::{frontend::ListenerContext, live::Live, names::EndpointName};
 
-/// What is shown.
+/// The source of the rows.
 #[derive(Clone, Copy)]
-pub(super) struct Shown<'a> {
-    pub(super) office: &'a Office,
+pub(super) struct ShowContext<'a> {
+    pub(super) context: &'a ConsoleContext,
 }
 
-/// The answer to SHOW.
-pub(super) fn show(subject: Subject, shown: Shown<'_>) -> Answer {
-    match subject {
-        Subject::Clients => clients::clients(shown),
-        Subject::Config => configuration::config(shown),
-        Subject::Endpoints => endpoints::endpoints(shown),
-        Subject::Help => Answer::done().notice("Console usage", Some(help())),
-        Subject::Version => Answer::rows([vec![concat!("Gatekeeper ", env!("CARGO_PKG_VERSION")).into()]]),
-        Subject::Databases => pools::databases(shown),
-        Subject::Lists => pools::lists(shown),
-        Subject::Pins => clients::pins(shown),
-        Subject::Pools => pools::pools(shown),
-        Subject::Servers => servers::servers(shown),
-        Subject::Sockets | Subject::ActiveSockets => {
-            let sockets = clients::sockets(shown).chain(servers::sockets(shown));
-            Answer::rows(sockets.map(Socket::row_with_positions))
+/// The response to SHOW.
+pub(super) fn show_table(target: ShowTarget, shown: ShowContext<'_>) -> CommandResponse {
+    match target {
+        ShowTarget::Clients => clients::show_clients(shown),
+        ShowTarget::Config => configuration::show_config(shown),
+        ShowTarget::Endpoints => endpoints::show_endpoints(shown),
+        ShowTarget::Help => CommandResponse::done().with_notice("Console usage", Some(help_text())),
+        ShowTarget::Version => {
+            CommandResponse::rows([vec![concat!("Gatekeeper ", env!("CARGO_PKG_VERSION")).into()]])
         }
-        Subject::State => pools::state(shown),
-        Subject::Stats => stats::stats(shown),
-        Subject::StatsAverages => stats::averages(shown),
-        Subject::StatsTotals => stats::totals(shown),
-        Subject::Totals => stats::sums(shown),
-        Subject::Users => pools::users(shown),
+        ShowTarget::Databases => pools::show_databases(shown),
+        ShowTarget::Lists => pools::show_lists(shown),
+        ShowTarget::Pins => clients::show_pins(shown),
+        ShowTarget::Pools => pools::show_pools(shown),
+        ShowTarget::Servers => servers::show_servers(shown),
+        ShowTarget::Sockets | ShowTarget::ActiveSockets => {
+            let sockets = clients::client_sockets(shown).chain(servers::server_sockets(shown));
+            CommandResponse::rows(sockets.map(Socket::row_with_positions))
+        }
+        ShowTarget::State => pools::show_state(shown),
+        ShowTarget::Stats => stats::show_stats(shown),
+        ShowTarget::StatsAverages => stats::show_averages(shown),
+        ShowTarget::StatsTotals => stats::show_totals(shown),
+        ShowTarget::Totals => stats::show_sums(shown),
+        ShowTarget::Users => pools::show_users(shown),
     }
 }
 
-fn help() -> String {
-    let subjects: Vec<_> = Subject::ALL.iter().map(|subject| subject.as_str()).collect();
+fn help_text() -> String {
+    let subjects: Vec<_> = ShowTarget::ALL.iter().map(|target| target.as_str()).collect();
     format!(
         "\n\tSHOW {}\n\tPAUSE [PLACE]\n\tRESUME [PLACE]\n\tDRAIN [PLACE]\n\tRECONNECT [PLACE]\n\tWAIT_CLOSE [PLACE]\
          \n\tKILL PLACE | SESSION\n\tRELOAD\n\tSHUTDOWN\nPLACE: DATABASE, @ENDPOINT or DATABASE@ENDPOINT.",
@@ -57,24 +59,24 @@ fn help() -> String {
     )
 }
 
-/// A moment as PgBouncer shows it.
-fn moment(at: SystemTime) -> String {
+/// A time in PgBouncer's format.
+fn format_time(at: SystemTime) -> String {
     let at = Timestamp::try_from(at).unwrap_or_default();
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// What rows of clients and of servers call a client by.
+/// Name of a client in `ptr` and `link`.
 fn client_name(id: u64) -> String {
     format!("client-{id}")
 }
 
-/// What rows of clients and of servers call a server by.
+/// Name of a server in `ptr` and `link`.
 fn server_name(endpoint: &EndpointName, pid: i32) -> String {
     format!("server-{endpoint}-{pid}")
 }
 
-/// The listeners as they are now.
-fn listeners(shown: Shown<'_>) -> impl Iterator<Item = Arc<ListenerContext>> {
-    let listeners: Vec<_> = shown.office.listeners.load().iter().map(Live::load).collect();
+/// The current listeners.
+fn current_listeners(shown: ShowContext<'_>) -> impl Iterator<Item = Arc<ListenerContext>> {
+    let listeners: Vec<_> = shown.context.listeners.load().iter().map(Live::load).collect();
     listeners.into_iter()
 }

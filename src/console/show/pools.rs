@@ -1,28 +1,29 @@
 //! `SHOW POOLS`, `SHOW DATABASES`, `SHOW LISTS`, `SHOW USERS`, `SHOW STATE`.
 //!
-//! PgBouncer has one pool for a database and a user, and exporters want each pair once. Ours are told apart by more: what
-//! agrees in endpoint, database and user is added up here, and so are sessions that have a backend of their own.
+//! PgBouncer has one pool for each database and user, and exporters require unique pairs. Gatekeeper's pools have more
+//! keys:
+//! pools with equal endpoint, database and user are added up, together with dedicated sessions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use super::{Shown, listeners};
+use super::{ShowContext, current_listeners};
 use crate::{
     console::{
-        answer::Answer,
         client::Client,
+        response::CommandResponse,
         table::{Row, Value},
     },
     credentials::Login,
     names::{DatabaseName, EndpointName, UserName},
     pool::{PoolMode, PoolPhase, PoolStatus},
-    telemetry::labels::BackendState,
+    telemetry::labels::PoolBackendState,
     topology::Address,
 };
 
-/// All pools of one endpoint, database and user, added up.
+/// Sum of all pools of one endpoint, database and user.
 #[derive(Default)]
 struct Group {
     clients: usize,
@@ -46,15 +47,15 @@ struct Group {
 
 type Key = (DatabaseName, EndpointName, UserName);
 
-/// `SHOW POOLS`: the console first, as PgBouncer does.
-pub(super) fn pools(shown: Shown<'_>) -> Answer {
-    let console = shown.office.settings.load().database.to_string();
-    let console_sessions = shown.office.sessions.console_sessions().len();
+/// `SHOW POOLS`: the console first, as in PgBouncer.
+pub(super) fn show_pools(shown: ShowContext<'_>) -> CommandResponse {
+    let console = shown.context.settings.load().database.to_string();
+    let console_sessions = shown.context.sessions.console_sessions().len();
     let none = || Value::Number(0);
     let mut first: Row = vec![console.clone().into(), console.into(), console_sessions.into()];
     first.extend(std::iter::repeat_with(none).take(12));
     first.extend([Value::from("statement"), Value::Null, Value::Null, none(), none(), "open".into()]);
-    let groups = groups(shown).into_iter().map(|((database, endpoint, user), group)| {
+    let groups = group_pools(shown).into_iter().map(|((database, endpoint, user), group)| {
         vec![
             place_name(&database, &endpoint).into(),
             user.to_string().into(),
@@ -71,22 +72,22 @@ pub(super) fn pools(shown: Shown<'_>) -> Answer {
             group.dialing.into(),
             group.longest_wait.as_secs().into(),
             group.longest_wait.subsec_micros().into(),
-            join(&group.modes).into(),
+            join_words(&group.modes).into(),
             endpoint.to_string().into(),
-            join(&group.listeners).into(),
+            join_words(&group.listeners).into(),
             group.size.into(),
             group.pinned.into(),
-            join(&group.states).into(),
+            join_words(&group.states).into(),
         ]
     });
     let groups: Vec<Row> = groups.collect();
-    Answer::rows(std::iter::once(first).chain(groups))
+    CommandResponse::rows(std::iter::once(first).chain(groups))
 }
 
-/// `SHOW DATABASES`: every database that somebody uses, at each endpoint.
-pub(super) fn databases(shown: Shown<'_>) -> Answer {
-    let console = shown.office.settings.load().database.to_string();
-    let port = listeners(shown).find_map(|listener| match listener.settings.bind {
+/// `SHOW DATABASES`: every database in use, at each endpoint.
+pub(super) fn show_databases(shown: ShowContext<'_>) -> CommandResponse {
+    let console = shown.context.settings.load().database.to_string();
+    let port = current_listeners(shown).find_map(|listener| match listener.settings.bind {
         crate::frontend::Bind::Tcp(address) => Some(address.port()),
         crate::frontend::Bind::Unix(_) => None,
     });
@@ -107,7 +108,7 @@ pub(super) fn databases(shown: Shown<'_>) -> Answer {
         none(),
     ];
     let mut databases: BTreeMap<(DatabaseName, EndpointName), Group> = BTreeMap::new();
-    for ((database, endpoint, _), group) in groups(shown) {
+    for ((database, endpoint, _), group) in group_pools(shown) {
         let all = databases.entry((database, endpoint)).or_default();
         all.size = all.size.max(group.size);
         all.min_idle = all.min_idle.max(group.min_idle);
@@ -115,7 +116,7 @@ pub(super) fn databases(shown: Shown<'_>) -> Answer {
         all.modes.extend(group.modes);
         all.paused |= group.paused;
     }
-    let handles = shown.office.routing.endpoints.load();
+    let handles = shown.context.routing.endpoints.load();
     let rows: Vec<Row> = databases
         .into_iter()
         .map(|((database, endpoint), group)| {
@@ -129,7 +130,7 @@ pub(super) fn databases(shown: Shown<'_>) -> Answer {
                 Login::Password(login) => login.user.as_ref().map(ToString::to_string),
                 Login::Passthrough | Login::Token(_) => None,
             });
-            let (_, budget) = shown.office.routing.pools.budget(&endpoint);
+            let (_, budget) = shown.context.routing.pools.budget(&endpoint);
             vec![
                 place_name(&database, &endpoint).into(),
                 host.into(),
@@ -139,7 +140,7 @@ pub(super) fn databases(shown: Shown<'_>) -> Answer {
                 group.size.into(),
                 group.min_idle.into(),
                 none(),
-                join(&group.modes).into(),
+                join_words(&group.modes).into(),
                 budget.unwrap_or_default().into(),
                 group.own.into(),
                 group.paused.into(),
@@ -147,24 +148,24 @@ pub(super) fn databases(shown: Shown<'_>) -> Answer {
             ]
         })
         .collect();
-    Answer::rows(std::iter::once(first).chain(rows))
+    CommandResponse::rows(std::iter::once(first).chain(rows))
 }
 
 /// `SHOW LISTS`
-pub(super) fn lists(shown: Shown<'_>) -> Answer {
-    let groups = groups(shown);
+pub(super) fn show_lists(shown: ShowContext<'_>) -> CommandResponse {
+    let groups = group_pools(shown);
     let databases: BTreeSet<_> = groups.keys().map(|(database, endpoint, _)| (database, endpoint)).collect();
     let (mut room, mut clients) = (0, 0);
-    for listener in listeners(shown) {
+    for listener in current_listeners(shown) {
         room += listener.settings.limits.max_clients;
         clients += listener.clients();
     }
-    let sessions = shown.office.sessions.count();
+    let sessions = shown.context.sessions.count();
     let idle: usize = groups.values().map(|group| group.idle).sum();
     let servers: usize = groups.values().map(Group::servers).sum();
-    Answer::rows(
+    CommandResponse::rows(
         [
-            // The console is a database, a pool and a user, too.
+            // The console counts as a database, a pool and a user.
             ("databases", databases.len() + 1),
             ("users", users_of(shown, &groups).len()),
             ("pools", groups.len() + 1),
@@ -182,49 +183,49 @@ pub(super) fn lists(shown: Shown<'_>) -> Answer {
     )
 }
 
-/// `SHOW USERS`: those of the pools, and those that may use the console.
-pub(super) fn users(shown: Shown<'_>) -> Answer {
-    let users = users_of(shown, &groups(shown));
-    Answer::rows(users.into_iter().map(|user| vec![user.to_string().into(), Value::Null]))
+/// `SHOW USERS`: users of pools and console users.
+pub(super) fn show_users(shown: ShowContext<'_>) -> CommandResponse {
+    let users = users_of(shown, &group_pools(shown));
+    CommandResponse::rows(users.into_iter().map(|user| vec![user.to_string().into(), Value::Null]))
 }
 
-/// `SHOW STATE`: whether everything is paused.
-pub(super) fn state(shown: Shown<'_>) -> Answer {
-    let groups = groups(shown);
+/// `SHOW STATE`: paused if all pools are paused.
+pub(super) fn show_state(shown: ShowContext<'_>) -> CommandResponse {
+    let groups = group_pools(shown);
     let paused = !groups.is_empty() && groups.values().all(|group| group.paused);
     let word = |flag| if flag { "yes" } else { "no" };
-    Answer::rows(
+    CommandResponse::rows(
         [("active", !paused), ("paused", paused), ("suspended", false)]
             .map(|(key, value)| vec![key.into(), word(value).into()]),
     )
 }
 
-/// How a database at an endpoint is called: once, wherever it is looked for.
+/// Name of a database at an endpoint.
 pub(super) fn place_name(database: &DatabaseName, endpoint: &EndpointName) -> String {
     format!("{database}@{endpoint}")
 }
 
-fn users_of(shown: Shown<'_>, groups: &BTreeMap<Key, Group>) -> BTreeSet<UserName> {
-    let settings = shown.office.settings.load();
+fn users_of(shown: ShowContext<'_>, groups: &BTreeMap<Key, Group>) -> BTreeSet<UserName> {
+    let settings = shown.context.settings.load();
     let listed = settings.admin_users.iter().chain(&settings.stats_users);
     groups.keys().map(|(.., user)| user).chain(listed).cloned().collect()
 }
 
-fn groups(shown: Shown<'_>) -> BTreeMap<Key, Group> {
+fn group_pools(shown: ShowContext<'_>) -> BTreeMap<Key, Group> {
     let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
-    for pool in shown.office.routing.pools.list() {
+    for pool in shown.context.routing.pools.list() {
         let status = pool.status();
         let target = &status.target;
         let key = (target.database.clone(), target.endpoint.clone(), target.user.clone());
         groups.entry(key).or_default().add(&status);
     }
-    for client in Client::all(&shown.office.sessions) {
+    for client in Client::all(&shown.context.sessions) {
         let (Some(database), Some(user)) = (client.database(), client.user()) else { continue };
         let (database, user) = (database.clone(), user.clone());
         let listener = client.listener().to_string();
         let endpoint = match &client.backend {
             Some(backend) => Some(backend.endpoint.clone()),
-            // Between two backends: it belongs to the pool that it would ask, as far as can be known.
+            // A session without a backend counts for the pool that would serve its user and database, if known.
             None => groups
                 .iter()
                 .find(|((of, _, by), group)| {
@@ -246,7 +247,7 @@ fn groups(shown: Shown<'_>) -> BTreeMap<Key, Group> {
     groups
 }
 
-fn join(words: &BTreeSet<impl AsRef<str>>) -> String {
+fn join_words(words: &BTreeSet<impl AsRef<str>>) -> String {
     words.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(",")
 }
 
@@ -255,10 +256,10 @@ fn join(words: &BTreeSet<impl AsRef<str>>) -> String {
 impl Group {
     fn add(&mut self, status: &PoolStatus) {
         self.waiting += status.waiting;
-        self.leased += status.count(BackendState::Leased);
-        self.idle += status.count(BackendState::Idle);
-        self.resetting += status.count(BackendState::Resetting);
-        self.settling += status.count(BackendState::Settling);
+        self.leased += status.count(PoolBackendState::Leased);
+        self.idle += status.count(PoolBackendState::Idle);
+        self.resetting += status.count(PoolBackendState::Resetting);
+        self.settling += status.count(PoolBackendState::Settling);
         self.dialing += status.dialing;
         self.cancels += status.backends.iter().map(|backend| backend.cancels()).sum::<usize>();
         self.longest_wait = self.longest_wait.max(status.longest_wait);
@@ -270,7 +271,7 @@ impl Group {
         self.paused |= matches!(status.phase, PoolPhase::Paused | PoolPhase::Draining);
     }
 
-    /// Its backends, those being dialed included.
+    /// Number of backends, including those being opened.
     fn servers(&self) -> usize {
         self.own + self.leased + self.idle + self.resetting + self.settling + self.dialing
     }

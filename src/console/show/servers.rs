@@ -1,4 +1,4 @@
-//! `SHOW SERVERS`: the pools' backends, then those that belong to a session for life.
+//! `SHOW SERVERS`: backends of pools, then backends of dedicated sessions.
 
 use std::{
     collections::HashMap,
@@ -6,40 +6,40 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Shown, client_name, server_name, socket::Socket};
+use super::{ShowContext, client_name, server_name, socket::Socket};
 use crate::{
-    console::{answer::Answer, client::Client, table::Value},
+    console::{client::Client, response::CommandResponse, table::Value},
     names::EndpointName,
     pool::{BackendStatus, PoolKey, PoolStatus},
-    telemetry::labels::BackendState,
+    telemetry::labels::PoolBackendState,
 };
 
-/// A backend, where it is, and for which listener.
-pub(super) struct Server {
+/// A backend with its endpoint and listener.
+pub(super) struct ServerRow {
     socket: Socket,
     listener: String,
     endpoint: String,
 }
 
 /// `SHOW SERVERS`
-pub(super) fn servers(shown: Shown<'_>) -> Answer {
-    Answer::rows(all(shown).map(|Server { socket, listener, endpoint }| {
+pub(super) fn show_servers(shown: ShowContext<'_>) -> CommandResponse {
+    CommandResponse::rows(all_servers(shown).map(|ServerRow { socket, listener, endpoint }| {
         let mut row = socket.row();
         row.extend([Value::from(listener), endpoint.into()]);
         row
     }))
 }
 
-/// The servers' part of `SHOW SOCKETS`.
-pub(super) fn sockets(shown: Shown<'_>) -> impl Iterator<Item = Socket> + use<> {
-    all(shown).map(|server| server.socket)
+/// The server rows of `SHOW SOCKETS`.
+pub(super) fn server_sockets(shown: ShowContext<'_>) -> impl Iterator<Item = Socket> + use<> {
+    all_servers(shown).map(|server| server.socket)
 }
 
-fn all(shown: Shown<'_>) -> impl Iterator<Item = Server> + use<> {
+fn all_servers(shown: ShowContext<'_>) -> impl Iterator<Item = ServerRow> + use<> {
     let now = SystemTime::now();
     let mut users: HashMap<(EndpointName, i32), u64> = HashMap::new();
     let mut own = Vec::new();
-    for client in Client::all(&shown.office.sessions) {
+    for client in Client::all(&shown.context.sessions) {
         if let Some(backend) = &client.backend {
             users.insert((backend.endpoint.clone(), backend.pid), client.entry.id);
             if backend.own {
@@ -47,7 +47,7 @@ fn all(shown: Shown<'_>) -> impl Iterator<Item = Server> + use<> {
             }
         }
     }
-    let pooled = shown.office.routing.pools.list().into_iter().flat_map(|pool| {
+    let pooled = shown.context.routing.pools.list().into_iter().flat_map(|pool| {
         let PoolStatus { target, backends, .. } = pool.status();
         backends.into_iter().map(move |backend| (target.clone(), backend))
     });
@@ -58,18 +58,18 @@ fn all(shown: Shown<'_>) -> impl Iterator<Item = Server> + use<> {
     pooled.chain(own.into_iter().filter_map(|client| of_session(&client)))
 }
 
-fn of_pool(target: &PoolKey, backend: &BackendStatus, link: Option<u64>, now: SystemTime) -> Server {
+fn of_pool(target: &PoolKey, backend: &BackendStatus, link: Option<u64>, now: SystemTime) -> ServerRow {
     let running = &backend.running;
     let socket = Socket {
         kind: "S",
         user: target.user.to_string(),
         database: target.database.to_string(),
         state: match backend.state {
-            BackendState::Dialing => "new",
-            BackendState::Idle => "idle",
-            BackendState::Leased => "active",
-            BackendState::Resetting => "tested",
-            BackendState::Settling => "being_canceled",
+            PoolBackendState::Dialing => "new",
+            PoolBackendState::Idle => "idle",
+            PoolBackendState::Leased => "active",
+            PoolBackendState::Resetting => "tested",
+            PoolBackendState::Settling => "being_canceled",
         },
         remote: backend.peer(),
         local: running.local(),
@@ -83,10 +83,10 @@ fn of_pool(target: &PoolKey, backend: &BackendStatus, link: Option<u64>, now: Sy
         tls: running.tls().map_or("", |facts| facts.version),
         application: String::new(),
     };
-    Server { socket, listener: target.listener.to_string(), endpoint: target.endpoint.to_string() }
+    ServerRow { socket, listener: target.listener.to_string(), endpoint: target.endpoint.to_string() }
 }
 
-fn of_session(client: &Client) -> Option<Server> {
+fn of_session(client: &Client) -> Option<ServerRow> {
     let backend = client.backend.as_ref()?;
     let socket = Socket {
         kind: "S",
@@ -105,5 +105,9 @@ fn of_session(client: &Client) -> Option<Server> {
         tls: "",
         application: client.entry.facts.application.as_deref().unwrap_or_default().to_owned(),
     };
-    Some(Server { socket, listener: client.listener().to_string(), endpoint: backend.endpoint.to_string() })
+    Some(ServerRow {
+        socket,
+        listener: client.listener().to_string(),
+        endpoint: backend.endpoint.to_string(),
+    })
 }

@@ -1,11 +1,11 @@
-//! What clients and servers have in common in PgBouncer's tables.
+//! Columns common to clients and servers in PgBouncer's tables.
 
 use std::{
     net::SocketAddr,
     time::{Duration, SystemTime},
 };
 
-use super::moment;
+use super::format_time;
 use crate::console::table::{Row, Value};
 
 /// A connection, of a client or to a server.
@@ -15,28 +15,28 @@ pub(super) struct Socket {
     pub(super) user: String,
     pub(super) database: String,
     pub(super) state: &'static str,
-    /// The other end; `None` on a Unix-domain socket.
+    /// Remote address; `None` on a Unix-domain socket.
     pub(super) remote: Option<SocketAddr>,
-    /// Our end, where it is known.
+    /// Local address, if known.
     pub(super) local: Option<SocketAddr>,
     pub(super) connected: SystemTime,
-    /// When it was last given something to do, where that is known.
+    /// Time of the last request, if known.
     pub(super) requested: SystemTime,
-    /// For how long a client has waited for a server.
+    /// Time that a client has waited for a server.
     pub(super) wait: Duration,
     pub(super) close_needed: bool,
-    /// What other rows call it by in `link`.
+    /// Name of the connection in `link` of other rows.
     pub(super) ptr: String,
-    /// The server that serves a client, and the other way round.
+    /// The server of a client, or the client of a server.
     pub(super) link: Option<String>,
-    /// The process at the other end.
+    /// Process id of the remote process.
     pub(super) pid: Option<u32>,
     pub(super) tls: &'static str,
     pub(super) application: String,
 }
 
 impl Socket {
-    /// PgBouncer's eighteen columns.
+    /// PgBouncer's 18 columns.
     pub(super) fn row(self) -> Row {
         let unix = || "unix".to_owned();
         vec![
@@ -48,8 +48,8 @@ impl Socket {
             self.remote.map_or(0, |address| address.port()).into(),
             self.local.map_or_else(unix, |address| address.ip().to_string()).into(),
             self.local.map_or(0, |address| address.port()).into(),
-            moment(self.connected).into(),
-            moment(self.requested).into(),
+            format_time(self.connected).into(),
+            format_time(self.requested).into(),
             self.wait.as_secs().into(),
             self.wait.subsec_micros().into(),
             self.close_needed.into(),
@@ -61,7 +61,7 @@ impl Socket {
         ]
     }
 
-    /// The same with the seven positions in buffers that `SHOW SOCKETS` has besides: ours are not kept.
+    /// Also the seven buffer positions of `SHOW SOCKETS`, always zero.
     pub(super) fn row_with_positions(self) -> Row {
         let mut row = self.row();
         row.resize(row.len() + 7, Value::Number(0));

@@ -1,33 +1,36 @@
-//! `SHOW STATS` and its kin.
+//! `SHOW STATS` and related tables.
 //!
-//! What is counted is counted by endpoint: the name of a row is `@endpoint`, as PAUSE takes it. The time of a transaction is
-//! that of its statements: what passes between them is the client's own.
+//! Statistics are counted per endpoint: the name in a row is `@endpoint`, as PAUSE accepts it. The time of a
+//! transaction is
+//! the sum of its statements' times; the client's time between statements is not included.
 
-use super::Shown;
+use super::ShowContext;
 use crate::console::{
-    answer::Answer,
     averages::Averages,
-    counts::Counts,
+    response::CommandResponse,
+    stats_values::StatsValues,
     table::{Row, Value},
 };
 
 /// `SHOW STATS`: totals, then averages.
-pub(super) fn stats(shown: Shown<'_>) -> Answer {
-    table(shown, |counts, averages| counts.figures().into_iter().chain(averages.figures()).collect())
+pub(super) fn show_stats(shown: ShowContext<'_>) -> CommandResponse {
+    stats_table(shown, |counts, averages| {
+        counts.in_column_order().into_iter().chain(averages.in_column_order()).collect()
+    })
 }
 
 /// `SHOW STATS_TOTALS`
-pub(super) fn totals(shown: Shown<'_>) -> Answer {
-    table(shown, |counts, _| counts.figures().to_vec())
+pub(super) fn show_totals(shown: ShowContext<'_>) -> CommandResponse {
+    stats_table(shown, |counts, _| counts.in_column_order().to_vec())
 }
 
 /// `SHOW STATS_AVERAGES`
-pub(super) fn averages(shown: Shown<'_>) -> Answer {
-    table(shown, |_, averages| averages.figures().to_vec())
+pub(super) fn show_averages(shown: ShowContext<'_>) -> CommandResponse {
+    stats_table(shown, |_, averages| averages.in_column_order().to_vec())
 }
 
-/// `SHOW TOTALS`: all endpoints added up, a figure a row.
-pub(super) fn sums(shown: Shown<'_>) -> Answer {
+/// `SHOW TOTALS`: the sum of all endpoints, one value per row.
+pub(super) fn show_sums(shown: ShowContext<'_>) -> CommandResponse {
     const NAMES: [&str; 14] = [
         "total_xact_count",
         "total_query_count",
@@ -44,18 +47,21 @@ pub(super) fn sums(shown: Shown<'_>) -> Answer {
         "avg_query_time",
         "avg_wait_time",
     ];
-    let all = Counts::by_endpoint(&shown.office.observers.metrics);
-    let counts = all.values().fold(Counts::default(), |sum, counts| sum.plus(counts));
-    let averages = shown.office.averages.load().all();
-    let figures = counts.figures().into_iter().chain(averages.figures());
+    let all = StatsValues::by_endpoint(&shown.context.observers.metrics);
+    let counts = all.values().fold(StatsValues::default(), |sum, counts| sum.plus(counts));
+    let averages = shown.context.averages.load().all();
+    let figures = counts.in_column_order().into_iter().chain(averages.in_column_order());
     let rows: Vec<Row> =
         NAMES.into_iter().zip(figures).map(|(name, figure)| vec![name.into(), figure.into()]).collect();
-    Answer::rows(rows)
+    CommandResponse::rows(rows)
 }
 
-fn table(shown: Shown<'_>, figures: impl Fn(&Counts, &Counts) -> Vec<u64>) -> Answer {
-    let averages: std::sync::Arc<Averages> = shown.office.averages.load();
-    let rows: Vec<Row> = Counts::by_endpoint(&shown.office.observers.metrics)
+fn stats_table(
+    shown: ShowContext<'_>,
+    figures: impl Fn(&StatsValues, &StatsValues) -> Vec<u64>,
+) -> CommandResponse {
+    let averages: std::sync::Arc<Averages> = shown.context.averages.load();
+    let rows: Vec<Row> = StatsValues::by_endpoint(&shown.context.observers.metrics)
         .into_iter()
         .map(|(endpoint, counts)| {
             let mut row: Row = vec![format!("@{endpoint}").into()];
@@ -63,5 +69,5 @@ fn table(shown: Shown<'_>, figures: impl Fn(&Counts, &Counts) -> Vec<u64>) -> An
             row
         })
         .collect();
-    Answer::rows(rows)
+    CommandResponse::rows(rows)
 }

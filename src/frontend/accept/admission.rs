@@ -1,4 +1,4 @@
-//! How many clients a listener takes: in all, from one address, of one user, for one database.
+//! Limits on the clients of a listener: in total, per address, per user, and per database.
 
 use std::{
     collections::HashMap,
@@ -10,43 +10,44 @@ use std::{
 use foldhash::fast::RandomState;
 
 use crate::{
+    client_error::ClientError,
     frontend::{ListenerLimits, ListenerSettings},
     names::{DatabaseName, UserName},
-    session::Refusal,
 };
 
-/// Counts the clients of one listener. It outlives a reload, so that limits count those who were there before.
+/// Counts the clients of one listener. Kept across reloads, so that limits include existing clients.
 #[derive(Default)]
 pub(crate) struct Admission {
-    counts: Mutex<Counts>,
+    counts: Mutex<AdmissionCounts>,
 }
 
 #[derive(Default)]
-struct Counts {
+struct AdmissionCounts {
     all: usize,
     by_address: HashMap<IpAddr, usize, RandomState>,
     by_user: HashMap<UserName, usize, RandomState>,
     by_database: HashMap<DatabaseName, usize, RandomState>,
 }
 
-/// A client's place; dropping it frees the place.
+/// A counted client; dropping the permit ends the count.
 pub(crate) struct Permit {
     admission: Arc<Admission>,
-    /// `None` through a Unix-domain socket.
+    /// `None` for a Unix-domain socket.
     address: Option<IpAddr>,
-    /// Who it is and what it wants, once that is proved.
+    /// User and database, once authenticated.
     login: Option<(UserName, DatabaseName)>,
 }
 
 impl Admission {
-    /// Gives a client from `address` a place.
+    /// Counts a client from `address`.
     ///
-    /// A refused client has a place too, so that it can be told: at most a tenth more than the limit (and sixteen), beyond
-    /// which [`Admitted::Turned`] says that there is not even room to hear what they want.
+    /// Rejected clients are counted too, so that an error can be sent after the startup packet: up to the limit plus a
+    /// tenth,
+    /// at least sixteen. Beyond that, [`Admitted::Turned`] rejects without reading.
     pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>, limits: &ListenerLimits) -> Admitted {
         let mut counts = self.lock();
         if counts.all >= limits.max_clients + limits.max_clients / 10 + 16 {
-            return Admitted::Turned(Refusal::too_many_clients());
+            return Admitted::Turned(ClientError::too_many_clients());
         }
         let over_all = counts.all >= limits.max_clients;
         counts.all += 1;
@@ -59,61 +60,61 @@ impl Admission {
         drop(counts);
         let permit = Permit { admission: Arc::clone(self), address, login: None };
         match (over_all, over_address) {
-            (true, _) => Admitted::Refused(permit, Refusal::too_many_clients()),
-            (false, true) => Admitted::Refused(permit, Refusal::too_many_clients_of_address()),
+            (true, _) => Admitted::Refused(permit, ClientError::too_many_clients()),
+            (false, true) => Admitted::Refused(permit, ClientError::too_many_clients_of_address()),
             (false, false) => Admitted::Welcome(permit),
         }
     }
 
-    /// How many clients have a place.
+    /// Number of counted clients.
     pub(crate) fn clients(&self) -> usize {
         self.lock().all
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counts> {
+    fn lock(&self) -> MutexGuard<'_, AdmissionCounts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The answer to a new client.
+/// Decision on a new client.
 pub(crate) enum Admitted {
-    /// Come in.
+    /// Admitted.
     Welcome(Permit),
-    /// Hear why not.
-    Refused(Permit, Refusal),
-    /// Hear why not, and go: there is no room to hear you.
-    Turned(Refusal),
+    /// Rejected; the error is sent after the startup packet.
+    Refused(Permit, ClientError),
+    /// Rejected; the error is sent at once, without reading.
+    Turned(ClientError),
 }
 
 // === impl Permit ===
 
 impl Permit {
-    /// Gives a client that has proved to be `user` one of the places of that user and of `database`.
+    /// Counts a client authenticated as `user` against the limits of the user and of `database`.
     ///
-    /// It is for those who have proved themselves: nobody takes up the places of others.
+    /// Call after authentication only, so that strangers cannot exhaust a user's limit.
     ///
     /// # Errors
-    /// What the client is told: the database is not on the list, or there is no place left.
+    /// The error for the client: the database is not listed, or a limit is reached.
     pub(crate) fn claim(
         &mut self,
         user: &UserName,
         database: &DatabaseName,
         settings: &ListenerSettings,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ClientError> {
         let ListenerLimits { max_clients_per_user, max_clients_per_database, .. } = settings.limits;
         if !settings.access.has_database(database) {
-            return Err(Refusal::database_not_on_guest_list(database.as_str()));
+            return Err(ClientError::database_not_allowed(database.as_str()));
         }
         let full =
             |limit: usize, taken: Option<&usize>| limit > 0 && taken.is_some_and(|taken| *taken >= limit);
         let mut counts = self.admission.lock();
         if full(max_clients_per_user, counts.by_user.get(user)) {
-            return Err(Refusal::too_many_clients_of_user(user.as_str()));
+            return Err(ClientError::too_many_clients_of_user(user.as_str()));
         }
         if full(max_clients_per_database, counts.by_database.get(database)) {
-            return Err(Refusal::too_many_clients_of_database(database.as_str()));
+            return Err(ClientError::too_many_clients_of_database(database.as_str()));
         }
-        // Without a limit too: a reload may bring one, and it counts those who are here.
+        // Counted without a limit too, because a reload may set one.
         *counts.by_user.entry(user.clone()).or_default() += 1;
         *counts.by_database.entry(database.clone()).or_default() += 1;
         drop(counts);
@@ -136,7 +137,7 @@ impl Drop for Permit {
     }
 }
 
-/// Takes one off the count of `key`; who has none left is forgotten.
+/// Decrements the count of `key`; removes the key at zero.
 fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize, RandomState>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
@@ -150,17 +151,17 @@ fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize, RandomState>, key: &K)
 mod tests {
     use super::*;
     use crate::{
+        client_error::ClientErrorReason,
         frontend::{AccessList, Auth, Bind},
         names::ListenerName,
         pool::{PoolMode, PoolSettings},
         route::RoutePolicy,
-        session::Cause,
     };
 
     fn word(admitted: &Admitted) -> &'static str {
         match admitted {
             Admitted::Welcome(_) => "welcome",
-            Admitted::Refused(_, refusal) => refusal.cause.as_str(),
+            Admitted::Refused(_, client_error) => client_error.reason.as_str(),
             Admitted::Turned(_) => "turned",
         }
     }
@@ -223,7 +224,7 @@ mod tests {
             let (user, database) = names(user, database);
             permit
                 .claim(&user, &database, &settings)
-                .map_err(|refusal| refusal.cause.as_str())
+                .map_err(|client_error| client_error.reason.as_str())
                 .map(|()| permit)
         };
         let alice = enter("alice", "orders").ok().unwrap();
@@ -251,7 +252,10 @@ mod tests {
         };
         let mut first = permit();
         first.claim(&user, &database, &before).unwrap();
-        assert_eq!(permit().claim(&user, &database, &after).unwrap_err().cause, Cause::MaxClientsPerUser);
+        assert_eq!(
+            permit().claim(&user, &database, &after).unwrap_err().reason,
+            ClientErrorReason::MaxClientsPerUser
+        );
         drop(first);
         permit().claim(&user, &database, &after).unwrap();
     }
@@ -263,7 +267,7 @@ mod tests {
         let admission = Arc::new(Admission::default());
         let Admitted::Welcome(mut permit) = admission.admit(None, &settings.limits) else { panic!() };
         let (user, stock) = names("alice", "stock");
-        assert_eq!(permit.claim(&user, &stock, &settings).unwrap_err().cause, Cause::NotOnGuestList);
+        assert_eq!(permit.claim(&user, &stock, &settings).unwrap_err().reason, ClientErrorReason::NotAllowed);
         assert!(admission.lock().by_user.is_empty());
         permit.claim(&user, &names("alice", "orders").1, &settings).unwrap();
     }

@@ -1,4 +1,4 @@
-//! One client, from its start on a worker to the end of its session.
+//! One client, from the start of its task to the end of its session.
 
 use std::{net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
@@ -9,12 +9,12 @@ use tokio::{
 
 use super::admission::Permit;
 use crate::{
+    client_error::ClientError,
     frontend::{
         context::{ClientServices, ListenerContext},
         login::handshake::ClientHandshake,
-        relay::{Relay, teardown::conclude},
+        relay::{Relay, teardown::tear_down},
     },
-    session::Refusal,
     tasks,
     telemetry::ClientPresence,
     tls::Stream,
@@ -23,47 +23,47 @@ use crate::{
 /// An accepted client connection, before the start of its task.
 pub(crate) struct AcceptedClient {
     pub(crate) socket: OwnedFd,
-    /// `None` through a Unix-domain socket.
+    /// `None` for a Unix-domain socket.
     pub(crate) address: Option<SocketAddr>,
-    /// Its place at the listener, and its share of the process's descriptors.
+    /// Permits of the client: limits of the listener, file descriptors of the process.
     pub(crate) permit: ClientPermits,
-    /// It is to hear this as soon as it has said who it is.
-    pub(crate) refusal: Option<Refusal>,
+    /// Error to send after the startup packet.
+    pub(crate) client_error: Option<ClientError>,
     pub(crate) presence: ClientPresence,
     pub(crate) context: Arc<ListenerContext>,
     pub(crate) services: Arc<ClientServices>,
 }
 
-/// What a client takes up, given back when this is dropped.
+/// Limits taken by a client, released on drop.
 pub(crate) type ClientPermits = (Permit, Option<OwnedSemaphorePermit>);
 
-/// Serves one client for life, on the worker that this is called on.
-pub(crate) fn serve(accepted_client: AcceptedClient) -> impl Future<Output = ()> {
-    // The login's future is large and short-lived: neither the future nor the client value may be part of the one that stays.
-    let welcomed = Box::pin(welcome(accepted_client));
+/// Serves one client, on the calling worker.
+pub(crate) fn serve_client(accepted_client: AcceptedClient) -> impl Future<Output = ()> {
+    // The login's future is large and short: box it, so that the session's future does not contain it.
+    let welcomed = Box::pin(log_in(accepted_client));
     async move {
         let Some((mut relay, _permit)) = welcomed.await else { return };
         let end = relay.run().await;
-        Box::pin(conclude(&end, relay)).await;
+        Box::pin(tear_down(&end, relay)).await;
     }
 }
 
-/// Everything up to the first ReadyForQuery; `None` when there is no session.
-async fn welcome(accepted_client: AcceptedClient) -> Option<(Relay, ClientPermits)> {
-    let AcceptedClient { socket, address, mut permit, refusal, mut presence, context, services } =
+/// Login, up to the first ReadyForQuery; `None` without a session.
+async fn log_in(accepted_client: AcceptedClient) -> Option<(Relay, ClientPermits)> {
+    let AcceptedClient { socket, address, mut permit, client_error, mut presence, context, services } =
         accepted_client;
     presence.settle(tasks::current_worker());
-    let stream = match adopt(socket, address) {
+    let stream = match register_socket(socket, address) {
         Ok(stream) => stream,
         Err(error) => {
-            tracing::warn!(listener = %context.settings.name, %error, "an accepted socket cannot be used");
+            tracing::warn!(listener = %context.settings.name, %error, "accepted socket is unusable");
             return None;
         }
     };
     let mut handshake = ClientHandshake::enter(stream, address, context, services).await?;
     let (startup, negotiation) = handshake.greet().await?;
-    if let Some(refusal) = refusal {
-        handshake.refuse(refusal).await;
+    if let Some(client_error) = client_error {
+        handshake.refuse(client_error).await;
         return None;
     }
     if let Some(console) = handshake.console() {
@@ -74,8 +74,8 @@ async fn welcome(accepted_client: AcceptedClient) -> Option<(Relay, ClientPermit
     Some((handshake.into_relay(login_result, presence).await?, permit))
 }
 
-/// Makes the socket one of this worker's.
-fn adopt(socket: OwnedFd, address: Option<SocketAddr>) -> std::io::Result<Stream> {
+/// Registers the socket with the calling worker.
+fn register_socket(socket: OwnedFd, address: Option<SocketAddr>) -> std::io::Result<Stream> {
     Ok(match address {
         Some(_) => Stream::Tcp(TcpStream::from_std(socket.into())?),
         None => Stream::Unix(UnixStream::from_std(socket.into())?),

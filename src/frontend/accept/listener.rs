@@ -1,6 +1,7 @@
-//! One client-facing socket: accepts clients and gives each to the worker with the fewest.
+//! One client-facing socket: accepts clients and passes each to the worker with the fewest.
 //!
-//! It is watched on a worker, not on a thread of its own: a client that stays on that worker wakes no other thread.
+//! The socket is polled on a worker, not on a separate thread: a client that stays on that worker wakes no other
+//! thread.
 
 use std::{
     fs, io,
@@ -28,13 +29,13 @@ use super::{
     client::{self, AcceptedClient},
 };
 use crate::{
+    client_error::ClientError,
     frontend::{
         Bind,
         context::{ClientServices, ListenerContext},
     },
     live::Live,
     pool::PoolMode,
-    session::Refusal,
     tasks::{self, Workers},
     telemetry::labels::RefusalReason,
 };
@@ -43,15 +44,15 @@ use crate::{
 pub struct Listener {
     socket: OwnedFd,
     bind: Bind,
-    /// Whether the socket file is ours to remove.
+    /// True if this process created the socket file and must remove it.
     bound_here: bool,
 }
 
-/// Connections the kernel may complete ahead of us: a storm of them must not be turned away by the kernel.
+/// Backlog of the kernel: large enough for a burst of clients.
 const BACKLOG: i32 = 4096;
 /// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
 const BACK_OFF: Duration = Duration::from_millis(50);
-/// How often a dead client is looked for, as towards endpoints.
+/// Interval of TCP keepalive probes, as towards endpoints.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 impl Listener {
@@ -59,11 +60,11 @@ impl Listener {
     /// `mode`.
     ///
     /// # Errors
-    /// The system's: the address is in use or not ours, the path cannot be written.
+    /// The error of the operating system: the address is in use or not local, or the path is not writable.
     pub fn bind(bind: &Bind, mode: u32) -> io::Result<Self> {
         let socket = match bind {
-            Bind::Tcp(address) => tcp(*address)?,
-            Bind::Unix(path) => unix(path, mode)?,
+            Bind::Tcp(address) => bind_tcp(*address)?,
+            Bind::Unix(path) => bind_unix(path, mode)?,
         };
         Ok(Self { socket, bind: bind.clone(), bound_here: true })
     }
@@ -71,24 +72,24 @@ impl Listener {
     /// Gives the socket file at `path` the permissions `mode`.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the operating system.
     pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
     }
 
-    /// Takes over a socket that listens already (socket activation).
+    /// Takes over a listening socket (socket activation).
     ///
     /// # Errors
-    /// The system's, when it is no socket.
-    pub fn inherit(socket: OwnedFd, bind: Bind) -> io::Result<Self> {
+    /// The error of the operating system, if the descriptor is not a socket.
+    pub fn from_inherited(socket: OwnedFd, bind: Bind) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self { socket, bind, bound_here: false })
     }
 
-    /// The address it listens on; with port 0 in the settings, the one the system chose.
+    /// The address of the socket; with port 0 in the settings, the port chosen by the system.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the operating system.
     pub fn local_address(&self) -> io::Result<Bind> {
         match &self.bind {
             Bind::Unix(path) => Ok(Bind::Unix(path.clone())),
@@ -99,35 +100,35 @@ impl Listener {
         }
     }
 
-    /// Accepts for ever, on the worker that this is called on. A failing `accept()` backs off and never ends it.
+    /// Accepts forever, on the calling worker. A failed `accept()` is retried after a pause.
     ///
-    /// Cancel safe: nothing is lost but what the kernel has not handed over yet.
+    /// Cancel safe: only connections that the kernel has not handed over are lost.
     pub async fn run(self, context: Live<ListenerContext>, services: Arc<ClientServices>, workers: Workers) {
         let watched = loop {
-            match watch(&self.socket) {
+            match register_listener(&self.socket) {
                 Ok(watched) => break watched,
-                Err(error) => failed(&context.load(), &error).await,
+                Err(error) => on_accept_error(&context.load(), &error).await,
             }
         };
         loop {
-            let accepted = accept(&watched).await;
+            let accepted = accept_client(&watched).await;
             let context = context.load();
             match accepted {
                 Ok((socket, address)) => hand_over(socket, address, &context, &services, &workers),
-                Err(error) => failed(&context, &error).await,
+                Err(error) => on_accept_error(&context, &error).await,
             }
         }
     }
 }
 
-async fn failed(context: &ListenerContext, error: &io::Error) {
+async fn on_accept_error(context: &ListenerContext, error: &io::Error) {
     context.metrics.accept_failed();
-    tracing::warn!(listener = %context.settings.name, %error, "accept failed; trying again");
+    tracing::warn!(listener = %context.settings.name, %error, "accept failed; retrying");
     sleep(BACK_OFF).await;
 }
 
-/// The next client's socket, not blocking, and where it came from.
-async fn accept(listening: &AsyncFd<BorrowedFd<'_>>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+/// The next client's socket in non-blocking mode, with its address.
+async fn accept_client(listening: &AsyncFd<BorrowedFd<'_>>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     loop {
         let mut ready = listening.readable().await?;
         let accepted =
@@ -137,20 +138,21 @@ async fn accept(listening: &AsyncFd<BorrowedFd<'_>>) -> io::Result<(OwnedFd, Opt
                 return Ok((socket, address.and_then(|address| SocketAddr::try_from(address).ok())));
             }
             Err(Errno::WOULDBLOCK) => ready.clear_ready(),
-            // The client left the queue before its turn: nobody to serve, nothing wrong with us.
+            // The client left before accept: not an error of the listener.
             Err(Errno::CONNABORTED | Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Registers a listening socket with the runtime. Accepting through tokio's own types would register each client's socket
-/// here, only to register it again with its worker.
+/// Registers a listening socket with the runtime. tokio's own listener types would register each client's socket here,
+/// and
+/// the client's worker once more.
 #[expect(
     deprecated,
     reason = "sound here: the descriptor is borrowed from its owner for as long as the registration lives"
 )]
-fn watch(socket: &OwnedFd) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+fn register_listener(socket: &OwnedFd) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
     AsyncFd::new(socket.as_fd())
 }
 
@@ -162,62 +164,62 @@ fn hand_over(
     workers: &Workers,
 ) {
     let admitted = context.admission.admit(address.map(|address| address.ip()), &context.settings.limits);
-    let (permit, refusal) = match admitted {
+    let (permit, client_error) = match admitted {
         Admitted::Welcome(permit) => (permit, None),
-        Admitted::Refused(permit, refusal) => (permit, Some(refusal)),
-        Admitted::Turned(refusal) => {
-            context.metrics.refused(RefusalReason::MaxClients);
-            turn_away(&socket, &refusal);
+        Admitted::Refused(permit, client_error) => (permit, Some(client_error)),
+        Admitted::Turned(client_error) => {
+            context.metrics.record_rejection(RefusalReason::MaxClients);
+            turn_away(&socket, &client_error);
             return;
         }
     };
-    // A session that shares backends needs one for itself; its pool's are among those that are set aside.
+    // A pooled session needs one descriptor; descriptors of pooled backends are already set aside.
     let needed = match context.settings.pool.mode {
         PoolMode::Session => 2,
         PoolMode::Transaction => 1,
     };
     let descriptors = Arc::clone(&services.descriptors).try_acquire_many_owned(needed).ok();
     if descriptors.is_none() {
-        tracing::error!(listener = %context.settings.name, "out of descriptors: raise the limit on open files");
+        tracing::error!(listener = %context.settings.name, "out of file descriptors: raise the limit on open files");
     }
-    let refusal = refusal.or_else(|| descriptors.is_none().then(Refusal::no_descriptors));
-    // Of those with the fewest this one, where nobody need be woken.
+    let client_error = client_error.or_else(|| descriptors.is_none().then(ClientError::no_descriptors));
+    // Prefers this worker among those with the fewest clients, which needs no wake-up.
     let here = tasks::current_worker();
     let worker = (0..workers.len()).min_by_key(|&index| (workers.live(index), index != here)).unwrap_or(here);
     let accepted_client = AcceptedClient {
         socket,
         address,
         permit: (permit, descriptors),
-        refusal,
-        presence: context.metrics.accepted(),
+        client_error,
+        presence: context.metrics.record_accept(),
         context: Arc::clone(context),
         services: Arc::clone(services),
     };
     if worker == here {
-        tasks::spawn_here("client", client::serve(accepted_client));
+        tasks::spawn_here("client", client::serve_client(accepted_client));
     } else {
-        workers.spawn_on(worker, "client", move || client::serve(accepted_client));
+        workers.spawn_on(worker, "client", move || client::serve_client(accepted_client));
     }
 }
 
-/// Says why before anything was heard, in the clear, as PostgreSQL does when it cannot fork: a few bytes into a socket
-/// whose buffer is empty.
-fn turn_away(socket: &OwnedFd, refusal: &Refusal) {
+/// Sends an error in plaintext before reading, as PostgreSQL does when it cannot fork: a few bytes into an empty socket
+/// buffer.
+fn turn_away(socket: &OwnedFd, client_error: &ClientError) {
     let mut bytes = Vec::new();
-    refusal.write(&mut bytes);
-    // Whoever has left already needs no reason.
+    client_error.write(&mut bytes);
+    // A client that has left needs no error.
     rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL).ok();
 }
 
-fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+fn bind_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     use socket2::{Domain, Socket, TcpKeepalive, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // `::` means every IPv6 address; who wants both families writes both listeners, as with PostgreSQL.
+        // `::` means every IPv6 address; dual stack needs two listeners, as in PostgreSQL.
         socket.set_only_v6(true)?;
     }
-    // Accepted sockets inherit these.
+    // Inherited by accepted sockets.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
     socket.bind(&address.into())?;
@@ -226,9 +228,8 @@ fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-fn unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
-    // Only ever a socket, and one that nobody answers on: another file in its place is somebody's mistake, not ours to
-    // remove.
+fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+    // Removes only a socket on which no process listens. Any other file at the path is a configuration mistake.
     let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     if is_socket && UnixStream::connect(path).is_err() {
         fs::remove_file(path)?;
@@ -258,12 +259,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".s.PGSQL.5432");
         fs::write(&path, "precious").unwrap();
-        assert!(unix(&path, 0o660).is_err());
+        assert!(bind_unix(&path, 0o660).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
         fs::remove_file(&path).unwrap();
-        let first = unix(&path, 0o660).unwrap();
-        assert!(unix(&path, 0o660).is_err(), "somebody answers there");
+        let first = bind_unix(&path, 0o660).unwrap();
+        assert!(bind_unix(&path, 0o660).is_err(), "somebody answers there");
         drop(first);
-        unix(&path, 0o660).unwrap();
+        bind_unix(&path, 0o660).unwrap();
     }
 }

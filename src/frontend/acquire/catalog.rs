@@ -1,4 +1,5 @@
-//! Looks up which names of a database leave session state, and what it has, over a backend that nobody else uses just now.
+//! Reads from the catalog which names leave session state, and the schema of a database, over an otherwise unused
+//! backend.
 //!
 //! Promises: the backend's state is restored, or an error reports the backend as unusable. Asynchronous messages of the
 //! server, mainly notifications, are kept in `unasked`. Refuses to know: the caller and the moment.
@@ -15,8 +16,7 @@ use crate::{
     wire::{DecodeError, Reader, TransactionStatus},
 };
 
-/// Limit on asynchronous messages during a catalog query, in bytes: a full notification queue arrives within a single
-/// query; no session keeps more.
+/// Limit on asynchronous messages during a catalog query, in bytes. A full notification queue arrives within one query.
 const MAX_UNASKED_BYTES: usize = 8 << 20;
 /// Limits of a response. The time for a large schema is about half a second; the server gives up before Gatekeeper does.
 const RESPONSE: QueryLimits =
@@ -30,19 +30,19 @@ const UNREADABLE: QueryError = QueryError::Answer(DecodeError::Invalid("row of a
 ///
 /// # Errors
 /// [`QueryError`]; the backend is of no more use.
-pub(crate) async fn list(
+pub(crate) async fn read_stateful_names(
     lease: &mut Lease,
     unasked: &mut Vec<u8>,
 ) -> Result<StatefulNamesBuilder, QueryError> {
-    if let Some(memory) = &mut lease.memory {
-        memory.queried();
+    if let Some(tracked_state) = &mut lease.tracked_state {
+        tracked_state.queried();
     }
     let mut builder = StatefulNamesBuilder::new();
     let each = |row: &[u8]| {
-        let columns: [&[u8]; 4] = columns(row).ok_or(UNREADABLE)?;
+        let columns: [&[u8]; 4] = row_columns(row).ok_or(UNREADABLE)?;
         builder.row(&columns).map_err(|UnknownRow| UNREADABLE)
     };
-    ask(&mut lease.stream, STATEFUL_SQL, each, unasked).await?;
+    query_rows(&mut lease.stream, STATEFUL_SQL, each, unasked).await?;
     Ok(builder)
 }
 
@@ -52,17 +52,17 @@ pub(crate) async fn list(
 ///
 /// # Errors
 /// [`QueryError`]; the backend is of no more use.
-pub(crate) async fn epoch(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<Vec<u8>, QueryError> {
-    if let Some(memory) = &mut lease.memory {
-        memory.queried();
+pub(crate) async fn read_epoch(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<Vec<u8>, QueryError> {
+    if let Some(tracked_state) = &mut lease.tracked_state {
+        tracked_state.queried();
     }
     let mut epoch = Vec::new();
     let each = |row: &[u8]| {
-        let [text] = columns(row).ok_or(UNREADABLE)?;
+        let [text] = row_columns(row).ok_or(UNREADABLE)?;
         epoch = text.to_vec();
         Ok(())
     };
-    ask(&mut lease.stream, EPOCH_SQL, each, unasked).await?;
+    query_rows(&mut lease.stream, EPOCH_SQL, each, unasked).await?;
     Ok(epoch)
 }
 
@@ -73,13 +73,13 @@ pub(crate) async fn epoch(lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<Ve
 ///
 /// # Errors
 /// [`QueryError`]; the backend is of no more use.
-pub(crate) async fn know(
+pub(crate) async fn read_schema(
     lease: &mut Lease,
     primary_only: &[(Option<String>, String)],
     unasked: &mut Vec<u8>,
 ) -> Result<SchemaInfoBuilder, QueryError> {
-    if let Some(memory) = &mut lease.memory {
-        memory.queried();
+    if let Some(tracked_state) = &mut lease.tracked_state {
+        tracked_state.queried();
     }
     read_knowledge(&mut lease.stream, primary_only, unasked).await
 }
@@ -91,7 +91,7 @@ pub(crate) async fn know(
 ///
 /// # Errors
 /// [`QueryError`]; the connection is of no more use.
-pub async fn knowledge(
+pub async fn read_schema_of_connection(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     primary_only: &[(Option<String>, String)],
 ) -> Result<SchemaInfoBuilder, QueryError> {
@@ -105,15 +105,15 @@ async fn read_knowledge(
 ) -> Result<SchemaInfoBuilder, QueryError> {
     let mut builder = SchemaInfoBuilder::new();
     let each = |row: &[u8]| {
-        let columns: [&[u8]; 7] = columns(row).ok_or(UNREADABLE)?;
+        let columns: [&[u8]; 7] = row_columns(row).ok_or(UNREADABLE)?;
         builder.row(&columns).map_err(|UnknownRow| UNREADABLE)
     };
-    ask(connection, &schema_info_sql(primary_only), each, unasked).await?;
+    query_rows(connection, &schema_info_sql(primary_only), each, unasked).await?;
     Ok(builder)
 }
 
-/// Tells `each` the rows that `sql` lists.
-async fn ask(
+/// Passes each row of `sql` to `each`.
+async fn query_rows(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     sql: &str,
     each: impl FnMut(&[u8]) -> Result<(), QueryError>,
@@ -123,7 +123,7 @@ async fn ask(
         "BEGIN READ ONLY; SET LOCAL jit = off; SET LOCAL client_encoding = 'UTF8'; SET LOCAL statement_timeout = '15s'; \
          {sql}; COMMIT"
     );
-    converse(stream, &text, each, unasked).await
+    run_script(stream, &text, each, unasked).await
 }
 
 /// Sends `text`, a complete transaction, and passes each row of the answer to `each`. Asynchronous messages are
@@ -133,7 +133,7 @@ async fn ask(
 ///
 /// # Errors
 /// [`QueryError`]; unless the server refused, the connection is of no more use.
-pub(crate) async fn converse(
+pub(crate) async fn run_script(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     text: &str,
     each: impl FnMut(&[u8]) -> Result<(), QueryError>,
@@ -155,8 +155,8 @@ pub(crate) async fn converse(
     result
 }
 
-/// The columns of a row that has so many; NULL is empty.
-pub(crate) fn columns<const N: usize>(row: &[u8]) -> Option<[&[u8]; N]> {
+/// The columns of a row with `N` columns; NULL is empty.
+pub(crate) fn row_columns<const N: usize>(row: &[u8]) -> Option<[&[u8]; N]> {
     let mut reader = Reader::new(row);
     if usize::try_from(reader.i16().ok()?) != Ok(N) {
         return None;

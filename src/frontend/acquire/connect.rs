@@ -17,15 +17,15 @@ use crate::{
     topology::NodeId,
 };
 
-/// Connects with a function of the caller. A failed login that may be the endpoint's fault wakes the probe, as a pool's
-/// does.
+/// Connects with a function of the caller. Like a pool's, a failed login that may be the endpoint's fault wakes the
+/// probe.
 pub(crate) struct ConnectProvider<C, F> {
     connect: C,
     evidence: EvidenceSink,
     attempt: Option<(EndpointHandle, Pin<Box<F>>)>,
 }
 
-/// A backend, and the endpoint that it was connected to.
+/// A backend with its endpoint.
 pub(crate) struct Connected<B> {
     pub(crate) backend: B,
     pub(crate) endpoint: EndpointHandle,

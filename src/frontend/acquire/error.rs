@@ -4,25 +4,25 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
+    client_error::ClientError,
     route::NoEndpoint,
-    session::Refusal,
     telemetry::labels::ConnectPhase,
 };
 
 /// Reason for a session without a backend.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AcquireError {
-    /// No endpoint may serve now.
-    #[error("no endpoint may serve")]
+    /// No endpoint is eligible now.
+    #[error("no endpoint is eligible")]
     NoEndpoint(#[source] NoEndpoint),
-    /// The last endpoint that was tried accepts no logins, or not this login.
-    #[error("endpoint `{0}` cannot be logged in to")]
+    /// The last endpoint rejected the login or is unreachable.
+    #[error("login to endpoint `{0}` failed")]
     Down(Box<str>, #[source] Arc<ConnectError>),
     /// No backend of the pool became free in time.
     #[error("no backend of pool {pool} became free within {waited:?}")]
     Timeout { pool: String, waited: Duration },
-    /// The program ends.
-    #[error("the program ends")]
+    /// The program is shutting down.
+    #[error("the program is shutting down")]
     Closed,
 }
 
@@ -35,19 +35,19 @@ impl AcquireError {
     }
 
     /// The ErrorResponse for the client. A server's refusal keeps its SQLSTATE and message.
-    pub(crate) fn refusal(&self) -> Refusal {
+    pub(crate) fn client_error(&self) -> ClientError {
         match self {
-            Self::NoEndpoint(none) => Refusal::no_endpoint(none.to_string()),
-            Self::Timeout { pool, waited } => Refusal::pool_timeout(pool, *waited),
-            Self::Closed => Refusal::shutdown(),
+            Self::NoEndpoint(none) => ClientError::no_endpoint(none.to_string()),
+            Self::Timeout { pool, waited } => ClientError::pool_timeout(pool, *waited),
+            Self::Closed => ClientError::shutdown(),
             Self::Down(endpoint, error) => match error.refused() {
                 Some(refused) => {
                     let fault = refused.said.fault();
-                    Refusal::by_server(error.blame(), fault.sqlstate(), fault.message().into_owned())
+                    ClientError::by_server(error.blame(), fault.sqlstate(), fault.message().into_owned())
                 }
                 None => {
-                    let what = format!("endpoint \"{endpoint}\" {}", describe(error));
-                    Refusal::endpoint(error.blame(), what)
+                    let what = format!("endpoint \"{endpoint}\" {}", describe_failure(error));
+                    ClientError::endpoint(error.blame(), what)
                 }
             },
         }
@@ -55,7 +55,7 @@ impl AcquireError {
 }
 
 /// The failure as the end of a sentence, without addresses and other details of the endpoint.
-fn describe(error: &ConnectError) -> &'static str {
+fn describe_failure(error: &ConnectError) -> &'static str {
     match (error.failure(), error.phase()) {
         (ConnectFailure::Timeout { .. }, _) => "did not answer in time",
         (ConnectFailure::Broken { .. }, _) => "broke the connection off",

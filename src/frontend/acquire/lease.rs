@@ -18,7 +18,7 @@ use crate::{
     pool::{self, Disposition, Lease, Pool, PoolKey, Trace, Waited, Waiter},
     probe::Evidence,
     route::{NoEndpoint, Outlier, RouteNeed, RoutePolicy, RouteReason, RouteSide},
-    session::Assignment,
+    session::AssignedBackend,
     tasks,
     telemetry::{PathCounts, RouteCounts},
     topology::{NodeId, ReplayReport},
@@ -41,7 +41,7 @@ pub(crate) struct LeaseProvider {
     shared: Option<Arc<SharedState>>,
 }
 
-/// A pool, and the use of it by this session.
+/// A pool, and its use by this session.
 pub(crate) struct PoolPlace {
     pool: Arc<Pool>,
     path: Arc<PathCounts>,
@@ -52,7 +52,7 @@ pub(crate) struct PoolPlace {
 /// Acquires backends of pools.
 pub(crate) type PooledAcquirer = BackendAcquirer<LeaseProvider>;
 
-/// What a session needs before its client has said anything.
+/// Routing need of a session before its first statement.
 const FIRST: RouteNeed = RouteNeed { side: RouteSide::Writer, reason: RouteReason::Writer };
 
 // === impl LeaseProvider ===
@@ -169,7 +169,7 @@ impl PooledAcquirer {
         let step = ready!(self.poll_acquire(request, cx));
         if let Ok(Step::Acquired(_)) = &step {
             let reason = self.reason();
-            self.provider.routes.decided(reason);
+            self.provider.routes.record_decision(reason);
             if request.need.side == RouteSide::Reader && self.side == RouteSide::Writer {
                 self.provider.routes.fell_back(reason);
             }
@@ -212,14 +212,14 @@ impl PooledAcquirer {
         }
     }
 
-    /// Its backends are shared by sessions that know this.
+    /// Marks the backends as shared by sessions with this state.
     pub(crate) fn share(&mut self, shared: Arc<SharedState>) {
         self.provider.shared = Some(shared);
     }
 
-    /// What a session that splits is to know of the backend that was leased last.
-    pub(crate) fn assignment<'l>(&self, lease: &'l Lease) -> Option<Assignment<'l>> {
-        matches!(self.context.listener.settings.route, RoutePolicy::Split(_)).then(|| Assignment {
+    /// Description of the backend leased last, for a session with a split route.
+    pub(crate) fn assigned_backend<'l>(&self, lease: &'l Lease) -> Option<AssignedBackend<'l>> {
+        matches!(self.context.listener.settings.route, RoutePolicy::Split(_)).then(|| AssignedBackend {
             side: self.side,
             reason: self.reason(),
             endpoint: lease.running().endpoint().name(),
@@ -227,7 +227,7 @@ impl PooledAcquirer {
         })
     }
 
-    /// The node behind a backend that a read was sent to has failed it.
+    /// Records a read that failed because of its node.
     pub(crate) fn node_failed(&mut self, lease: &Lease) {
         if let Some(node) = lease.node() {
             self.context.routing.outliers.failed(Outlier::Node(node));
@@ -236,7 +236,7 @@ impl PooledAcquirer {
         self.reader = None;
     }
 
-    /// A node has said how far it has replayed.
+    /// Records the replay position of a node.
     pub(crate) fn replayed(&self, lease: &Lease, lsn: Option<u64>, asked_at: std::time::Instant) {
         let (Some(decided), Some(node)) = (self.decided(), lease.node()) else { return };
         let endpoint = lease.running().endpoint().name().clone();
@@ -245,24 +245,25 @@ impl PooledAcquirer {
         self.context.observers.evidence.replayed(&decided.snapshot, replayed);
     }
 
-    /// The session has committed what its next reads must show: the sooner the writer is asked where it stands, the sooner
-    /// they find a read pool that does.
+    /// Records a commit of the session and requests a WAL sample of the writer, so that the next reads soon find a
+    /// fresh read
+    /// pool.
     pub(crate) fn wrote(&self) {
         self.context.observers.evidence.want_sample();
     }
 
-    /// The client has cancelled its statement: it waits no longer.
+    /// Ends the wait after the client has canceled its statement.
     pub(crate) fn leave(&mut self) {
         self.provider.waiter.leave();
         self.wait = None;
     }
 
-    /// Whether the backend is the one that was given back last, and nobody has used it since.
+    /// True if the backend is the one returned last by this session, and unused since.
     pub(crate) fn follows(&self, lease: &Lease) -> bool {
         self.decided().and_then(|decided| decided.place.last).is_some_and(|last| lease.is_same_use_as(&last))
     }
 
-    /// A backend was leased at `now`.
+    /// Records a lease at `now`.
     pub(crate) fn note_lease(&self, now: std::time::Instant) {
         if let (Some(shared), RouteSide::Writer) = (&self.provider.shared, self.side) {
             shared.leased(now);
@@ -279,7 +280,7 @@ impl PooledAcquirer {
         self.provider.shared.clone()
     }
 
-    /// Gives a clean backend back.
+    /// Returns a clean backend.
     pub(crate) fn release(&mut self, now: std::time::Instant, lease: Lease) {
         if let Some(decided) = self.slot() {
             decided.place.last = Some(lease.trace());
@@ -290,12 +291,12 @@ impl PooledAcquirer {
         }
     }
 
-    /// The numbers of what is done on the last endpoint.
+    /// Metrics of the last endpoint.
     pub(crate) fn path(&self) -> Option<&Arc<PathCounts>> {
         self.decided().map(|decided| &decided.place.path)
     }
 
-    /// The pool of a first decision: the writer's, or a read pool's while no server takes writes.
+    /// The pool of a first decision: the writer's, or a read pool's while no server accepts writes.
     pub(crate) fn pool(&mut self) -> Result<Arc<Pool>, NoEndpoint> {
         match self.decide(FIRST) {
             Err(none) if matches!(self.context.listener.settings.route, RoutePolicy::Split(_)) => {

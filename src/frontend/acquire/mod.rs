@@ -1,11 +1,15 @@
 //! Acquires a backend: decides on an endpoint, tries it, waits, and decides again after a failure.
 //!
-//! Promises: one loop for dedicated and pooled sessions; a failing endpoint is left for another one of the same route; while
-//! the writer is away that was seen up before, as in a failover, a session waits up to `hold` for it. Refuses to know:
-//! how a backend is provided ([`provider::BackendProvider`]).
+//! Promises: one loop for dedicated and pooled sessions; a failing endpoint is replaced by another of the same route;
+//! while
+//! a writer that was seen up is away, as in a failover, a session waits up to `hold`. Refuses to know: how a backend is
+//! provided ([`provider::BackendProvider`]).
 //!
-//! A session that splits has two ways, one to the writer and one to the read pools. A read that must see its session's own
-//! writes takes a backend of a read pool only if the node behind it is known to show them, or can be asked in the same write.
+//! A session with a split route keeps two decisions, one for the writer and one for the read pools. A read that must
+//! see
+//! the session's own writes uses a read pool's backend only if the node is known to be fresh enough, or can be queried
+//! in
+//! the same write.
 
 pub(crate) mod catalog;
 mod connect;
@@ -31,7 +35,9 @@ use self::{
     hold::Hold,
     provider::{AcquireContext, BackendProvider, TryProgress},
 };
-pub(crate) use self::{connect::Connected, error::AcquireError, lease::PooledAcquirer, random::random};
+pub(crate) use self::{
+    connect::Connected, error::AcquireError, lease::PooledAcquirer, random::random_number,
+};
 use super::context::{ClientServices, ListenerContext};
 use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
@@ -41,7 +47,7 @@ use crate::{
         NoEndpoint, Outlier, RerunCause, RouteNeed, RoutePolicy, RouteReason, RouteRequest, RouteSide,
         decide, decide_split,
     },
-    session::Freshness,
+    session::FreshnessCheck,
     topology::{NodeFreshness, TopologySnapshot},
 };
 
@@ -57,7 +63,7 @@ pub(crate) struct BackendAcquirer<P: BackendProvider> {
     side: RouteSide,
     wait: Option<Wait>,
     /// Freshness of the backend that was acquired last.
-    freshness: Freshness,
+    freshness: FreshnessCheck,
 }
 
 /// A decision, valid until the topology changes.
@@ -72,15 +78,15 @@ struct Decided<P> {
 pub(crate) struct AcquireRequest {
     /// The [`crate::session::Session::settings_mark`] of its settings.
     pub(crate) settings: u64,
-    /// Which side may serve it, and why.
+    /// Eligible side, with the reason.
     pub(crate) need: RouteNeed,
-    /// What a read must not be older than.
+    /// Freshness floor of a read.
     pub(crate) floor: Option<std::time::Instant>,
     /// True if the backend must have logged in with the session's own options.
     pub(crate) apart: bool,
 }
 
-/// An acquisition under way.
+/// An acquisition in progress.
 #[derive(Default)]
 struct Wait {
     hold: Hold,
@@ -98,7 +104,7 @@ struct Wait {
 pub(crate) enum Step<B> {
     /// A backend.
     Acquired(B),
-    /// The wait has taken so long, and goes on.
+    /// Time to notify the client of a long wait, which goes on.
     Notice(Duration),
 }
 
@@ -111,7 +117,7 @@ const MAX_PASSED_OVER: u8 = 8;
 ///
 /// # Errors
 /// [`AcquireError`] with the last failure.
-pub(crate) async fn connect<B, C, F>(
+pub(crate) async fn acquire_dedicated<B, C, F>(
     services: &ClientServices,
     listener: &Arc<ListenerContext>,
     connect: C,
@@ -129,7 +135,7 @@ where
 // === impl AcquireRequest ===
 
 impl AcquireRequest {
-    /// Need of a session before its first statement.
+    /// Routing need of a session before its first statement.
     const FIRST: Self = Self {
         settings: 0,
         need: RouteNeed { side: RouteSide::Writer, reason: RouteReason::Writer },
@@ -155,7 +161,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             reader: None,
             side: RouteSide::Writer,
             wait: None,
-            freshness: Freshness::Enough,
+            freshness: FreshnessCheck::Enough,
         }
     }
 
@@ -191,7 +197,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                 }
                 if let Err(none) = self.decide(request.need) {
                     if self.holds() {
-                        tracing::debug!(%none, "a session waits for a writer");
+                        tracing::debug!(%none, "session waits for a writer");
                         continue;
                     }
                     let failure = self.wait.take().and_then(|wait| wait.failure);
@@ -243,7 +249,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
         }
     }
 
-    /// No suitable node is available: the read waits for a moment, if the listener permits it, or turns to the writer.
+    /// No suitable node is available: the read waits briefly, if the listener permits, or goes to the writer.
     fn turn(&mut self, reason: RouteReason) {
         let limit = match &self.context.listener.settings.route {
             RoutePolicy::Split(split) => split.freshness_wait,
@@ -289,11 +295,11 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     ) -> Option<AcquireError> {
         let endpoint = P::endpoint(&decided.place);
         let retryable = error.is_retryable_elsewhere();
-        // Without a token, further sessions wait in vain, too. A missing token is no evidence about the endpoint.
+        // Without a token, further sessions fail too. A missing token is no evidence about the endpoint.
         if error.is_evidence() || retryable || matches!(error.failure(), ConnectFailure::Token(_)) {
             self.context.routing.outliers.failed(Outlier::Endpoint(endpoint.name().clone()));
         }
-        // A standby may not have the database or the user yet, or their permissions: the writer has the last word.
+        // A standby may lack a new database, user or permission, so the writer decides.
         if self.side == RouteSide::Reader && error.refused().is_some() && !retryable {
             self.wait.get_or_insert_default().turned = Some(RouteReason::Rerun(RerunCause::StandbyRefused));
             return None;
@@ -328,7 +334,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
 
     /// Accepts a backend; `None` if the node behind it is unsuitable.
     fn accept(&mut self, request: &AcquireRequest, backend: P::Backend) -> Option<Step<P::Backend>> {
-        self.freshness = Freshness::Enough;
+        self.freshness = FreshnessCheck::Enough;
         if self.side == RouteSide::Reader {
             let now = std::time::Instant::now();
             let node = P::node(&backend);
@@ -349,7 +355,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             };
             match standing {
                 None | Some(NodeFreshness::Fresh) => {}
-                Some(NodeFreshness::Ask { lsn }) => self.freshness = Freshness::Ask { lsn },
+                Some(NodeFreshness::Ask { lsn }) => self.freshness = FreshnessCheck::Ask { lsn },
                 Some(NodeFreshness::Stale | NodeFreshness::Unknown) => {
                     P::put_back(backend, Disposition::Clean);
                     self.turn(RouteReason::NotFresh);
@@ -394,7 +400,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
         self.side = self.side_of(need);
         let (keeps, split) = match &self.context.listener.settings.route {
             RoutePolicy::Primary | RoutePolicy::Endpoint(_) => (true, false),
-            // The load is looked at whenever anything is news, which is some times in a second.
+            // Load is compared only when the topology changes, which happens a few times per second.
             RoutePolicy::Split(_) => (true, true),
             RoutePolicy::ReadPool { .. } | RoutePolicy::Secondary => (false, false),
         };
@@ -442,9 +448,9 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                 let now = std::time::Instant::now();
                 let avoided = |name: &EndpointName| routing.outliers.avoids(name, now);
                 let demand = RouteRequest { side: self.side, reason, tried };
-                decide_split(settings, snapshot, &demand, load, avoided, random())?
+                decide_split(settings, snapshot, &demand, load, avoided, random_number())?
             }
-            _ => decide(policy, snapshot, load, random(), tried)?,
+            _ => decide(policy, snapshot, load, random_number(), tried)?,
         };
         Ok((decision.endpoint.name.clone(), decision.reason))
     }

@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::random;
+use super::random_number;
 use crate::{
     names::EndpointName,
     route::{Ejections, Outlier},
@@ -24,22 +24,22 @@ pub struct OutlierDetector {
 // === impl OutlierDetector ===
 
 impl OutlierDetector {
-    /// Records a session failure; true if the failure is news.
+    /// Records a session failure; true for a new outlier.
     pub(crate) fn failed(&self, who: Outlier) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = known.note_failure(who, Instant::now(), random());
+        let is_news = known.note_failure(who, Instant::now(), random_number());
         if is_news {
             self.published.store(known.clone().into());
         }
         is_news
     }
 
-    /// Whether it is better to leave `endpoint` alone at `now`.
+    /// True if `endpoint` should be avoided at `now`.
     pub(crate) fn avoids(&self, endpoint: &EndpointName, now: Instant) -> bool {
         self.published.load().avoids_endpoint(endpoint, now)
     }
 
-    /// Whether it is better to leave `node` alone at `now`.
+    /// True if `node` should be avoided at `now`.
     pub(crate) fn avoids_node(&self, node: &NodeId, now: Instant) -> bool {
         self.published.load().avoids_node(node, now)
     }

@@ -1,4 +1,4 @@
-//! A way to get a backend at a chosen endpoint: by a connect of its own, or by a lease from a pool.
+//! Provides a backend of a chosen endpoint: by a connection of its own, or by a lease from a pool.
 
 use std::{
     sync::Arc,
@@ -25,7 +25,7 @@ pub(crate) struct AcquireContext {
     pub(crate) listener: Arc<ListenerContext>,
 }
 
-/// TryProgress of a try.
+/// Progress of a try.
 pub(crate) enum TryProgress<B> {
     /// A backend; the try is over.
     Acquired(B),
@@ -55,15 +55,15 @@ pub(crate) trait BackendProvider {
     /// Begins a try at `place`. Returns a backend that is available at once; no try has begun then.
     fn begin(&mut self, place: &Self::Place, request: &AcquireRequest) -> Option<Self::Backend>;
 
-    /// TryProgress of the try. Pending for ever without a try.
+    /// Progress of the try. Pending forever without a try.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TryProgress<Self::Backend>>;
 
-    /// True if `error` is about the client itself, so that no other endpoint is tried.
+    /// True if `error` concerns the client itself, so that no other endpoint is tried.
     fn is_final(error: &ConnectError) -> bool;
 
     /// The node behind the backend, if known.
     fn node(backend: &Self::Backend) -> Option<NodeId>;
 
-    /// Gives an unused backend back.
+    /// Returns an unused backend.
     fn put_back(backend: Self::Backend, disposition: Disposition);
 }

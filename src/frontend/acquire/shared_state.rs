@@ -28,7 +28,7 @@ use crate::{
     },
     names::{DatabaseName, ListenerName, UserName},
     pool::{Disposition, Lease, PoolSettings, Welcome},
-    session::{CatalogInstant, Common},
+    session::{CatalogInstant, DatabaseState},
     sql::{ClassifierOptions, StatefulNames},
     tasks,
 };
@@ -53,7 +53,7 @@ type Key = (ListenerName, DatabaseName, UserName);
 /// State shared by the sessions of one listener, database and user.
 pub(crate) struct SharedState {
     /// Part that the session machines use.
-    pub(crate) common: Arc<Common>,
+    pub(crate) database_state: Arc<DatabaseState>,
     initial_statuses: Mutex<InitialParameterStatusCache>,
     /// Startup settings as interpreted by the server.
     startup: Mutex<KnownValues>,
@@ -67,7 +67,7 @@ pub(crate) struct SharedState {
     compared: AtomicU64,
     /// Earliest time of the next reading of the names, in milliseconds since `began`.
     renew_after: AtomicU64,
-    /// Held by whoever looks.
+    /// Held by the session that reads the names.
     looking: tokio::sync::Mutex<()>,
 }
 
@@ -94,8 +94,8 @@ const UNUSED: Duration = Duration::from_secs(3600);
 // === impl SharedStateRegistry ===
 
 impl SharedStateRegistry {
-    /// What the sessions of this listener, database and user know. `functions` hold a session to its backend; with `split`
-    /// their statements are split by what they may do.
+    /// Shared state of the sessions of this listener, database and user. `functions` pin a session; `split` classifies
+    /// statements for routing.
     pub(crate) fn get(
         &self,
         listener: &ListenerName,
@@ -118,10 +118,10 @@ impl SharedStateRegistry {
                 always.insert(function);
             }
             Arc::new(SharedState {
-                common: Arc::new(
+                database_state: Arc::new(
                     match split {
-                        Some(options) => Common::splitting(always, options),
-                        None => Common::new(always),
+                        Some(options) => DatabaseState::splitting(always, options),
+                        None => DatabaseState::new(always),
                     }
                     .with_definitions(definitions),
                 ),
@@ -151,7 +151,7 @@ impl SharedStateRegistry {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, shared) in known.by_key.iter().filter(|((name, ..), _)| name == listener) {
             shared.follow(&pool.pin_on_functions, split);
-            shared.common.set_strict_isolation(pool.strict_isolation);
+            shared.database_state.set_strict_isolation(pool.strict_isolation);
         }
     }
 }
@@ -163,8 +163,8 @@ impl SharedState {
     fn is_needed(self: &Arc<Self>) -> bool {
         let overdue = millis(self.began.elapsed()).saturating_sub(self.next.load(Ordering::Relaxed));
         Arc::strong_count(self) > 1
-            || Arc::strong_count(&self.common) > 1
-            || (self.common.knows_database() && overdue < millis(UNUSED))
+            || Arc::strong_count(&self.database_state) > 1
+            || (self.database_state.knows_database() && overdue < millis(UNUSED))
     }
 
     /// Returns the initial ParameterStatus for `application` and the startup settings in `startup`. `welcome` is the
@@ -199,7 +199,7 @@ impl SharedState {
         }
         let mut lease = lease.await?;
         let mut unasked = Vec::new();
-        let values = startup_values::ask(&mut lease, said, &mut unasked).await;
+        let values = startup_values::query_values(&mut lease, said, &mut unasked).await;
         if matches!(values, Ok(_) | Err(QueryError::Refused { .. })) {
             // Asynchronous messages of the server reached no session.
             lease.release(if unasked.is_empty() { Disposition::Clean } else { Disposition::Discard });
@@ -210,28 +210,28 @@ impl SharedState {
                 known().insert(said, &welcome.parameters, values.clone());
                 Ok(values)
             }
-            // A login is refused in the server's own words.
+            // The client gets the server's own error.
             Err(QueryError::Refused { .. }) => Ok(None),
             Err(why) => {
-                tracing::debug!(database = %self.database, error = %Chain(&why), "could not ask about start-up options");
+                tracing::debug!(database = %self.database, error = %Chain(&why), "cannot read the effective values of startup options");
                 Ok(None)
             }
         }
     }
 
-    /// Sees to it that the database was looked at once; whoever comes while somebody looks waits for that. `lease` gets a
+    /// Ensures that the names of the database were read once; concurrent callers wait for the reader. `lease` gets a
     /// backend.
     ///
-    /// Cancel safety: dropped half-way, the next one looks.
+    /// Cancel safety: if dropped, the next caller reads.
     ///
     /// # Errors
-    /// What `lease` fails with. A look that fails is no error: sessions are held to their backends until one succeeds.
+    /// Errors of `lease`. A failed read is not an error: sessions are pinned until a read succeeds.
     pub(crate) async fn introduce<E>(&self, lease: impl Future<Output = Result<Lease, E>>) -> Result<(), E> {
-        if self.common.knows_database() {
+        if self.database_state.knows_database() {
             return Ok(());
         }
         let _looking = self.looking.lock().await;
-        if !self.common.knows_database() {
+        if !self.database_state.knows_database() {
             self.look(lease.await?).await;
         }
         Ok(())
@@ -258,7 +258,7 @@ impl SharedState {
     pub(crate) fn leased(&self, now: Instant) {
         if self.is_due(now) {
             self.next.store(millis(now.duration_since(self.began) + COMPARED_EVERY), Ordering::Relaxed);
-            self.common.expire_catalogue();
+            self.database_state.expire_catalogue();
         }
     }
 
@@ -274,17 +274,17 @@ impl SharedState {
     fn follow(&self, functions: &[String], split: Option<&ClassifierOptions>) {
         let mut listed = self.lock_listed();
         if listed.functions != functions {
-            self.common.hold_for(functions);
+            self.database_state.hold_for(functions);
             listed.functions = functions.to_vec();
-            self.common.forget_epoch();
+            self.database_state.forget_epoch();
             self.next.store(0, Ordering::Relaxed);
         }
         if let Some(options) = split
             && listed.split.as_ref() != Some(options)
         {
-            self.common.split_by(options);
+            self.database_state.split_by(options);
             listed.split = Some(options.clone());
-            self.common.forget_epoch();
+            self.database_state.forget_epoch();
             self.next.store(0, Ordering::Relaxed);
         }
     }
@@ -320,10 +320,10 @@ impl SharedState {
     /// Compares the epoch with the server's, and reads the names again on a difference.
     async fn compare(&self, lease: &mut Lease, unasked: &mut Vec<u8>) -> Result<(), QueryError> {
         let number = self.comparisons.fetch_add(1, Ordering::Relaxed) + 1;
-        let instant = self.common.instant();
+        let instant = self.database_state.instant();
         let began = Instant::now();
-        let epoch = catalog::epoch(lease, unasked).await?;
-        if !self.common.is_epoch(&epoch, instant) {
+        let epoch = catalog::read_epoch(lease, unasked).await?;
+        if !self.database_state.is_epoch(&epoch, instant) {
             self.read(lease, &epoch, instant, unasked).await?;
             let pause = (began.elapsed() * READ_SHARE).min(COMPARED_EVERY);
             self.renew_after.store(millis(self.began.elapsed() + pause), Ordering::Relaxed);
@@ -339,21 +339,21 @@ impl SharedState {
         instant: CatalogInstant,
         unasked: &mut Vec<u8>,
     ) -> Result<(), QueryError> {
-        let names = catalog::list(lease, unasked).await?;
+        let names = catalog::read_stateful_names(lease, unasked).await?;
         let followed = self.lock_listed().clone();
-        let options = followed.split.as_ref().filter(|_| self.common.splits());
+        let options = followed.split.as_ref().filter(|_| self.database_state.splits());
         let known = match options {
-            Some(options) => Some(catalog::know(lease, &options.primary_only, unasked).await?),
+            Some(options) => Some(catalog::read_schema(lease, &options.primary_only, unasked).await?),
             None => None,
         };
         // The next comparison finds a change between the two readings, because the stored epoch is older.
-        self.common.set_catalogue(names, epoch, instant);
+        self.database_state.set_catalogue(names, epoch, instant);
         if *self.lock_listed() != followed {
             // The settings have changed meanwhile.
-            self.common.forget_epoch();
+            self.database_state.forget_epoch();
         }
         if let Some(known) = known {
-            self.common.set_knowledge(known);
+            self.database_state.set_knowledge(known);
         }
         Ok(())
     }
@@ -372,8 +372,8 @@ impl SharedState {
                 tracing::warn!(
                     database = %self.database,
                     error = %Chain(&why),
-                    known = self.common.knows_database(),
-                    "could not look up which functions leave session state"
+                    known = self.database_state.knows_database(),
+                    "cannot read which functions leave session state"
                 );
             }
         }
@@ -398,9 +398,9 @@ mod tests {
             |user: &str| shared_states.get(&listener, &database, &UserName::new(user).unwrap(), &[], None);
         let (alice, bob) = (of("alice"), of("bob"));
         alice.leased(Instant::now());
-        assert!(!alice.common.is_current() && bob.common.is_current());
-        alice.common.definitions_changed();
-        assert!(!bob.common.is_current());
+        assert!(!alice.database_state.is_current() && bob.database_state.is_current());
+        alice.database_state.definitions_changed();
+        assert!(!bob.database_state.is_current());
     }
 
     #[test]
@@ -412,7 +412,7 @@ mod tests {
         };
         let used = get("used");
         let known = get("known");
-        known.common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
+        known.database_state.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
         drop(known);
         for invented in 0..10_000 {
             drop(get(&format!("invented{invented}")));
@@ -420,6 +420,6 @@ mod tests {
         let entries = shared_states.known.lock().unwrap().by_key.len();
         assert!(entries <= MIN_SWEPT_ENTRIES, "{entries}");
         assert!(Arc::ptr_eq(&get("used"), &used));
-        assert!(get("known").common.knows_database());
+        assert!(get("known").database_state.knows_database());
     }
 }

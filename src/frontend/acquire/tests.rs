@@ -4,9 +4,10 @@ use std::{cell::RefCell, io, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{AcquireError, Connected, PooledAcquirer, connect, hold::ACQUIRE_RETRY_INTERVAL};
+use super::{AcquireError, Connected, PooledAcquirer, acquire_dedicated, hold::ACQUIRE_RETRY_INTERVAL};
 use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
+    client_error::ClientErrorReason,
     frontend::{
         ListenerContext,
         testing::{Stand, snapshot},
@@ -14,7 +15,6 @@ use crate::{
     names::{DatabaseName, UserName},
     probe::Evidence,
     route::{RoutePolicy, RouteReason, WhenNoReader},
-    session::Cause,
     telemetry::labels::ConnectPhase,
     tls::TlsError,
     wire::{ProtocolVersion, StartupMessage},
@@ -41,7 +41,7 @@ async fn acquire(
     answer: impl Fn(&EndpointHandle, usize) -> Result<(), ConnectError>,
 ) -> (Result<(Connected<()>, RouteReason), AcquireError>, Vec<String>) {
     let tried = RefCell::new(Vec::new());
-    let outcome = connect(&stand.services, listener, |endpoint: EndpointHandle| {
+    let outcome = acquire_dedicated(&stand.services, listener, |endpoint: EndpointHandle| {
         tried.borrow_mut().push(endpoint.name().to_string());
         let answered = answer(&endpoint, tried.borrow().len());
         async move { answered }
@@ -76,8 +76,8 @@ async fn a_refused_user_is_tried_once() {
     let mut stand = Stand::new(CLUSTER);
     let listener = stand.listener(READ_POOL, HOLD);
     let (outcome, tried) = acquire(&stand, &listener, |endpoint, _| Err(refused(endpoint, b"28P01"))).await;
-    let refusal = outcome.err().unwrap().refusal();
-    assert_eq!(refusal.sqlstate.as_str(), "28P01");
+    let client_error = outcome.err().unwrap().client_error();
+    assert_eq!(client_error.sqlstate.as_str(), "28P01");
     assert_eq!(tried.len(), 1);
     assert_eq!(stand.evidence.take(), []);
 }
@@ -91,7 +91,7 @@ async fn a_failed_handshake_of_the_writer_wakes_the_probe() {
         Err(ConnectError::new(Arc::clone(endpoint.endpoint()), failure))
     })
     .await;
-    assert_eq!(outcome.err().unwrap().refusal().cause, Cause::Endpoint);
+    assert_eq!(outcome.err().unwrap().client_error().reason, ClientErrorReason::Endpoint);
     assert_eq!(tried, ["p"], "no other try helps");
     assert_eq!(stand.evidence.take(), login_failed(&tried));
 }
@@ -101,7 +101,7 @@ async fn a_full_server_is_no_evidence() {
     let mut stand = Stand::new(CLUSTER);
     let listener = stand.listener(RoutePolicy::Primary, Duration::ZERO);
     let (outcome, _) = acquire(&stand, &listener, |endpoint, _| Err(refused(endpoint, b"53300"))).await;
-    assert_eq!(outcome.err().unwrap().refusal().sqlstate.as_str(), "53300");
+    assert_eq!(outcome.err().unwrap().client_error().sqlstate.as_str(), "53300");
     assert_eq!(stand.evidence.take(), []);
 }
 
@@ -150,7 +150,7 @@ async fn no_endpoint_is_reported_without_a_try() {
     let stand = Stand::new("a read-pool up standby");
     let listener = stand.listener(RoutePolicy::Primary, HOLD);
     let (outcome, tried) = acquire(&stand, &listener, |_, _| Ok(())).await;
-    assert_eq!(outcome.err().unwrap().refusal().cause, Cause::NoEndpoint);
+    assert_eq!(outcome.err().unwrap().client_error().reason, ClientErrorReason::NoEndpoint);
     assert_eq!(tried, Vec::<String>::new());
 }
 
@@ -160,7 +160,7 @@ async fn a_new_writer_ends_the_pause() {
     let listener = stand.listener(RoutePolicy::Primary, HOLD);
     let started = Instant::now();
     let services = Arc::clone(&stand.services);
-    let acquired = connect(&services, &listener, |_: EndpointHandle| async { Ok(()) });
+    let acquired = acquire_dedicated(&services, &listener, |_: EndpointHandle| async { Ok(()) });
     let promoted = async {
         tokio::time::sleep(ACQUIRE_RETRY_INTERVAL / 4).await;
         stand.topology.publish(snapshot("p primary down standby\nq primary up primary"));
@@ -171,7 +171,7 @@ async fn a_new_writer_ends_the_pause() {
     assert!(started.elapsed() < ACQUIRE_RETRY_INTERVAL);
 }
 
-/// A refused TCP connection: nothing listens at the endpoints' address.
+/// A refused TCP connection: no process listens at the endpoints' address.
 #[tokio::test]
 async fn a_pool_and_a_connect_report_the_same_failure() {
     let stand = Stand::new(CLUSTER);
@@ -179,12 +179,13 @@ async fn a_pool_and_a_connect_report_the_same_failure() {
     let (user, database) = (UserName::new("alice").unwrap(), DatabaseName::new("orders").unwrap());
     let startup = StartupMessage::new(ProtocolVersion::V3_0);
     let mut acquirer = PooledAcquirer::pooled(&stand.services, &listener, user, database, startup);
-    let pooled = acquirer.lease().await.err().unwrap().refusal();
-    let dialed =
-        connect(&stand.services, &listener, |endpoint: EndpointHandle| async move { endpoint.dial().await });
-    let dedicated = dialed.await.err().unwrap().refusal();
+    let pooled = acquirer.lease().await.err().unwrap().client_error();
+    let dialed = acquire_dedicated(&stand.services, &listener, |endpoint: EndpointHandle| async move {
+        endpoint.dial().await
+    });
+    let dedicated = dialed.await.err().unwrap().client_error();
     assert_eq!(pooled, dedicated);
-    assert_eq!(pooled.cause, Cause::Endpoint);
+    assert_eq!(pooled.reason, ClientErrorReason::Endpoint);
     let now = std::time::Instant::now();
     assert!(stand.services.routing.outliers.avoids(&"p".parse().unwrap(), now), "other sessions keep away");
 }

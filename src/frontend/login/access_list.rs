@@ -4,9 +4,9 @@ use crate::names::{DatabaseName, UserName};
 
 /// Users and databases that one listener admits; an empty list admits every user, or every database.
 ///
-/// A user who is not listed fails like one who does not exist wherever we ask for a proof, and is told openly where we
-/// ask for none (`passthrough`, `trust`). A database that is not listed is refused after the proof: strangers learn
-/// nothing.
+/// With authentication by Gatekeeper, unlisted and unknown users get the same error. Without it (`passthrough`,
+/// `trust`),
+/// the error names the list. An unlisted database is refused after authentication only, so strangers learn nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AccessList {
     /// The users, by the names they log in with.

@@ -1,7 +1,8 @@
-//! An `application_name` as the server would keep it.
+//! The server's conversion of `application_name`.
 
-/// What a server of this version makes of an `application_name`: plain ASCII. Bytes of other kinds are replaced by `?`, from
-/// PostgreSQL 16 on by `\\x` and two hexadecimal digits each.
+/// `application_name` as a server of this version stores it: plain ASCII. Other bytes become `?`, and from PostgreSQL
+/// 16 on
+/// `\\x` with two hexadecimal digits.
 ///
 /// <https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-APPLICATION-NAME>
 pub(crate) fn application_name(said: &[u8], server_version: Option<&[u8]>) -> Box<[u8]> {

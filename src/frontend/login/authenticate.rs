@@ -1,17 +1,17 @@
-//! Has a client prove who it is, where that is ours to check.
+//! Authentication by Gatekeeper.
 
 use jiff::Timestamp;
 
 use super::{
-    backend_login::{Failed, Login},
+    backend_login::{BackendLogin, Failed},
     greet::GreetError,
     unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
+    client_error::ClientError,
     frontend::{Auth, IdentityMap},
     handshake::{Challenge, ChallengeError},
     scram::{NONCE_BYTES, Verifier},
-    session::Refusal,
     telemetry::labels::AuthFailure,
     tls::CertificateName,
 };
@@ -26,15 +26,15 @@ pub(crate) struct AuthenticatedClient {
 
 /// Reason of a failed authentication.
 pub(crate) enum AuthenticateError {
-    /// The connection ended first.
+    /// The connection ended during authentication.
     Greet(GreetError),
-    /// There was no server to judge it.
+    /// No server was available to verify the password.
     Unjudged(Failed),
-    /// The proof did not hold.
-    Failed(AuthFailure, Refusal),
+    /// The client failed to authenticate.
+    Failed(AuthFailure, ClientError),
 }
 
-/// Runs the listener's method for the client of `login`. `first` is said along with the first request.
+/// Runs the listener's method for the client of `login`. `first` is sent together with the first request.
 ///
 /// Cancel safety: dropped half-way, the dialog is broken; close the connection.
 ///
@@ -42,10 +42,10 @@ pub(crate) enum AuthenticateError {
 /// [`AuthenticateError`]
 pub(crate) async fn authenticate(
     client: &mut UnauthenticatedClient,
-    login: &Login<'_>,
+    login: &BackendLogin<'_>,
     first: Vec<u8>,
 ) -> Result<AuthenticatedClient, AuthenticateError> {
-    let Login { context, services, user, .. } = login;
+    let BackendLogin { context, services, user, .. } = login;
     let name = user.as_str();
     let listed = context.settings.access.has_user(user);
     match (&context.settings.auth, &context.users) {
@@ -58,12 +58,12 @@ pub(crate) async fn authenticate(
             let verifier = known.unwrap_or_else(stranger);
             let mut nonce = [0; NONCE_BYTES];
             aws_lc_rs::rand::fill(&mut nonce).map_err(|_| {
-                AuthenticateError::Greet(GreetError::Refused(Refusal::internal(
-                    "no random numbers to be had",
+                AuthenticateError::Greet(GreetError::Refused(ClientError::internal(
+                    "the system provides no random numbers",
                 )))
             })?;
             let end_point = client.stream.server_end_point();
-            scram(client, Challenge::new(verifier, nonce, end_point), first).await.map_err(|failure| {
+            run_scram(client, Challenge::new(verifier, nonce, end_point), first).await.map_err(|failure| {
                 match failure {
                     ScramFailure::Gone(error) => AuthenticateError::Greet(GreetError::Gone(error)),
                     ScramFailure::Challenge(error) => {
@@ -72,40 +72,43 @@ pub(crate) async fn authenticate(
                             (false, ChallengeError::Violation(_)) => AuthFailure::Protocol,
                             (false, ChallengeError::Scram(_)) => AuthFailure::WrongPassword,
                         };
-                        let refusal = Refusal { sqlstate: error.sqlstate(), ..Refusal::authentication(name) };
-                        AuthenticateError::Failed(label, refusal)
+                        let client_error =
+                            ClientError { sqlstate: error.sqlstate(), ..ClientError::authentication(name) };
+                        AuthenticateError::Failed(label, client_error)
                     }
                 }
             })
         }
-        // The configuration allows it only where that is safe, or where somebody insisted.
+        // The configuration allows `trust` on local sockets, or with `insecure_trust`.
         (Auth::Trust, _) => Ok(AuthenticatedClient { output: first }),
         (Auth::Certificate { name: kind, map }, _) => {
-            certificate(client, login, listed, kind, map)?;
+            check_certificate(client, login, listed, kind, map)?;
             Ok(AuthenticatedClient { output: first })
         }
         (Auth::Password { remember }, _) => {
-            // A login of its own inside: large, and over soon.
-            Box::pin(password::password(client, login, listed, *remember, first)).await
+            // Boxed, because the future contains a server login: large and short.
+            Box::pin(password::authenticate_by_password(client, login, listed, *remember, first)).await
         }
-        (Auth::Scram { .. }, None) | (Auth::Passthrough, _) => Err(AuthenticateError::Greet(
-            GreetError::Refused(Refusal::internal("this listener has nobody to ask")),
-        )),
+        (Auth::Scram { .. }, None) | (Auth::Passthrough, _) => {
+            Err(AuthenticateError::Greet(GreetError::Refused(ClientError::internal(
+                "this listener has no endpoint that can authenticate the client",
+            ))))
+        }
     }
 }
 
-/// Checks that the client's certificate, which the TLS handshake has verified, stands for the user.
-fn certificate(
+/// Checks that the client's certificate, verified in the TLS handshake, is valid for the user.
+fn check_certificate(
     client: &UnauthenticatedClient,
-    login: &Login<'_>,
+    login: &BackendLogin<'_>,
     listed: bool,
     kind: &CertificateName,
     map: &IdentityMap,
 ) -> Result<(), AuthenticateError> {
     let user = &login.user;
-    let failed = |refusal| AuthenticateError::Failed(AuthFailure::Certificate, refusal);
+    let failed = |client_error| AuthenticateError::Failed(AuthFailure::Certificate, client_error);
     let Some(certificate) = client.stream.peer_certificate() else {
-        return Err(failed(Refusal::certificate_required()));
+        return Err(failed(ClientError::certificate_required()));
     };
     let names = kind.of(certificate, Timestamp::now());
     if listed && names.iter().any(|held| map.permits(held, user)) {
@@ -115,9 +118,9 @@ fn certificate(
         listener = %login.context.settings.name,
         %user,
         ?names,
-        "a client's certificate does not stand for the user that it asked for"
+        "client certificate is not valid for the requested user"
     );
-    Err(failed(Refusal::certificate(user.as_str())))
+    Err(failed(ClientError::certificate(user.as_str())))
 }
 
 enum ScramFailure {
@@ -125,7 +128,7 @@ enum ScramFailure {
     Challenge(ChallengeError),
 }
 
-async fn scram(
+async fn run_scram(
     client: &mut UnauthenticatedClient,
     mut challenge: Challenge,
     first: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Logs a client in to an endpoint: with credentials of ours, or by relaying its own dialog.
+//! Logs a client in to an endpoint: with the endpoint's configured credentials, or by relaying the client's own dialog.
 
 use std::{
     sync::Arc,
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     backend::{ConnectError, ConnectFailure, ConnectRequest, EndpointHandle},
     blame::Chain,
+    client_error::ClientError,
     frontend::{
         Auth,
         acquire::{self, AcquireError, Connected, PooledAcquirer},
@@ -23,7 +24,6 @@ use crate::{
     pool::{Lease, PoolMode},
     probe::{Evidence, EvidenceSink},
     route::{RoutePolicy, RouteReason},
-    session::Refusal,
     sql::ClassifierOptions,
     telemetry::BackendPresence,
     topology::ObservedRole,
@@ -32,8 +32,8 @@ use crate::{
     },
 };
 
-/// One client's wish to log in.
-pub(crate) struct Login<'a> {
+/// A login request of one client.
+pub(crate) struct BackendLogin<'a> {
     pub(crate) startup: StartupMessage,
     pub(crate) negotiation: Negotiation,
     pub(crate) user: UserName,
@@ -46,34 +46,34 @@ pub(crate) struct LoginResult {
     pub(crate) backend: BackendSource,
     /// Counts the backend as open.
     pub(crate) presence: Option<BackendPresence>,
-    /// What the client is to hear, up to ReadyForQuery, once its session can be found by its cancel key.
+    /// Messages to the client up to ReadyForQuery, to be sent once the session is registered under its cancel key.
     pub(crate) greeting: Vec<u8>,
     pub(crate) endpoint: EndpointHandle,
     pub(crate) reason: RouteReason,
-    /// The database user it is logged in as.
+    /// Database user of the backend.
     pub(crate) user: UserName,
     pub(crate) client_key: BackendKey,
-    /// The backend that serves it, if it has one of its own.
+    /// The backend of a dedicated session.
     pub(crate) current_backend: Option<CurrentBackend>,
     pub(crate) took: Duration,
 }
 
-/// Why there is none.
+/// Reason for a failed login.
 pub(crate) enum Failed {
-    /// The listener's time limit for logins.
+    /// The listener's login timeout.
     Late,
-    /// The client left or spoke nonsense.
+    /// The client left or violated the protocol.
     Greet(GreetError),
-    /// To be told in our own name.
-    Refused(Refusal),
-    /// To be told in the server's own words, which are an ErrorResponse; empty if they were forwarded already.
+    /// Gatekeeper's error for the client.
+    Refused(ClientError),
+    /// The server's ErrorResponse for the client; empty if already forwarded.
     ByServer { words: Vec<u8>, sqlstate: Option<SqlState> },
 }
 
-impl Login<'_> {
-    /// With the endpoint's own credentials, for a client that has proved who it is. `session` is the session's number.
+impl BackendLogin<'_> {
+    /// Logs an authenticated client in with the endpoint's configured credentials. `session` is the session's number.
     ///
-    /// Cancel safety: dropped half-way, a backend that was leased is closed or goes back.
+    /// Cancel safety: if dropped, a leased backend is closed or returned.
     pub(crate) async fn ours(
         self,
         client: &mut UnauthenticatedClient,
@@ -81,11 +81,11 @@ impl Login<'_> {
         database: DatabaseName,
         session: u64,
     ) -> Result<LoginResult, Failed> {
-        // What is seldom, or followed by a login at a server, does not make every client's future larger.
+        // Boxed, so that rare or long logins do not enlarge the future of every client.
         match self.context.settings.pool.mode {
-            // The pools' backends do not replicate.
-            _ if self.replicates() => Box::pin(self.alone(client, proved)).await,
-            // Where each session can have a login of its own, the server judges each client's password.
+            // Pooled backends do not support replication.
+            _ if self.is_replication() => Box::pin(self.alone(client, proved)).await,
+            // With a login for each session, the server verifies each client's password.
             PoolMode::Session if matches!(self.context.settings.auth, Auth::Password { .. }) => {
                 Box::pin(self.alone(client, proved)).await
             }
@@ -94,12 +94,12 @@ impl Login<'_> {
         }
     }
 
-    fn replicates(&self) -> bool {
+    fn is_replication(&self) -> bool {
         let wish = self.startup.get("replication").unwrap_or_default();
         !matches!(wish, b"" | b"false" | b"off" | b"no" | b"0")
     }
 
-    /// A session with a backend that belongs to no pool.
+    /// A session with a dedicated backend outside of the pools.
     async fn alone(
         self,
         client: &mut UnauthenticatedClient,
@@ -147,7 +147,7 @@ impl Login<'_> {
         })
     }
 
-    /// A session that keeps the backend it leases for life.
+    /// A session that keeps its leased backend until the end.
     async fn leased(
         self,
         client: &mut UnauthenticatedClient,
@@ -162,7 +162,7 @@ impl Login<'_> {
         }
         let client_user = user.clone();
         let mut acquirer = PooledAcquirer::pooled(services, context, user, database, startup);
-        let lease = lease(&mut acquirer, client, context).await?;
+        let lease = lease_while_connected(&mut acquirer, client, context).await?;
         let running = Arc::clone(lease.running());
         let client_key = client_key(running.server_key(), version)?;
         let mut output = proved.output;
@@ -184,7 +184,7 @@ impl Login<'_> {
         })
     }
 
-    /// A dedicated backend, unless the client leaves while it waits for one.
+    /// A dedicated backend, unless the client leaves during the wait.
     pub(super) async fn connect<B, F>(
         &self,
         client: &mut UnauthenticatedClient,
@@ -194,7 +194,7 @@ impl Login<'_> {
         F: Future<Output = Result<B, ConnectError>>,
     {
         tokio::select! {
-            connected = acquire::connect(self.services, self.context, connect) => {
+            connected = acquire::acquire_dedicated(self.services, self.context, connect) => {
                 connected.map_err(|error| Failed::without_backend(self.context, &error))
             }
             gone = client.gone() => Err(Failed::Greet(GreetError::Gone(gone))),
@@ -209,7 +209,8 @@ pub(super) fn report_role(evidence: &EvidenceSink, endpoint: &EndpointHandle, ro
     }
 }
 
-/// What the client cancels with: the server's process id, so that it means the same to people, and a secret of ours.
+/// Cancel key for the client: the server's process id, which is meaningful in `pg_stat_activity`, and a secret of
+/// Gatekeeper.
 pub(super) fn client_key(
     server: Option<&BackendKey>,
     version: ProtocolVersion,
@@ -220,8 +221,8 @@ pub(super) fn client_key(
     BackendKey::new(pid, &secret[..version.secret_bytes()]).map_err(|_| Failed::no_entropy())
 }
 
-/// A leased backend, unless the client leaves while it waits for one.
-pub(super) async fn lease(
+/// A leased backend, unless the client leaves during the wait.
+pub(super) async fn lease_while_connected(
     acquirer: &mut PooledAcquirer,
     client: &mut UnauthenticatedClient,
     context: &ListenerContext,
@@ -232,7 +233,7 @@ pub(super) async fn lease(
     }
 }
 
-/// How the statements of a listener that splits are judged.
+/// Classifier options of a split route.
 pub(crate) fn classifier_options(route: &RoutePolicy) -> Option<ClassifierOptions> {
     let RoutePolicy::Split(split) = route else { return None };
     let primary_only =
@@ -251,20 +252,20 @@ impl Failed {
                 %endpoint,
                 error = %Chain(&**error),
                 remedy = error.remedy().as_deref(),
-                "no backend for a client"
+                "no backend connection for a client"
             );
             if let Some(refused) = error.refused() {
                 let (words, sqlstate) = (refused.said.as_bytes().to_vec(), refused.sqlstate());
                 return Self::ByServer { words, sqlstate };
             }
             if let ConnectFailure::UnlistedUser { user } = error.failure() {
-                return Self::Refused(Refusal::user_not_listed(user.as_str()));
+                return Self::Refused(ClientError::user_not_listed(user.as_str()));
             }
         }
-        Self::Refused(failure.refusal())
+        Self::Refused(failure.client_error())
     }
 
     pub(super) fn no_entropy() -> Self {
-        Self::Refused(Refusal::internal("no random numbers to be had"))
+        Self::Refused(ClientError::internal("the system provides no random numbers"))
     }
 }

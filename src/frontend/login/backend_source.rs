@@ -1,4 +1,4 @@
-//! Source of the backends of a session, as the login found it.
+//! Source of a session's backends, as determined by the login.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::{
     frontend::{acquire::PooledAcquirer, context::ListenerContext, relay::backend_side::SessionBackend},
     pool::Lease,
     route::RoutePolicy,
-    session::{Asked, Common, Session, SessionOptions},
+    session::{DatabaseState, RouteOptions, Session, SessionOptions},
     sql::StatefulNames,
     tls::Stream,
     wire::TransactionStatus,
@@ -15,22 +15,22 @@ use crate::{
 
 /// Source of the backends of a session.
 pub(crate) enum BackendSource {
-    /// It has one of its own, for life.
+    /// A dedicated backend.
     Own {
         stream: Stream,
-        /// What the server said behind its first ReadyForQuery.
+        /// Bytes of the server after its first ReadyForQuery.
         unread: Vec<u8>,
         status: TransactionStatus,
     },
-    /// It has leased one for life.
+    /// A backend leased until the end of the session.
     Leased(Lease),
-    /// It shares backends with others.
+    /// Leases per transaction.
     Shared {
         acquirer: Box<PooledAcquirer>,
-        common: Arc<Common>,
-        /// What the client is told of its settings.
+        database: Arc<DatabaseState>,
+        /// ParameterStatus messages for the client.
         initial_status: Arc<InitialParameterStatus>,
-        asked: Asked,
+        route_options: RouteOptions,
     },
 }
 
@@ -62,22 +62,22 @@ impl BackendSource {
                 unread,
             },
             Self::Leased(lease) => {
-                let mut session = Session::returning(options);
                 let functions = &context.settings.pool.pin_on_functions;
-                if !functions.is_empty() {
+                let spoiling = (!functions.is_empty()).then(|| {
                     let mut spoiling = StatefulNames::default();
                     functions.iter().for_each(|function| spoiling.insert(function));
-                    session.spoil_by(Arc::new(spoiling));
-                }
+                    Arc::new(spoiling)
+                });
+                let session = Session::returning(spoiling, options);
                 let backend = SessionBackend::Leased(lease);
                 SessionStart { backend, acquirer: None, session, unread: Vec::new() }
             }
-            Self::Shared { acquirer, common, initial_status, asked } => {
+            Self::Shared { acquirer, database, initial_status, route_options } => {
                 let known = initial_status.known.clone();
-                let mut session = Session::shared(common, known, initial_status.settings.clone(), options);
+                let mut session = Session::shared(database, known, initial_status.settings.clone(), options);
                 session.told_pid(pid);
                 if let RoutePolicy::Split(split) = &context.settings.route {
-                    session.split(Arc::clone(split), asked);
+                    session.split(Arc::clone(split), route_options);
                 }
                 let backend = SessionBackend::None;
                 SessionStart { backend, acquirer: Some(acquirer), session, unread: Vec::new() }

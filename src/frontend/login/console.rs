@@ -1,63 +1,63 @@
-//! The way to the console: a database that no endpoint has, and whoever asks for it talks to the program itself.
+//! Login to the console: a database name served by the program itself.
 //!
-//! Promises: a client gets there only after it has proved who it is. Refuses to know: what the console says.
+//! Promises: only authenticated clients reach the console. Refuses to know: the console's commands.
 
 use std::{pin::Pin, sync::Arc};
 
 use super::handshake::ClientHandshake;
 use crate::{
+    client_error::ClientError,
     frontend::registry::console_session::ConsoleSessionGuard,
     handshake::Negotiation,
     names::{DatabaseName, UserName},
-    session::Refusal,
     telemetry::ClientPresence,
     tls::Stream,
     wire::StartupMessage,
 };
 
-/// What answers in place of a database.
+/// Serves clients in place of a database.
 pub trait Console: Send + Sync {
-    /// Whether this is the name that clients ask for it by.
+    /// True if `database` is the console's name.
     fn is_called(&self, database: &DatabaseName) -> bool;
 
     /// True if clients of a listener without authentication are admitted.
     fn serves_unproved_users(&self) -> bool;
 
-    /// Whether this user may come in.
+    /// Admits or rejects a user.
     ///
     /// # Errors
-    /// What the client is told otherwise.
-    fn admit(&self, user: &UserName) -> Result<(), Refusal>;
+    /// The error for a rejected client.
+    fn admit(&self, user: &UserName) -> Result<(), ClientError>;
 
-    /// Serves a client until it leaves or is told to.
+    /// Serves a client until it leaves or its session is ended.
     fn serve<'a>(&'a self, client: ConsoleClient) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 }
 
-/// A client that may come in, and has not been told so.
+/// An admitted client, before AuthenticationOk.
 pub struct ConsoleClient {
-    /// Its connection.
+    /// Connection of the client.
     pub stream: Stream,
-    /// What it said ahead.
+    /// Bytes read ahead.
     pub unread: Vec<u8>,
-    /// What is to be said before AuthenticationOk.
+    /// Messages to send before AuthenticationOk.
     pub output: Vec<u8>,
-    /// Its place among those that are served; orders and cancel requests come this way.
+    /// Registration of the session; commands and cancel requests arrive here.
     pub visit: ConsoleSessionGuard,
-    /// Counts it under what it is doing.
+    /// Counts the client by state.
     pub presence: ClientPresence,
 }
 
-/// Every server has it, and every user may connect to it, unless somebody took that away.
+/// Database for password verification: exists on every server, and every user may connect by default.
 const JUDGED_IN: &str = "postgres";
 
 impl ClientHandshake {
-    /// The console, if that is what the client asks for.
+    /// The console, if requested by the client.
     pub(crate) fn console(&self) -> Option<Arc<dyn Console>> {
         let console = self.services.console.as_ref()?;
         console.is_called(self.facts.database.as_ref()?).then(|| Arc::clone(console))
     }
 
-    /// Proof of identity and a visit to the console, to its end.
+    /// Authenticates the client and serves the console session to its end.
     pub(crate) async fn visit(
         mut self,
         console: Arc<dyn Console>,
@@ -67,22 +67,22 @@ impl ClientHandshake {
     ) -> Option<()> {
         let user = self.facts.user.clone()?;
         if self.is_relayed() {
-            self.refuse(Refusal::console_needs_proof()).await;
+            self.refuse(ClientError::console_needs_proof()).await;
             return None;
         }
         if self.asks_for_no_proof() && !console.serves_unproved_users() {
-            self.refuse(Refusal::console_refuses_trust()).await;
+            self.refuse(ClientError::console_refuses_trust()).await;
             return None;
         }
-        if let Err(refusal) = self.on_the_list(&user) {
-            self.refuse(refusal).await;
+        if let Err(client_error) = self.on_the_list(&user) {
+            self.refuse(client_error).await;
             return None;
         }
-        // Where a server judges the proof, it has to be asked for a database that it has.
+        // A server that verifies the password needs an existing database.
         startup.set("database", JUDGED_IN);
         let (startup, _, proved) = self.prove(&user, startup, negotiation).await?;
-        if let Err(refusal) = console.admit(&user) {
-            self.reject(refusal).await;
+        if let Err(client_error) = console.admit(&user) {
+            self.reject(client_error).await;
             return None;
         }
         let Ok(visit) = self
@@ -90,7 +90,7 @@ impl ClientHandshake {
             .sessions
             .register_console_session(Arc::clone(&self.facts), startup.version().secret_bytes())
         else {
-            self.refuse(Refusal::internal("no random numbers to be had")).await;
+            self.refuse(ClientError::internal("the system provides no random numbers")).await;
             return None;
         };
         let (stream, unread) = self.client?.into_parts();

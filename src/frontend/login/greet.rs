@@ -1,12 +1,12 @@
-//! A client's first packets: encryption, then who wants what, or whose statement is to be cancelled.
+//! A client's first packets: encryption, then a login or a cancel request.
 
 use std::io;
 
 use super::unauthenticated_client::UnauthenticatedClient;
 use crate::{
+    client_error::ClientError,
     frontend::context::ListenerContext,
     handshake::{Accept, AcceptError, Accepted, Negotiation},
-    session::Refusal,
     telemetry::labels::RefusalReason,
     tls::{self, Stream, TlsError},
     wire::{BackendKey, StartupMessage},
@@ -22,24 +22,24 @@ pub(crate) enum StartupRequest {
 
 /// Reason to reject a client before login.
 pub(crate) enum GreetError {
-    /// It left, or its socket broke.
+    /// The client left, or its socket broke.
     Gone(io::Error),
-    /// It speaks something else; there is nothing to tell it.
+    /// The client uses another protocol; no error is sent.
     Foreign(AcceptError),
-    /// Its TLS handshake failed.
+    /// The client's TLS handshake failed.
     Tls(TlsError),
-    /// It is told why.
-    Refused(Refusal),
+    /// An error is sent to the client.
+    Refused(ClientError),
 }
 
-/// Takes the first packets and sets up TLS. `client` comes back with the stream to go on with, except after
-/// [`GreetError::Tls`], when there is none.
+/// Reads the first packets and sets up TLS. `client` then holds the stream to continue with, except after
+/// [`GreetError::Tls`].
 ///
 /// Cancel safety: dropped half-way, `client` may be without a stream; close it.
 ///
 /// # Errors
 /// [`GreetError`]
-pub(crate) async fn greet(
+pub(crate) async fn read_first_packets(
     client: &mut Option<UnauthenticatedClient>,
     context: &ListenerContext,
 ) -> Result<StartupRequest, GreetError> {
@@ -53,19 +53,19 @@ pub(crate) async fn greet(
             && tls.is_some()
             && let Stream::Tcp(tcp) = &current.stream
         {
-            // A direct ClientHello must be left for the TLS layer to read.
+            // The TLS layer must read a direct ClientHello, so only peek.
             let mut first = [0];
             if tcp.peek(&mut first).await.map_err(GreetError::Gone)? == 0 {
                 return Err(GreetError::Gone(io::ErrorKind::UnexpectedEof.into()));
             }
             if first[0] == CLIENT_HELLO && accept.on_bytes(&first).is_ok() {
-                Box::pin(encrypt(client, context, tls::Negotiation::Direct)).await?;
+                Box::pin(start_tls(client, context, tls::Negotiation::Direct)).await?;
                 continue;
             }
         }
         current.read_more().await.map_err(GreetError::Gone)?;
         loop {
-            let taken = accept.on_bytes(current.unread()).map_err(error)?;
+            let taken = accept.on_bytes(current.unread()).map_err(greet_error)?;
             current.take(taken.bytes);
             let output = accept.poll_output();
             if let Some(byte) = output {
@@ -75,7 +75,7 @@ pub(crate) async fn greet(
                 None if taken.bytes > 0 && !current.unread().is_empty() => {}
                 None => break,
                 Some(Accepted::Tls { .. }) => {
-                    Box::pin(encrypt(client, context, tls::Negotiation::Postgres)).await?;
+                    Box::pin(start_tls(client, context, tls::Negotiation::Postgres)).await?;
                     break;
                 }
                 Some(Accepted::Startup(startup, negotiation)) => {
@@ -87,10 +87,10 @@ pub(crate) async fn greet(
     }
 }
 
-/// The first byte of a TLS handshake record.
+/// First byte of a TLS handshake record.
 const CLIENT_HELLO: u8 = 0x16;
 
-async fn encrypt(
+async fn start_tls(
     client: &mut Option<UnauthenticatedClient>,
     context: &ListenerContext,
     negotiation: tls::Negotiation,
@@ -105,17 +105,19 @@ async fn encrypt(
     Ok(())
 }
 
-fn error(error: AcceptError) -> GreetError {
+fn greet_error(error: AcceptError) -> GreetError {
     match error.sqlstate() {
         None => GreetError::Foreign(error),
-        Some(sqlstate) => GreetError::Refused(Refusal { sqlstate, ..Refusal::protocol(error.to_string()) }),
+        Some(sqlstate) => {
+            GreetError::Refused(ClientError { sqlstate, ..ClientError::protocol(error.to_string()) })
+        }
     }
 }
 
 // === impl GreetError ===
 
 impl GreetError {
-    /// The label it is counted under.
+    /// Label in metrics.
     pub(crate) fn reason(&self) -> RefusalReason {
         match self {
             Self::Gone(_) => RefusalReason::ClientGone,

@@ -6,9 +6,9 @@ use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::{
     authenticate::{AuthenticateError, AuthenticatedClient, authenticate},
-    backend_login::{Failed, Login, LoginResult},
+    backend_login::{BackendLogin, Failed, LoginResult},
     backend_source::SessionStart,
-    greet::{GreetError, StartupRequest, greet},
+    greet::{GreetError, StartupRequest, read_first_packets},
     relayed_login,
     unauthenticated_client::UnauthenticatedClient,
 };
@@ -18,7 +18,8 @@ use crate::{
         record::{self, Route, SessionRejected, Sqlstate},
     },
     blame::Chain,
-    events::Happening,
+    client_error::{ClientError, ClientErrorReason},
+    events::EventKind,
     frontend::{
         Auth,
         accept::admission::Permit,
@@ -32,7 +33,7 @@ use crate::{
     },
     handshake::Negotiation,
     names::{DatabaseName, UserName},
-    session::{Cause, Refusal, SessionOptions},
+    session::SessionOptions,
     telemetry::{
         ClientPresence,
         labels::{AuthFailure, RefusalReason},
@@ -43,7 +44,7 @@ use crate::{
 
 /// Handshake of one client, up to its session, with the facts known so far.
 pub(crate) struct ClientHandshake {
-    /// `None` only while, or after, a TLS handshake has it.
+    /// `None` during and after a TLS handshake.
     pub(crate) client: Option<UnauthenticatedClient>,
     pub(crate) facts: Arc<record::Session>,
     arrived: Instant,
@@ -53,7 +54,7 @@ pub(crate) struct ClientHandshake {
 }
 
 impl ClientHandshake {
-    /// A client has arrived; `None` when that must be audited and cannot be.
+    /// Begins the handshake; `None` if a required audit record cannot be written.
     pub(crate) async fn enter(
         stream: Stream,
         address: Option<SocketAddr>,
@@ -87,7 +88,7 @@ impl ClientHandshake {
             .is_err()
         {
             // Without a record of the start, no record of the end is written.
-            handshake.turn_down(&Refusal::audit()).await;
+            handshake.turn_down(&ClientError::audit()).await;
             return None;
         }
         Some(handshake)
@@ -95,11 +96,12 @@ impl ClientHandshake {
 
     /// First packets and TLS; cancel requests end here.
     pub(crate) async fn greet(&mut self) -> Option<(StartupMessage, Negotiation)> {
-        match timeout_at(self.deadline, greet(&mut self.client, &self.context)).await {
+        match timeout_at(self.deadline, read_first_packets(&mut self.client, &self.context)).await {
             Err(_) => self.too_late().await,
             Ok(Err(error)) => self.turn_away(error).await,
             Ok(Ok(StartupRequest::Cancel(key))) => {
-                Box::pin(cancel::forward(&key, self.facts.client, &self.context, &self.services)).await;
+                Box::pin(cancel::forward_request(&key, self.facts.client, &self.context, &self.services))
+                    .await;
                 None
             }
             Ok(Ok(StartupRequest::Login(startup, negotiation))) => {
@@ -117,13 +119,13 @@ impl ClientHandshake {
                 }
                 let required = self.context.tls.as_ref().is_some_and(crate::tls::ServerTls::required);
                 if required && tls.is_none() && stream.tcp().is_some() {
-                    self.refuse(Refusal::tls_required()).await;
+                    self.refuse(ClientError::tls_required()).await;
                     return None;
                 }
                 match self.introduce(&startup, tls.map(|facts| facts.version)) {
                     Ok(()) => Some((startup, negotiation)),
-                    Err(refusal) => {
-                        self.refuse(refusal).await;
+                    Err(client_error) => {
+                        self.refuse(client_error).await;
                         None
                     }
                 }
@@ -131,21 +133,21 @@ impl ClientHandshake {
         }
     }
 
-    /// Notes who the client says it is.
-    fn introduce(&mut self, startup: &StartupMessage, tls: Option<&'static str>) -> Result<(), Refusal> {
+    /// Records the client's names from the startup packet.
+    fn introduce(&mut self, startup: &StartupMessage, tls: Option<&'static str>) -> Result<(), ClientError> {
         let text = |name| {
             startup
                 .text(name)
-                .map_err(|_| Refusal::protocol(format!("the {name} in the startup packet is not UTF-8")))
+                .map_err(|_| ClientError::protocol(format!("the {name} in the startup packet is not UTF-8")))
         };
         let user = text("user")?.unwrap_or_default();
-        let user = UserName::new(user).map_err(|error| Refusal::protocol(format!("user: {error}")))?;
-        // As PostgreSQL: a database that is not named is the one named as the user.
+        let user = UserName::new(user).map_err(|error| ClientError::protocol(format!("user: {error}")))?;
+        // As in PostgreSQL: the database defaults to the user name.
         let database = text("database")?.filter(|name| !name.is_empty()).unwrap_or(user.as_str());
-        let database =
-            DatabaseName::new(database).map_err(|error| Refusal::protocol(format!("database: {error}")))?;
+        let database = DatabaseName::new(database)
+            .map_err(|error| ClientError::protocol(format!("database: {error}")))?;
         let application = startup.get("application_name").map(|name| String::from_utf8_lossy(name).into());
-        // In place, unless the audit log holds what was known before.
+        // Modified in place, unless the audit log holds the earlier facts.
         let facts = Arc::make_mut(&mut self.facts);
         facts.tls = tls;
         facts.user = Some(user);
@@ -160,12 +162,12 @@ impl ClientHandshake {
         self.context.settings.auth == Auth::Trust
     }
 
-    /// Whether the client's dialog with the server is all the proof there will be.
+    /// True if the client authenticates only by its own dialog with the server.
     pub(crate) fn is_relayed(&self) -> bool {
         self.context.settings.auth == Auth::Passthrough
     }
 
-    /// Proof of identity, where it is ours to check. What the client asked for comes back.
+    /// Authentication by Gatekeeper, if the method requires one. Returns the login request.
     pub(crate) async fn prove(
         &mut self,
         user: &UserName,
@@ -174,7 +176,7 @@ impl ClientHandshake {
     ) -> Option<(StartupMessage, Negotiation, AuthenticatedClient)> {
         let mut first = Vec::new();
         negotiation.write(&mut first);
-        let login = Login {
+        let login = BackendLogin {
             startup,
             negotiation,
             user: user.clone(),
@@ -182,27 +184,27 @@ impl ClientHandshake {
             services: &self.services,
         };
         let proof = timeout_at(self.deadline, authenticate(self.client.as_mut()?, &login, first)).await;
-        let Login { startup, negotiation, .. } = login;
+        let BackendLogin { startup, negotiation, .. } = login;
         let proved = match proof {
             Err(_) => return self.too_late().await,
             Ok(Err(AuthenticateError::Greet(error))) => return self.turn_away(error).await,
             Ok(Err(AuthenticateError::Unjudged(failed))) => return self.not_opened(failed).await,
-            Ok(Err(AuthenticateError::Failed(why, refusal))) => {
+            Ok(Err(AuthenticateError::Failed(why, client_error))) => {
                 self.context.metrics.authentication_failed(why);
-                self.refuse(refusal).await;
+                self.refuse(client_error).await;
                 return None;
             }
             Ok(Ok(proved)) => proved,
         };
         let authenticated = Record::SessionAuthenticated(Arc::clone(&self.facts));
         if self.services.observers.audit.submit(authenticated).await.is_err() {
-            self.refuse(Refusal::audit()).await;
+            self.refuse(ClientError::audit()).await;
             return None;
         }
         Some((startup, negotiation, proved))
     }
 
-    /// Proof of identity and a backend.
+    /// Authentication and a backend.
     pub(crate) async fn log_in(
         &mut self,
         startup: StartupMessage,
@@ -211,12 +213,12 @@ impl ClientHandshake {
     ) -> Option<LoginResult> {
         let user = self.facts.user.clone()?;
         let database = self.facts.database.clone()?;
-        if let Err(refusal) = self.on_the_list(&user) {
-            self.refuse(refusal).await;
+        if let Err(client_error) = self.on_the_list(&user) {
+            self.refuse(client_error).await;
             return None;
         }
         let login_result = if self.is_relayed() {
-            let login = Login {
+            let login = BackendLogin {
                 startup,
                 negotiation,
                 user: user.clone(),
@@ -226,11 +228,11 @@ impl ClientHandshake {
             Box::pin(relayed_login::log_in(login, self.client.as_mut()?, self.deadline)).await
         } else {
             let (startup, negotiation, proved) = self.prove(&user, startup, negotiation).await?;
-            if let Err(refusal) = permit.claim(&user, &database, &self.context.settings) {
-                self.refuse(refusal).await;
+            if let Err(client_error) = permit.claim(&user, &database, &self.context.settings) {
+                self.refuse(client_error).await;
                 return None;
             }
-            let login = Login {
+            let login = BackendLogin {
                 startup,
                 negotiation,
                 user: user.clone(),
@@ -244,12 +246,12 @@ impl ClientHandshake {
                 if self.context.settings.auth == Auth::Passthrough {
                     let authenticated = Record::SessionAuthenticated(Arc::clone(&self.facts));
                     if self.services.observers.audit.submit(authenticated).await.is_err() {
-                        self.refuse(Refusal::audit()).await;
+                        self.refuse(ClientError::audit()).await;
                         return None;
                     }
-                    // Not before: nobody takes up the places of a user whose password it does not know.
-                    if let Err(refusal) = permit.claim(&user, &database, &self.context.settings) {
-                        self.refuse(refusal).await;
+                    // After authentication only, so that strangers cannot exhaust a user's limit.
+                    if let Err(client_error) = permit.claim(&user, &database, &self.context.settings) {
+                        self.refuse(client_error).await;
                         return None;
                     }
                 }
@@ -259,20 +261,20 @@ impl ClientHandshake {
         }
     }
 
-    /// Tells a client that no endpoint would have it.
+    /// Sends the error of a failed login to the client.
     async fn not_opened<T>(&mut self, failed: Failed) -> Option<T> {
         match failed {
             Failed::Late => self.too_late().await,
             Failed::Greet(error) => self.turn_away(error).await,
-            Failed::Refused(refusal) => {
-                self.reject(refusal).await;
+            Failed::Refused(client_error) => {
+                self.reject(client_error).await;
                 None
             }
             Failed::ByServer { words, sqlstate } => {
                 if sqlstate.is_some_and(|state| state.class() == "28") {
                     self.context.metrics.authentication_failed(AuthFailure::Endpoint);
                 } else {
-                    self.context.metrics.refused(RefusalReason::NoEndpoint);
+                    self.context.metrics.record_rejection(RefusalReason::NoEndpoint);
                 }
                 if let Some(client) = &mut self.client {
                     client.say(&words).await.ok();
@@ -283,18 +285,18 @@ impl ClientHandshake {
         }
     }
 
-    /// Whether `user` is on the listener's list, where no proof is asked for that could fail instead.
-    pub(crate) fn on_the_list(&self, user: &UserName) -> Result<(), Refusal> {
+    /// Checks the access list for methods without authentication by Gatekeeper, which cannot fail otherwise.
+    pub(crate) fn on_the_list(&self, user: &UserName) -> Result<(), ClientError> {
         let settings = &self.context.settings;
         match settings.auth {
             Auth::Passthrough | Auth::Trust if !settings.access.has_user(user) => {
-                Err(Refusal::user_not_on_guest_list(user.as_str()))
+                Err(ClientError::user_not_allowed(user.as_str()))
             }
             _ => Ok(()),
         }
     }
 
-    /// The session begins.
+    /// Starts the session.
     pub(crate) async fn into_relay(
         self,
         login_result: LoginResult,
@@ -302,17 +304,17 @@ impl ClientHandshake {
     ) -> Option<Relay> {
         let ClientHandshake { client, mut facts, arrived, context, services, .. } = self;
         let mut client = client?;
-        // Known only now: an endpoint may have one user for all.
+        // Known only now, because an endpoint may have one user for all clients.
         Arc::make_mut(&mut facts).database_user = Some(login_result.user.clone());
         let server = login_result.current_backend.as_ref().map(CurrentBackend::record);
         let owns_backend = matches!(login_result.current_backend, Some(CurrentBackend::Own(_)));
         let LoginResult { client_key, current_backend, reason, .. } = login_result;
         let entry = SessionEntry::new(Arc::clone(&facts), client_key, current_backend, reason);
         let registered = services.sessions.register(entry);
-        // Not before: a client may cancel as soon as it has its key.
+        // After the registration, because a client may cancel as soon as its key arrives.
         if let Err(error) = client.say(&login_result.greeting).await {
             tracing::debug!(session = facts.id, %error, "client gone");
-            context.metrics.refused(RefusalReason::ClientGone);
+            context.metrics.record_rejection(RefusalReason::ClientGone);
             let reason = RefusalReason::ClientGone.as_str();
             let rejected = SessionRejected { session: facts, reason, sqlstate: None };
             services.observers.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
@@ -321,7 +323,7 @@ impl ClientHandshake {
         let client_unread = client.unread().to_vec();
         // Pools report the events of their own backends.
         if owns_backend && let Some(server) = server.clone() {
-            let backend = record::Backend {
+            let backend = record::BackendRecord {
                 server,
                 session: Some(Arc::clone(&facts)),
                 user: login_result.user.clone(),
@@ -357,15 +359,15 @@ impl ClientHandshake {
     }
 
     async fn too_late<T>(&mut self) -> Option<T> {
-        self.refuse(Refusal::login_timeout()).await;
+        self.refuse(ClientError::login_timeout()).await;
         None
     }
 
     async fn turn_away<T>(&mut self, error: GreetError) -> Option<T> {
         let reason = error.reason();
         match error {
-            GreetError::Refused(refusal) => {
-                self.refuse(refusal).await;
+            GreetError::Refused(client_error) => {
+                self.refuse(client_error).await;
                 return None;
             }
             GreetError::Gone(error) => tracing::debug!(session = self.facts.id, %error, "client gone"),
@@ -379,66 +381,71 @@ impl ClientHandshake {
                 "client TLS handshake failed"
             ),
         }
-        self.context.metrics.refused(reason);
+        self.context.metrics.record_rejection(reason);
         self.rejected(reason.as_str(), None);
         None
     }
 
-    /// Tells a client that has proved who it is why that is not enough.
-    pub(crate) async fn reject(&mut self, refusal: Refusal) {
-        if refusal.cause == Cause::UserNotListed {
+    /// Rejects an authenticated client.
+    pub(crate) async fn reject(&mut self, client_error: ClientError) {
+        if client_error.reason == ClientErrorReason::UserNotListed {
             self.context.metrics.authentication_failed(AuthFailure::UserNotListed);
         }
-        self.refuse(refusal).await;
+        self.refuse(client_error).await;
     }
 
-    /// Tells the client, counts it, records it.
-    pub(crate) async fn refuse(&mut self, refusal: Refusal) {
-        self.rejected(refusal.cause.as_str(), Sqlstate::new(refusal.sqlstate.as_str()));
-        self.turn_down(&refusal).await;
+    /// Rejects the client; counts and records the rejection.
+    pub(crate) async fn refuse(&mut self, client_error: ClientError) {
+        self.rejected(client_error.reason.as_str(), Sqlstate::new(client_error.sqlstate.as_str()));
+        self.turn_down(&client_error).await;
     }
 
-    /// Tells the client and counts it.
-    async fn turn_down(&mut self, refusal: &Refusal) {
-        tracing::debug!(session = self.facts.id, reason = refusal.cause.as_str(), "client refused");
-        if let Some(reason) = label(refusal.cause) {
-            self.context.metrics.refused(reason);
+    /// Rejects the client and counts the rejection.
+    async fn turn_down(&mut self, client_error: &ClientError) {
+        tracing::debug!(session = self.facts.id, reason = client_error.reason.as_str(), "client refused");
+        if let Some(reason) = refusal_label(client_error.reason) {
+            self.context.metrics.record_rejection(reason);
         }
         if let Some(client) = &mut self.client {
-            last_words(&mut client.stream, refusal).await.ok();
+            last_words(&mut client.stream, client_error).await.ok();
         }
     }
 
     fn rejected(&self, reason: &'static str, sqlstate: Option<Sqlstate>) {
         let listener = self.facts.listener.clone();
-        self.services.observers.events.tell(Happening::Refused { listener, reason });
+        self.services.observers.events.tell(EventKind::Refused { listener, reason });
         let rejected = SessionRejected { session: Arc::clone(&self.facts), reason, sqlstate };
         self.services.observers.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
     }
 }
 
-/// Bytes of a statement's text that audit log and traces need; `None` without need.
+/// Maximum bytes of a statement's text for audit log and traces; `None` if both need no text.
 fn text_limit(observers: &Observers) -> Option<usize> {
     let audited = observers.audit.wants_statements().then(|| observers.audit.text_limit());
     audited.max(observers.traces.is_on().then_some(session_tracer::TEXT))
 }
 
 /// The label a refusal before the session is counted under; failed authentication has a metric of its own.
-fn label(cause: Cause) -> Option<RefusalReason> {
-    Some(match cause {
-        Cause::Protocol => RefusalReason::Protocol,
-        Cause::LoginTimeout => RefusalReason::LoginTimeout,
-        Cause::MaxClients => RefusalReason::MaxClients,
-        Cause::MaxClientsPerAddress => RefusalReason::MaxClientsPerAddress,
-        Cause::MaxClientsPerUser => RefusalReason::MaxClientsPerUser,
-        Cause::MaxClientsPerDatabase => RefusalReason::MaxClientsPerDatabase,
-        Cause::NotOnGuestList => RefusalReason::NotOnGuestList,
-        Cause::NoDescriptors => RefusalReason::NoDescriptors,
-        Cause::TlsRequired => RefusalReason::TlsRequired,
-        Cause::NoEndpoint | Cause::Endpoint | Cause::BackendLost => RefusalReason::NoEndpoint,
-        Cause::Shutdown | Cause::Killed => RefusalReason::Draining,
-        Cause::Authentication | Cause::UserNotListed => return None,
-        Cause::PoolTimeout => RefusalReason::NoEndpoint,
-        Cause::Audit | Cause::SettingsLost | Cause::Cancelled | Cause::Internal => RefusalReason::Internal,
+fn refusal_label(reason: ClientErrorReason) -> Option<RefusalReason> {
+    Some(match reason {
+        ClientErrorReason::Protocol => RefusalReason::Protocol,
+        ClientErrorReason::LoginTimeout => RefusalReason::LoginTimeout,
+        ClientErrorReason::MaxClients => RefusalReason::MaxClients,
+        ClientErrorReason::MaxClientsPerAddress => RefusalReason::MaxClientsPerAddress,
+        ClientErrorReason::MaxClientsPerUser => RefusalReason::MaxClientsPerUser,
+        ClientErrorReason::MaxClientsPerDatabase => RefusalReason::MaxClientsPerDatabase,
+        ClientErrorReason::NotAllowed => RefusalReason::NotOnGuestList,
+        ClientErrorReason::NoDescriptors => RefusalReason::NoDescriptors,
+        ClientErrorReason::TlsRequired => RefusalReason::TlsRequired,
+        ClientErrorReason::NoEndpoint | ClientErrorReason::Endpoint | ClientErrorReason::BackendLost => {
+            RefusalReason::NoEndpoint
+        }
+        ClientErrorReason::Shutdown | ClientErrorReason::Killed => RefusalReason::Draining,
+        ClientErrorReason::Authentication | ClientErrorReason::UserNotListed => return None,
+        ClientErrorReason::PoolTimeout => RefusalReason::NoEndpoint,
+        ClientErrorReason::Audit
+        | ClientErrorReason::SettingsLost
+        | ClientErrorReason::Cancelled
+        | ClientErrorReason::Internal => RefusalReason::Internal,
     })
 }

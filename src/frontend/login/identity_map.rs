@@ -1,45 +1,46 @@
-//! Which holder of a certificate may be which database user.
+//! Maps certificate names to database users.
 
 use crate::names::UserName;
 
-/// Lines of the form `NAME => USER`: the holder of a certificate with that name may log in as that user.
+/// Lines of the form `NAME => USER`: a client with a certificate for NAME may log in as USER.
 ///
-/// NAME may hold one `*`, which stands for any text that is not empty; a `*` in USER stands for the same text. Names are
-/// compared byte by byte, case included. One holder may be several users, one a line. Without any line the name has to
-/// be the user's own, as with PostgreSQL's `cert` without a map. There are no regular expressions: a forgotten anchor lets
-/// strangers in.
+/// NAME may contain one `*` for any non-empty text; a `*` in USER stands for the same text. Names are compared byte by
+/// byte, case-sensitively. A certificate may map to several users, one per line. Without lines, the name must equal the
+/// user
+/// name, as with PostgreSQL's `cert` without a map. Regular expressions are not supported, because a forgotten anchor
+/// admits strangers.
 ///
 /// <https://www.postgresql.org/docs/current/auth-username-maps.html>
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct IdentityMap {
-    lines: Vec<Line>,
+    lines: Vec<IdentityMapLine>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Line {
+struct IdentityMapLine {
     name: Starred,
     user: Starred,
 }
 
-/// A text in which one `*` may stand.
+/// A text with at most one `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Starred {
     before: String,
-    /// What follows the `*`; `None` without one.
+    /// The text after the `*`; `None` without a `*`.
     after: Option<String>,
 }
 
-/// Why a text is no line of a map.
+/// Reason for an invalid line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityMapError {
-    /// One of the two sides is missing.
+    /// A side is missing.
     #[error("is not of the form \"NAME => USER\"")]
     Form,
-    /// Which text each of them stands for would be anybody's guess.
+    /// Several `*` on one side are ambiguous.
     #[error("has more than one `*` on one side")]
     Stars,
-    /// There is nothing that it could stand for.
-    #[error("has a `*` for the user and none in the name")]
+    /// A `*` in USER without one in NAME.
+    #[error("has a `*` for the user but none in the name")]
     Unbound,
 }
 
@@ -49,18 +50,18 @@ impl IdentityMap {
     /// Adds a line.
     ///
     /// # Errors
-    /// [`IdentityMapError`] says what is wrong with it.
+    /// [`IdentityMapError`]
     pub fn push(&mut self, text: &str) -> Result<(), IdentityMapError> {
         let (name, user) = text.split_once("=>").ok_or(IdentityMapError::Form)?;
         let (name, user) = (Starred::parse(name)?, Starred::parse(user)?);
         if user.after.is_some() && name.after.is_none() {
             return Err(IdentityMapError::Unbound);
         }
-        self.lines.push(Line { name, user });
+        self.lines.push(IdentityMapLine { name, user });
         Ok(())
     }
 
-    /// Whether the holder of a certificate with this `name` may log in as `user`.
+    /// True if a certificate with this `name` permits a login as `user`.
     #[must_use]
     pub fn permits(&self, name: &str, user: &UserName) -> bool {
         match self.lines.as_slice() {
@@ -70,9 +71,9 @@ impl IdentityMap {
     }
 }
 
-// === impl Line ===
+// === impl IdentityMapLine ===
 
-impl Line {
+impl IdentityMapLine {
     fn permits(&self, name: &str, user: &str) -> bool {
         let Some(star) = self.name.matches(name) else { return false };
         match &self.user.after {
@@ -98,7 +99,7 @@ impl Starred {
         }
     }
 
-    /// What the `*` stands for in `text`; nothing when there is none. `None` when the text is another.
+    /// The text that the `*` matches, empty without a `*`; `None` if `text` does not match.
     fn matches<'t>(&self, text: &'t str) -> Option<&'t str> {
         let Some(after) = &self.after else { return (text == self.before).then_some("") };
         let star = text.strip_prefix(self.before.as_str())?.strip_suffix(after.as_str())?;
@@ -137,7 +138,7 @@ mod tests {
             (&["spiffe://prod/*/orders => app"], "spiffe://prod/eu/orders", "app", true),
             (&["spiffe://prod/*/orders => app"], "spiffe://prod/orders", "app", false),
             (&["spiffe://prod/*/orders => app"], "spiffe://test/eu/orders", "app", false),
-            // The two ends must not overlap.
+            // Both ends must not overlap.
             (&["ab*ba => app"], "aba", "app", false),
             (&["* => app"], "anybody", "app", true),
             (&["* => app"], "anybody", "anybody", false),

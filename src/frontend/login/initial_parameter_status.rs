@@ -6,21 +6,21 @@ use super::startup_values::StartupValues;
 use crate::{
     handshake::Parameters,
     pool::Welcome,
-    session::{Reported, Settings},
+    session::{ReportedParameters, SettingValues},
 };
 
 /// Initial ParameterStatus of clients with equal `application_name` and startup settings, after a login with `welcome`.
 pub(crate) struct InitialParameterStatus {
     welcome: Arc<Welcome>,
-    /// The client's `application_name`, if it has said one.
+    /// `application_name` of the client, if sent.
     application: Option<Box<[u8]>>,
     /// Remaining startup settings of the client.
     startup: Option<Arc<StartupValues>>,
     /// `application_name` and `startup` as settings of the session.
-    pub(crate) settings: Settings,
-    /// What the client knows then.
-    pub(crate) known: Reported,
-    /// ParameterStatus messages, one behind the other.
+    pub(crate) settings: SettingValues,
+    /// Parameters as reported to the client.
+    pub(crate) known: ReportedParameters,
+    /// The concatenated ParameterStatus messages.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct InitialParameterStatusCache {
     latest: Vec<Arc<InitialParameterStatus>>,
 }
 
-/// How many are kept: as a rule a login and one or two names; names can be anything, so there has to be an end.
+/// Maximum number of entries: usually one login with one or two names, but names are arbitrary.
 const KEPT: usize = 8;
 
 // === impl InitialParameterStatus ===
@@ -38,7 +38,7 @@ const KEPT: usize = 8;
 impl InitialParameterStatus {
     fn new(welcome: &Arc<Welcome>, application: Option<&[u8]>, startup: Option<&Arc<StartupValues>>) -> Self {
         let mut parameters = Parameters::clone(&welcome.parameters);
-        let mut settings = Settings::default();
+        let mut settings = SettingValues::default();
         if let Some(startup) = startup {
             settings = startup.settings.clone();
             for (name, value) in &startup.reported {
@@ -58,7 +58,7 @@ impl InitialParameterStatus {
             application: application.map(Box::from),
             startup: startup.cloned(),
             settings,
-            known: Reported::new(Arc::new(parameters)),
+            known: ReportedParameters::new(Arc::new(parameters)),
             bytes,
         }
     }

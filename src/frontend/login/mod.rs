@@ -2,7 +2,6 @@
 
 pub(crate) mod access_list;
 pub(crate) mod application_name;
-pub(crate) mod asked;
 pub(crate) mod authenticate;
 pub(crate) mod backend_login;
 pub(crate) mod backend_source;
@@ -13,6 +12,7 @@ pub(crate) mod identity_map;
 pub(crate) mod initial_parameter_status;
 mod pooled_login;
 mod relayed_login;
+pub(crate) mod route_options;
 pub(crate) mod startup_options;
 pub(crate) mod startup_values;
 #[cfg(test)]

@@ -4,23 +4,23 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     application_name::application_name,
-    asked::asked,
     authenticate::AuthenticatedClient,
-    backend_login::{Failed, Login, LoginResult, classifier_options, lease},
+    backend_login::{BackendLogin, Failed, LoginResult, classifier_options, lease_while_connected},
     backend_source::BackendSource,
     initial_parameter_status::InitialParameterStatus,
+    route_options::read_route_options,
     startup_options::StartupOptions,
     startup_values::StartupValues,
     unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
+    client_error::ClientError,
     frontend::{
         acquire::{PooledAcquirer, shared_state::SharedState},
         context::{ClientServices, ListenerContext},
     },
     names::DatabaseName,
     pool::{Disposition, Pool, Welcome},
-    session::Refusal,
     wire::{BackendKey, ProtocolVersion, StartupMessage, TransactionStatus, authentication, backend},
 };
 
@@ -40,17 +40,17 @@ struct Greeting {
 ///
 /// Cancel safety: dropped half-way, a leased backend is closed or goes back.
 pub(super) async fn log_in(
-    login: Login<'_>,
+    login: BackendLogin<'_>,
     client: &mut UnauthenticatedClient,
     proved: AuthenticatedClient,
     database: DatabaseName,
     session: u64,
 ) -> Result<LoginResult, Failed> {
     let began = Instant::now();
-    let Login { mut startup, user, context, services, .. } = login;
+    let BackendLogin { mut startup, user, context, services, .. } = login;
     let version = startup.version();
     let application = startup.get("application_name").map(<[u8]>::to_vec);
-    let asked = asked(&startup);
+    let route_options = read_route_options(&startup);
     for own in OWN_PARAMETERS {
         startup.remove(own);
     }
@@ -60,17 +60,18 @@ pub(super) async fn log_in(
     acquirer.may_move_apart(startup);
     let pool = pool_of(&mut acquirer)?;
     let shared = shared_state(services, context, &database, &pool);
-    if !shared.common.knows_database() {
-        Box::pin(shared.introduce(lease(&mut acquirer, client, context))).await?;
+    if !shared.database_state.knows_database() {
+        Box::pin(shared.introduce(lease_while_connected(&mut acquirer, client, context))).await?;
     }
-    let greeting = greeting(&shared, &mut acquirer, client, context, (startup_options, application)).await?;
+    let greeting =
+        build_greeting(&shared, &mut acquirer, client, context, (startup_options, application)).await?;
     let Greeting { welcome, application, values } = greeting;
     let pool = pool_of(&mut acquirer)?;
     let server_version = welcome.parameters.get("server_version");
     let application = application.map(|said| application_name(&said, server_version));
     let initial_status = shared.initial_status(&welcome, application.as_deref(), values.as_ref());
     let client_key = session_key(session, version)?;
-    let common = Arc::clone(&shared.common);
+    let database = Arc::clone(&shared.database_state);
     acquirer.share(shared);
     Ok(LoginResult {
         greeting: write_greeting(proved.output, &initial_status, &client_key, &welcome),
@@ -81,11 +82,16 @@ pub(super) async fn log_in(
         current_backend: None,
         took: began.elapsed(),
         presence: None,
-        backend: BackendSource::Shared { acquirer: Box::new(acquirer), common, initial_status, asked },
+        backend: BackendSource::Shared {
+            acquirer: Box::new(acquirer),
+            database,
+            initial_status,
+            route_options,
+        },
     })
 }
 
-/// Startup message of backends that sessions with and without startup options share.
+/// Startup message of backends shared by sessions with and without startup options.
 fn without_options(startup: &StartupMessage, options: Option<&StartupOptions>) -> StartupMessage {
     let mut shared = startup.clone();
     if options.is_some() {
@@ -95,7 +101,7 @@ fn without_options(startup: &StartupMessage, options: Option<&StartupOptions>) -
 }
 
 fn pool_of(acquirer: &mut PooledAcquirer) -> Result<Arc<Pool>, Failed> {
-    acquirer.pool().map_err(|_| Failed::Refused(Refusal::no_endpoint("the endpoint went away")))
+    acquirer.pool().map_err(|_| Failed::Refused(ClientError::no_endpoint("the endpoint went away")))
 }
 
 /// State shared by the sessions of the listener, the database and the pool's user.
@@ -109,30 +115,30 @@ fn shared_state(
     let options = classifier_options(&settings.route);
     let (user, functions) = (&pool.target().user, &settings.pool.pin_on_functions);
     let shared = services.shared_states.get(&settings.name, database, user, functions, options.as_ref());
-    shared.common.set_strict_isolation(settings.pool.strict_isolation);
+    shared.database_state.set_strict_isolation(settings.pool.strict_isolation);
     shared
 }
 
 /// Parts of the greeting. Startup options that only a login can set get backends of their own.
-async fn greeting(
+async fn build_greeting(
     shared: &Arc<SharedState>,
     acquirer: &mut PooledAcquirer,
     client: &mut UnauthenticatedClient,
     context: &ListenerContext,
     (options, mut application): (Option<StartupOptions>, Option<Vec<u8>>),
 ) -> Result<Greeting, Failed> {
-    let mut welcome = welcome(acquirer, client, context).await?;
+    let mut welcome = newest_welcome(acquirer, client, context).await?;
     let mut values = None;
     if let Some(StartupOptions { settings, application: of_options }) = options {
         if !settings.is_empty() {
-            let lease = lease(acquirer, client, context);
+            let lease = lease_while_connected(acquirer, client, context);
             values = Box::pin(shared.startup_values(&settings, &welcome, lease)).await?;
         }
         if values.is_some() || settings.is_empty() {
             application = application.or(of_options);
         } else {
             acquirer.move_apart();
-            welcome = self::welcome(acquirer, client, context).await?;
+            welcome = newest_welcome(acquirer, client, context).await?;
         }
     }
     Ok(Greeting { welcome, application, values })
@@ -145,7 +151,7 @@ fn write_greeting(
     client_key: &BackendKey,
     welcome: &Welcome,
 ) -> Vec<u8> {
-    // AuthenticationOk, a key with a secret of up to 32 bytes, and ReadyForQuery are shorter than this.
+    // Room for AuthenticationOk, a key with a secret of up to 32 bytes, and ReadyForQuery.
     output.reserve_exact(initial_status.bytes.len() + welcome.notices.len() + 64);
     authentication::write_ok(&mut output);
     output.extend_from_slice(&initial_status.bytes);
@@ -156,7 +162,7 @@ fn write_greeting(
 }
 
 /// Returns the `Welcome` of the newest login in the client's pool.
-async fn welcome(
+async fn newest_welcome(
     acquirer: &mut PooledAcquirer,
     client: &mut UnauthenticatedClient,
     context: &ListenerContext,
@@ -164,17 +170,18 @@ async fn welcome(
     if let Some(welcome) = acquirer.pool().ok().and_then(|pool| pool.welcome()) {
         return Ok(welcome);
     }
-    let lease = Box::pin(lease(acquirer, client, context)).await?;
+    let lease = Box::pin(lease_while_connected(acquirer, client, context)).await?;
     let welcome = Arc::clone(lease.login());
     lease.release(Disposition::Clean);
     Ok(welcome)
 }
 
-/// Process ids of sessions that have no process of their own lie beyond those of any server's: whoever takes one for a
-/// backend's, in `pg_terminate_backend` say, hits nobody.
+/// First process id of pooled sessions, beyond the ids of any server. A client that passes its id to
+/// `pg_terminate_backend`
+/// therefore hits no process.
 const FIRST_PID: u64 = 1 << 30;
 
-/// What a client cancels with that shares backends: a number of its own, for no process is its.
+/// Cancel key of a pooled session, with a number of its own instead of a server's process id.
 fn session_key(session: u64, version: ProtocolVersion) -> Result<BackendKey, Failed> {
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret).map_err(|_| Failed::no_entropy())?;

@@ -1,4 +1,4 @@
-//! Login by the client's own dialog with the server, which is relayed.
+//! Login by relaying the client's own dialog with the server.
 
 use std::{io, sync::Arc, time::Instant};
 
@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    backend_login::{Failed, Login, LoginResult, client_key, report_role},
+    backend_login::{BackendLogin, Failed, LoginResult, client_key, report_role},
     backend_source::BackendSource,
     greet::GreetError,
     unauthenticated_client::UnauthenticatedClient,
@@ -16,20 +16,20 @@ use super::{
 use crate::{
     backend::{Dialed, EndpointHandle, reported_role},
     blame::Chain,
+    client_error::ClientError,
     frontend::{
         acquire::Connected,
         registry::current_backend::{CurrentBackend, OwnBackend},
     },
     handshake::{Relay, RelayError, Relayed},
-    session::Refusal,
     tls::Stream,
 };
 
-/// By the client's own dialog with the server, until `deadline`.
+/// Relays the client's dialog, until `deadline`.
 ///
 /// Cancel safety: dropped half-way, the connections break off.
 pub(crate) async fn log_in(
-    login: Login<'_>,
+    login: BackendLogin<'_>,
     client: &mut UnauthenticatedClient,
     deadline: Deadline,
 ) -> Result<LoginResult, Failed> {
@@ -72,8 +72,9 @@ pub(crate) async fn log_in(
     }
 }
 
-/// Moves the dialog's messages both ways until it ends. Back come what was read from the server behind it, and what a client
-/// that is let in has not been told yet.
+/// Relays messages in both directions until the dialog ends. Returns the bytes read from the server after the dialog,
+/// and
+/// the messages that an admitted client has not received yet.
 async fn relay_login(
     mut relay: Relay,
     client: &mut UnauthenticatedClient,
@@ -108,17 +109,17 @@ async fn relay_login(
 }
 
 fn server_gone(error: io::Error) -> Failed {
-    tracing::warn!(%error, "the server went away during a relayed login");
-    Failed::Refused(Refusal::backend_lost(false))
+    tracing::warn!(%error, "server closed the connection during a relayed login");
+    Failed::Refused(ClientError::backend_lost(false))
 }
 
 fn dialog_broke(error: RelayError) -> Failed {
     match error {
-        RelayError::Client(violation) => Failed::Refused(Refusal::protocol(violation.to_string())),
+        RelayError::Client(violation) => Failed::Refused(ClientError::protocol(violation.to_string())),
         RelayError::Server(_) | RelayError::OnlyChannelBinding => {
-            tracing::warn!(error = %Chain(&error), "a relayed login failed");
-            Failed::Refused(Refusal::endpoint(crate::blame::Blame::Endpoint, error.to_string()))
+            tracing::warn!(error = %Chain(&error), "relayed login failed");
+            Failed::Refused(ClientError::endpoint(crate::blame::Blame::Endpoint, error.to_string()))
         }
-        RelayError::ChannelBinding => Failed::Refused(Refusal::channel_binding(error.to_string())),
+        RelayError::ChannelBinding => Failed::Refused(ClientError::channel_binding(error.to_string())),
     }
 }

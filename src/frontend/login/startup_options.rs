@@ -28,7 +28,7 @@ impl StartupOptions {
     pub(crate) fn read(startup: &StartupMessage) -> Option<Self> {
         let mut options = Self::default();
         if let Some(text) = startup.get("options") {
-            let words = split(text);
+            let words = split_words(text);
             let mut words = words.iter();
             while let Some(word) = words.next() {
                 let setting = match word.strip_prefix(b"-c") {
@@ -87,7 +87,7 @@ fn replace_dashes(name: &[u8]) -> Vec<u8> {
 }
 
 /// Splits `options` into words; a backslash escapes the next byte.
-fn split(text: &[u8]) -> Vec<Vec<u8>> {
+fn split_words(text: &[u8]) -> Vec<Vec<u8>> {
     let mut words: Vec<Vec<u8>> = Vec::new();
     let mut within = false;
     let mut bytes = text.iter();

@@ -8,14 +8,15 @@ use std::{
 use foldhash::fast::RandomState;
 
 use crate::{
-    backend::QueryError, frontend::acquire::catalog, handshake::Parameters, pool::Lease, session::Settings,
+    backend::QueryError, frontend::acquire::catalog, handshake::Parameters, pool::Lease,
+    session::SettingValues,
 };
 
 /// Startup settings as interpreted by the server.
 #[derive(Default)]
 pub(crate) struct StartupValues {
     /// Initial settings of the session.
-    pub(crate) settings: Settings,
+    pub(crate) settings: SettingValues,
     /// All startup settings as reported by a server, by lower-case name.
     pub(crate) reported: Vec<ReportedValue>,
 }
@@ -86,19 +87,19 @@ impl KnownValues {
 ///
 /// # Errors
 /// [`QueryError`]; unless the server refused, the backend is of no more use.
-pub(crate) async fn ask(
+pub(crate) async fn query_values(
     lease: &mut Lease,
     said: &SaidSettings,
     unasked: &mut Vec<u8>,
 ) -> Result<Option<StartupValues>, QueryError> {
-    if let Some(memory) = &mut lease.memory {
-        memory.queried();
+    if let Some(tracked_state) = &mut lease.tracked_state {
+        tracked_state.queried();
     }
     let mut values = StartupValues::default();
     let mut settable = true;
     let each = |row: &[u8]| {
-        let Some([name, context, setting, shown]) = catalog::columns(row) else { return Ok(()) };
-        let (setting, shown) = (unhex(setting)?, unhex(shown)?);
+        let Some([name, context, setting, shown]) = catalog::row_columns(row) else { return Ok(()) };
+        let (setting, shown) = (decode_hex(setting)?, decode_hex(shown)?);
         // A server does not list settings without a defining module.
         settable &= match context {
             b"user" | b"superuser" => true,
@@ -109,19 +110,19 @@ pub(crate) async fn ask(
         values.reported.push((name.into(), shown.into()));
         Ok(())
     };
-    catalog::converse(&mut lease.stream, &question(said), each, unasked).await?;
+    catalog::run_script(&mut lease.stream, &build_query(said), each, unasked).await?;
     Ok(settable.then_some(values))
 }
 
 /// Builds a query in plain letters for any encoding of the backend's session. Starts with `RESET`, because the
 /// backend's settings are not login settings.
-fn question(said: &SaidSettings) -> String {
+fn build_query(said: &SaidSettings) -> String {
     let mut text = "BEGIN READ ONLY; RESET SESSION AUTHORIZATION; RESET ALL; ".to_owned();
     for (name, value) in said {
         text += &format!(
             "SELECT pg_catalog.set_config('{name}', pg_catalog.convert_from(pg_catalog.decode('{}', 'hex'), \
              pg_catalog.getdatabaseencoding()), false) IS NULL; ",
-            hex(value)
+            encode_hex(value)
         );
     }
     let names: Vec<_> = said.iter().map(|(name, _)| format!("('{name}')")).collect();
@@ -138,11 +139,11 @@ fn question(said: &SaidSettings) -> String {
     )
 }
 
-fn hex(value: &[u8]) -> String {
+fn encode_hex(value: &[u8]) -> String {
     value.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &[u8]) -> Result<Vec<u8>, QueryError> {
+fn decode_hex(text: &[u8]) -> Result<Vec<u8>, QueryError> {
     let pairs = text.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
     pairs.collect::<Option<_>>().ok_or(QueryError::Unexpected)
 }
@@ -178,8 +179,8 @@ mod tests {
     #[test]
     fn values_are_asked_for_in_plain_letters() {
         let said = vec![("app.x".to_owned(), "'; DROP TABLE é".as_bytes().to_vec())];
-        assert!(question(&said).is_ascii() && !question(&said).contains("DROP"));
-        assert_eq!(unhex(hex("é'".as_bytes()).as_bytes()).unwrap(), "é'".as_bytes());
-        assert!(unhex(b"0g").is_err());
+        assert!(build_query(&said).is_ascii() && !build_query(&said).contains("DROP"));
+        assert_eq!(decode_hex(encode_hex("é'".as_bytes()).as_bytes()).unwrap(), "é'".as_bytes());
+        assert!(decode_hex(b"0g").is_err());
     }
 }

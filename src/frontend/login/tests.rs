@@ -11,6 +11,7 @@ use tokio::{
 use super::{backend_login::Failed, handshake::ClientHandshake};
 use crate::{
     backend::{ConnectError, ConnectFailure},
+    client_error::ClientErrorReason,
     frontend::{
         AccessList, Auth, ListenerContext,
         accept::admission::{Admitted, Permit},
@@ -19,7 +20,6 @@ use crate::{
     },
     names::{EndpointName, UserName},
     route::RoutePolicy,
-    session::Cause,
     tls::Stream,
     wire::{Frame, ProtocolVersion, Speaker, StartupMessage, backend::BackendMessage},
 };
@@ -141,7 +141,7 @@ async fn a_servers_refusal_reaches_the_client_unchanged() {
     let user = UserName::new("alice").unwrap();
     let unlisted = ConnectError::new(Arc::clone(endpoint.endpoint()), ConnectFailure::UnlistedUser { user });
     match Failed::without_backend(&listener, &AcquireError::down(endpoint, Arc::new(unlisted))) {
-        Failed::Refused(refusal) => assert_eq!(refusal.cause, Cause::UserNotListed),
+        Failed::Refused(client_error) => assert_eq!(client_error.reason, ClientErrorReason::UserNotListed),
         _ => panic!("no refusal in our own name"),
     }
 }

@@ -13,7 +13,7 @@ pub(crate) struct UnauthenticatedClient {
     unread: Vec<u8>,
 }
 
-/// What is read at a time: a login is a few short messages.
+/// Size of a read in bytes: a login has a few short messages.
 const CHUNK: usize = 1024;
 
 impl UnauthenticatedClient {
@@ -21,23 +21,23 @@ impl UnauthenticatedClient {
         Self { stream, unread: Vec::new() }
     }
 
-    /// Its socket and what was read and not yet taken.
+    /// The socket and the unread bytes.
     pub(crate) fn into_parts(self) -> (Stream, Vec<u8>) {
         (self.stream, self.unread)
     }
 
-    /// What was read and not yet taken.
+    /// Bytes read but not consumed.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.unread
     }
 
-    /// Drops the first `count` bytes of it.
+    /// Drops the first `count` unread bytes.
     pub(crate) fn take(&mut self, count: usize) {
         self.unread.drain(..count.min(self.unread.len()));
     }
 
-    /// Drops the first `count` bytes, and leaves no trace of them in the buffer: a secret stands there.
-    pub(crate) fn wipe(&mut self, count: usize) {
+    /// Drops and overwrites the first `count` unread bytes, which contain a secret.
+    pub(crate) fn wipe_bytes(&mut self, count: usize) {
         let count = count.min(self.unread.len());
         let rest = self.unread.split_off(count);
         self.unread.zeroize();
@@ -46,16 +46,17 @@ impl UnauthenticatedClient {
 
     /// Reads more.
     ///
-    /// Cancel safe: what was read is kept.
+    /// Cancel safe: read bytes are kept.
     ///
     /// # Errors
-    /// The system's; `UnexpectedEof` when the client has closed, `InvalidData` when it sends more than any login needs.
+    /// The error of the operating system; `UnexpectedEof` if the client has closed, `InvalidData` beyond the size of
+    /// any login.
     pub(crate) async fn read_more(&mut self) -> io::Result<()> {
         if self.unread.len() > FRAME_MAX {
             return Err(io::ErrorKind::InvalidData.into());
         }
         self.unread.reserve(CHUNK);
-        // Never more than a session's first buffer can take over.
+        // At most the capacity of a session's first buffer.
         let mut chunk = (&mut self.stream).take(CHUNK as u64);
         match chunk.read_buf(&mut self.unread).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -63,8 +64,9 @@ impl UnauthenticatedClient {
         }
     }
 
-    /// Waits until the client leaves. What it says ahead is kept, up to what a session's first buffer can take over; the
-    /// rest waits in its socket, and its leaving is then noticed later.
+    /// Waits until the client leaves. Pipelined bytes are kept up to the capacity of a session's first buffer; with
+    /// more bytes
+    /// in the socket, the end is noticed later.
     ///
     /// Cancel safe.
     pub(crate) async fn gone(&mut self) -> io::Error {
@@ -79,7 +81,7 @@ impl UnauthenticatedClient {
     /// Writes `bytes`.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the operating system.
     pub(crate) async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await?;
         self.stream.flush().await

@@ -1,8 +1,10 @@
-//! Users files: who may come in, and the verifier of each.
+//! Users files: users with their SCRAM verifiers.
 //!
-//! TOML, a `[users]` table of names and SCRAM verifiers; PgBouncer's `userlist.txt` is read too. A verifier is enough to
-//! check a client and not enough to log in anywhere, so a file with passwords or MD5 hashes, which PgBouncer takes too, is
-//! refused rather than tolerated, with each line that is to be replaced. Refuses to know: how a client proves that it fits a verifier.
+//! TOML with a `[users]` table of names and SCRAM verifiers, or PgBouncer's `userlist.txt`. A verifier suffices to
+//! check a
+//! client but not to log in anywhere. A file with passwords or MD5 hashes, which PgBouncer accepts, is therefore
+//! rejected,
+//! with each line to be replaced. Refuses to know: the SCRAM dialog.
 //!
 //! <https://www.pgbouncer.org/config.html#authentication-file-format>
 
@@ -28,14 +30,14 @@ pub struct UsersFile {
     verifiers: HashMap<Box<str>, Verifier>,
 }
 
-/// The users of one file, read again when it changes; a bad new file changes nothing.
+/// The users of one file, reloaded after changes. An invalid new file is ignored.
 pub struct Users {
     path: PathBuf,
     publisher: Mutex<Publisher<UsersFile>>,
     current: Live<UsersFile>,
 }
 
-/// Why a users file cannot be used. None of its texts holds what stands behind a name.
+/// Reason for an invalid users file. Messages never contain the values of users.
 #[derive(Debug, thiserror::Error)]
 pub enum UsersFileError {
     /// The file could not be read.
@@ -43,28 +45,28 @@ pub enum UsersFileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Some lines cannot be used.
-    #[error("`{}`, line {}", path.display(), first(mistakes))]
+    /// Some lines are invalid.
+    #[error("`{}`, line {}", path.display(), first_mistake(mistakes))]
     Mistakes {
         /// The file.
         path: PathBuf,
-        /// What is wrong; never empty.
+        /// The mistakes; never empty.
         mistakes: Vec<UsersFileMistake>,
     },
-    /// Nobody could come in: more likely a file that is only half written.
-    #[error("`{}` names no user", .0.display())]
+    /// The file lists no user, probably because it is only partly written.
+    #[error("`{}` lists no user", .0.display())]
     Empty(PathBuf),
 }
 
-/// One line of a users file that cannot be used.
+/// An invalid line of a users file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsersFileMistake {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// Description of the mistake.
     pub what: String,
 }
 
@@ -74,7 +76,7 @@ impl UsersFile {
     /// Reads the file at `path`. Blocks.
     ///
     /// # Errors
-    /// [`UsersFileError`], with every line that is wrong.
+    /// [`UsersFileError`], with every invalid line.
     pub fn load(path: &Path) -> Result<Self, UsersFileError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| UsersFileError::Read { path: path.to_owned(), source })?;
@@ -102,7 +104,7 @@ impl UsersFile {
         self.verifiers.get(user)
     }
 
-    /// The iterations that most users have: what a stranger is told too.
+    /// Number of iterations of most users, also used for unknown users.
     #[must_use]
     pub fn usual_iterations(&self) -> u32 {
         let mut counts: HashMap<u32, usize> = HashMap::new();
@@ -120,13 +122,13 @@ impl Users {
     /// Reads the file at `path`. Blocks.
     ///
     /// # Errors
-    /// [`UsersFileError`], with every line that is wrong.
+    /// [`UsersFileError`], with every invalid line.
     pub fn open(path: &Path) -> Result<Self, UsersFileError> {
         let (publisher, current) = live(UsersFile::load(path)?);
         Ok(Self { path: path.to_owned(), publisher: Mutex::new(publisher), current })
     }
 
-    /// The users now.
+    /// The current users.
     #[must_use]
     pub fn load(&self) -> Arc<UsersFile> {
         self.current.load()
@@ -153,9 +155,9 @@ impl Reloadable for Users {
     }
 }
 
-// === reading ===
+// === Parsing ===
 
-/// What was understood of a file so far.
+/// The parsed part of a file.
 #[derive(Default)]
 struct Reading {
     verifiers: HashMap<Box<str>, Verifier>,
@@ -163,16 +165,16 @@ struct Reading {
 }
 
 impl Reading {
-    fn mistake(&mut self, line: usize, what: impl Into<String>) {
+    fn add_mistake(&mut self, line: usize, what: impl Into<String>) {
         self.mistakes.push(UsersFileMistake { line, what: what.into() });
     }
 
     fn entry(&mut self, line: usize, user: &str, secret: &str) {
         if let Err(error) = UserName::new(user) {
-            return self.mistake(line, error.to_string());
+            return self.add_mistake(line, error.to_string());
         }
         if self.verifiers.contains_key(user) {
-            return self.mistake(line, format!("\"{user}\" stands twice"));
+            return self.add_mistake(line, format!("\"{user}\" stands twice"));
         }
         match secret.parse() {
             Ok(verifier) => {
@@ -187,7 +189,7 @@ impl Reading {
                     _ if secret.starts_with("SCRAM-SHA-256$") => "a damaged verifier",
                     _ => "a password",
                 };
-                self.mistake(line, format!("\"{user}\" has {kind} where a SCRAM verifier belongs"));
+                self.add_mistake(line, format!("\"{user}\" has {kind} where a SCRAM verifier belongs"));
             }
         }
     }
@@ -196,9 +198,9 @@ impl Reading {
         let line_of = |offset: usize| text.get(..offset).unwrap_or(text).matches('\n').count() + 1;
         let (document, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
-            // The message of the parser names what it wanted, not what it found.
+            // The parser's message names the expected token, not the found one.
             let line = line_of(error.span().map_or(0, |span| span.start));
-            self.mistake(line, error.message().replace('\n', ", "));
+            self.add_mistake(line, error.message().replace('\n', ", "));
         }
         if !errors.is_empty() {
             return;
@@ -213,20 +215,20 @@ impl Reading {
                         let line = line_of(user.span().start);
                         match secret.get_ref().as_str() {
                             Some(secret) => self.entry(line, user.get_ref(), secret),
-                            // A name with a dot and no quotes is a table to TOML.
-                            None => self.mistake(
+                            // TOML reads an unquoted name with a dot as a table.
+                            None => self.add_mistake(
                                 line,
                                 format!("\"{}\" has to be a name in quotes and a text", user.get_ref()),
                             ),
                         }
                     }
                 }
-                (other, _) => self.mistake(line, format!("`{other}` is unknown: write a table [users]")),
+                (other, _) => self.add_mistake(line, format!("`{other}` is unknown: write a table [users]")),
             }
         }
     }
 
-    /// `"user" "secret"`, a quote in either doubled; what follows is ignored, `;` begins a comment.
+    /// Parses `"user" "secret"`, with quotes doubled; the rest is ignored, and `;` begins a comment.
     fn list(&mut self, text: &str) {
         for (at, line) in text.lines().enumerate() {
             let line_number = at + 1;
@@ -234,16 +236,16 @@ impl Reading {
             if line.is_empty() || line.starts_with(';') {
                 continue;
             }
-            match quoted(line).and_then(|(user, rest)| Some((user, quoted(rest.trim_start())?.0))) {
+            match take_quoted(line).and_then(|(user, rest)| Some((user, take_quoted(rest.trim_start())?.0))) {
                 Some((user, secret)) => self.entry(line_number, &user, &secret),
-                None => self.mistake(line_number, "is not of the form \"user\" \"verifier\""),
+                None => self.add_mistake(line_number, "is not of the form \"user\" \"verifier\""),
             }
         }
     }
 }
 
-/// The text in quotes that `text` begins with, and what follows it.
-fn quoted(text: &str) -> Option<(String, &str)> {
+/// The quoted text at the beginning of `text`, and the rest.
+fn take_quoted(text: &str) -> Option<(String, &str)> {
     let mut rest = text.strip_prefix('"')?;
     let mut inside = String::new();
     loop {
@@ -259,7 +261,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
     }
 }
 
-fn first(mistakes: &[UsersFileMistake]) -> String {
+fn first_mistake(mistakes: &[UsersFileMistake]) -> String {
     match mistakes {
         [] => String::new(),
         [only] => format!("{}: {}", only.line, only.what),

@@ -1,7 +1,8 @@
-//! Tells the metrics and the audit log what a session does.
+//! Reports the events of a session to metrics and audit log.
 //!
-//! Counting never waits. Auditing may, when the log is full and clients are to wait for it: then the relay stops until
-//! the log has room, or refuses.
+//! Counting never waits. Auditing may wait with `on_full = "block"`: the relay then stops until the log has room, or
+//! ends
+//! with an error.
 
 use std::{
     collections::VecDeque,
@@ -16,8 +17,9 @@ use super::session_tracer::Traced;
 use crate::{
     audit::{
         Record, Submit,
-        record::{self, Backend, Route, Server, SessionClosed, Sqlstate, Statement},
+        record::{self, BackendRecord, Route, ServerRecord, SessionClosed, Sqlstate, StatementRecord},
     },
+    client_error::ClientError,
     frontend::{
         context::{Observers, Routing},
         registry::entry::SessionEntry,
@@ -27,7 +29,7 @@ use crate::{
     pool::BackendHandle,
     probe::Evidence,
     route::RouteReason,
-    session::{Pin, Refusal, Report},
+    session::{Pin, StatementReport},
     telemetry::{
         BackendPresence, ClientPresence, PathCounts,
         labels::{ClientState, Direction, Outcome, SessionOutcome},
@@ -36,17 +38,17 @@ use crate::{
     wire::SqlState,
 };
 
-/// One session's records and numbers.
+/// Records and metrics of one session.
 pub(crate) struct Recorder {
     facts: Arc<record::Session>,
-    /// The database user that the backend is logged in as.
+    /// Database user of the backend.
     user: UserName,
-    /// `None` before the first lease of a session that shares backends.
-    server: Option<Server>,
+    /// `None` before the first lease of a pooled session.
+    server: Option<ServerRecord>,
     route: Route,
     path: Arc<PathCounts>,
     presence: ClientPresence,
-    /// Whether its backend is its own, for life.
+    /// True for a dedicated session.
     owns_backend: bool,
     /// Counts the backend as open.
     _backend_presence: Option<BackendPresence>,
@@ -56,7 +58,7 @@ pub(crate) struct Recorder {
     arrived: Instant,
     connected: Instant,
     traffic: (u64, u64),
-    /// Records that wait for room in the audit log.
+    /// Records waiting for room in the audit log.
     waiting: VecDeque<Submit>,
 }
 
@@ -64,8 +66,8 @@ pub(crate) struct Recorder {
 pub(crate) struct RecorderConfig {
     pub(crate) facts: Arc<record::Session>,
     pub(crate) user: UserName,
-    pub(crate) server: Option<Server>,
-    /// Its backend is its own, for life.
+    pub(crate) server: Option<ServerRecord>,
+    /// True for a dedicated session.
     pub(crate) owns_backend: bool,
     pub(crate) route: Route,
     pub(crate) path: Arc<PathCounts>,
@@ -78,7 +80,7 @@ pub(crate) struct RecorderConfig {
 }
 
 impl Recorder {
-    /// A session has its backend.
+    /// Recorder of a session with its backend.
     pub(crate) fn new(of: RecorderConfig) -> Self {
         let RecorderConfig {
             facts,
@@ -114,19 +116,19 @@ impl Recorder {
         }
     }
 
-    /// The numbers of the data path.
+    /// Metrics of the data path.
     pub(crate) fn path(&self) -> &PathCounts {
         &self.path
     }
 
-    /// The session has leased a backend.
-    pub(crate) fn leased(
+    /// Records a lease.
+    pub(crate) fn record_lease(
         &mut self,
         running: &BackendHandle,
         reason: RouteReason,
         path: Option<&Arc<PathCounts>>,
     ) {
-        self.traced.leased();
+        self.traced.note_lease();
         let endpoint = running.endpoint().endpoint();
         if let Some(path) = path
             && !Arc::ptr_eq(path, &self.path)
@@ -138,19 +140,20 @@ impl Recorder {
                 server.backend_pid = Some(running.pid());
             }
             server => {
-                *server = Some(Server { endpoint: Arc::clone(endpoint), backend_pid: Some(running.pid()) });
+                *server =
+                    Some(ServerRecord { endpoint: Arc::clone(endpoint), backend_pid: Some(running.pid()) });
             }
         }
         self.route = Route { decision: endpoint.role.as_str(), reason: reason.as_str() };
     }
 
-    /// What a read pool was asked is asked again elsewhere.
-    pub(crate) fn rerun(&mut self, reason: RouteReason) {
+    /// Records a read that is rerun on another endpoint.
+    pub(crate) fn record_rerun(&mut self, reason: RouteReason) {
         tracing::debug!(
             session = self.facts.id,
             endpoint = self.server.as_ref().map(|server| server.endpoint.name.as_str()),
             reason = reason.as_str(),
-            "a read runs again elsewhere"
+            "read rerun on another endpoint"
         );
     }
 
@@ -172,14 +175,14 @@ impl Recorder {
         self.routing.pools.renew_cluster(cluster);
     }
 
-    /// The session is held to its backend.
-    pub(crate) fn pinned(&mut self, pin: Pin) {
-        self.path.pinned(pin);
+    /// Records a pin.
+    pub(crate) fn record_pin(&mut self, pin: Pin) {
+        self.path.record_pin(pin);
         tracing::debug!(
             session = self.facts.id,
             listener = %self.facts.listener,
             pin = pin.as_str(),
-            "a session is held to its backend"
+            "session pinned to its backend"
         );
         if let Some(server) = self.server.clone() {
             self.submit(Record::SessionPinned(Box::new(record::Pinned {
@@ -190,29 +193,29 @@ impl Recorder {
         }
     }
 
-    /// Bytes went through.
-    pub(crate) fn traffic(&mut self, direction: Direction, bytes: usize) {
+    /// Records relayed bytes.
+    pub(crate) fn record_traffic(&mut self, direction: Direction, bytes: usize) {
         let bytes = bytes as u64;
-        self.path.traffic(direction, bytes);
+        self.path.record_traffic(direction, bytes);
         match direction {
             Direction::ToEndpoint => self.traffic.0 += bytes,
             Direction::ToClient => self.traffic.1 += bytes,
         }
     }
 
-    /// The session is in a statement or transaction, or is not.
-    pub(crate) fn active(&mut self, active: bool) {
+    /// Records the start or the end of activity.
+    pub(crate) fn set_active(&mut self, active: bool) {
         self.presence.enter(if active { ClientState::Active } else { ClientState::Idle });
     }
 
-    /// A statement is over.
-    pub(crate) fn statement(&mut self, report: Report) {
+    /// Records the end of a statement.
+    pub(crate) fn record_statement(&mut self, report: StatementReport) {
         let duration = report.ended.saturating_duration_since(report.started);
         match &report.error {
-            None => self.path.statement(Outcome::Ok, duration),
+            None => self.path.record_statement(Outcome::Ok, duration),
             Some(state) => {
-                self.path.statement(Outcome::Error, duration);
-                self.path.error(state.as_str());
+                self.path.record_statement(Outcome::Error, duration);
+                self.path.record_error(state.as_str());
                 if *state == SqlState::READ_ONLY_TRANSACTION
                     && let Some(server) = &self.server
                     && server.endpoint.role == DeclaredRole::Primary
@@ -221,16 +224,16 @@ impl Recorder {
                 }
             }
         }
-        self.traced.statement(&report, &self.facts, self.server.as_ref(), self.route);
-        let text = report.text.as_ref().map(|text| (&*text.bytes, text.cut));
+        self.traced.trace_statement(&report, &self.facts, self.server.as_ref(), self.route);
+        let text = report.text.as_ref().map(|text| (&*text.bytes, text.is_cut));
         if self.observers.audit.wants_statement(text)
             && let Some(server) = self.server.clone()
         {
-            let statement = Statement {
+            let statement = StatementRecord {
                 session: Arc::clone(&self.facts),
                 server,
                 route: Some(self.route),
-                text: report.text.and_then(|text| self.observers.audit.text(&text.bytes, text.cut)),
+                text: report.text.and_then(|text| self.observers.audit.text(&text.bytes, text.is_cut)),
                 operation: report.operation,
                 duration,
                 sqlstate: report.error.and_then(|state| Sqlstate::new(state.as_str())),
@@ -240,35 +243,35 @@ impl Recorder {
         }
     }
 
-    /// Whether what the client asks next has to wait for the audit log, which is looked at by [`Recorder::poll_ready`].
+    /// True if the client's next request must wait for the audit log; see [`Recorder::poll_ready`].
     pub(crate) fn holds_statements(&mut self) -> bool {
         self.waiting.extend(self.observers.audit.holds_statements());
         !self.waiting.is_empty()
     }
 
-    /// Whether something submitted was not taken yet.
+    /// True if a submitted record waits.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Whether the relay may go on: everything submitted was taken.
+    /// Ready once all submitted records are accepted.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SessionEnd> {
         while let Some(submit) = self.waiting.front_mut() {
             match pin::Pin::new(submit).poll(cx) {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(taken) => {
                     self.waiting.pop_front();
-                    taken.map_err(|_| SessionEnd::Refused(Refusal::audit()))?;
+                    taken.map_err(|_| SessionEnd::Refused(ClientError::audit()))?;
                 }
             }
         }
         Ok(Poll::Ready(()))
     }
 
-    /// The session is over.
+    /// Records the end of the session.
     ///
-    /// Cancel safety: dropped half-way, the last records may be missing, which the audit log counts.
-    pub(crate) async fn closed(&mut self, end: &SessionEnd, entry: &SessionEntry) {
+    /// Cancel safety: if dropped, the last records may be missing, which the audit log counts.
+    pub(crate) async fn record_end(&mut self, end: &SessionEnd, entry: &SessionEntry) {
         let outcome = end.blame().map_or(SessionOutcome::Ok, SessionOutcome::Failed);
         self.presence.listener().session_ended(outcome);
         if matches!(end, SessionEnd::ServerClosed(_) | SessionEnd::BackendLost { .. })
@@ -286,7 +289,7 @@ impl Recorder {
         if self.owns_backend
             && let Some(server) = self.server.clone()
         {
-            self.submit(Record::BackendClosed(Box::new(Backend {
+            self.submit(Record::BackendClosed(Box::new(BackendRecord {
                 server,
                 session: Some(Arc::clone(&self.facts)),
                 user: self.user.clone(),

@@ -1,19 +1,19 @@
-//! Tells a session's traces: how its client connected, what its statements took, and how long they waited for a backend.
+//! Traces of a session: connection, statements, and waits for a backend.
 //!
-//! Off, each call is one branch. What is told of a statement are facts about it, never its text.
+//! If tracing is off, each call is one branch. Spans contain facts about a statement, never its text.
 
 use std::time::Instant;
 
 use crate::{
-    audit::record::{self, Route, Server},
-    session::Report,
-    telemetry::traces::{Attribute, Context, Span, Tracer, parent_of},
+    audit::record::{self, Route, ServerRecord},
+    session::StatementReport,
+    telemetry::traces::{Attribute, Span, SpanContext, Tracer, parent_of},
 };
 
-/// What a session tells of itself.
+/// Tracing state of a session.
 pub(crate) struct Traced {
     tracer: Tracer,
-    /// When it got the backend that it has, until the statement that waited for it is over.
+    /// Time of the lease, until the end of the statement that waited for it.
     leased: Option<Instant>,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct Traced {
 pub(crate) const TEXT: usize = 32 << 10;
 
 impl Traced {
-    /// A client that arrived at `arrived` has its session.
+    /// Traces the login of a client that connected at `arrived`.
     pub(crate) fn connected(tracer: &Tracer, facts: &record::Session, arrived: Instant) -> Self {
         if tracer.is_on()
             && let Some(context) = tracer.sample(None)
@@ -33,33 +33,33 @@ impl Traced {
                 towards_server: false,
                 started: arrived,
                 ended: Instant::now(),
-                attributes: session(facts).into_iter().chain(method).collect(),
+                attributes: session_attributes(facts).into_iter().chain(method).collect(),
                 error: None,
             });
         }
         Self { tracer: tracer.clone(), leased: None }
     }
 
-    /// The session was given a backend.
-    pub(crate) fn leased(&mut self) {
+    /// Notes a lease.
+    pub(crate) fn note_lease(&mut self) {
         if self.tracer.is_on() {
             self.leased = Some(Instant::now());
         }
     }
 
-    /// A statement is over.
-    pub(crate) fn statement(
+    /// Traces the end of a statement.
+    pub(crate) fn trace_statement(
         &mut self,
-        report: &Report,
+        report: &StatementReport,
         facts: &record::Session,
-        server: Option<&Server>,
+        server: Option<&ServerRecord>,
         route: Route,
     ) {
         if !self.tracer.is_on() {
             return;
         }
         let leased = self.leased.take();
-        let parent = report.text.as_ref().filter(|text| !text.cut).and_then(|text| parent_of(&text.bytes));
+        let parent = report.text.as_ref().filter(|text| !text.is_cut).and_then(|text| parent_of(&text.bytes));
         let Some(context) = self.tracer.sample(parent) else { return };
         if let Some(leased) = leased.filter(|at| (report.started..=report.ended).contains(at))
             && let Some(context) = context.inside()
@@ -70,23 +70,23 @@ impl Traced {
                 towards_server: false,
                 started: report.started,
                 ended: leased,
-                attributes: place(server, route),
+                attributes: server_attributes(server, route),
                 error: None,
             });
         }
-        self.tracer.submit(statement(report, context, facts, server, route));
+        self.tracer.submit(statement_span(report, context, facts, server, route));
     }
 }
 
-fn statement(
-    report: &Report,
-    context: Context,
+fn statement_span(
+    report: &StatementReport,
+    context: SpanContext,
     facts: &record::Session,
-    server: Option<&Server>,
+    server: Option<&ServerRecord>,
     route: Route,
 ) -> Span {
-    let mut attributes = session(facts);
-    attributes.extend(place(server, route));
+    let mut attributes = session_attributes(facts);
+    attributes.extend(server_attributes(server, route));
     attributes.push(("gatekeeper.statement", Attribute::Word(report.kind.as_str())));
     let error = report.error.map(|state| state.as_str().to_owned());
     match &error {
@@ -107,8 +107,8 @@ fn statement(
     }
 }
 
-/// Whose it is.
-fn session(facts: &record::Session) -> Vec<(&'static str, Attribute)> {
+/// Attributes of the session.
+fn session_attributes(facts: &record::Session) -> Vec<(&'static str, Attribute)> {
     let id = i64::try_from(facts.id).unwrap_or(i64::MAX);
     let mut attributes = vec![
         ("db.system.name", Attribute::Word("postgresql")),
@@ -121,8 +121,8 @@ fn session(facts: &record::Session) -> Vec<(&'static str, Attribute)> {
     attributes
 }
 
-/// Where it went, and why there.
-fn place(server: Option<&Server>, route: Route) -> Vec<(&'static str, Attribute)> {
+/// Attributes of server and route.
+fn server_attributes(server: Option<&ServerRecord>, route: Route) -> Vec<(&'static str, Attribute)> {
     let mut attributes = vec![
         ("gatekeeper.route.decision", Attribute::Word(route.decision)),
         ("gatekeeper.route.reason", Attribute::Word(route.reason)),

@@ -1,4 +1,4 @@
-//! Cancel requests: found by our own key, forwarded to the server that runs the statement.
+//! Cancel requests: looked up by Gatekeeper's key, forwarded to the server that runs the statement.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>
 
@@ -11,7 +11,7 @@ use crate::{
     audit::{Record, record},
     blame::Chain,
     frontend::{
-        acquire::random,
+        acquire::random_number,
         context::{ClientServices, ListenerContext},
     },
     telemetry::labels::Outcome,
@@ -19,19 +19,23 @@ use crate::{
     wire::BackendKey,
 };
 
-/// Behind a read pool's address stand several nodes, and each new connection may reach another one than the backend's:
-/// so many tries, as long as the same statement runs. One of twenty nodes is found in nine cases of ten.
+/// Maximum number of tries while one statement runs. A read pool's address leads to several nodes, and each new
+/// connection
+/// may reach another node than the backend's. With 20 nodes, nine of ten requests reach the right one.
 const TRIES: u32 = 50;
-/// Before the second try and before each from the fifth on, on average; in between it doubles. A node that was reached acts
-/// at once, and of two nodes the second is tried before anybody has lost patience.
+/// Average pause before the second try, and before the fifth and later tries; doubled in between. Short, because a
+/// reached
+/// node acts at once, and with two nodes the second try usually succeeds.
 const PAUSE_MS: (u64, u64) = (10, 100);
-/// A server answers what goes ahead of a statement within that, or does not listen to cancel requests either.
+/// Limit on the wait for internal statements ahead of the client's statement; a server that takes longer does not
+/// handle
+/// cancel requests either.
 const SHELTER: Duration = Duration::from_secs(5);
 
-/// Forwards a cancel request. There is no answer to the client, which only waits for its connection to close.
+/// Forwards a cancel request. The client gets no response and waits for the end of its connection.
 ///
 /// Cancel safety: dropped half-way, the statement may or may not have been cancelled.
-pub(crate) async fn forward(
+pub(crate) async fn forward_request(
     key: &BackendKey,
     client: Option<SocketAddr>,
     context: &ListenerContext,
@@ -45,12 +49,12 @@ pub(crate) async fn forward(
     let found = services.sessions.find(key);
     context.metrics.cancel_request(if found.is_some() { Outcome::Ok } else { Outcome::Error });
     let Some(entry) = found else {
-        // As PostgreSQL: whoever guesses keys learns nothing.
-        tracing::debug!(listener = %context.settings.name, "a cancel request with an unknown key");
+        // As in PostgreSQL, an unknown key gets no error.
+        tracing::debug!(listener = %context.settings.name, "cancel request with an unknown key");
         return;
     };
     let current_backend = entry.current_backend();
-    let delivered = deliver(&entry, current_backend.as_ref()).await;
+    let delivered = deliver_requests(&entry, current_backend.as_ref()).await;
     services.observers.audit.submit_now(Record::StatementCancelled(Box::new(record::Cancelled {
         session: Arc::clone(&entry.facts),
         server: current_backend.as_ref().map(CurrentBackend::record),
@@ -59,14 +63,14 @@ pub(crate) async fn forward(
     })));
 }
 
-/// Sends cancel requests for the statement that runs now, until it ends; true if at least one was delivered.
-async fn deliver(entry: &SessionEntry, current_backend: Option<&CurrentBackend>) -> bool {
+/// Sends cancel requests for the current statement until it ends; true if a request was delivered.
+async fn deliver_requests(entry: &SessionEntry, current_backend: Option<&CurrentBackend>) -> bool {
     let asked = entry.activity();
     let mut delivered = false;
-    for attempt in 0..current_backend.map_or(1, tries) {
-        // The first request is forwarded whatever we believe: the server knows better.
+    for attempt in 0..current_backend.map_or(1, max_tries) {
+        // The first request is always forwarded, because only the server knows the current state.
         if attempt > 0 {
-            sleep(pause(attempt)).await;
+            sleep(retry_pause(attempt)).await;
             let now = entry.activity();
             if !(now.busy && now.begun == asked.begun) {
                 break;
@@ -74,7 +78,7 @@ async fn deliver(entry: &SessionEntry, current_backend: Option<&CurrentBackend>)
         }
         let cancel = match timeout(SHELTER, entry.begin_cancel_of_statement()).await {
             Ok(Some(cancel)) => cancel,
-            // A session without a backend waits for one: it does no longer.
+            // The session waits for a backend; the request ends the wait.
             Ok(None) => {
                 delivered = asked.busy;
                 break;
@@ -82,7 +86,7 @@ async fn deliver(entry: &SessionEntry, current_backend: Option<&CurrentBackend>)
             Err(_) => {
                 tracing::warn!(
                     session = entry.id,
-                    "a cancel request was not forwarded: the server does not answer"
+                    "cancel request not forwarded: no response from the server"
                 );
                 break;
             }
@@ -93,7 +97,7 @@ async fn deliver(entry: &SessionEntry, current_backend: Option<&CurrentBackend>)
                 tracing::warn!(
                     session = entry.id,
                     error = %Chain(&error),
-                    "a cancel request could not be delivered"
+                    "cancel request could not be delivered"
                 );
                 break;
             }
@@ -102,18 +106,19 @@ async fn deliver(entry: &SessionEntry, current_backend: Option<&CurrentBackend>)
     delivered
 }
 
-/// How many cancel requests the statement of a session with this backend may need.
-pub(crate) fn tries(current_backend: &CurrentBackend) -> u32 {
+/// Maximum number of cancel requests for a statement on this backend.
+pub(crate) fn max_tries(current_backend: &CurrentBackend) -> u32 {
     match current_backend.endpoint().endpoint().role {
         DeclaredRole::ReadPool => TRIES,
         DeclaredRole::Primary | DeclaredRole::Replica | DeclaredRole::Secondary => 1,
     }
 }
 
-/// How long to wait before the try `attempt`, the second one being 1. Uneven, since requests in step with one another meet a
-/// balancer that takes turns in step, too, and go the same wrong way each time.
-pub(crate) fn pause(attempt: u32) -> Duration {
+/// Pause before the try `attempt`, counted from 0. Random, because requests in step with a round-robin balancer would
+/// reach
+/// the same wrong node each time.
+pub(crate) fn retry_pause(attempt: u32) -> Duration {
     let (first, last) = PAUSE_MS;
     let average = (first << attempt.saturating_sub(1).min(16)).min(last);
-    Duration::from_millis(average / 2 + random() % average)
+    Duration::from_millis(average / 2 + random_number() % average)
 }

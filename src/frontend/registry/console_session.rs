@@ -9,11 +9,11 @@ use crate::{audit::record, wire::BackendKey};
 
 /// Registry entry of a console client.
 pub struct ConsoleSessionEntry {
-    /// Who it is and where it came from.
+    /// Identity and address of the client.
     pub facts: Arc<record::Session>,
-    /// What it was told to cancel with.
+    /// Cancel key of the client.
     pub key: BackendKey,
-    /// When it came in, by the wall clock.
+    /// Wall-clock time of the login.
     pub started_at: SystemTime,
     commands: watch::Sender<Option<SessionCommand>>,
     cancel: Notify,
@@ -55,12 +55,12 @@ impl ConsoleSessionEntry {
         command.unwrap_or(SessionCommand::Stop)
     }
 
-    /// Cancels the command under way, if there is one that listens.
+    /// Cancels the running command, if cancelable.
     pub(crate) fn cancel(&self) {
         self.cancel.notify_waiters();
     }
 
-    /// Returns when the command under way is to be cancelled.
+    /// Returns when the running command must be canceled.
     ///
     /// Cancel safe.
     pub async fn cancelled(&self) {

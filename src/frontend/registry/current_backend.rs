@@ -1,4 +1,4 @@
-//! Backend that runs the statements of a session now.
+//! The backend that runs a session's statements.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -9,26 +9,26 @@ use crate::{
     wire::BackendKey,
 };
 
-/// Backend that runs the statements of a session now.
+/// The backend that runs a session's statements.
 #[derive(Clone)]
 pub enum CurrentBackend {
-    /// Its own, for life.
+    /// A dedicated backend.
     Own(Arc<OwnBackend>),
     /// Leased backend.
     Leased(Arc<BackendHandle>),
 }
 
-/// A backend that belongs to one session for life.
+/// A backend that belongs to one dedicated session.
 pub struct OwnBackend {
-    /// The endpoint it is a connection to.
+    /// Endpoint of the connection.
     pub endpoint: EndpointHandle,
-    /// What the server wants to hear for a cancel.
+    /// The server's cancel key.
     pub server_key: Option<BackendKey>,
-    /// The address that it was reached at.
+    /// Address of the server.
     pub peer: Option<SocketAddr>,
 }
 
-/// A cancel request that is about to be sent: a leased backend goes to nobody else while this lives.
+/// A pending cancel request. A leased backend is not leased to another session until the request is dropped.
 pub(crate) enum Cancel {
     /// To the backend of a dedicated session.
     Own(Arc<OwnBackend>),
@@ -39,7 +39,7 @@ pub(crate) enum Cancel {
 // === impl CurrentBackend ===
 
 impl CurrentBackend {
-    /// The endpoint it is a connection to.
+    /// Endpoint of the connection.
     #[must_use]
     pub fn endpoint(&self) -> &EndpointHandle {
         match self {
@@ -48,7 +48,7 @@ impl CurrentBackend {
         }
     }
 
-    /// The address that it was reached at; `None` for a Unix-domain socket.
+    /// Address of the server; `None` for a Unix-domain socket.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         match self {
@@ -57,7 +57,7 @@ impl CurrentBackend {
         }
     }
 
-    /// What the server wants to hear for a cancel.
+    /// The server's cancel key.
     #[must_use]
     pub fn server_key(&self) -> Option<&BackendKey> {
         match self {
@@ -66,10 +66,10 @@ impl CurrentBackend {
         }
     }
 
-    /// The server as the audit log names it.
+    /// The server in the audit log's form.
     #[must_use]
-    pub fn record(&self) -> record::Server {
-        record::Server {
+    pub fn record(&self) -> record::ServerRecord {
+        record::ServerRecord {
             endpoint: Arc::clone(self.endpoint().endpoint()),
             backend_pid: self.server_key().map(BackendKey::pid),
         }
@@ -87,13 +87,13 @@ impl CurrentBackend {
 // === impl Cancel ===
 
 impl Cancel {
-    /// Has the statement cancelled that runs there, and waits until the server has acted on it. Nothing is sent to a server
-    /// that gave no key.
+    /// Cancels the running statement and waits until the server has acted. Sends no request to a server without a
+    /// cancel key.
     ///
-    /// Cancel safety: dropping it may or may not have cancelled the statement.
+    /// Cancel safety: if dropped, the statement may or may not be canceled.
     ///
     /// # Errors
-    /// [`ConnectError`] when the request could not be delivered.
+    /// [`ConnectError`] if the request could not be delivered.
     pub(crate) async fn send(&self) -> Result<(), ConnectError> {
         match self {
             Self::Own(own) => match &own.server_key {

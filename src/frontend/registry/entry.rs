@@ -1,4 +1,4 @@
-//! One session as others see it: who, where, doing what; and how it is told to do something else.
+//! Registry entry of one session: identity, activity, and commands to the session.
 
 use std::{
     sync::{
@@ -21,45 +21,45 @@ use crate::{
     wire::{BackendKey, TransactionStatus},
 };
 
-/// One session, as others may see it.
+/// Registry entry of one session.
 pub struct SessionEntry {
     /// Unique in this process.
     pub id: u64,
-    /// What the client was told to cancel with.
+    /// Cancel key of the client.
     pub key: BackendKey,
-    /// Who the client is, where it came from and what it wanted.
+    /// Identity, address and startup parameters of the client.
     pub facts: Arc<record::Session>,
-    /// When it was logged in, by the wall clock.
+    /// Wall-clock time of the login.
     pub started_at: SystemTime,
     backend: Mutex<Held>,
-    /// What it is doing, packed by [`Activity`].
+    /// Current activity, packed by [`Activity`].
     activity: AtomicU64,
     pins: AtomicU16,
-    /// It has given its backend back, or takes cancel requests for it again.
+    /// Notified when the backend is returned, or accepts cancel requests again.
     exposed: Notify,
-    /// Its wait for a backend is to end: the client has cancelled it.
+    /// The client has canceled the wait for a backend.
     wait_cancelled: AtomicBool,
     command: AtomicU8,
     waker: Mutex<Option<Waker>>,
 }
 
-/// The backend that a session has, if it has one, and why that one.
+/// The current backend of a session, with the reason for its endpoint.
 struct Held {
     current_backend: Option<CurrentBackend>,
-    /// What runs on it is not the client's: a cancel request is to wait.
+    /// Internal statements run on the backend: cancel requests must wait.
     sheltered: bool,
-    /// Why the last one.
+    /// Reason for the last endpoint.
     reason: RouteReason,
 }
 
-/// What a session is doing.
+/// Activity of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Activity {
-    /// Statements begun so far.
+    /// Number of statements started.
     pub begun: u64,
-    /// A statement is under way.
+    /// A statement is running.
     pub busy: bool,
-    /// The transaction status that the server said last.
+    /// Transaction status last reported by the server.
     pub status: TransactionStatus,
 }
 
@@ -68,17 +68,18 @@ pub struct Activity {
 pub enum SessionCommand {
     /// End between two transactions.
     Drain,
-    /// End now: an operator said so.
+    /// Terminate at once, by an operator's command.
     Kill,
-    /// End now: the program does.
+    /// Terminate at once, because the program stops.
     Stop,
 }
 
 // === impl SessionEntry ===
 
 impl SessionEntry {
-    /// A session that was logged in. `key` is what the client was told to cancel with, `current_backend` the backend that it has, if
-    /// it has one yet, `reason` why that one.
+    /// Entry of a logged-in session. `key` is the client's cancel key, `current_backend` the backend of a dedicated
+    /// session, and
+    /// `reason` the reason for its endpoint.
     #[must_use]
     pub fn new(
         facts: Arc<record::Session>,
@@ -101,13 +102,13 @@ impl SessionEntry {
         }
     }
 
-    /// The backend that it has now.
+    /// The current backend.
     #[must_use]
     pub fn current_backend(&self) -> Option<CurrentBackend> {
         self.held().current_backend.clone()
     }
 
-    /// The endpoint that it has a backend of for life.
+    /// Endpoint of a dedicated session.
     pub(crate) fn own_endpoint(&self) -> Option<EndpointName> {
         match &self.held().current_backend {
             Some(CurrentBackend::Own(own)) => Some(own.endpoint.name().clone()),
@@ -115,26 +116,27 @@ impl SessionEntry {
         }
     }
 
-    /// Why it has this backend, or had the last one.
+    /// Reason for the endpoint of the current or the last backend.
     #[must_use]
     pub fn reason(&self) -> RouteReason {
         self.held().reason
     }
 
-    /// It has leased a backend. With `sheltered`, cancel requests wait for [`Self::expose`]: they would hit the settings or
-    /// the BEGIN that go ahead of the statement, and the statement would run without them.
+    /// Records a lease. With `sheltered`, cancel requests wait for [`Self::expose`]: they would cancel the settings or
+    /// the
+    /// BEGIN sent ahead of the statement, and the statement would run without them.
     pub(crate) fn leased(&self, running: &Arc<BackendHandle>, reason: RouteReason, sheltered: bool) {
         *self.held() =
             Held { current_backend: Some(CurrentBackend::Leased(Arc::clone(running))), sheltered, reason };
     }
 
-    /// What runs on its backend is the client's from now on.
+    /// From now on, the client's own statement runs on the backend.
     pub(crate) fn expose(&self) {
         self.held().sheltered = false;
         self.exposed.notify_waiters();
     }
 
-    /// It is about to give its backend back: whoever wants to cancel finds it no more.
+    /// Removes the backend before its return, so that later cancel requests do not reach it.
     pub(crate) fn released(&self) {
         let mut held = self.held();
         held.current_backend = None;
@@ -144,13 +146,13 @@ impl SessionEntry {
         }
     }
 
-    /// A cancel request for what runs now, whatever it is; `None` when the session has no backend.
+    /// A cancel request for the current backend; `None` without a backend.
     pub(crate) fn begin_cancel(&self) -> Option<Cancel> {
-        // Under the lock: the backend is this session's for as long as it is held.
+        // Under the lock, so that the backend still belongs to this session.
         self.held().current_backend.as_ref().map(CurrentBackend::begin_cancel)
     }
 
-    /// A cancel request for the client's statement; `None` when the session has no backend. Its wait for one ends then.
+    /// A cancel request for the client's statement. Without a backend, ends the wait for one and returns `None`.
     ///
     /// Cancel safe.
     pub(crate) async fn begin_cancel_of_statement(&self) -> Option<Cancel> {
@@ -171,12 +173,12 @@ impl SessionEntry {
         None
     }
 
-    /// Whether the client has cancelled its wait since this was asked last.
+    /// True if the client has canceled the wait since the last call.
     pub(crate) fn take_wait_cancelled(&self) -> bool {
         self.wait_cancelled.load(Ordering::Acquire) && self.wait_cancelled.swap(false, Ordering::AcqRel)
     }
 
-    /// Why it may not give its backend back.
+    /// Pins of the session.
     #[must_use]
     pub fn pins(&self) -> Pins {
         Pins::from_bits(self.pins.load(Ordering::Relaxed))
@@ -191,7 +193,7 @@ impl SessionEntry {
         self.backend.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it is doing.
+    /// Current activity.
     #[must_use]
     pub fn activity(&self) -> Activity {
         Activity::unpack(self.activity.load(Ordering::Relaxed))
@@ -220,7 +222,7 @@ impl SessionEntry {
         }
     }
 
-    /// Stores the waker for commands. Look at [`Self::pending_command`] after this, not before.
+    /// Stores the waker for commands. Read [`Self::pending_command`] after this call, not before.
     pub(crate) fn wake_with(&self, waker: &Waker) {
         *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
     }
@@ -252,7 +254,7 @@ impl Activity {
         Self { begun: packed >> 3, busy: packed & 4 != 0, status }
     }
 
-    /// The word used by the admin API.
+    /// Name in the admin API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match (self.busy, self.status) {

@@ -1,4 +1,4 @@
-//! Every session of the process: to find one by its cancel key, to list them, to end them.
+//! All sessions of the process: found by cancel key, listed, and terminated.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,18 +16,18 @@ use super::{
 };
 use crate::{audit::record, names::EndpointName, wire::BackendKey};
 
-/// The sessions that are logged in, and console clients.
+/// Logged-in sessions and console clients.
 #[derive(Default)]
 pub struct SessionRegistry {
-    registry: Mutex<Registry>,
+    registry: Mutex<RegisteredSessions>,
     last_id: AtomicU64,
     count: AtomicUsize,
     emptied: Notify,
 }
 
 #[derive(Default)]
-struct Registry {
-    /// By the process id of its cancel key, and by its number.
+struct RegisteredSessions {
+    /// By process id of the cancel key, and by number.
     by_pid: BTreeMap<(i32, u64), Arc<SessionEntry>>,
     on_endpoint: HashMap<EndpointName, usize>,
     console_sessions: Vec<Arc<ConsoleSessionEntry>>,
@@ -39,14 +39,14 @@ struct Registry {
 pub struct Registered {
     sessions: Arc<SessionRegistry>,
     entry: Arc<SessionEntry>,
-    /// The endpoint that it has a backend of for life.
+    /// Endpoint of a dedicated session.
     own: Option<EndpointName>,
 }
 
 // === impl SessionRegistry ===
 
 impl SessionRegistry {
-    /// A number no other session of this process has.
+    /// A number unique in this process.
     pub fn next_id(&self) -> u64 {
         self.last_id.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -70,10 +70,10 @@ impl SessionRegistry {
         Registered { sessions: Arc::clone(self), entry, own }
     }
 
-    /// Adds a console client, with a key of `secret_bytes` to cancel with.
+    /// Adds a console client, with a cancel key of `secret_bytes` secret bytes.
     ///
     /// # Errors
-    /// The system has no random numbers to give.
+    /// The system provides no random numbers.
     pub fn register_console_session(
         self: &Arc<Self>,
         facts: Arc<record::Session>,
@@ -81,7 +81,7 @@ impl SessionRegistry {
     ) -> Result<ConsoleSessionGuard, aws_lc_rs::error::Unspecified> {
         let mut secret = vec![0; secret_bytes];
         aws_lc_rs::rand::fill(&mut secret)?;
-        // No server's process: any number does, and the secret decides.
+        // Not a server's process id: any number works, because the secret decides.
         let key = BackendKey::new(0, &secret).map_err(|_| aws_lc_rs::error::Unspecified)?;
         let entry = Arc::new(ConsoleSessionEntry::new(facts, key));
         let mut registry = self.lock();
@@ -95,7 +95,7 @@ impl SessionRegistry {
         Ok(ConsoleSessionGuard { sessions: Arc::clone(self), entry })
     }
 
-    /// Console clients, the oldest first.
+    /// Console clients, oldest first.
     #[must_use]
     pub fn console_sessions(&self) -> Vec<Arc<ConsoleSessionEntry>> {
         self.lock().console_sessions.clone()
@@ -107,7 +107,7 @@ impl SessionRegistry {
         self.lock().console_sessions.iter().find(|entry| entry.key == *key).cloned()
     }
 
-    /// The session that was given this key. Process ids repeat across servers, so the secret decides.
+    /// The session with this cancel key. Process ids repeat across servers, so the secret decides.
     #[must_use]
     pub fn find(&self, key: &BackendKey) -> Option<Arc<SessionEntry>> {
         let registry = self.lock();
@@ -127,13 +127,13 @@ impl SessionRegistry {
         self.lock().by_pid.values().cloned().collect()
     }
 
-    /// How many have a backend of an endpoint for life.
+    /// Number of dedicated sessions on an endpoint.
     #[must_use]
     pub fn on_endpoint(&self, name: &EndpointName) -> usize {
         self.lock().on_endpoint.get(name).copied().unwrap_or(0)
     }
 
-    /// How many there are, console clients included.
+    /// Number of sessions, including console clients.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
@@ -150,10 +150,10 @@ impl SessionRegistry {
         }
     }
 
-    /// Returns when no session is left.
+    /// Returns when no session remains.
     ///
     /// Cancel safe.
-    pub async fn emptied(&self) {
+    pub async fn wait_until_empty(&self) {
         loop {
             let emptied = self.emptied.notified();
             if self.count() == 0 {
@@ -190,7 +190,7 @@ impl SessionRegistry {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Registry> {
+    fn lock(&self) -> MutexGuard<'_, RegisteredSessions> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,21 +1,21 @@
-//! Bytes on their way through, and the free list they are stored in.
+//! A buffer for relayed bytes, from a free list per worker.
 //!
-//! A buffer is taken from its worker's free list when there is something to read and goes back when it is empty: an idle
-//! client holds none. Bytes are written out from where they were read into; only the unfinished tail of a frame is
-//! moved, to the front, when the room behind it runs out.
+//! A buffer is taken from the worker's free list before a read and returned when empty, so an idle client holds none.
+//! Bytes
+//! are written from where they were read; only an incomplete frame at the end is moved to the front when room runs out.
 
 use std::cell::RefCell;
 
-/// Bytes of one buffer: a TLS record's worth, so that one read takes a whole record.
+/// Size of a buffer in bytes: one read takes a whole TLS record.
 pub(crate) const BUFFER_SIZE: usize = 16 * 1024;
-/// Buffers a worker keeps for reuse; what is beyond goes back to the allocator.
+/// Maximum number of free buffers per worker; further ones are deallocated.
 const FREE_MAX: usize = 256;
 
 thread_local! {
     static FREE: RefCell<Vec<Box<[u8; BUFFER_SIZE]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Bytes that were read and not yet written; holds memory only while there are any.
+/// Bytes read but not written; holds memory only while not empty.
 #[derive(Default)]
 pub(crate) struct Buffer {
     bytes: Option<Box<[u8; BUFFER_SIZE]>>,
@@ -24,19 +24,19 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// What was read and not yet consumed.
+    /// Bytes read but not consumed.
     pub(crate) fn unread(&self) -> &[u8] {
         self.bytes.as_ref().map_or(&[], |bytes| &bytes[self.start..self.end])
     }
 
-    /// Whether nothing more fits.
+    /// True if no room is left.
     pub(crate) fn is_full(&self) -> bool {
         self.end - self.start == BUFFER_SIZE
     }
 
-    /// Room to read into, never empty unless the buffer is full; follow with [`Self::filled`].
+    /// Room for a read, not empty unless the buffer is full; then call [`Self::note_filled`].
     pub(crate) fn room(&mut self) -> &mut [u8] {
-        let bytes = self.bytes.get_or_insert_with(take);
+        let bytes = self.bytes.get_or_insert_with(take_free);
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.end == BUFFER_SIZE && self.start > 0 {
@@ -46,8 +46,8 @@ impl Buffer {
         &mut bytes[self.end..]
     }
 
-    /// Says that `count` bytes were read into [`Self::room`].
-    pub(crate) fn filled(&mut self, count: usize) {
+    /// Records a read of `count` bytes into [`Self::room`].
+    pub(crate) fn note_filled(&mut self, count: usize) {
         self.end = (self.end + count).min(BUFFER_SIZE);
     }
 
@@ -56,7 +56,7 @@ impl Buffer {
         self.start = (self.start + count).min(self.end);
     }
 
-    /// Drops `count` bytes behind the first `kept` ones, which move up.
+    /// Drops `count` bytes after the first `kept` ones, which move up.
     pub(crate) fn cut(&mut self, kept: usize, count: usize) {
         if count == 0 {
             return;
@@ -69,13 +69,13 @@ impl Buffer {
         self.consume(count);
     }
 
-    /// Gives the memory back when nothing is unread.
+    /// Returns the memory of an empty buffer.
     pub(crate) fn rest(&mut self) {
         if self.start == self.end
             && let Some(bytes) = self.bytes.take()
         {
             (self.start, self.end) = (0, 0);
-            give(bytes);
+            return_free(bytes);
         }
     }
 }
@@ -83,17 +83,17 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(bytes) = self.bytes.take() {
-            give(bytes);
+            return_free(bytes);
         }
     }
 }
 
-fn take() -> Box<[u8; BUFFER_SIZE]> {
+fn take_free() -> Box<[u8; BUFFER_SIZE]> {
     FREE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::new([0; BUFFER_SIZE]))
 }
 
-fn give(bytes: Box<[u8; BUFFER_SIZE]>) {
-    // The list is gone when the thread ends; then the memory just goes back to the allocator.
+fn return_free(bytes: Box<[u8; BUFFER_SIZE]>) {
+    // Without the list, at the end of the thread, the memory is deallocated.
     FREE.try_with(|free| {
         let mut free = free.borrow_mut();
         if free.len() < FREE_MAX {
@@ -109,7 +109,7 @@ mod tests {
 
     fn read_in(buffer: &mut Buffer, bytes: &[u8]) {
         buffer.room()[..bytes.len()].copy_from_slice(bytes);
-        buffer.filled(bytes.len());
+        buffer.note_filled(bytes.len());
     }
 
     #[test]

@@ -9,17 +9,17 @@ use std::{
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{buffer::Buffer, poll_write::poll_send};
-use crate::{session::Take, tls::Stream};
+use crate::{session::ConsumedInput, tls::Stream};
 
-/// What was read from one side and not yet written to the other.
+/// Bytes read from one side and not yet written to the other.
 #[derive(Default)]
 pub(crate) struct ForwardBuffer {
     buffer: Buffer,
     /// Bytes read earlier without room in the buffer; processed before bytes from the stream.
     ahead: Vec<u8>,
-    /// How many bytes of it, from its start, may be written to the other side.
+    /// Number of leading bytes that may be written to the other side.
     cleared: usize,
-    /// Nothing more will be read here.
+    /// No more bytes will be read.
     ended: bool,
 }
 
@@ -38,11 +38,11 @@ impl ForwardBuffer {
         let count = self.ahead.len().min(room.len());
         room[..count].copy_from_slice(&self.ahead[..count]);
         self.ahead.drain(..count);
-        self.buffer.filled(count);
+        self.buffer.note_filled(count);
         count
     }
 
-    /// Reads what there is into the free room. `Ok(0)` is the end.
+    /// Reads available bytes into the free room. `Ok(0)` is the end.
     pub(crate) fn poll_fill(&mut self, from: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if !self.ahead.is_empty() {
             return Poll::Ready(Ok(self.fill_from_ahead()));
@@ -50,12 +50,12 @@ impl ForwardBuffer {
         let mut room = ReadBuf::new(self.buffer.room());
         ready!(Pin::new(from).poll_read(cx, &mut room))?;
         let count = room.filled().len();
-        self.buffer.filled(count);
+        self.buffer.note_filled(count);
         self.ended = count == 0;
         Poll::Ready(Ok(count))
     }
 
-    /// Writes what is cleared to `to`, all of it, and sets `unflushed`. Answers how many bytes went.
+    /// Writes all cleared bytes to `to` and sets `unflushed`. Returns the number of bytes written.
     pub(crate) fn poll_forward(
         &mut self,
         to: &mut Stream,
@@ -71,7 +71,7 @@ impl ForwardBuffer {
                     self.cleared -= count;
                     forwarded += count;
                 }
-                // What went is told now; the rest is asked for again.
+                // Report the written bytes now; the rest is polled again.
                 Poll::Pending if forwarded > 0 => break,
                 Poll::Pending => return Poll::Pending,
             }
@@ -79,40 +79,40 @@ impl ForwardBuffer {
         Poll::Ready(Ok(forwarded))
     }
 
-    /// Bytes that are not cleared yet.
-    pub(crate) fn unjudged(&self) -> &[u8] {
+    /// Bytes not yet cleared.
+    pub(crate) fn unprocessed(&self) -> &[u8] {
         &self.buffer.unread()[self.cleared..]
     }
 
     /// True if bytes were read and are not cleared yet.
     pub(crate) fn has_unjudged(&self) -> bool {
-        !self.ahead.is_empty() || !self.unjudged().is_empty()
+        !self.ahead.is_empty() || !self.unprocessed().is_empty()
     }
 
-    /// Whether the unjudged bytes will not grow until something is forwarded.
+    /// True if no more bytes can be read until bytes are forwarded.
     pub(crate) fn is_full(&self) -> bool {
         self.buffer.is_full()
     }
 
-    /// Whether the unjudged bytes will not grow, whatever is forwarded.
+    /// True if no more bytes can be read, even after forwarding.
     pub(crate) fn is_stuck(&self) -> bool {
         self.is_full() && !self.has_cleared()
     }
 
-    /// Clears for the other side what passes, and forgets what does not.
-    pub(crate) fn take(&mut self, taken: Take) {
-        let unjudged = self.unjudged().len();
-        self.cleared += taken.pass.min(unjudged);
-        let drop = taken.drop.min(unjudged - taken.pass.min(unjudged));
-        self.buffer.cut(self.cleared, drop);
+    /// Clears the bytes to forward and drops the bytes to discard.
+    pub(crate) fn take(&mut self, taken: ConsumedInput) {
+        let unjudged = self.unprocessed().len();
+        self.cleared += taken.forward.min(unjudged);
+        let discard = taken.discard.min(unjudged - taken.forward.min(unjudged));
+        self.buffer.cut(self.cleared, discard);
     }
 
-    /// Whether cleared bytes wait to be written to the other side.
+    /// True if cleared bytes wait to be written.
     pub(crate) fn has_cleared(&self) -> bool {
         self.cleared > 0
     }
 
-    /// Drops what is cleared: the other side is gone and will not miss it.
+    /// Drops cleared bytes: the other side is closed.
     pub(crate) fn discard_cleared(&mut self) {
         self.buffer.consume(self.cleared);
         self.cleared = 0;
@@ -122,17 +122,17 @@ impl ForwardBuffer {
         self.ended
     }
 
-    /// Nothing more is wanted from here.
+    /// Stops reading.
     pub(crate) fn end(&mut self) {
         self.ended = true;
     }
 
-    /// Another stream is read from now on.
+    /// Starts reading from another stream.
     pub(crate) fn reopen(&mut self) {
         self.ended = false;
     }
 
-    /// Gives back the memory of an empty buffer.
+    /// Returns the memory of an empty buffer.
     pub(crate) fn rest(&mut self) {
         self.buffer.rest();
     }

@@ -15,13 +15,14 @@ use super::{
     forward::ForwardBuffer,
 };
 use crate::{
+    client_error::ClientError,
     frontend::{
         acquire::{AcquireRequest, PooledAcquirer, Step},
         observe::recorder::Recorder,
         registry::sessions::Registered,
     },
     pool::{Disposition, Lease},
-    session::{Refusal, Session},
+    session::Session,
 };
 
 /// Least time a backend is kept for `lastval` after a possible sequence move; then the backend is kept until a session waits.
@@ -89,7 +90,7 @@ impl Leasing {
             parts.registered.take_wait_cancelled();
         } else if parts.registered.take_wait_cancelled() {
             self.acquirer.leave();
-            return Poll::Ready(self.fail(parts, Refusal::cancelled()));
+            return Poll::Ready(self.fail(parts, ClientError::cancelled()));
         }
         let request = AcquireRequest {
             settings: parts.session.settings_mark(),
@@ -103,19 +104,19 @@ impl Leasing {
                 LeaseProgress::Done
             }
             Ok(Step::Notice(waited)) => LeaseProgress::Notice(waited),
-            Err(why) => self.fail(parts, why.refusal()),
+            Err(why) => self.fail(parts, why.client_error()),
         })
     }
 
     /// Fails the statement without a backend; the session goes on.
-    fn fail(&mut self, parts: &mut LeasingParts<'_>, refusal: Refusal) -> LeaseProgress {
+    fn fail(&mut self, parts: &mut LeasingParts<'_>, client_error: ClientError) -> LeaseProgress {
         self.is_waiting = false;
         tracing::debug!(
             session = parts.registered.id,
-            reason = refusal.cause.as_str(),
-            "no backend for a statement"
+            reason = client_error.reason.as_str(),
+            "no backend connection for a statement"
         );
-        parts.session.fail(refusal);
+        parts.session.fail(client_error);
         LeaseProgress::Done
     }
 
@@ -123,12 +124,12 @@ impl Leasing {
         self.is_waiting = false;
         let acquirer = &mut self.acquirer;
         acquirer.note_lease(parts.now);
-        parts.recorder.leased(lease.running(), acquirer.reason(), acquirer.path());
+        parts.recorder.record_lease(lease.running(), acquirer.reason(), acquirer.path());
         let untouched = acquirer.follows(&lease);
-        if let Some(memory) = lease.memory.take() {
-            match acquirer.assignment(&lease) {
-                Some(assignment) => parts.session.assign(memory, untouched, assignment),
-                None => parts.session.attach(memory, untouched),
+        if let Some(tracked_state) = lease.tracked_state.take() {
+            match acquirer.assigned_backend(&lease) {
+                Some(assigned) => parts.session.assign(tracked_state, untouched, assigned),
+                None => parts.session.attach(tracked_state, untouched),
             }
         }
         parts.session.serves_as(lease.running().pid());
@@ -164,18 +165,18 @@ impl Leasing {
             parts.session.release_sequences();
         }
         let spoiled = parts.session.spoils_backend();
-        let Some(memory) = parts.session.detach() else { return false };
+        let Some(tracked_state) = parts.session.detach() else { return false };
         parts.registered.released();
         let Some(mut lease) = parts.backend.detach() else { return false };
-        // A backend without `memory` is closed.
-        lease.memory = memory.is_reusable().then_some(memory);
+        // A backend without `tracked_state` is closed.
+        lease.tracked_state = tracked_state.is_reusable().then_some(tracked_state);
         if spoiled {
             lease.release(Disposition::Discard);
         } else {
             self.acquirer.release(parts.now, lease);
         }
         // Messages that could not be sent to this backend may be sent to another.
-        !parts.from_client.unjudged().is_empty() || parts.session.has_gathered()
+        !parts.from_client.unprocessed().is_empty() || parts.session.has_gathered()
     }
 
     /// Compares the names of the database with the server's, over the session's own backend. True if a comparison has
@@ -210,7 +211,7 @@ impl Leasing {
             && sleep.as_mut().poll(cx).is_ready()
         {
             if backend.lease().is_some_and(|lease| !lease.is_wanted()) {
-                // No session waits for the backend: `lastval` may still come.
+                // No session waits for the backend, and `lastval` may still be called.
                 sleep.as_mut().reset(tokio::time::Instant::now() + SEQUENCE_READ_TIMEOUT);
             } else {
                 self.sequence_pause = None;

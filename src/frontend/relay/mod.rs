@@ -1,9 +1,10 @@
-//! Drives one session: moves bytes between its sockets as the machine says.
+//! Drives one session: moves bytes between its sockets as the session machine decides.
 //!
-//! One future for both directions, on the client's worker. It reads a side only when what it read before has been written
-//! to the other: a slow reader stops the reads from its own backend and nothing else. An idle session holds no buffer.
-//! A session that shares backends gives its backend back as soon as the end of an answer is read, before a slow client
-//! has taken it.
+//! One future for both directions, on the client's worker. A side is read only after earlier bytes have been written to
+//! the
+//! other side: a slow reader stops the reads from its own backend alone. An idle session holds no buffer. A pooled
+//! session
+//! returns its backend as soon as the end of the response is read, before a slow client has received it.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>
 
@@ -41,17 +42,18 @@ use self::{
 };
 use crate::{
     backend::QueryError,
+    client_error::ClientError,
     frontend::{
         acquire::PooledAcquirer,
         observe::recorder::Recorder,
         registry::{entry::SessionCommand, sessions::Registered},
     },
-    session::{Refusal, Session},
+    session::Session,
     telemetry::labels::Direction,
     tls::Stream,
 };
 
-/// One session and its sockets.
+/// One session with its sockets.
 pub(crate) struct Relay {
     client: ClientSide,
     backend: BackendSide,
@@ -99,11 +101,11 @@ impl Relay {
         relay
     }
 
-    /// Relays until one of the two, or somebody else, ends it.
+    /// Relays until a side, or a command, ends the session.
     ///
     /// Cancel safety: dropped half-way, both connections break off; a running statement is not cancelled.
     pub(crate) async fn run(&mut self) -> SessionEnd {
-        // What was read along with the login counts as read now.
+        // Bytes read along with the login count as read now.
         let now = Instant::now();
         let early = self.judge_client(now).and_then(|_| self.judge_backend(now));
         let mut waker_known = false;
@@ -115,7 +117,7 @@ impl Relay {
                 self.registered.wake_with(cx.waker());
                 waker_known = true;
             }
-            match self.poll(cx).and_then(|()| self.obey()) {
+            match self.poll(cx).and_then(|()| self.obey_command()) {
                 Ok(()) => Poll::Pending,
                 Err(end) => Poll::Ready(end),
             }
@@ -140,14 +142,14 @@ impl Relay {
                 self.turn.refill_steps();
             }
             self.pump_backend(cx)?;
-            // Each has waited for its socket, but for what only the other, or the audit log, could give it.
+            // Both directions wait for a socket, except for bytes that the other direction or the audit log held back.
             let freed = (held_back && !self.session.is_backlogged()) || (slow && !self.owes_client());
             let answered = awaiting && !self.session.is_awaiting_answers();
             self.unheard |= answered;
             let own = self.session.to_backend().is_some()
                 && !self.backend.is_unwritable(&mut self.session, &mut self.client.received, cx);
-            // What another backend is to be told is not in any socket.
-            self.unheard |= self.session.has_something_to_say();
+            // Messages for another backend come from no socket.
+            self.unheard |= self.session.has_pending_replay();
             let more = freed || answered || own || self.unheard || self.recorder.is_waiting();
             if !more || over || self.turn.count_step(cx) {
                 break;
@@ -165,14 +167,14 @@ impl Relay {
     }
 
     /// Executes a pending stop, kill or drain command; a drain waits for an idle session.
-    fn obey(&self) -> Result<(), SessionEnd> {
+    fn obey_command(&self) -> Result<(), SessionEnd> {
         match self.registered.pending_command() {
             None => Ok(()),
             Some(SessionCommand::Drain) if !self.session.is_idle() => Ok(()),
             Some(SessionCommand::Drain | SessionCommand::Stop) => {
-                Err(SessionEnd::Refused(Refusal::shutdown()))
+                Err(SessionEnd::Refused(ClientError::shutdown()))
             }
-            Some(SessionCommand::Kill) => Err(SessionEnd::Refused(Refusal::killed())),
+            Some(SessionCommand::Kill) => Err(SessionEnd::Refused(ClientError::killed())),
         }
     }
 
@@ -181,7 +183,7 @@ impl Relay {
         if !self.session.is_waiting_for_more() {
             self.batch_timer.stop();
         } else if self.batch_timer.poll(cx).is_ready() {
-            self.session.on_impatience();
+            self.session.on_batch_timeout();
             self.unheard = true;
             cx.waker().wake_by_ref();
         }
@@ -195,7 +197,7 @@ impl Relay {
         self.backend.received.has_cleared() || self.session.to_client().is_some()
     }
 
-    /// Client to backend, until a socket has to be waited for.
+    /// Client to backend, until a socket must be waited for.
     fn pump_client(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         while !self.turn.count_step(cx) {
             self.backend.discard_unsendable(&mut self.session, &mut self.client.received);
@@ -203,12 +205,12 @@ impl Relay {
             match self.backend.poll_send(&mut self.session, &mut self.client.received, cx) {
                 Poll::Ready(Ok(0)) => {}
                 Poll::Ready(Ok(count)) => {
-                    self.recorder.traffic(Direction::ToEndpoint, count);
+                    self.recorder.record_traffic(Direction::ToEndpoint, count);
                     if self.owes_backend() {
                         continue;
                     }
                 }
-                // Its last words may still be on their way.
+                // The server's last messages may still arrive.
                 Poll::Ready(Err(_)) => self.backend.close_for_writing(),
                 Poll::Pending => return Ok(()),
             }
@@ -230,15 +232,15 @@ impl Relay {
         Ok(())
     }
 
-    /// Reads from the client and shows the machine what was read; pending if nothing can be read or processed now.
+    /// Reads from the client and passes the bytes to the machine; pending if no bytes can be read or processed now.
     fn read_client(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SessionEnd> {
-        // What it was answered comes before what it asks next.
+        // Responses of the machine are sent before the next request is read.
         let deaf = self.session.to_client().is_some();
         if deaf || self.client.received.has_ended() || self.session.is_backlogged() {
             return Ok(Poll::Pending);
         }
         if self.client.received.is_full() {
-            // Nothing more fits before a backend has come.
+            // No room is left until a backend is available.
             return Ok(Poll::Pending);
         }
         match self.client.poll_fill(cx) {
@@ -246,7 +248,7 @@ impl Relay {
             Poll::Ready(Ok(count)) if count > 0 => {
                 let now = self.turn.now();
                 self.overhead.note_read(now);
-                // What cannot be recorded is not begun; what is under way may go on.
+                // A statement that cannot be recorded must not start; a running one continues.
                 if self.session.is_settled() && self.recorder.holds_statements() {
                     self.unheard = true;
                     return Ok(Poll::Pending);
@@ -258,11 +260,11 @@ impl Relay {
         Ok(Poll::Ready(()))
     }
 
-    /// Says to the client what the machine has answered by itself.
+    /// Sends the machine's own responses to the client.
     fn answer(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         match self.client.poll_send(&mut self.session, &mut self.backend.received, cx) {
             Poll::Ready(Ok(count)) => {
-                self.recorder.traffic(Direction::ToClient, count);
+                self.recorder.record_traffic(Direction::ToClient, count);
                 Ok(())
             }
             Poll::Ready(Err(error)) => self.client_gone(Some(error)),
@@ -270,20 +272,20 @@ impl Relay {
         }
     }
 
-    /// Shows the machine what the client said.
+    /// Passes the client's bytes to the machine.
     fn judge_client(&mut self, now: Instant) -> Result<(), SessionEnd> {
         loop {
             let received = &mut self.client.received;
-            let take = self
+            let consumed = self
                 .session
-                .on_client(now, received.unjudged(), received.is_full())
-                .map_err(|error| SessionEnd::Refused(Refusal::protocol(error.to_string())))?;
-            received.take(take);
-            let over = self.session.terminate_received() || received.unjudged().is_empty();
-            if take.byte_count() == 0 || over {
+                .on_client(now, received.unprocessed(), received.is_full())
+                .map_err(|error| SessionEnd::Refused(ClientError::protocol(error.to_string())))?;
+            received.take(consumed);
+            let over = self.session.terminate_received() || received.unprocessed().is_empty();
+            if consumed.byte_count() == 0 || over {
                 break;
             }
-            if take.pass > 0 {
+            if consumed.forward > 0 {
                 // Forwarded bytes are sent before further parsing: additions by the session machine would overtake the
                 // bytes.
                 self.unheard = true;
@@ -293,7 +295,7 @@ impl Relay {
         self.told();
         self.give_back(now);
         if self.session.terminate_received() {
-            // Whatever it says after that, PostgreSQL would not read either.
+            // PostgreSQL ignores bytes after Terminate too.
             self.client.received.end();
         }
         Ok(())
@@ -302,13 +304,13 @@ impl Relay {
     /// Handles the end of the client connection: no more messages in either direction. Messages before Terminate are
     /// still executed, unless responses cannot be written.
     fn client_gone(&mut self, error: Option<io::Error>) -> Result<(), SessionEnd> {
-        if error.is_none() && self.session.contains_terminate(self.client.received.unjudged()) {
+        if error.is_none() && self.session.contains_terminate(self.client.received.unprocessed()) {
             return Ok(());
         }
         if self.session.terminate_received() && self.session.may_leave() {
             Err(SessionEnd::Farewell)
         } else if let Some(state) = self.session.fatal() {
-            // The client closes on the server's last error, perhaps before the server does.
+            // The client closes after the server's last error, perhaps before the server does.
             Err(SessionEnd::ServerClosed(state))
         } else if self.session.is_idle() && !self.session.wants_backend() {
             Err(SessionEnd::Left)
@@ -317,10 +319,10 @@ impl Relay {
         }
     }
 
-    /// A backend, if the session needs one and one is to be had now.
+    /// Leases a backend, if needed and available now.
     fn poll_lease(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SessionEnd> {
         loop {
-            // Whoever has not taken its last answer yet could not take the next: a backend is not kept waiting for it.
+            // A client that has not read its last response must not occupy a backend.
             let owes_client = self.owes_client();
             let Some(leasing) = &mut self.leasing else { return Ok(Poll::Pending) };
             if !self.session.wants_backend() || (owes_client && !leasing.is_waiting()) {
@@ -345,7 +347,7 @@ impl Relay {
         }
     }
 
-    /// Gives the backend of a pooled session back, if nothing of the session is left on it.
+    /// Returns the backend of a pooled session, if no session state is left on the backend.
     fn give_back(&mut self, now: Instant) {
         let Some(leasing) = &mut self.leasing else { return };
         let mut parts = LeasingParts {
@@ -370,7 +372,7 @@ impl Relay {
         }
         let has_renewed = self.poll_renewal(cx)?;
         if is_over || has_renewed {
-            // Work started or left undone here belongs to the next turn.
+            // Work started or left over here belongs to the next turn.
             cx.waker().wake_by_ref();
         }
         Ok(())
@@ -385,7 +387,7 @@ impl Relay {
         let is_new = match result {
             Ok(()) => true,
             Err(QueryError::Refused { words, .. }) => {
-                tracing::warn!(session = self.registered.id, error = %words, "could not compare the catalogue");
+                tracing::warn!(session = self.registered.id, error = %words, "cannot compare the system catalog");
                 false
             }
             Err(_) => return Err(SessionEnd::BackendLost { mid_statement: false }),
@@ -398,20 +400,20 @@ impl Relay {
         Ok(true)
     }
 
-    /// Backend to client, until a socket or the audit log has to be waited for.
+    /// Backend to client, until a socket or the audit log must be waited for.
     fn pump_backend(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         while !self.turn.count_step(cx) {
             let held = self.owes_client();
             match self.client.poll_send(&mut self.session, &mut self.backend.received, cx) {
                 Poll::Ready(Ok(0)) => {}
                 Poll::Ready(Ok(count)) => {
-                    self.recorder.traffic(Direction::ToClient, count);
+                    self.recorder.record_traffic(Direction::ToClient, count);
                     if self.owes_client() {
                         continue;
                     }
                 }
                 Poll::Ready(Err(error)) => self.client_gone(Some(error))?,
-                // What fits the buffer is read all the same: the backend comes free the sooner.
+                // Reads what fits the buffer, so that the backend can be returned sooner.
                 Poll::Pending if self.backend.received.is_full() || self.backend.received.has_ended() => {
                     return Ok(());
                 }
@@ -434,15 +436,16 @@ impl Relay {
         Ok(())
     }
 
-    /// Reads from the backend and shows the machine what was read; pending if nothing can be read now.
+    /// Reads from the backend and passes the bytes to the machine; pending if no bytes can be read now.
     fn read_backend(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SessionEnd> {
         let BackendSide { connection, received, .. } = &mut self.backend;
         let Some(stream) = connection.stream() else { return Ok(Poll::Pending) };
         match received.poll_fill(stream, cx) {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(Ok(count)) if count > 0 => {
-                // Not the time at which the client was heard in this turn: what the server has committed since would
-                // count as older than it is, and a read pool as fresh enough that lacks it.
+                // A fresh clock value, not the time of the turn. With the older time, commits since then would count as
+                // older, and a
+                // read pool without them as fresh enough.
                 let now = self.turn.read_clock();
                 self.overhead.note_read(now);
                 self.judge_backend(now)?;
@@ -452,17 +455,17 @@ impl Relay {
         Ok(Poll::Ready(()))
     }
 
-    /// Shows the machine what the backend said, and tells what it makes of it.
+    /// Passes the backend's bytes to the machine and reports the results.
     fn judge_backend(&mut self, now: Instant) -> Result<(), SessionEnd> {
         let before = self.session.transactions();
         loop {
             let received = &mut self.backend.received;
-            let take = self
+            let consumed = self
                 .session
-                .on_backend(now, received.unjudged(), received.is_stuck())
+                .on_backend(now, received.unprocessed(), received.is_stuck())
                 .map_err(|error| SessionEnd::ServerNonsense(error.to_string().into()))?;
-            received.take(take);
-            if take.drop == 0 || received.unjudged().is_empty() {
+            received.take(consumed);
+            if consumed.discard == 0 || received.unprocessed().is_empty() {
                 break;
             }
             if self.session.to_client().is_some() {
@@ -471,14 +474,14 @@ impl Relay {
             }
         }
         for _ in before..self.session.transactions() {
-            self.recorder.path().transaction();
+            self.recorder.path().record_transaction();
         }
         if let Some(leasing) = &mut self.leasing {
             leasing.expose_statement(&self.session, &self.registered);
         }
         self.told();
-        if let Some(refusal) = self.session.broken() {
-            return Err(SessionEnd::Refused(refusal.clone()));
+        if let Some(client_error) = self.session.broken() {
+            return Err(SessionEnd::Refused(client_error.clone()));
         }
         self.give_back(now);
         Ok(())
@@ -504,7 +507,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Passes on what the machine has to tell.
+    /// Reports the machine's events.
     fn told(&mut self) {
         if let Some(leasing) = &self.leasing {
             leasing.report_positions(&mut self.session, &self.backend);

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::telemetry::PathCounts;
 
-/// One read in so many is timed: two clock reads.
+/// One of this many reads is timed, with two clock reads.
 const TIMED_READS: u8 = 16;
 
 /// Samples the time from a read to the write of the last byte.

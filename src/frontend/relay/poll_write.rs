@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 
 use crate::tls::Stream;
 
-/// Writes some of `bytes`; `unflushed` says afterwards that they may still sit in the TLS layer.
+/// Writes some of `bytes`; sets `unflushed` if bytes may remain in the TLS layer.
 pub(crate) fn poll_send(
     to: &mut Stream,
     unflushed: &mut bool,
@@ -22,7 +22,7 @@ pub(crate) fn poll_send(
     if count == 0 { Poll::Ready(Err(io::ErrorKind::WriteZero.into())) } else { Poll::Ready(Ok(count)) }
 }
 
-/// Writes all of `bytes`, and keeps what is left to be written.
+/// Writes all of `bytes`, and keeps the unwritten rest.
 pub(crate) fn poll_send_all(
     to: &mut Stream,
     unflushed: &mut bool,
@@ -48,10 +48,10 @@ pub(crate) fn poll_send_all(
     outcome
 }
 
-/// A session's own buffer is kept for the next transaction up to this capacity, in bytes.
+/// Maximum capacity in bytes up to which a session's own buffer is kept for the next transaction.
 const KEPT: usize = 1024;
 
-/// Sees to it that everything written is on its way.
+/// Flushes all written bytes.
 pub(crate) fn poll_flush(
     to: &mut Stream,
     unflushed: &mut bool,

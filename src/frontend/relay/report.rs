@@ -13,13 +13,13 @@ use crate::{
 /// Reports the events that the session has queued.
 pub(super) fn report_events(session: &mut Session, backend: &BackendSide, recorder: &mut Recorder) {
     if let Some(reason) = session.poll_rerun() {
-        recorder.rerun(reason);
+        recorder.record_rerun(reason);
         if let (RouteReason::Rerun(cause), Some(lease)) = (reason, backend.lease()) {
-            lease.running().endpoint().metrics().rerun(cause);
+            lease.running().endpoint().metrics().record_rerun(cause);
         }
     }
     while let Some(report) = session.poll_report() {
-        recorder.statement(report);
+        recorder.record_statement(report);
     }
     if session.poll_database_command() {
         recorder.clear_databases();
@@ -31,7 +31,7 @@ pub(super) fn report_events(session: &mut Session, backend: &BackendSide, record
         recorder.path().state_check();
     }
     while let Some(pin) = session.poll_pin() {
-        recorder.pinned(pin);
+        recorder.record_pin(pin);
     }
 }
 
@@ -58,6 +58,6 @@ impl ActivityReport {
         if pins != registered.pins() {
             registered.set_pins(pins);
         }
-        recorder.active(!session.is_idle() || session.wants_backend());
+        recorder.set_active(!session.is_idle() || session.wants_backend());
     }
 }

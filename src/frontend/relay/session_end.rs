@@ -2,32 +2,32 @@
 
 use std::borrow::Cow;
 
-use crate::{blame::Blame, session::Refusal, wire::SqlState};
+use crate::{blame::Blame, client_error::ClientError, wire::SqlState};
 
-/// Why a relay stopped.
+/// Reason for the end of a relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SessionEnd {
-    /// The client said Terminate and the backend was heard out.
+    /// The client sent Terminate, and the backend's responses were read to the end.
     Farewell,
-    /// The client closed its socket between transactions, without a word.
+    /// The client closed its socket between transactions, without Terminate.
     Left,
-    /// The client went away in the middle of a transaction or statement.
+    /// The client disconnected within a transaction or statement.
     Vanished,
-    /// The server ended the session and said why.
+    /// The server ended the session with an error.
     ServerClosed(SqlState),
-    /// The server went away without a word.
+    /// The server closed the connection without an error.
     BackendLost {
-        /// A statement was under way: nobody knows whether it took effect.
+        /// A statement was running, so its outcome is unknown.
         mid_statement: bool,
     },
-    /// The server's bytes make no sense.
+    /// The server violated the protocol.
     ServerNonsense(Cow<'static, str>),
-    /// We end it, and say so.
-    Refused(Refusal),
+    /// Gatekeeper ends the session with an error.
+    Refused(ClientError),
 }
 
 impl SessionEnd {
-    /// Whose doing it is; `None` for an end in good order.
+    /// The party responsible; `None` for a regular end.
     pub(crate) fn blame(&self) -> Option<Blame> {
         match self {
             Self::Farewell | Self::Left => None,
@@ -35,11 +35,11 @@ impl SessionEnd {
             Self::ServerClosed(_) | Self::BackendLost { .. } | Self::ServerNonsense(_) => {
                 Some(Blame::Endpoint)
             }
-            Self::Refused(refusal) => Some(refusal.blame),
+            Self::Refused(client_error) => Some(client_error.blame),
         }
     }
 
-    /// The word used in logs and the audit log.
+    /// Name in logs and the audit log.
     pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Self::Farewell => "terminated",
@@ -48,16 +48,16 @@ impl SessionEnd {
             Self::ServerClosed(_) => "server_closed",
             Self::BackendLost { .. } => "backend_lost",
             Self::ServerNonsense(_) => "backend_protocol",
-            Self::Refused(refusal) => refusal.cause.as_str(),
+            Self::Refused(client_error) => client_error.reason.as_str(),
         }
     }
 
-    /// What the client is told, if there is anything to tell and a way to tell it.
-    pub(crate) fn last_words(&self) -> Option<Refusal> {
+    /// The last ErrorResponse for the client, if any.
+    pub(crate) fn last_words(&self) -> Option<ClientError> {
         match self {
-            Self::Refused(refusal) => Some(refusal.clone()),
-            Self::BackendLost { mid_statement } => Some(Refusal::backend_lost(*mid_statement)),
-            Self::ServerNonsense(_) => Some(Refusal::backend_lost(true)),
+            Self::Refused(client_error) => Some(client_error.clone()),
+            Self::BackendLost { mid_statement } => Some(ClientError::backend_lost(*mid_statement)),
+            Self::ServerNonsense(_) => Some(ClientError::backend_lost(true)),
             Self::Farewell | Self::Left | Self::Vanished | Self::ServerClosed(_) => None,
         }
     }

@@ -1,4 +1,4 @@
-//! What is still to be done when a session has ended: last words, a cancel for a statement nobody waits for, Terminate.
+//! Teardown of a session: last error, cancel of an abandoned statement, Terminate.
 
 use std::{
     future::poll_fn,
@@ -14,50 +14,51 @@ use tokio::{
 
 use super::{Relay, backend_side::SessionBackend, forward::ForwardBuffer, session_end::SessionEnd};
 use crate::{
+    client_error::ClientError,
     frontend::{
         observe::recorder::Recorder,
         registry::{
-            cancel::{pause, tries},
+            cancel::{max_tries, retry_pause},
             entry::SessionEntry,
         },
     },
     pool::{Disposition, Lease},
-    session::{Refusal, Session},
+    session::Session,
     tls::Stream,
     wire::frontend::write_terminate,
 };
 
-/// How long a peer may take to hear our last words.
+/// Time limit for a peer to receive the last messages.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// How long a statement that nobody waits for may take to end once it was cancelled.
+/// Time limit for an abandoned statement to end after its cancellation.
 const RECOVERY: Duration = Duration::from_secs(10);
 
-/// Cancel requests for it, as long as it does not end.
+/// Maximum number of cancel requests for an abandoned statement.
 const TRIES: u32 = 20;
 
-/// Says goodbye to both sides.
+/// Closes both sides in order.
 ///
-/// Cancel safety: dropped half-way, both connections just break off.
-pub(crate) async fn conclude(end: &SessionEnd, relay: Relay) {
+/// Cancel safety: if dropped, both connections break off.
+pub(crate) async fn tear_down(end: &SessionEnd, relay: Relay) {
     let Relay { client, backend, mut session, registered, mut recorder, .. } = relay;
     let (mut client, from_client) = (client.stream, client.received);
     let (backend, from_backend) = (backend.connection, backend.received);
     let entry: &SessionEntry = &registered;
     let abandoned = !session.is_settled() && matches!(end, SessionEnd::Vanished | SessionEnd::Refused(_));
-    if let Some(refusal) = end.last_words()
+    if let Some(client_error) = end.last_words()
         && session.may_speak_to_client()
         && !from_backend.has_cleared()
     {
-        last_words(&mut client, &refusal).await.ok();
+        last_words(&mut client, &client_error).await.ok();
     }
     drop(client);
     match backend {
         SessionBackend::None => {}
         SessionBackend::Own(backend) => {
             cut_short(&mut session, &mut recorder);
-            // Large, and seldom needed.
-            Box::pin(leave(end, backend, abandoned, &session, entry)).await;
+            // Boxed, because the future is large and rarely needed.
+            Box::pin(leave_dedicated(end, backend, abandoned, &session, entry)).await;
         }
         SessionBackend::Leased(lease) => {
             let lost = matches!(
@@ -66,52 +67,54 @@ pub(crate) async fn conclude(end: &SessionEnd, relay: Relay) {
             );
             if !lost && session.broken().is_none() && session.fatal().is_none() {
                 let unsent = from_client.has_cleared();
-                let recovery = recover(end, lease, from_backend, unsent, &mut session, &mut recorder, entry);
+                let recovery =
+                    recover_lease(end, lease, from_backend, unsent, &mut session, &mut recorder, entry);
                 Box::pin(recovery).await;
             }
             cut_short(&mut session, &mut recorder);
         }
     }
-    recorder.closed(end, entry).await;
+    recorder.record_end(end, entry).await;
 }
 
-/// Reports the statement under way as cut short.
+/// Reports the running statement as interrupted.
 fn cut_short(session: &mut Session, recorder: &mut Recorder) {
     session.on_break(Instant::now());
     while let Some(report) = session.poll_report() {
-        recorder.statement(report);
+        recorder.record_statement(report);
     }
 }
 
-/// Leaves a backend that was the session's own.
-async fn leave(
+/// Closes the backend of a dedicated session.
+async fn leave_dedicated(
     end: &SessionEnd,
     mut backend: Stream,
     abandoned: bool,
     session: &Session,
     entry: &SessionEntry,
 ) {
-    let mut delivered = abandoned && cancel(entry).await;
+    let mut delivered = abandoned && cancel_statement(entry).await;
     if session.may_speak_to_backend()
         && !session.terminate_received()
         && !matches!(end, SessionEnd::BackendLost { .. })
     {
         let mut bytes = Vec::new();
         write_terminate(&mut bytes);
-        timeout(LAST_WORDS, say(&mut backend, &bytes)).await.ok();
+        timeout(LAST_WORDS, write_all(&mut backend, &bytes)).await.ok();
     }
     // The request may have reached another node behind the same address.
-    for attempt in 1..entry.current_backend().as_ref().map_or(1, tries) {
-        if !delivered || timeout(pause(attempt), hear_out(&mut backend)).await.is_ok() {
+    for attempt in 1..entry.current_backend().as_ref().map_or(1, max_tries) {
+        if !delivered || timeout(retry_pause(attempt), hear_out(&mut backend)).await.is_ok() {
             break;
         }
-        delivered = cancel(entry).await;
+        delivered = cancel_statement(entry).await;
     }
 }
 
-/// Brings a leased backend back to where others can use it: what still runs on it is cancelled and heard out. A backend
-/// that cannot be brought back is discarded.
-async fn recover(
+/// Makes a leased backend reusable: cancels its running statement and reads the responses to the end. Discards the
+/// backend
+/// if that fails.
+async fn recover_lease(
     end: &SessionEnd,
     mut lease: Lease,
     mut said: ForwardBuffer,
@@ -121,12 +124,12 @@ async fn recover(
     entry: &SessionEntry,
 ) {
     let mut last = Vec::new();
-    // Who said farewell wanted it done; whoever just left wants nothing any more.
+    // After Terminate, the statement should finish; after a disconnect, it is canceled.
     let cancels = match session.is_settled() || matches!(end, SessionEnd::Farewell) {
         true => 0,
-        false => entry.current_backend().as_ref().map_or(1, tries).max(TRIES),
+        false => entry.current_backend().as_ref().map_or(1, max_tries).max(TRIES),
     };
-    // Half a message of the client's cannot be ended by us.
+    // A partly sent message of the client cannot be completed.
     let can_speak = session.may_speak_to_backend() && !unsent;
     let can_end = session.wind_up(Instant::now(), &mut last) && can_speak;
     let over = Notify::new();
@@ -140,13 +143,13 @@ async fn recover(
     // next session's statement.
     let cancelled = async {
         for attempt in 1..=cancels {
-            if !cancel(entry).await {
+            if !cancel_statement(entry).await {
                 break;
             }
             tokio::select! {
                 biased;
                 () = over.notified() => break,
-                () = sleep(pause(attempt)) => {}
+                () = sleep(retry_pause(attempt)) => {}
             }
         }
     };
@@ -164,14 +167,14 @@ async fn recover(
 
 fn give_back(mut lease: Lease, session: &mut Session, entry: &SessionEntry, disposition: Disposition) {
     entry.released();
-    // A session that keeps its backend for life leaves its memory where it is.
-    if let Some(memory) = session.abandon() {
-        lease.memory = memory.is_reusable().then_some(memory);
+    // A dedicated session leaves the backend's tracked state in the lease.
+    if let Some(tracked_state) = session.abandon() {
+        lease.tracked_state = tracked_state.is_reusable().then_some(tracked_state);
     }
     lease.release(disposition);
 }
 
-/// Writes `last` and hears the backend out until nothing is owed; false when that cannot be.
+/// Writes `last` and reads until all responses have arrived; false on failure.
 async fn hear_end(
     backend: &mut Stream,
     last: &[u8],
@@ -184,19 +187,19 @@ async fn hear_end(
     }
     loop {
         loop {
-            let Ok(take) = session.on_backend(Instant::now(), said.unjudged(), said.is_full()) else {
+            let Ok(consumed) = session.on_backend(Instant::now(), said.unprocessed(), said.is_full()) else {
                 return false;
             };
-            said.take(take);
+            said.take(consumed);
             said.discard_cleared();
-            if take.byte_count() == 0 {
+            if consumed.byte_count() == 0 {
                 break;
             }
         }
         while let Some(report) = session.poll_report() {
-            recorder.statement(report);
+            recorder.record_statement(report);
         }
-        // A COPY that has begun only now waits for data; the cancel request does not reach it there.
+        // A COPY that starts only now waits for data, where the cancel request has no effect.
         let mut more = Vec::new();
         let can_end = session.wind_up(Instant::now(), &mut more);
         if session.is_settled() && more.is_empty() {
@@ -214,31 +217,30 @@ async fn hear_end(
 }
 
 /// Tells a client why it is not served, and closes. A client that does not listen is not waited for.
-pub(crate) async fn last_words(client: &mut Stream, refusal: &Refusal) -> io::Result<()> {
+pub(crate) async fn last_words(client: &mut Stream, client_error: &ClientError) -> io::Result<()> {
     let mut bytes = Vec::new();
-    refusal.write(&mut bytes);
-    timeout(LAST_WORDS, say(client, &bytes)).await.unwrap_or_else(|late| Err(late.into()))
+    client_error.write(&mut bytes);
+    timeout(LAST_WORDS, write_all(client, &bytes)).await.unwrap_or_else(|late| Err(late.into()))
 }
 
-async fn say(to: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+async fn write_all(to: &mut Stream, bytes: &[u8]) -> io::Result<()> {
     to.write_all(bytes).await?;
     to.flush().await?;
     to.shutdown().await
 }
 
-/// Reads until the other side closes, and keeps nothing.
+/// Reads and discards until the other side closes.
 async fn hear_out(from: &mut Stream) {
     let mut chunk = [0; 1024];
     while matches!(from.read(&mut chunk).await, Ok(count) if count > 0) {}
 }
 
-/// Cancels the statement that a session left behind, and answers whether the request was delivered. The statement may be
-/// over by then: nobody is waiting either way.
-async fn cancel(entry: &SessionEntry) -> bool {
+/// Cancels an abandoned statement; true if the request was delivered. The statement may have ended by then.
+async fn cancel_statement(entry: &SessionEntry) -> bool {
     let Some(cancel) = entry.begin_cancel() else { return false };
     let sent = cancel.send().await;
     if let Err(error) = &sent {
-        tracing::debug!(session = entry.id, %error, "the abandoned statement could not be cancelled");
+        tracing::debug!(session = entry.id, %error, "cannot cancel the statement of a disconnected client");
     }
     sent.is_ok()
 }

@@ -22,7 +22,7 @@ async fn a_backend_is_given_to_nobody_before_the_last_cancel_has_arrived() {
     let mut waiter = Waiter::new();
     pool.wait(&mut waiter, &want());
     until("the request came", || stand.server.shared.cancelled.lock().unwrap().contains(&pid)).await;
-    assert_eq!(pool.status().count(BackendState::Settling), 1);
+    assert_eq!(pool.status().count(PoolBackendState::Settling), 1);
     assert_eq!(pool.status().waiting, 1);
     stand.server.shared.holds_cancels.send_replace(false);
     sent.notified().await;
@@ -37,7 +37,7 @@ async fn after_a_cancel_a_backend_is_asked_something_before_it_serves_again() {
     let first = lease(&pool).await.unwrap();
     drop(first.running().begin_cancel());
     first.release(Disposition::Clean);
-    assert_eq!(pool.status().count(BackendState::Settling), 1);
+    assert_eq!(pool.status().count(PoolBackendState::Settling), 1);
     assert!(pool.try_lease(&want()).is_none());
     let second = lease(&pool).await.unwrap();
     second.release(Disposition::Clean);
@@ -70,7 +70,7 @@ async fn a_cancel_that_outlives_its_backend_harms_nobody() {
     second.release(Disposition::Clean);
     drop(cancel);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(pool.status().count(BackendState::Settling), 1, "its own is still on its way");
+    assert_eq!(pool.status().count(PoolBackendState::Settling), 1, "its own is still on its way");
     drop(late);
     lease(&pool).await.unwrap();
 }

@@ -30,7 +30,7 @@ use crate::{
     credentials::Login,
     names::{ClusterName, DatabaseName, EndpointName, ListenerName, UserName},
     tasks::Tasks,
-    telemetry::{Metrics, labels::BackendState},
+    telemetry::{Metrics, labels::PoolBackendState},
     tls::{EndpointTls, Negotiation, TlsMode},
     topology::{DeclaredRole, Endpoint},
     wire::{ProtocolVersion, StartupMessage, frontend},
@@ -223,5 +223,5 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 fn idle(pool: &Pool) -> usize {
-    pool.status().count(BackendState::Idle)
+    pool.status().count(PoolBackendState::Idle)
 }

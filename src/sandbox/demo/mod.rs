@@ -4,6 +4,7 @@
 //! the program, which runs as a process and is used like by any client.
 
 mod process;
+mod psql;
 mod tour;
 
 use std::{

@@ -16,9 +16,44 @@ use tokio::{
 };
 
 use super::{
-    super::{FakeGoogle, Sandbox, run::LOOK},
+    super::{FakeGoogle, FrontListener, Sandbox, run::LOOK},
     DemoError, PATIENCE, expect,
 };
+
+/// A listener of the tour alone, in transaction pooling.
+pub(super) struct PooledListener {
+    name: &'static str,
+    route: &'static str,
+    port: u16,
+    /// Backends of one pool.
+    size: usize,
+}
+
+/// A pool with one backend, which several sessions share, and a listener that splits reads from writes.
+pub(super) const POOLED: [PooledListener; 2] = [
+    PooledListener { name: "pooled", route: "primary", port: 15436, size: 1 },
+    PooledListener { name: "split", route: "split", port: 15437, size: 20 },
+];
+
+// === impl PooledListener ===
+
+impl PooledListener {
+    /// The listener as the tour connects to it.
+    pub(super) fn in_front_of(&self, sandbox: &Sandbox) -> FrontListener {
+        let address = (sandbox.admin_address().ip(), self.port).into();
+        FrontListener { name: self.name, route: self.route, address }
+    }
+
+    fn toml(&self, sandbox: &Sandbox) -> String {
+        let FrontListener { name, route, address } = self.in_front_of(sandbox);
+        format!(
+            "\n[[listener]]\nname = \"{name}\"\nbind = \"{address}\"\nroute = \"{route}\"\n\
+             auth = {{ method = \"scram\", users_file = \"users.toml\" }}\n\
+             pool = {{ mode = \"transaction\", size = {} }}\n",
+            self.size
+        )
+    }
+}
 
 /// A running Gatekeeper with the sandbox's configuration, killed when dropped.
 pub(super) struct Process<'a> {
@@ -33,7 +68,10 @@ impl<'a> Process<'a> {
         let io = |source| DemoError::Io { what: "starting gatekeeper", source };
         let folder = sandbox.folder();
         let (config, log) = (folder.join("gatekeeper.toml"), folder.join("gatekeeper.log"));
-        let toml = if google.is_some() { sandbox.iam_config_toml()? } else { sandbox.config_toml()? };
+        let mut toml = if google.is_some() { sandbox.iam_config_toml()? } else { sandbox.config_toml()? };
+        for listener in POOLED {
+            toml += &listener.toml(sandbox);
+        }
         fs::write(&config, toml).map_err(io)?;
         let mut gatekeeper = Command::new(std::env::current_exe().map_err(io)?);
         gatekeeper.args(["run", "--config"]).arg(&config);

@@ -3,23 +3,25 @@
 use std::{
     fs,
     io::Write,
-    process::{Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 use super::{
     super::{
-        ALICE_AT_LISTENERS as ALICE, DATABASE, FakeGoogle, FrontListener, NativeUser, Node, Sandbox,
-        SandboxOptions, run::wait_until,
+        ALICE_AT_LISTENERS as ALICE, FakeGoogle, FrontListener, NativeUser, Node, Sandbox, SandboxOptions,
+        run::wait_until,
     },
     DemoError, PATIENCE, expect,
-    process::Process,
+    process::{POOLED, Process},
+    psql::{PsqlSession, command, target},
 };
 
 /// Starts the processes and takes the tour; without `once` the call then waits for the end of Gatekeeper.
 ///
-/// Cancel safety: started processes are stopped.
+/// Cancel safety: what was started is stopped.
 pub(super) async fn take_tour(once: bool, iam: bool, out: &mut impl Write) -> Result<(), DemoError> {
+    write_to(out, PROGRAM)?;
     let began = Instant::now();
     let sandbox = Sandbox::start(SandboxOptions::default()).await?;
     let up = began.elapsed();
@@ -40,6 +42,9 @@ pub(super) async fn take_tour(once: bool, iam: bool, out: &mut impl Write) -> Re
     tour.writes().await?;
     tour.refusals().await?;
     tour.expired_tokens().await?;
+    tour.transaction_pooling().await?;
+    tour.split_reads().await?;
+    tour.status_page().await?;
     tour.metrics().await?;
     tour.audit().await?;
     if !once {
@@ -105,12 +110,14 @@ impl<W: Write> Tour<'_, W> {
 
     fn how_to_connect(&mut self) -> Result<(), DemoError> {
         let mut text =
-            "\nOne Gatekeeper in front of it, a listener for each endpoint. Try them:\n\n".to_owned();
-        for listener in self.sandbox.listeners() {
+            "\nOne Gatekeeper in front of it: a listener for each endpoint, one with a pool by transaction, and one that\n\
+             splits reads from writes. Try them:\n\n"
+                .to_owned();
+        for listener in self.listeners() {
             text += &format!("  {:9} psql '{}'\n", listener.name, target(&listener, ALICE));
         }
         text += &format!(
-            "\n  metrics   curl http://{}/metrics\n  audit     tail -f {}\n  log       tail -f {}\n",
+            "\n  status    http://{0}/ in a browser\n  metrics   curl http://{0}/metrics\n  audit     tail -f {1}\n  log       tail -f {2}\n",
             self.sandbox.admin_address(),
             self.sandbox.audit_file().display(),
             self.front.log.display()
@@ -167,9 +174,85 @@ impl<W: Write> Tour<'_, W> {
         self.succeeds(&app, "SELECT 'logged in' AS result").await
     }
 
+    async fn transaction_pooling(&mut self) -> Result<(), DemoError> {
+        self.say(
+            "\n5. Transaction pooling. Two sessions share a pool with one backend: the process id of the server is the \
+             same.\n   Each session keeps its own settings.\n\n",
+        )?;
+        let listener = self.listener("pooled");
+        let mut sessions = [("one", "5MB"), ("two", "7MB")].map(|(name, memory)| {
+            PsqlSession::open(self.sandbox, &listener, ALICE).map(|session| (name, memory, session))
+        });
+        let [Ok(one), Ok(two)] = &mut sessions else {
+            return sessions.into_iter().find_map(Result::err).map_or(Ok(()), Err);
+        };
+        for (name, memory, session) in [&mut *one, &mut *two] {
+            let sql = format!("SET work_mem = '{memory}'");
+            self.ask_session(name, session, &sql).await?;
+        }
+        let sql = "SELECT pg_backend_pid(), current_setting('work_mem')";
+        let mut processes = Vec::new();
+        for (name, memory, session) in [&mut *one, &mut *two] {
+            let rows = self.ask_session(name, session, sql).await?;
+            let (process, shown) = rows.split_once('|').unwrap_or_default();
+            expect(shown == *memory, &format!("work_mem of {memory}"), || rows.clone())?;
+            processes.push(process.to_owned());
+        }
+        expect(processes[0] == processes[1], "one backend for both sessions", || processes.join(" and "))?;
+        self.say("\n   LISTEN cannot be carried to another backend. It pins session one, and the reason is visible:\n\n")?;
+        self.ask_session("one", &mut one.2, "LISTEN news").await?;
+        self.shows_metric("gatekeeper_pins_total", "reason=\"listen\"").await?;
+        self.ask_session("one", &mut one.2, "UNLISTEN *").await?;
+        self.ask_session("two", &mut two.2, "SELECT 'session two has the backend again'").await?;
+        Ok(())
+    }
+
+    async fn split_reads(&mut self) -> Result<(), DemoError> {
+        self.say(
+            "\n6. Read/write splitting. One listener: a proved read goes to a read pool, a write to the primary. The \
+             reason is\n   an answer away, and a session sees its own writes.\n\n",
+        )?;
+        let listener = self.listener("split");
+        let mut session = PsqlSession::open(self.sandbox, &listener, ALICE)?;
+        let read = "SELECT count(*) FROM customers WHERE name = 'Demo'";
+        // The first reads go to the primary: the catalog of the database is read meanwhile.
+        wait_until("a read on a read pool", PATIENCE, async || {
+            let rows = session.ask(&format!("{read};\nSHOW gatekeeper.last_route")).await;
+            let rows = rows.unwrap_or_else(|error| error.to_string());
+            Ok(if rows.contains("reads (") { Ok(()) } else { Err(rows) })
+        })
+        .await?;
+        let write = "UPDATE customers SET country = 'AU' WHERE name = 'Demo'";
+        for (sql, endpoint) in [(read, "reads ("), (write, "primary (")] {
+            self.ask_session("split", &mut session, sql).await?;
+            let route = self.ask_session("split", &mut session, "SHOW gatekeeper.last_route").await?;
+            expect(route.starts_with(endpoint), &format!("a route to {endpoint}…)"), || route.clone())?;
+        }
+        let seen = self
+            .ask_session("split", &mut session, "SELECT country FROM customers WHERE name = 'Demo'")
+            .await?;
+        expect(seen == "AU", "the session's own write", || seen.clone())?;
+        self.ask_session("split", &mut session, "SHOW gatekeeper.last_route").await?;
+        Ok(())
+    }
+
+    async fn status_page(&mut self) -> Result<(), DemoError> {
+        let page = format!("http://{}/", self.sandbox.admin_address());
+        let answer = self.front.get("/").await?;
+        let is_page = answer.contains(" 200 ") && answer.contains("<title>Gatekeeper</title>");
+        expect(is_page, "the status page", || answer.lines().next().unwrap_or_default().to_owned())?;
+        self.say(&format!(
+            "\n7. The status page: topology, sessions with their pins, pools and events, live ({} bytes, nothing from\n   \
+             elsewhere). Open {page} in a browser.\n",
+            answer.len()
+        ))?;
+        let answer = self.front.get("/v1/topology").await?;
+        expect(answer.contains("\"writer\""), "the topology with its writer", || answer.clone())
+    }
+
     async fn metrics(&mut self) -> Result<(), DemoError> {
         self.say(&format!(
-            "\n5. All of it by endpoint and role.\n\n$ curl -s http://{}/metrics | grep …\n",
+            "\n8. All of it by endpoint and role.\n\n$ curl -s http://{}/metrics | grep …\n",
             self.sandbox.admin_address()
         ))?;
         let metrics = self.front.get("/metrics").await?;
@@ -184,7 +267,7 @@ impl<W: Write> Tour<'_, W> {
 
     async fn audit(&mut self) -> Result<(), DemoError> {
         let file = self.sandbox.audit_file();
-        self.say(&format!("\n6. And the audit log.\n\n$ tail -n 3 {}\n", file.display()))?;
+        self.say(&format!("\n9. And the audit log.\n\n$ tail -n 3 {}\n", file.display()))?;
         let lines = wait_until("an audit record of the last login", PATIENCE, async || {
             let text = fs::read_to_string(&file).unwrap_or_default();
             let lines: Vec<_> = text.lines().map(str::to_owned).collect();
@@ -217,13 +300,8 @@ impl<W: Write> Tour<'_, W> {
         user: NativeUser,
         sql: &str,
     ) -> Result<PsqlOutput, DemoError> {
-        let mut psql = Command::new(self.sandbox.installation().psql());
-        psql.args(["-X", "-d", &target(listener, user), "-c", sql]).stdin(Stdio::null());
-        // Excludes settings, passwords and certificates of the current user.
-        psql.env("HOME", "/nonexistent");
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
-            psql.env_remove(name);
-        }
+        let mut psql = command(self.sandbox, listener, user);
+        psql.args(["-c", sql]).stdin(Stdio::null());
         let output = tokio::process::Command::from(psql).kill_on_drop(true).output().await;
         let output = output.map_err(|source| DemoError::Io { what: "running psql", source })?;
         let text =
@@ -232,20 +310,71 @@ impl<W: Write> Tour<'_, W> {
         Ok(PsqlOutput { success: output.status.success(), text })
     }
 
-    fn listener(&self, name: &str) -> FrontListener {
-        let mut listeners = self.sandbox.listeners().into_iter();
+    /// Runs a statement in an open session and shows both.
+    async fn ask_session(
+        &mut self,
+        name: &str,
+        session: &mut PsqlSession,
+        sql: &str,
+    ) -> Result<String, DemoError> {
+        let rows = session.ask(sql).await?;
+        self.say(&format!("{name}=> {sql};\n{rows}\n"))?;
+        Ok(rows)
+    }
+
+    /// Shows the series of a metric with `label`, once it has a value.
+    async fn shows_metric(&mut self, name: &str, label: &str) -> Result<(), DemoError> {
+        let front = &self.front;
+        let series = wait_until("a value of a metric", PATIENCE, async || {
+            let metrics = front.get("/metrics").await.unwrap_or_default();
+            let mut lines = metrics.lines().filter(|line| line.starts_with(name) && line.contains(label));
+            let found = lines.find(|line| !line.ends_with(" 0")).map(str::to_owned);
+            Ok(found.ok_or(metrics))
+        });
+        let series = series.await?;
+        self.say(&format!(
+            "$ curl -s http://{}/metrics | grep {name}\n{series}\n",
+            self.sandbox.admin_address()
+        ))
+    }
+
+    /// The listeners of the sandbox, and those of the tour.
+    fn listeners(&self) -> Vec<FrontListener> {
+        let mut listeners = self.sandbox.listeners();
+        listeners.extend(POOLED.iter().map(|listener| listener.in_front_of(self.sandbox)));
         listeners
-            .find(|listener| listener.name == name)
-            .expect("the sandbox has a listener for each endpoint")
+    }
+
+    fn listener(&self, name: &str) -> FrontListener {
+        let mut listeners = self.listeners().into_iter();
+        listeners.find(|listener| listener.name == name).expect("the tour knows its listeners")
     }
 
     fn say(&mut self, text: &str) -> Result<(), DemoError> {
-        self.out
-            .write_all(text.as_bytes())
-            .and_then(|()| self.out.flush())
-            .map_err(|source| DemoError::Io { what: "writing to standard output", source })
+        write_to(self.out, text)
     }
 }
+
+fn write_to(out: &mut impl Write, text: &str) -> Result<(), DemoError> {
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|source| DemoError::Io { what: "writing to standard output", source })
+}
+
+/// What the tour shows, before anything is started.
+const PROGRAM: &str = "\
+Gatekeeper demo. It starts PostgreSQL servers in the shape of an AlloyDB cluster (a primary, a read pool of two nodes,
+a secondary cluster in another region), in memory and on loopback, and Gatekeeper in front. The tour shows:
+
+  1. every endpoint with its own TLS and token     6. read/write splitting, with the reason
+  2. a write, and a read in the other region       7. the status page
+  3. refused logins                                8. metrics by endpoint and role
+  4. expired tokens                                9. the audit log
+  5. transaction pooling, and a pin
+
+Everything is removed at the end.
+
+";
 
 /// The series that the tour shows.
 const SHOWN: [&str; 4] = [
@@ -254,8 +383,3 @@ const SHOWN: [&str; 4] = [
     "gatekeeper_token_mints_total",
     "gatekeeper_authentication_failures_total",
 ];
-
-fn target(listener: &FrontListener, user: NativeUser) -> String {
-    let (ip, port) = (listener.address.ip(), listener.address.port());
-    format!("host={ip} port={port} dbname={DATABASE} user={} password={}", user.name, user.password)
-}

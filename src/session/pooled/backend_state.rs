@@ -3,17 +3,24 @@
 //! Promises: every change of state is a row of [`TRANSITIONS`]; any other change is refused and leaves the state as it
 //! is. Refuses to know: reasons for a change, and messages.
 
-use crate::session::memory::Memory;
+use crate::session::tracked_backend_state::TrackedBackendState;
 
 /// Backend of a pooled session.
 #[derive(Default)]
 pub(in crate::session) struct BackendSlot {
     stage: Stage,
-    /// State of the backend; present in each stage with a backend.
-    held: Option<Box<Memory>>,
+    lease: Lease,
+}
+
+/// State of the backend; present in each stage with a backend.
+#[derive(Default)]
+enum Lease {
+    #[default]
+    None,
     /// The backend was leased for a message not consumed yet, and stays until then. After an earlier return the same
     /// message would lease a backend again, endlessly.
-    is_unused: bool,
+    Unused(Box<TrackedBackendState>),
+    Used(Box<TrackedBackendState>),
 }
 
 /// Stage of a pooled session's use of backends.
@@ -77,10 +84,10 @@ pub(in crate::session) enum BackendAction {
 /// Row of the transition table.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::session) struct BackendTransition {
-    pub(in crate::session) from: Stage,
-    pub(in crate::session) event: BackendEvent,
-    pub(in crate::session) to: Stage,
-    pub(in crate::session) action: BackendAction,
+    from: Stage,
+    event: BackendEvent,
+    to: Stage,
+    action: BackendAction,
 }
 
 const fn row(from: Stage, event: BackendEvent, to: Stage, action: BackendAction) -> BackendTransition {
@@ -143,18 +150,24 @@ pub(in crate::session) struct IllegalTransition {
 
 impl BackendSlot {
     /// State of the backend, if there is one.
-    pub(in crate::session) fn held(&self) -> Option<&Memory> {
-        self.held.as_deref()
+    pub(in crate::session) fn held(&self) -> Option<&TrackedBackendState> {
+        match &self.lease {
+            Lease::None => None,
+            Lease::Unused(held) | Lease::Used(held) => Some(held),
+        }
     }
 
     /// State of the backend, if there is one.
-    pub(in crate::session) fn held_mut(&mut self) -> Option<&mut Memory> {
-        self.held.as_deref_mut()
+    pub(in crate::session) fn held_mut(&mut self) -> Option<&mut TrackedBackendState> {
+        match &mut self.lease {
+            Lease::None => None,
+            Lease::Unused(held) | Lease::Used(held) => Some(held),
+        }
     }
 
     /// True if the session holds a backend.
     pub(in crate::session) const fn is_held(&self) -> bool {
-        self.held.is_some()
+        !matches!(self.lease, Lease::None)
     }
 
     /// True if the driver is asked for a backend.
@@ -174,21 +187,26 @@ impl BackendSlot {
 
     /// True if the message that the backend was leased for is not consumed yet.
     pub(in crate::session) const fn is_unused(&self) -> bool {
-        self.is_unused
+        matches!(self.lease, Lease::Unused(_))
     }
 
     /// Notes that client input was processed, or that none is left that needs the backend.
     pub(in crate::session) fn note_use(&mut self) {
-        self.is_unused = false;
+        if self.is_unused() {
+            self.lease = self.lease.take().map_or(Lease::None, Lease::Used);
+        }
     }
 
     /// Takes over a leased backend.
     ///
     /// # Errors
     /// [`IllegalTransition`] without a need for a backend, or with a backend held already.
-    pub(in crate::session) fn lease(&mut self, memory: Box<Memory>) -> Result<(), IllegalTransition> {
+    pub(in crate::session) fn lease(
+        &mut self,
+        tracked_state: Box<TrackedBackendState>,
+    ) -> Result<(), IllegalTransition> {
         self.on(BackendEvent::Leased)?;
-        (self.held, self.is_unused) = (Some(memory), true);
+        self.lease = Lease::Unused(tracked_state);
         Ok(())
     }
 
@@ -196,15 +214,17 @@ impl BackendSlot {
     ///
     /// # Errors
     /// [`IllegalTransition`] while client messages wait for the backend, or without a backend.
-    pub(in crate::session) fn give_back(&mut self) -> Result<Option<Box<Memory>>, IllegalTransition> {
+    pub(in crate::session) fn give_back(
+        &mut self,
+    ) -> Result<Option<Box<TrackedBackendState>>, IllegalTransition> {
         self.on(BackendEvent::Returned)?;
-        Ok(self.held.take())
+        Ok(self.lease.take())
     }
 
     /// Takes the backend away at the end of the session, whatever the stage.
-    pub(in crate::session) fn abandon(&mut self) -> Option<Box<Memory>> {
+    pub(in crate::session) fn abandon(&mut self) -> Option<Box<TrackedBackendState>> {
         self.stage = Stage::None;
-        self.held.take()
+        self.lease.take()
     }
 
     /// Changes the stage by `event`.
@@ -218,9 +238,21 @@ impl BackendSlot {
         };
         self.stage = to;
         if event == BackendEvent::Lost {
-            self.held = None;
+            self.lease = Lease::None;
         }
         Ok(action)
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    /// Takes the backend away.
+    fn take(&mut self) -> Option<Box<TrackedBackendState>> {
+        match std::mem::take(self) {
+            Self::None => None,
+            Self::Unused(held) | Self::Used(held) => Some(held),
+        }
     }
 }
 
@@ -275,7 +307,7 @@ mod tests {
     fn apply(slot: &mut BackendSlot, event: BackendEvent) -> Result<(), IllegalTransition> {
         match event {
             BackendEvent::Leased => slot.lease(fresh_backend()),
-            BackendEvent::Returned => slot.give_back().map(|memory| assert!(memory.is_some())),
+            BackendEvent::Returned => slot.give_back().map(|tracked_state| assert!(tracked_state.is_some())),
             event => slot.on(event).map(|_| ()),
         }
     }

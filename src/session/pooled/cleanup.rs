@@ -6,14 +6,15 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{outdated_texts::OutdatedTexts, sequences::SequenceTracker};
+use super::outdated_texts::OutdatedTexts;
 use crate::{
+    route::RouteSide,
     session::{
-        common::Common,
+        database_state::DatabaseState,
         pin::{Pin, Pins},
         proxy_batch::{self, IDENTITY, StateCheck, StateQuery},
         response_queue::MAY_RESET,
-        settings::Settings,
+        setting_values::SettingValues,
         side_effects::SideEffects,
     },
     sql::{self, Effects},
@@ -26,7 +27,7 @@ pub(in crate::session) struct Cleanup {
     pins: Pins,
     /// Pins not reported to the driver yet.
     new_pins: VecDeque<Pin>,
-    /// Side effects of the request being written, recorded with the request once it is queued.
+    /// RouteSide effects of the request being written, recorded with the request once it is queued.
     noted: SideEffects,
     /// State possibly left by the transaction's answered requests.
     possible_side_effects: Effects,
@@ -39,11 +40,12 @@ pub(in crate::session) struct Cleanup {
     /// Count of state checks not reported to the driver yet.
     started_checks: u32,
     comparison: CatalogComparison,
+    /// Stateful names that the transaction may define.
+    learning: Vec<String>,
     /// A portal of the transaction may reset the session.
     portal_may_reset: bool,
     /// The backend may hold state neither visible in the catalogs nor cleared by `DISCARD ALL`.
     spoils_backend: bool,
-    pub(in crate::session) sequences: SequenceTracker,
 }
 
 /// Comparison of the known catalog with the server's.
@@ -59,19 +61,19 @@ struct CatalogComparison {
 
 /// Facts that decide about the step after a transaction.
 pub(in crate::session) struct SettleContext<'a> {
-    pub(in crate::session) database: &'a Common,
+    database: &'a DatabaseState,
     /// The session's settings.
-    pub(in crate::session) settings: &'a Settings,
+    settings: &'a SettingValues,
     /// Settings of the client's start-up packet.
-    pub(in crate::session) startup: &'a Settings,
+    startup: &'a SettingValues,
     /// Settings known to the backend.
-    pub(in crate::session) held: &'a Settings,
+    held: &'a SettingValues,
     /// The backend has statements under the client's own names.
-    pub(in crate::session) has_client_named: bool,
+    has_client_named: bool,
     /// The backend takes writes. Catalogs of a standby may be behind, and statements on a standby are proved reads.
-    pub(in crate::session) is_writer: bool,
+    is_writer: bool,
     /// The catalog was compared after the transaction.
-    pub(in crate::session) is_compared: bool,
+    is_compared: bool,
 }
 
 /// Step after a transaction.
@@ -136,10 +138,9 @@ impl Cleanup {
         self.spoils_backend
     }
 
-    /// Notes a leased backend. `untouched`: no other session has used the backend since this session returned it.
-    pub(in crate::session) fn on_lease(&mut self, edition: u32, untouched: bool) {
+    /// Notes a leased backend; `edition` is that of the known catalog.
+    pub(in crate::session) fn on_lease(&mut self, edition: u32) {
         (self.comparison.edition, self.spoils_backend) = (edition, false);
-        self.sequences.on_lease(untouched);
     }
 
     /// Notes the possible side effects of `statement`, for the request being written. `parameters` are those of a Bind,
@@ -149,7 +150,7 @@ impl Cleanup {
         mut effects: Effects,
         statement: &[u8],
         parameters: Option<&[u8]>,
-        database: &Common,
+        database: &DatabaseState,
     ) {
         if effects.contains(Effects::EXECUTE) {
             effects |= Effects::UNPROVED;
@@ -158,7 +159,7 @@ impl Cleanup {
             effects |= Effects::UNPROVED | Effects::UNKNOWN;
         }
         if effects.contains(Effects::UNKNOWN) || !database.is_current() {
-            self.comparison.outdated.push(statement);
+            self.noted.outdated.push(statement);
         }
         if effects.is_empty() {
             return;
@@ -177,7 +178,7 @@ impl Cleanup {
             self.note_pin(Pin::HiddenSetting);
         }
         if effects.contains(Effects::BLOCK) {
-            database.learn(statement);
+            self.learning.append(&mut database.learn(statement));
         }
         for (effect, pin) in [
             (Effects::SETTINGS_HIDDEN, Pin::HiddenSetting),
@@ -205,7 +206,8 @@ impl Cleanup {
     /// Settles a request with its response: its side effects may exist on the backend now.
     pub(in crate::session) fn on_response(&mut self, side_effects: Option<Box<SideEffects>>) {
         let Some(side_effects) = side_effects else { return };
-        let SideEffects { effects, settings, pins } = *side_effects;
+        let SideEffects { effects, settings, pins, outdated } = *side_effects;
+        self.comparison.outdated.append(outdated);
         self.possible_side_effects |= effects;
         self.changed_settings.extend(settings);
         for pin in pins.iter() {
@@ -300,6 +302,9 @@ impl Cleanup {
         if effects.contains(Effects::DDL) {
             effects = effects.without(Effects::DDL);
             context.database.definitions_changed();
+        }
+        if !self.learning.is_empty() {
+            context.database.end_learning(&std::mem::take(&mut self.learning));
         }
         if context.is_writer && !context.is_compared {
             let database = context.database;
@@ -405,7 +410,41 @@ impl Cleanup {
 
 // === impl SettleContext ===
 
-impl SettleContext<'_> {
+impl<'a> SettleContext<'a> {
+    /// Facts about a session with `settings`, of which `startup` are those of the client's start-up packet, on a writer with
+    /// the settings `held`.
+    pub(super) const fn new(
+        database: &'a DatabaseState,
+        settings: &'a SettingValues,
+        startup: &'a SettingValues,
+        held: &'a SettingValues,
+    ) -> Self {
+        Self {
+            database,
+            settings,
+            startup,
+            held,
+            has_client_named: false,
+            is_writer: true,
+            is_compared: false,
+        }
+    }
+
+    /// Notes whether the backend has statements under the client's own names.
+    pub(super) const fn with_client_named(self, has_client_named: bool) -> Self {
+        Self { has_client_named, ..self }
+    }
+
+    /// Notes the side of the backend.
+    pub(super) fn on_side(self, side: RouteSide) -> Self {
+        Self { is_writer: side == RouteSide::Writer, ..self }
+    }
+
+    /// Notes whether the catalog was compared after the transaction.
+    pub(super) const fn compared(self, is_compared: bool) -> Self {
+        Self { is_compared, ..self }
+    }
+
     /// True if the backend has lost a start-up setting by `DISCARD ALL`, and the next statement applies the setting: the
     /// value there is not the client's.
     fn lacks_startup_setting(&self, name: &[u8]) -> bool {

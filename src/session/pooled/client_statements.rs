@@ -10,23 +10,23 @@ use foldhash::fast::RandomState;
 use super::unnamed_statement::UnnamedStatement;
 use crate::{
     session::{
-        common::Common,
+        backend_statements::BackendStatements,
+        database_state::DatabaseState,
         parsed::{Parsed, ParsedStatement},
-        prepared::Prepared,
         response_queue::{ClosedStatement, Forgotten},
         result_shape::ResultShape,
-        statement::{Reading, Statement},
+        shared_statement::{Reading, SharedStatement},
     },
     sql::Effects,
 };
 
 /// Prepared statements of the client.
 pub(in crate::session) struct ClientStatements {
-    named: HashMap<Box<[u8]>, Arc<Statement>, RandomState>,
+    named: HashMap<Box<[u8]>, Arc<SharedStatement>, RandomState>,
     /// Bytes of statement names and definitions, including statements closed since the last count.
     bytes: usize,
     parsed: Parsed,
-    pub(in crate::session) unnamed: UnnamedStatement,
+    unnamed: UnnamedStatement,
     /// Statements on the backend under the client's own names, to be closed before the backend is returned.
     on_backend: Vec<Box<[u8]>>,
     /// Names in `on_backend` that the backend may never have had: their absence there says nothing.
@@ -74,12 +74,12 @@ const STATEMENTS_MAX_BYTES: usize = 64 << 20;
 
 impl ClientStatements {
     /// Creates the state of a client without statements.
-    pub(super) fn new(common: &Common, reading: Reading) -> Self {
+    pub(super) fn new(database: &DatabaseState, reading: Reading) -> Self {
         Self {
             named: HashMap::default(),
             bytes: 0,
             parsed: Parsed::default(),
-            unnamed: UnnamedStatement::new(common.next_session() << 32),
+            unnamed: UnnamedStatement::new(database.next_session() << 32),
             on_backend: Vec::new(),
             restored: Vec::new(),
             has_sql_list: false,
@@ -96,7 +96,7 @@ impl ClientStatements {
     // --- names
 
     /// Statement of the name.
-    pub(in crate::session) fn get(&self, name: &[u8]) -> Option<&Arc<Statement>> {
+    pub(in crate::session) fn get(&self, name: &[u8]) -> Option<&Arc<SharedStatement>> {
         self.named.get(name)
     }
 
@@ -108,14 +108,24 @@ impl ClientStatements {
         }
     }
 
+    /// The unnamed statement, if any.
+    pub(in crate::session) const fn unnamed(&self) -> &UnnamedStatement {
+        &self.unnamed
+    }
+
+    /// The unnamed statement, to define or to remove.
+    pub(in crate::session) const fn unnamed_mut(&mut self) -> &mut UnnamedStatement {
+        &mut self.unnamed
+    }
+
     /// True if the client has named statements.
     pub(in crate::session) fn has_named(&self) -> bool {
         !self.named.is_empty()
     }
 
     /// All named statements.
-    pub(in crate::session) fn named(&self) -> impl Iterator<Item = (&[u8], &Arc<Statement>)> {
-        self.named.iter().map(|(name, statement)| (&**name, statement))
+    pub(in crate::session) fn all_named(&self) -> Vec<(Box<[u8]>, Arc<SharedStatement>)> {
+        self.named.iter().map(|(name, statement)| (name.clone(), Arc::clone(statement))).collect()
     }
 
     /// Client's name of the statement `id`; of several names that of the last failed Bind.
@@ -126,7 +136,7 @@ impl ClientStatements {
     }
 
     /// Named statements whose names may stand in `text`.
-    pub(in crate::session) fn named_in(&self, text: &[u8]) -> Vec<(Box<[u8]>, Arc<Statement>)> {
+    pub(in crate::session) fn named_in(&self, text: &[u8]) -> Vec<(Box<[u8]>, Arc<SharedStatement>)> {
         let folded = text.to_ascii_lowercase();
         let is_named = |name: &[u8]| {
             memchr::memmem::find(text, name).is_some() || memchr::memmem::find(&folded, name).is_some()
@@ -149,7 +159,7 @@ impl ClientStatements {
     }
 
     /// Adds a statement parsed by the client; `parse` is the number of the Parse.
-    pub(in crate::session) fn add(&mut self, name: Box<[u8]>, statement: Arc<Statement>, parse: u64) {
+    pub(in crate::session) fn add(&mut self, name: Box<[u8]>, statement: Arc<SharedStatement>, parse: u64) {
         self.parsed.note(statement.id(), parse);
         self.named.insert(name, statement);
     }
@@ -162,7 +172,7 @@ impl ClientStatements {
     }
 
     /// Removes the name, if the name still belongs to `statement`.
-    pub(in crate::session) fn remove_same(&mut self, name: &[u8], statement: &Arc<Statement>) {
+    pub(in crate::session) fn remove_same(&mut self, name: &[u8], statement: &Arc<SharedStatement>) {
         if self.named.get(name).is_some_and(|other| Arc::ptr_eq(other, statement)) {
             self.remove(name);
         }
@@ -192,13 +202,13 @@ impl ClientStatements {
     pub(in crate::session) fn for_use(
         &mut self,
         name: &[u8],
-        held: Option<&Prepared>,
-        common: &Common,
-    ) -> Option<Arc<Statement>> {
+        held: Option<&BackendStatements>,
+        database: &DatabaseState,
+    ) -> Option<Arc<SharedStatement>> {
         let statement = self.named.get_mut(name)?;
         let reading = self.reading.needed_by(statement.definition());
         if statement.reading() != reading && held.is_some_and(|held| !held.may_have(statement.id())) {
-            let read = common.statement(statement.definition(), reading);
+            let read = database.statement(statement.definition(), reading);
             self.parsed.replace(statement.id(), read.id());
             *statement = read;
         }
@@ -266,8 +276,21 @@ impl ClientStatements {
     // --- deallocation by SQL
 
     /// Notes that `portal` deallocates the statement `name`.
-    pub(in crate::session) fn note_deallocation(&mut self, portal: &[u8], name: &[u8]) {
+    fn note_deallocation(&mut self, portal: &[u8], name: &[u8]) {
         self.deallocating = Some((portal.into(), name.into()));
+    }
+
+    /// Notes that `portal` deallocates the statement `name`, if the client has one. Returns the statement, with its name.
+    pub(in crate::session) fn deallocated_by(
+        &mut self,
+        portal: &[u8],
+        name: &[u8],
+    ) -> Vec<(Box<[u8]>, Arc<SharedStatement>)> {
+        let found = self.named.get(name).map(|statement| (name.into(), Arc::clone(statement)));
+        if found.is_some() {
+            self.note_deallocation(portal, name);
+        }
+        found.into_iter().collect()
     }
 
     /// Notes a Bind of `portal`.
@@ -365,127 +388,4 @@ impl ClientStatements {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sql::StatefulNames;
-
-    struct Client {
-        common: Common,
-        statements: ClientStatements,
-    }
-
-    impl Client {
-        fn new() -> Self {
-            let common = Common::new(StatefulNames::default());
-            let statements = ClientStatements::new(&common, Reading::default());
-            Self { common, statements }
-        }
-
-        fn add(&mut self, name: &str, text: &str) -> Arc<Statement> {
-            let definition = [text.as_bytes(), b"\0\0\0"].concat();
-            let statement = self.common.statement(&definition, self.statements.reading());
-            let parse = self.common.next_parse();
-            self.statements.add(name.as_bytes().into(), Arc::clone(&statement), parse);
-            statement
-        }
-    }
-
-    #[test]
-    fn a_name_is_found_until_removed() {
-        let mut client = Client::new();
-        let statement = client.add("s", "SELECT 1");
-        assert_eq!(client.statements.text(b"s"), Some(&b"SELECT 1"[..]));
-        assert_eq!(client.statements.name_of(statement.id()), Some(&b"s"[..]));
-        assert!(client.statements.remove(b"s").is_some() && client.statements.remove(b"s").is_none());
-        assert!(!client.statements.has_named());
-    }
-
-    #[test]
-    fn a_skipped_parse_removes_its_own_statement_only() {
-        let mut client = Client::new();
-        let first = client.add("s", "SELECT 1");
-        client.add("s", "SELECT 2");
-        client.statements.remove_same(b"s", &first);
-        assert_eq!(client.statements.text(b"s"), Some(&b"SELECT 2"[..]));
-    }
-
-    #[test]
-    fn the_name_of_a_failed_bind_wins() {
-        let mut client = Client::new();
-        let statement = client.add("a", "SELECT 1");
-        client.add("b", "SELECT 1");
-        assert!(client.statements.has_synonyms());
-        for name in [&b"a"[..], b"b"] {
-            client.statements.note_failed(Some(name.into()));
-            assert_eq!(client.statements.name_of(statement.id()), Some(name));
-        }
-    }
-
-    #[test]
-    fn names_in_a_text_are_found_in_either_case() {
-        let mut client = Client::new();
-        client.add("s1", "SELECT 1");
-        client.add("Other", "SELECT 2");
-        let named = |text: &[u8]| client.statements.named_in(text).into_iter().map(|(name, _)| name);
-        assert_eq!(named(b"EXECUTE S1").collect::<Vec<_>>(), [Box::from(&b"s1"[..])]);
-        assert_eq!(named(b"EXECUTE \"Other\"").count(), 1);
-        assert_eq!(named(b"EXECUTE other").count(), 0);
-    }
-
-    #[test]
-    fn an_executed_list_is_known() {
-        let mut client = Client::new();
-        client.add("s1", "SELECT 1");
-        client.add("s2", "SELECT name FROM pg_prepared_statements");
-        assert!(!client.statements.may_list_by_execute(b"EXECUTE s1"));
-        assert!(client.statements.may_list_by_execute(b"EXECUTE s2"));
-        client.statements.note_list(Effects::EXECUTE);
-        assert!(!client.statements.may_list_by_execute(b"EXECUTE p"));
-        client.statements.note_list(Effects::PREPARE);
-        assert!(client.statements.may_list_by_execute(b"EXECUTE p"));
-        client.statements.clear();
-        assert!(!client.statements.may_list_by_execute(b"EXECUTE p"));
-    }
-
-    #[test]
-    fn a_portal_deallocates_once() {
-        let mut client = Client::new();
-        client.add("s", "SELECT 1");
-        client.statements.note_on_backend(b"s");
-        client.statements.note_deallocation(b"p", b"s");
-        assert!(client.statements.deallocate(b"").is_none());
-        let forgotten = client.statements.deallocate(b"p").expect("the portal deallocates");
-        assert!(client.statements.deallocate(b"p").is_none() && !client.statements.is_on_backend());
-        client.statements.restore(forgotten.name, forgotten.statement);
-        assert!(client.statements.get(b"s").is_some() && client.statements.has_on_backend(b"s"));
-    }
-
-    #[test]
-    fn a_portal_bound_anew_deallocates_nothing() {
-        let mut client = Client::new();
-        client.add("s", "SELECT 1");
-        client.statements.note_deallocation(b"p", b"s");
-        client.statements.on_bind(b"p");
-        assert!(client.statements.deallocate(b"p").is_none());
-    }
-
-    #[test]
-    fn statements_that_a_check_misses_are_gone() {
-        let mut client = Client::new();
-        for name in ["a", "b"] {
-            client.add(name, "SELECT 1");
-            client.statements.note_on_backend(name.as_bytes());
-        }
-        client.statements.retain_found(&[Box::from(&b"a"[..])]);
-        assert!(client.statements.get(b"a").is_some() && client.statements.get(b"b").is_none());
-        assert_eq!(client.statements.take_on_backend(), [Box::from(&b"a"[..])]);
-    }
-
-    #[test]
-    fn statements_have_a_limit() {
-        let mut client = Client::new();
-        assert!(client.statements.may_add(STATEMENTS_MAX_BYTES));
-        assert!(client.statements.may_add(STATEMENTS_MAX_BYTES), "none of them exists any more");
-        assert!(!client.statements.may_add(STATEMENTS_MAX_BYTES + 1));
-    }
-}
+mod tests;

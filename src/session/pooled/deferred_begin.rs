@@ -1,6 +1,10 @@
 //! Deferred BEGIN: answered by Gatekeeper, and sent with the transaction's first statement.
 
-use crate::{session::split::BeginScript, sql::TransactionModes};
+use crate::{
+    session::split::BeginScript,
+    sql::{self, Classification, SessionStatement, TransactionControl, TransactionModes},
+    wire::TransactionStatus,
+};
 
 /// BEGIN that the client got a response to, and no backend has received.
 #[derive(Default)]
@@ -62,18 +66,13 @@ impl DeferredBegin {
         self.stage == BeginStage::Failed
     }
 
-    /// Commands that began the transaction.
-    pub(in crate::session) fn script_mut(&mut self) -> &mut BeginScript {
-        &mut self.script
-    }
-
     /// Transaction modes of a deferred BEGIN, as far as set.
     pub(in crate::session) fn modes(&self) -> Option<TransactionModes> {
         self.is_pending().then(|| self.script.modes())
     }
 
     /// Defers a BEGIN. `is_wanted`: a backend is on its way, for an earlier transaction that the client has ended.
-    pub(in crate::session) fn defer(&mut self, is_wanted: bool) {
+    fn defer(&mut self, is_wanted: bool) {
         self.stage = BeginStage::Pending;
         self.delay = if is_wanted { BeginDelay::Backend } else { BeginDelay::Limited };
     }
@@ -85,7 +84,7 @@ impl DeferredBegin {
     }
 
     /// Ends the transaction without a backend.
-    pub(in crate::session) fn end(&mut self) {
+    fn end(&mut self) {
         self.stage = BeginStage::None;
         self.script.clear();
     }
@@ -154,6 +153,89 @@ impl DeferredBegin {
     pub(in crate::session) fn forget_wish(&mut self) {
         self.delay = BeginDelay::Limited;
     }
+
+    // --- commands of the client that need no backend
+
+    /// Answers a command that begins or ends a transaction, or sets its modes, if no backend is needed; `is_idle`: the client
+    /// has no transaction. `is_wanted`: a backend is on its way. `classify` classifies a text on a split route. Returns the
+    /// command tag and the transaction status.
+    pub(super) fn answer(
+        &mut self,
+        text: &[u8],
+        is_idle: bool,
+        is_wanted: bool,
+        classify: Option<impl Fn(&[u8]) -> Classification>,
+    ) -> Option<(&'static str, TransactionStatus)> {
+        if !self.exists() {
+            let is_candidate = is_idle && may_be_begin(text);
+            let done = is_candidate.then(|| self.begin(text, classify)).flatten()?;
+            self.defer(is_wanted);
+            return Some((done, TransactionStatus::Open));
+        }
+        if self.is_pending()
+            && let Some(classify) = classify
+            && self.set_modes(text, classify(text).control)
+        {
+            return Some(("SET", TransactionStatus::Open));
+        }
+        let done = match sql::session_statement(text) {
+            SessionStatement::Commit if self.is_pending() => "COMMIT",
+            SessionStatement::Commit | SessionStatement::Rollback => "ROLLBACK",
+            _ => return None,
+        };
+        self.end();
+        Some((done, TransactionStatus::Idle))
+    }
+
+    /// Keeps the beginning of a transaction: with a split route in whatever modes. Returns the command tag.
+    fn begin(
+        &mut self,
+        text: &[u8],
+        classify: Option<impl Fn(&[u8]) -> Classification>,
+    ) -> Option<&'static str> {
+        let Some(classify) = classify else {
+            return match sql::session_statement(text) {
+                SessionStatement::Begin => Some("BEGIN"),
+                SessionStatement::StartTransaction => Some("START TRANSACTION"),
+                _ => None,
+            };
+        };
+        match (classify(text).control, text.trim_ascii_start().first()) {
+            (TransactionControl::Begin(modes), Some(b'b' | b'B')) => self.keep(text, modes, "BEGIN"),
+            (TransactionControl::Begin(modes), Some(b's' | b'S')) => {
+                self.keep(text, modes, "START TRANSACTION")
+            }
+            _ => None,
+        }
+    }
+
+    fn keep(&mut self, text: &[u8], modes: TransactionModes, done: &'static str) -> Option<&'static str> {
+        self.script.clear();
+        self.script.say(text, modes).then_some(done)
+    }
+
+    /// Keeps a command that sets modes of the transaction; false for any other command.
+    fn set_modes(&mut self, text: &[u8], control: TransactionControl) -> bool {
+        match control {
+            // Others import a snapshot, or are to be refused.
+            TransactionControl::SetTransaction(modes)
+                if self.script.takes_modes()
+                    && (modes.read_only.is_some() || modes.serializable.is_some()) =>
+            {
+                self.script.say(text, modes)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// True if the text may begin a transaction: it begins like BEGIN or START TRANSACTION.
+fn may_be_begin(text: &[u8]) -> bool {
+    let start = text.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(0);
+    matches!(
+        text.get(start..start + 2),
+        Some([b'b' | b'B', b'e' | b'E'] | [b's' | b'S', b't' | b'T'] | b"/*" | b"--")
+    )
 }
 
 #[cfg(test)]
@@ -188,7 +270,7 @@ mod tests {
     fn an_ended_transaction_leaves_nothing() {
         let mut begin = DeferredBegin::default();
         begin.defer(false);
-        *begin.script_mut() = script(b"BEGIN");
+        begin.script = script(b"BEGIN");
         begin.end();
         assert!(!begin.exists() && begin.script.commands().next().is_none());
     }
@@ -197,7 +279,7 @@ mod tests {
     fn commands_sent_are_restored_for_a_replay() {
         let mut begin = DeferredBegin::default();
         begin.defer(false);
-        *begin.script_mut() = script(b"BEGIN READ ONLY");
+        begin.script = script(b"BEGIN READ ONLY");
         begin.take();
         assert_eq!(begin.send_script().commands().count(), 1);
         begin.restore(Some(script(b"BEGIN")));
@@ -222,5 +304,33 @@ mod tests {
         assert!(!begin.wants_backend() && !begin.is_delayed());
         begin.want_backend();
         assert!(begin.wants_backend());
+    }
+
+    fn answer(
+        begin: &mut DeferredBegin,
+        text: &[u8],
+        is_idle: bool,
+    ) -> Option<(&'static str, TransactionStatus)> {
+        begin.answer(text, is_idle, false, None::<fn(&[u8]) -> Classification>)
+    }
+
+    #[test]
+    fn a_transaction_without_statements_is_answered() {
+        let mut begin = DeferredBegin::default();
+        assert_eq!(answer(&mut begin, b"SELECT 1", true), None);
+        assert_eq!(answer(&mut begin, b"BEGIN", false), None, "the client has a transaction");
+        assert_eq!(answer(&mut begin, b"BEGIN", true), Some(("BEGIN", TransactionStatus::Open)));
+        assert_eq!(answer(&mut begin, b"SELECT 1", false), None);
+        assert_eq!(answer(&mut begin, b"COMMIT", false), Some(("COMMIT", TransactionStatus::Idle)));
+        assert!(!begin.exists());
+    }
+
+    #[test]
+    fn a_failed_transaction_is_rolled_back() {
+        let mut begin = DeferredBegin::default();
+        let begun = answer(&mut begin, b"START TRANSACTION", true);
+        assert_eq!(begun, Some(("START TRANSACTION", TransactionStatus::Open)));
+        assert!(begin.fail());
+        assert_eq!(answer(&mut begin, b"COMMIT", false), Some(("ROLLBACK", TransactionStatus::Idle)));
     }
 }

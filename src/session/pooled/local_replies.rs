@@ -3,41 +3,88 @@
 
 use std::time::Instant;
 
-use super::messages::{object, too_many_statements};
+use super::{
+    Pooled, client_message::ClientMessage, client_statements::ClientStatements,
+    deferred_begin::DeferredBegin, request_state::RequestState, statement_errors::too_many_statements,
+};
 use crate::{
     session::{
-        conversation::{self, until_nul},
-        pooled::{DeferredBegin, Pooled},
-        report::{Report, StatementKind},
-        statement::text_of,
+        conversation::{self, Conversation},
+        database_state::DatabaseState,
+        setting_values::SettingValues,
+        shared_statement::text_of,
+        statement_report::{StatementKind, StatementReport},
     },
-    sql::{self, Classification, Effects, SessionStatement, TransactionControl},
+    sql::{Effects, LexicalSettings},
     wire::{TransactionStatus, backend},
 };
 
-impl Pooled {
-    /// A transaction's beginning, and the end of one in which nothing was said, need no backend.
-    pub(super) fn answer_locally(&mut self, now: Instant, body: &[u8]) -> bool {
-        /// No text that is one of these commands and nothing else is longer, unless by comments.
-        const LONGEST: usize = 128;
-        let (text, rest) = until_nul(body);
-        if text.len() > LONGEST || text.len() == body.len() || !rest.is_empty() {
+/// Replies of Gatekeeper in place of a backend.
+pub(super) struct LocalReplies<'a> {
+    conversation: &'a mut Conversation,
+    begin: &'a mut DeferredBegin,
+    statements: &'a mut ClientStatements,
+    request: &'a mut RequestState,
+    settings: &'a SettingValues,
+    database: &'a DatabaseState,
+    /// LexicalSettings of the client's texts on a split route.
+    meaning: Option<LexicalSettings>,
+    to_client: &'a mut Vec<u8>,
+    /// A backend is on its way.
+    is_wanted: bool,
+}
+
+/// Maximum length of a text that begins or ends a transaction. A longer one has comments.
+const COMMAND_MAX_BYTES: usize = 128;
+
+// === impl LocalReplies ===
+
+impl<'a> LocalReplies<'a> {
+    /// Replies for `session`.
+    pub(super) fn of(session: &'a mut Pooled) -> Self {
+        Self {
+            conversation: &mut session.conversation,
+            begin: &mut session.begin,
+            statements: &mut session.statements,
+            request: &mut session.request,
+            settings: session.settings.values(),
+            database: &session.database,
+            meaning: session.router.as_deref().map(|router| router.meaning),
+            to_client: session.outgoing.client(),
+            is_wanted: session.backend.is_wanted(),
+        }
+    }
+
+    /// Answers a Query that begins a transaction, or ends one in which nothing was said; false for any other Query.
+    pub(super) fn answer_query(&mut self, now: Instant, message: &ClientMessage<'_>) -> bool {
+        let text = message.query();
+        let is_complete = text.len() + 1 == message.body().len();
+        if text.len() > COMMAND_MAX_BYTES || !is_complete {
             return false;
         }
-        let Some((done, status)) = self.local_transaction_command(text) else { return false };
-        // As any Query does.
-        self.statements.unnamed.forget();
-        backend::write_command_complete(self.outgoing.client(), done);
-        backend::write_ready_for_query(self.outgoing.client(), status);
-        self.conversation.status = status;
-        self.conversation.statements_started += 1;
-        self.conversation.transactions += u64::from(status == TransactionStatus::Idle);
-        let text = self
-            .conversation
-            .text_capture
-            .as_ref()
-            .map(|text_capture| conversation::text(text, text_capture.limit, false));
-        self.conversation.reports.push_back(Report {
+        let is_idle = self.conversation.status == TransactionStatus::Idle;
+        let database = self.database;
+        let classify = self.meaning.map(|meaning| move |text: &[u8]| database.classify(text, &meaning));
+        let answer = self.begin.answer(text, is_idle, self.is_wanted, classify);
+        if let Some((done, status)) = answer {
+            // As any Query does.
+            self.statements.unnamed_mut().forget();
+            backend::write_command_complete(self.to_client, done);
+            backend::write_ready_for_query(self.to_client, status);
+            self.note_answered(now, text, status);
+        }
+        answer.is_some()
+    }
+
+    /// Notes an answered Query, after which the transaction has `status`.
+    fn note_answered(&mut self, now: Instant, text: &[u8], status: TransactionStatus) {
+        let conversation = &mut *self.conversation;
+        conversation.status = status;
+        conversation.statements_started += 1;
+        conversation.transactions += u64::from(status == TransactionStatus::Idle);
+        let capture = conversation.text_capture.as_ref();
+        let text = capture.map(|capture| conversation::text(text, capture.limit, false));
+        conversation.reports.push_back(StatementReport {
             kind: StatementKind::Query,
             started: now,
             ended: now,
@@ -46,119 +93,97 @@ impl Pooled {
             error: None,
             text,
         });
-        true
     }
 
-    /// Handles a command that begins or ends a transaction, or sets its modes, if no backend is needed. Returns the
-    /// command tag and the transaction status.
-    fn local_transaction_command(&mut self, text: &[u8]) -> Option<(&'static str, TransactionStatus)> {
-        if !self.begin.exists() {
-            if self.conversation.status != TransactionStatus::Idle || !may_be_begin(text) {
-                return None;
-            }
-            let done = match self.router.as_deref() {
-                Some(split) => begin(&mut self.begin, self.common.classify(text, &split.meaning), text),
-                None => match sql::session_statement(text) {
-                    SessionStatement::Begin => Some("BEGIN"),
-                    SessionStatement::StartTransaction => Some("START TRANSACTION"),
-                    _ => None,
-                },
-            }?;
-            self.begin.defer(self.backend.is_wanted());
-            return Some((done, TransactionStatus::Open));
-        }
-        if self.begin.is_pending()
-            && let Some(split) = self.router.as_deref()
-            && set_transaction(&mut self.begin, self.common.classify(text, &split.meaning), text)
-        {
-            return Some(("SET", TransactionStatus::Open));
-        }
-        let done = match sql::session_statement(text) {
-            SessionStatement::Commit if self.begin.is_pending() => "COMMIT",
-            SessionStatement::Commit | SessionStatement::Rollback => "ROLLBACK",
-            _ => return None,
-        };
-        self.begin.end();
-        Some((done, TransactionStatus::Idle))
-    }
-
-    /// A statement that a server has accepted in the same circumstances needs no backend to be prepared again: it is parsed
-    /// where it is executed. A client that waits for the answer may hold up the very one that holds the last backend.
-    pub(super) fn parse_locally(&mut self, body: &[u8]) -> bool {
-        let (name, definition) = until_nul(body);
+    /// Answers a Parse. A statement that a server has accepted in the same circumstances needs no backend to be prepared
+    /// again: it is parsed where it is executed. A client that waits for the answer may hold up the very one that holds the
+    /// last backend.
+    pub(super) fn answer_parse(&mut self, message: &ClientMessage<'_>) -> bool {
+        let (name, definition) = message.parsed();
         if name.is_empty() || self.statements.get(name).is_some() {
             return false;
         }
-        let Some(statement) =
-            self.common.accepted(definition, self.statements.reading(), self.settings.values())
-        else {
-            return false;
-        };
-        if !self.statements.may_add(name.len() + definition.len()) {
-            too_many_statements().write(self.outgoing.client());
-            self.request.skip_to_sync();
-            return true;
+        let reading = self.statements.reading();
+        match self.database.accepted(definition, reading, self.settings) {
+            None => false,
+            Some(_) if !self.statements.may_add(name.len() + definition.len()) => {
+                too_many_statements().write(self.to_client);
+                self.request.skip_to_sync();
+                true
+            }
+            // What it executes are this session's own statements: that another session's were there says nothing.
+            Some(statement) if self.database.effects(&statement).contains(Effects::EXECUTE) => false,
+            Some(statement) => {
+                self.statements.add(name.into(), statement, self.database.next_parse());
+                backend::write_parse_complete(self.to_client);
+                if let Some(capture) = &mut self.conversation.text_capture {
+                    let text = conversation::text(text_of(definition), capture.limit, false);
+                    capture.texts.parsed(name, text);
+                }
+                true
+            }
         }
-        // What it executes are this session's own statements: that another session's were there says nothing.
-        if self.common.effects(&statement).contains(Effects::EXECUTE) {
-            return false;
-        }
-        self.statements.add(name.into(), statement, self.common.next_parse());
-        backend::write_parse_complete(self.outgoing.client());
-        if let Some(text_capture) = &mut self.conversation.text_capture {
-            text_capture
-                .texts
-                .parsed(name, conversation::text(text_of(definition), text_capture.limit, false));
-        }
-        true
     }
 
-    /// A name is forgotten without a backend.
-    pub(super) fn close_locally(&mut self, body: &[u8]) -> bool {
-        let Some((b'S', name)) = object(body) else { return false };
-        if self.statements.remove(name).is_none() {
-            return false;
+    /// Answers a Close of a statement that the client has prepared.
+    pub(super) fn answer_close(&mut self, message: &ClientMessage<'_>) -> bool {
+        let closed = message.object().filter(|(which, _)| *which == b'S').map(|(_, name)| name);
+        let closed = closed.filter(|name| self.statements.remove(name).is_some());
+        if let Some(name) = closed {
+            backend::write_close_complete(self.to_client);
+            if let Some(capture) = &mut self.conversation.text_capture {
+                capture.texts.closed(false, name);
+            }
         }
-        backend::write_close_complete(self.outgoing.client());
-        if let Some(text_capture) = &mut self.conversation.text_capture {
-            text_capture.texts.closed(false, name);
-        }
-        true
+        closed.is_some()
     }
 }
 
-/// Holds back the beginning of a transaction in whatever modes: what its answer says, if it is one.
-fn begin(deferred: &mut DeferredBegin, judged: Classification, text: &[u8]) -> Option<&'static str> {
-    let TransactionControl::Begin(modes) = judged.control else { return None };
-    let done = match text.trim_ascii_start().first() {
-        Some(b'b' | b'B') => "BEGIN",
-        Some(b's' | b'S') => "START TRANSACTION",
-        _ => return None,
-    };
-    let script = deferred.script_mut();
-    script.clear();
-    script.say(text, modes).then_some(done)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{session::pooled::tests::session, wire::tag::frontend as f};
 
-/// Holds back what sets the modes of a transaction that no server has heard of.
-fn set_transaction(deferred: &mut DeferredBegin, judged: Classification, text: &[u8]) -> bool {
-    let script = deferred.script_mut();
-    match judged.control {
-        // Others import a snapshot, or are to be refused.
-        TransactionControl::SetTransaction(modes)
-            if script.takes_modes() && (modes.read_only.is_some() || modes.serializable.is_some()) =>
-        {
-            script.say(text, modes)
-        }
-        _ => false,
+    fn query(session: &mut Pooled, body: &[u8]) -> bool {
+        LocalReplies::of(session).answer_query(Instant::now(), &ClientMessage::whole(f::QUERY, body))
     }
-}
 
-/// Whether a look at the text is worth it: it begins like BEGIN or START TRANSACTION.
-fn may_be_begin(text: &[u8]) -> bool {
-    let start = text.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(0);
-    matches!(
-        text.get(start..start + 2),
-        Some([b'b' | b'B', b'e' | b'E'] | [b's' | b'S', b't' | b'T'] | b"/*" | b"--")
-    )
+    #[test]
+    fn a_begin_is_answered_and_counted() {
+        let mut session = session();
+        assert!(query(&mut session, b"BEGIN\0"));
+        assert_eq!(session.conversation.status, TransactionStatus::Open);
+        assert!(!query(&mut session, b"SELECT 1\0") && query(&mut session, b"ROLLBACK\0"));
+        let conversation = &session.conversation;
+        assert_eq!((conversation.statements_started, conversation.transactions), (2, 1));
+    }
+
+    #[test]
+    fn a_malformed_begin_is_not_answered() {
+        for body in [&b"BEGIN"[..], b"BEGIN\0\0", b"BEGIN\0BEGIN\0"] {
+            assert!(!query(&mut session(), body));
+        }
+    }
+
+    #[test]
+    fn only_a_statement_of_the_client_is_closed() {
+        let mut session = session();
+        let close = ClientMessage::whole(f::CLOSE, b"Ss\0");
+        assert!(!LocalReplies::of(&mut session).answer_close(&close));
+        let statement = session.database.statement(b"SELECT 1\0\0\0", session.statements.reading());
+        session.statements.add((*b"s").into(), statement, 1);
+        assert!(LocalReplies::of(&mut session).answer_close(&close));
+        assert!(session.statements.get(b"s").is_none());
+    }
+
+    #[test]
+    fn a_parse_unknown_to_servers_needs_a_backend() {
+        let mut session = session();
+        let parse = ClientMessage::whole(f::PARSE, b"s\0SELECT 1\0\0\0");
+        assert!(!LocalReplies::of(&mut session).answer_parse(&parse));
+        let statement = session.database.statement(b"SELECT 1\0\0\0", session.statements.reading());
+        statement.accept(session.database.circumstances(session.settings.values()));
+        assert!(LocalReplies::of(&mut session).answer_parse(&parse));
+        assert_eq!(session.statements.text(b"s"), Some(&b"SELECT 1"[..]));
+    }
 }

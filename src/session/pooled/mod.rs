@@ -13,33 +13,45 @@
 //! | [`outgoing`] | bytes that Gatekeeper itself sends |
 //! | [`super::split`] | a split route: lookahead, replay, freshness |
 //!
-//! The other files process messages, in this order: [`client_messages`] (each message of the client),
-//! [`local_replies`] (without a backend), [`unit_routing`] (which backend), [`prelude`] (what goes ahead), [`messages`]
-//! (Query, Parse, Bind, Describe, Close), [`sql_prepare`] and [`effect_notes`] (what a statement means for the session),
-//! [`unit_records`] (for a replay), [`rollback`] (requests that the server skips), [`server_messages`] (responses, and
-//! the end of a transaction), [`replaying`] and [`startup_messages`].
+//! Messages are read by [`client_input`] and [`client_message`], and processed in this order:
+//!
+//! | file | messages |
+//! | --- | --- |
+//! | [`client_messages`] | each message of the client: who answers it, and when |
+//! | [`local_replies`] | without a backend |
+//! | [`unit_classifier`], [`unit_routing`] | a split route: which backend |
+//! | [`requests`] | requests to the held backend: ahead of a message, and for it; what a statement means for the session |
+//! | [`server_messages`], [`response_opening`] | each message of the server |
+//! | [`settling`] | requests of the session itself: state checks, and replays |
+//!
+//! [`requests`] and the other types named by a role (`LocalReplies`, `UnitRouting`, …) borrow the components that they work
+//! with, for one message.
 
 mod backend_state;
 mod cleanup;
+mod client_input;
+mod client_message;
 mod client_messages;
 mod client_statements;
 mod deferred_begin;
-mod effect_notes;
+mod internal_error;
 mod local_replies;
-mod messages;
+mod message_action;
 mod outdated_texts;
 mod outgoing;
-mod prelude;
-mod replaying;
+mod partial_message;
 mod request_state;
-mod rollback;
+mod requests;
+mod response_opening;
 mod sequences;
 mod server_messages;
 mod session_settings;
-mod sql_prepare;
-mod startup_messages;
+mod settling;
 mod startup_settings;
-mod unit_records;
+mod statement_errors;
+#[cfg(test)]
+mod tests;
+mod unit_classifier;
 mod unit_routing;
 mod unnamed_statement;
 
@@ -52,33 +64,29 @@ pub(super) use self::{
     backend_state::BackendEvent,
     cleanup::{SettleContext, SettleStep},
     client_statements::ShapeCheck,
-    deferred_begin::{DeferredBegin, OpenTransaction},
-    request_state::PartialMessage,
+    deferred_begin::DeferredBegin,
+    outdated_texts::OutdatedTexts,
     session_settings::SettingReport,
-    startup_settings::reset_midway,
     unnamed_statement::UnnamedStatement,
 };
 use self::{
-    backend_state::{BackendSlot, IllegalTransition},
-    cleanup::Cleanup,
-    client_statements::ClientStatements,
-    outgoing::Outgoing,
-    request_state::RequestState,
-    session_settings::SessionSettings,
+    backend_state::BackendSlot, cleanup::Cleanup, client_statements::ClientStatements,
+    internal_error::InternalError, outgoing::Outgoing, request_state::RequestState,
+    sequences::SequenceTracker, session_settings::SessionSettings, startup_settings::StartupSettings,
 };
 use super::{
-    common::Common,
     conversation::{Conversation, SessionOptions},
-    memory::Memory,
+    database_state::DatabaseState,
     pin::{Pin, Pins},
-    refusal::Refusal,
-    reported::Reported,
-    settings::Settings,
-    split::{Asked, Assignment, Router, WRITER},
-    statement::Reading,
+    reported_parameters::ReportedParameters,
+    setting_values::SettingValues,
+    shared_statement::Reading,
+    split::{AssignedBackend, RouteOptions, Router, WRITER},
+    tracked_backend_state::TrackedBackendState,
 };
 use crate::{
-    route::{RouteNeed, RouteSide, SplitSettings},
+    client_error::ClientError,
+    route::{Consistency, RouteNeed, RouteReason, RouteSide, RoutingUnit, SplitSettings},
     wire::{
         SqlState, TransactionStatus,
         backend::ParameterStatus,
@@ -88,53 +96,54 @@ use crate::{
 
 /// State of a pooled session.
 pub struct Pooled {
-    pub(super) conversation: Conversation,
+    conversation: Conversation,
     /// State shared by all sessions of the database and user.
-    pub(super) common: Arc<Common>,
-    pub(super) backend: BackendSlot,
-    pub(super) process_ids: ProcessIds,
-    pub(super) request: RequestState,
-    pub(super) statements: ClientStatements,
-    pub(super) settings: SessionSettings,
-    pub(super) cleanup: Cleanup,
-    pub(super) begin: DeferredBegin,
-    pub(super) outgoing: Outgoing,
+    database: Arc<DatabaseState>,
+    backend: BackendSlot,
+    process_ids: ProcessIds,
+    request: RequestState,
+    statements: ClientStatements,
+    settings: SessionSettings,
+    startup: StartupSettings,
+    cleanup: Cleanup,
+    sequences: SequenceTracker,
+    begin: DeferredBegin,
+    outgoing: Outgoing,
     /// `None` for a listener with a single endpoint.
-    pub(super) router: Option<Box<Router>>,
+    router: Option<Box<Router>>,
 }
 
 /// Process ids in notifications: a session's own notification has the process id known to the client.
 #[derive(Default)]
-pub(super) struct ProcessIds {
+struct ProcessIds {
     /// Process id sent to the client at login.
-    pub(super) told_pid: i32,
+    told_pid: i32,
     /// Process id of the held backend.
-    pub(super) backend_pid: i32,
+    backend_pid: i32,
 }
-
-/// A backend that may hold some unnamed statement, nobody knows which.
-pub(super) const SOME_UNNAMED: u64 = u64::MAX;
 
 // === impl Pooled ===
 
 impl Pooled {
     /// Creates a session without a backend, as [`super::Session::pooled`].
     pub(super) fn new(
-        common: Arc<Common>,
-        known: Reported,
-        startup: Settings,
+        database: Arc<DatabaseState>,
+        known: ReportedParameters,
+        startup: SettingValues,
         options: SessionOptions,
     ) -> Self {
-        let statements = ClientStatements::new(&common, Reading::of(&known));
+        let statements = ClientStatements::new(&database, Reading::of(&known));
         let mut new = Self {
             conversation: Conversation::new(TransactionStatus::Idle, options),
-            common,
+            database,
             backend: BackendSlot::default(),
             process_ids: ProcessIds::default(),
             request: RequestState::default(),
             statements,
-            settings: SessionSettings::new(startup, known),
+            settings: SessionSettings::new(startup.clone(), known),
+            startup: StartupSettings::new(startup),
             cleanup: Cleanup::default(),
+            sequences: SequenceTracker::default(),
             begin: DeferredBegin::default(),
             outgoing: Outgoing::default(),
             router: None,
@@ -144,14 +153,20 @@ impl Pooled {
     }
 
     /// A backend is held from now on.
-    fn hold(&mut self, mut memory: Box<Memory>, untouched: bool, assignment: Option<Assignment<'_>>) {
-        self.cleanup.on_lease(self.common.edition(), untouched);
+    fn hold(
+        &mut self,
+        mut tracked_state: Box<TrackedBackendState>,
+        untouched: bool,
+        assigned: Option<AssignedBackend<'_>>,
+    ) {
+        self.cleanup.on_lease(self.database.edition());
+        self.sequences.on_lease(untouched);
         self.statements.note_portal_of(0);
-        if let (Some(split), Some(assignment)) = (&mut self.router, assignment) {
-            split.assigned(assignment);
+        if let (Some(split), Some(assigned)) = (&mut self.router, assigned) {
+            split.on_assigned(assigned);
         }
         let is_standby = self.router.as_ref().is_some_and(|split| split.side == RouteSide::Reader);
-        let Memory { settings, reported, .. } = &mut *memory;
+        let TrackedBackendState { settings, reported, .. } = &mut *tracked_state;
         let news = self.settings.on_lease(settings, reported, is_standby);
         for (name, value) in &news {
             ParameterStatus { name, value }.write(self.outgoing.client());
@@ -159,39 +174,36 @@ impl Pooled {
         if !news.is_empty() {
             self.learn();
         }
-        if let Err(illegal) = self.backend.lease(memory) {
-            self.break_off(illegal);
-        }
+        let leased = self.backend.lease(tracked_state);
+        self.end_on(leased);
     }
 
     /// Forgets state of the session that concerns its backend: the backend is returned, or lost.
-    pub(super) fn on_backend_returned(&mut self) {
+    fn on_backend_returned(&mut self) {
         self.begin.on_return();
         if let Some(split) = &mut self.router {
             split.left();
         }
     }
 
-    /// Changes the backend's stage. An impossible change is an error of Gatekeeper: the session ends, and the backend is
-    /// closed.
-    pub(super) fn on_backend_event(&mut self, event: BackendEvent) {
-        if let Err(illegal) = self.backend.on(event) {
-            self.break_off(illegal);
-        }
+    /// Changes the backend's stage.
+    fn on_backend_event(&mut self, event: BackendEvent) {
+        let changed = self.backend.on(event);
+        self.end_on(changed);
     }
 
-    /// Handles work for a backend that the session does not hold: an error of Gatekeeper, which ends the session.
-    pub(super) fn miss_backend(&mut self) {
-        let refusal = || Refusal::internal("a message needs a backend, and the session holds none");
-        self.conversation.broken.get_or_insert_with(refusal);
+    /// The value of `result`; an error ends the session.
+    fn end_on<T>(&mut self, result: Result<T, impl Into<InternalError>>) -> Option<T> {
+        result.map_err(|error| self.break_off(error.into())).ok()
     }
 
-    fn break_off(&mut self, illegal: IllegalTransition) {
-        self.conversation.broken.get_or_insert_with(|| Refusal::internal(illegal.to_string()));
+    /// Ends the session for an error of Gatekeeper.
+    fn break_off(&mut self, error: InternalError) {
+        self.conversation.broken.get_or_insert_with(|| ClientError::internal(error.to_string()));
     }
 
     /// Updates derived state after a settings report to the client.
-    pub(super) fn learn(&mut self) {
+    fn learn(&mut self) {
         self.statements.set_reading(Reading::of(self.settings.reported()));
         if let Some(split) = &mut self.router {
             split.learn(self.settings.reported());
@@ -199,49 +211,70 @@ impl Pooled {
     }
 
     /// Whether something has to go to the held backend ahead of what the client says first.
-    pub(super) fn has_prelude(&self, status: TransactionStatus) -> bool {
+    fn has_prelude(&self, status: TransactionStatus) -> bool {
         self.begin.exists() || self.has_settings_to_apply(status)
     }
 
     /// Whether the held backend has to be given the client's settings, outside of a transaction.
-    pub(super) fn has_settings_to_apply(&self, status: TransactionStatus) -> bool {
+    fn has_settings_to_apply(&self, status: TransactionStatus) -> bool {
         let outside = status == TransactionStatus::Idle || self.begin.exists();
         outside && self.backend.held().is_some_and(|held| held.settings != *self.settings.values())
     }
 }
 
 impl Pooled {
+    /// Protocol state that both kinds of sessions keep.
+    pub(super) const fn conversation(&self) -> &Conversation {
+        &self.conversation
+    }
+
+    /// Protocol state that both kinds of sessions keep.
+    pub(super) const fn conversation_mut(&mut self) -> &mut Conversation {
+        &mut self.conversation
+    }
+
+    /// State shared by all sessions of the database and user.
+    #[cfg(test)]
+    pub(super) fn database(&self) -> &DatabaseState {
+        &self.database
+    }
+
     /// Whether the session cannot go on without a backend: lease one and [`Self::attach`] it, or [`Self::fail`].
     pub(super) fn wants_backend(&self) -> bool {
         self.backend.is_wanted()
     }
 
-    /// The [`super::Settings::mark`] of the settings that its backend will have to hold.
+    /// The [`super::SettingValues::mark`] of the settings that its backend will have to hold.
     pub(super) fn settings_mark(&self) -> u64 {
         self.settings.values().mark()
     }
 
     /// True if the session's backends must have logged in with the client's options.
     pub(super) fn is_apart(&self) -> bool {
-        self.settings.startup.is_apart()
+        self.startup.is_apart()
     }
 
     /// A backend was leased. `untouched` says that it is the one the session gave back last, and that nobody has used it
     /// since.
-    pub(super) fn attach(&mut self, memory: Box<Memory>, untouched: bool) {
+    pub(super) fn attach(&mut self, tracked_state: Box<TrackedBackendState>, untouched: bool) {
         self.conversation.spoils_backend = false;
-        self.hold(memory, untouched, None);
+        self.hold(tracked_state, untouched, None);
     }
 
     /// The same for a session that [splits](Self::split) what it says.
-    pub(super) fn assign(&mut self, memory: Box<Memory>, untouched: bool, assignment: Assignment<'_>) {
+    pub(super) fn assign(
+        &mut self,
+        tracked_state: Box<TrackedBackendState>,
+        untouched: bool,
+        assigned: AssignedBackend<'_>,
+    ) {
         self.conversation.spoils_backend = false;
-        self.hold(memory, untouched, Some(assignment));
+        self.hold(tracked_state, untouched, Some(assigned));
     }
 
     /// Reads go to the read pools from now on, everything else to the writer.
-    pub(super) fn split(&mut self, settings: Arc<SplitSettings>, asked: Asked) {
-        let mut split = Router::new(settings, asked);
+    pub(super) fn split(&mut self, settings: Arc<SplitSettings>, route_options: RouteOptions) {
+        let mut split = Router::new(settings, route_options);
         split.learn(self.settings.reported());
         self.router = Some(Box::new(split));
     }
@@ -259,7 +292,7 @@ impl Pooled {
 
     /// Whether something is to be said that the driver has no bytes of: [`Self::on_client`] is to be called, whatever the
     /// client has said.
-    pub(super) fn has_something_to_say(&self) -> bool {
+    pub(super) fn has_pending_replay(&self) -> bool {
         // Until a backend has come, or has answered what was asked of it first, it is not to be said.
         self.router.as_ref().is_some_and(|split| split.replay.is_pending() && !self.backend.is_leaving())
             && !(self.backend.is_wanted()
@@ -269,18 +302,17 @@ impl Pooled {
 
     /// True if the session has received all of a message larger than any buffer, and not sent the message yet.
     pub(super) fn has_gathered(&self) -> bool {
-        let gathered = self.request.gathered();
-        gathered.is_some_and(|gathered| gathered.missing == 0)
+        self.request.has_gathered()
     }
 
     /// True if the session waits for more client input, for classification or to send a deferred BEGIN with the next
-    /// statement. [`Self::on_impatience`] ends the wait soon.
+    /// statement. [`Self::on_batch_timeout`] ends the wait soon.
     pub(super) fn is_waiting_for_more(&self) -> bool {
         self.holds_begin_back() || self.router.as_ref().is_some_and(|split| split.lookahead.is_waiting())
     }
 
     /// Ends the wait for more client input: present input is classified as is, and the client's transaction begins.
-    pub(super) fn on_impatience(&mut self) {
+    pub(super) fn on_batch_timeout(&mut self) {
         if self.holds_begin_back() {
             self.want_for_begin();
         }
@@ -301,19 +333,16 @@ impl Pooled {
 
     /// What is known of the backend, when it can be given back: nothing is under way on it, and nothing of the session
     /// is left there.
-    pub(super) fn detach(&mut self) -> Option<Box<Memory>> {
+    pub(super) fn detach(&mut self) -> Option<Box<TrackedBackendState>> {
         if !self.is_done_with_backend() {
             return None;
         }
         self.on_backend_returned();
-        self.settings.on_return();
-        match self.backend.give_back() {
-            Ok(memory) => memory,
-            Err(illegal) => {
-                self.break_off(illegal);
-                None
-            }
+        if let Some(values) = self.startup.on_return(self.settings.values()) {
+            self.settings.set_values(values);
         }
+        let tracked_state = self.backend.give_back();
+        self.end_on(tracked_state).flatten()
     }
 
     /// Whether the client's next message can only be understood once more answers have come.
@@ -337,20 +366,20 @@ impl Pooled {
     }
 
     /// What is known of the backend, when the session ends, whatever is left on it.
-    pub(super) fn abandon(&mut self) -> Option<Box<Memory>> {
+    pub(super) fn abandon(&mut self) -> Option<Box<TrackedBackendState>> {
         self.backend.abandon()
     }
 
-    /// No backend is to be had: the client's next request is answered with `refusal`, and the session goes on. A transaction
+    /// No backend is to be had: the client's next request is answered with `client_error`, and the session goes on. A transaction
     /// that the client was told of, and no backend, has failed.
-    pub(super) fn fail(&mut self, refusal: Refusal) {
+    pub(super) fn fail(&mut self, client_error: ClientError) {
         self.on_backend_event(BackendEvent::Refused);
         if self.begin.wants_backend() {
             // The client has requested nothing able to fail.
             self.begin.wait_for_statement();
             return;
         }
-        self.request.refuse_next(refusal);
+        self.request.refuse_next(client_error);
         if self.begin.fail() {
             self.conversation.status = TransactionStatus::Failed;
         }
@@ -391,5 +420,61 @@ impl Pooled {
     /// Why the session may not give its backend back.
     pub(super) fn pins(&self) -> Pins {
         self.cleanup.pins()
+    }
+
+    /// True if a BEGIN is deferred for a limited time.
+    fn holds_begin_back(&self) -> bool {
+        self.begin.is_delayed() && !self.backend.is_held() && !self.backend.is_wanted()
+    }
+
+    /// Ends the delay of a deferred BEGIN: `now()` must return the time of the client's BEGIN.
+    fn want_for_begin(&mut self) {
+        self.begin.wait_for_statement();
+        if let Some(split) = &mut self.router {
+            let situation = split.situation(self.begin.modes(), self.settings.values());
+            if RoutingUnit::EMPTY.need(&situation).side == RouteSide::Reader {
+                return;
+            }
+            split.need = WRITER;
+            split.lookahead.classify(0, None);
+        }
+        self.begin.want_backend();
+        self.on_backend_event(BackendEvent::Needed);
+    }
+
+    /// Whether something has to be sent again before anything else.
+    fn has_more_to_say_again(&self) -> bool {
+        self.router.as_deref().is_some_and(|split| split.replay.is_pending())
+    }
+
+    /// True once per finished transaction with a possible sequence move, in a session without sequence reads so far.
+    pub(super) fn poll_sequence_moved(&mut self) -> bool {
+        self.conversation.is_idle() && self.sequences.take_moved()
+    }
+
+    /// Gives up the session's possible sequence state, if the session has no further pins and has read no sequence so
+    /// far.
+    pub(super) fn release_sequences(&mut self) {
+        if self.cleanup.pins() == Pins::NONE.with(Pin::Sequence) && self.sequences.is_unread() {
+            self.cleanup.unpin(Pin::Sequence);
+        }
+    }
+
+    /// Replay position last reported by a node, in bytes of WAL; the inner `None` is a node without one.
+    pub(super) fn poll_position(&mut self) -> Option<Option<u64>> {
+        self.router.as_deref_mut()?.news.position.take()
+    }
+
+    /// True once per commit that the session's next reads must see.
+    pub(super) fn poll_wrote(&mut self) -> bool {
+        self.router.as_deref_mut().is_some_and(|split| {
+            std::mem::take(&mut split.news.wrote)
+                && split.consistency(self.settings.values()) == Consistency::Session
+        })
+    }
+
+    /// RouteReason of the last replay on another backend, once.
+    pub(super) fn poll_rerun(&mut self) -> Option<RouteReason> {
+        self.router.as_deref_mut()?.replay.poll_reason()
     }
 }

@@ -1,8 +1,8 @@
 //! Texts of a transaction that were classified with a possibly outdated catalog.
 
 /// Texts classified with a possibly outdated catalog.
-#[derive(Default)]
-pub(super) struct OutdatedTexts {
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::session) struct OutdatedTexts {
     texts: Vec<Box<[u8]>>,
     bytes: usize,
     /// More texts existed than are kept.
@@ -17,7 +17,7 @@ const OUTDATED_TEXTS_BYTES: usize = 64 * 1024;
 
 impl OutdatedTexts {
     /// Keeps `text`, unless kept already.
-    pub(super) fn push(&mut self, text: &[u8]) {
+    pub(in crate::session) fn push(&mut self, text: &[u8]) {
         if self.texts.iter().any(|known| **known == *text) {
             return;
         }
@@ -29,9 +29,22 @@ impl OutdatedTexts {
         self.texts.push(text.into());
     }
 
+    /// Keeps the texts of `other`, too.
+    pub(super) fn append(&mut self, other: Self) {
+        for text in &other.texts {
+            self.push(text);
+        }
+        self.incomplete |= other.incomplete;
+    }
+
+    /// True if no text was kept or left out.
+    pub(in crate::session) fn is_empty(&self) -> bool {
+        self.texts.is_empty() && !self.incomplete
+    }
+
     /// Forgets all texts.
     pub(super) fn clear(&mut self) {
-        if self.incomplete || !self.texts.is_empty() {
+        if !self.is_empty() {
             *self = Self::default();
         }
     }
@@ -56,6 +69,17 @@ mod tests {
         let (kept, is_complete) = texts.take();
         assert_eq!((kept.len(), is_complete), (2, true));
         assert_eq!(texts.take(), (Vec::new(), true));
+    }
+
+    #[test]
+    fn appended_texts_are_complete_only_together() {
+        let (mut texts, mut more) = (OutdatedTexts::default(), OutdatedTexts::default());
+        texts.push(b"SELECT f()");
+        more.push(b"SELECT g()");
+        more.push(&vec![b' '; OUTDATED_TEXTS_BYTES]);
+        texts.append(more);
+        let (kept, is_complete) = texts.take();
+        assert_eq!((kept.len(), is_complete), (2, false));
     }
 
     #[test]

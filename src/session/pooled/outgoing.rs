@@ -3,7 +3,7 @@
 //! Promises: bytes leave in the order they were written, ahead of any bytes that the driver forwards afterwards. Refuses
 //! to know: meanings of messages.
 
-use super::PartialMessage;
+use super::partial_message::PartialMessage;
 
 /// Bytes to send, in both directions.
 #[derive(Default)]
@@ -38,7 +38,7 @@ impl Outgoing {
         self.kept_back = None;
     }
 
-    /// Keeps back a server message. Empty bytes: the message is too large, and skipped.
+    /// Keeps back a server message.
     pub(in crate::session) fn keep_back(&mut self, message: PartialMessage) {
         self.kept_back = Some(message);
     }
@@ -51,11 +51,8 @@ impl Outgoing {
     /// Appends the next bytes of the message kept back. Returns the message once complete.
     pub(in crate::session) fn keep_more(&mut self, bytes: &[u8]) -> Option<PartialMessage> {
         let kept = self.kept_back.as_mut()?;
-        kept.missing = kept.missing.saturating_sub(bytes.len());
-        if !kept.bytes.is_empty() {
-            kept.bytes.extend_from_slice(bytes);
-        }
-        self.kept_back.take_if(|kept| kept.missing == 0)
+        kept.append(bytes);
+        self.kept_back.take_if(|kept| kept.is_complete())
     }
 }
 
@@ -63,24 +60,20 @@ impl Outgoing {
 mod tests {
     use super::*;
 
-    fn partial(bytes: &[u8], missing: usize) -> PartialMessage {
-        PartialMessage { tag: b'D', bytes: bytes.to_vec(), missing }
-    }
-
     #[test]
     fn a_kept_message_comes_back_complete() {
         let mut outgoing = Outgoing::default();
-        outgoing.keep_back(partial(b"D", 3));
+        outgoing.keep_back(PartialMessage::new(b'D', b"D", 3));
         assert!(outgoing.keep_more(b"ab").is_none() && outgoing.keeps_back());
-        assert_eq!(outgoing.keep_more(b"c").unwrap().bytes, b"Dabc");
+        assert_eq!(outgoing.keep_more(b"c").unwrap().bytes(), b"Dabc");
         assert!(!outgoing.keeps_back());
     }
 
     #[test]
     fn a_skipped_message_has_no_bytes() {
         let mut outgoing = Outgoing::default();
-        outgoing.keep_back(partial(b"", 3));
-        assert!(outgoing.keep_more(b"abc").unwrap().bytes.is_empty());
+        outgoing.keep_back(PartialMessage::skipped(b'D', 3));
+        assert!(outgoing.keep_more(b"abc").unwrap().bytes().is_empty());
     }
 
     #[test]
@@ -88,7 +81,7 @@ mod tests {
         let mut outgoing = Outgoing::default();
         outgoing.backend().push(b'X');
         outgoing.client().push(b'Z');
-        outgoing.keep_back(partial(b"D", 3));
+        outgoing.keep_back(PartialMessage::new(b'D', b"D", 3));
         outgoing.forget_backend();
         assert!(!outgoing.has_backend_bytes() && !outgoing.keeps_back());
         assert_eq!(outgoing.client(), b"Z");

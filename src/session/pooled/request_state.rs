@@ -3,15 +3,14 @@
 //! Promises: the next message is processed, answered with an error, or discarded, and never two of these. Refuses to
 //! know: contents of messages.
 
-use crate::session::refusal::Refusal;
+use super::partial_message::PartialMessage;
+use crate::client_error::ClientError;
 
 /// Processing state of the client's next message.
 #[derive(Default)]
 pub(in crate::session) struct RequestState {
     next: NextMessage,
     rest: RestOfMessage,
-    /// Further responses of the server decide about the next message.
-    awaits_responses: bool,
 }
 
 /// Treatment of the client's next message.
@@ -19,8 +18,10 @@ pub(in crate::session) struct RequestState {
 enum NextMessage {
     #[default]
     Process,
+    /// Further responses of the server decide about the message.
+    AwaitResponses,
     /// The next request gets the error.
-    Refuse(Refusal),
+    Refuse(ClientError),
     /// Messages up to a Sync are discarded, after an error sent by Gatekeeper.
     SkipToSync,
 }
@@ -35,37 +36,35 @@ enum RestOfMessage {
     Discard,
 }
 
-/// Beginning of a message larger than any buffer.
-pub(in crate::session) struct PartialMessage {
-    pub(in crate::session) tag: u8,
-    /// The bytes so far, from the tag on.
-    pub(in crate::session) bytes: Vec<u8>,
-    /// Count of bytes still to come.
-    pub(in crate::session) missing: usize,
-}
-
 // === impl RequestState ===
 
 impl RequestState {
     /// True if further responses decide about the next message.
     pub(in crate::session) const fn awaits_responses(&self) -> bool {
-        self.awaits_responses
+        matches!(self.next, NextMessage::AwaitResponses)
     }
 
-    /// Notes whether further responses decide about the next message.
-    pub(in crate::session) fn set_awaits_responses(&mut self, awaits: bool) {
-        self.awaits_responses = awaits;
+    /// Awaits further responses, which decide about the next message.
+    pub(in crate::session) fn await_responses(&mut self) {
+        self.next = NextMessage::AwaitResponses;
     }
 
-    /// Answers the next request with `refusal`.
-    pub(in crate::session) fn refuse_next(&mut self, refusal: Refusal) {
-        self.next = NextMessage::Refuse(refusal);
+    /// Ends the wait for responses, if there is one.
+    pub(in crate::session) fn end_await(&mut self) {
+        if self.awaits_responses() {
+            self.next = NextMessage::Process;
+        }
+    }
+
+    /// Answers the next request with `client_error`.
+    pub(in crate::session) fn refuse_next(&mut self, client_error: ClientError) {
+        self.next = NextMessage::Refuse(client_error);
     }
 
     /// Error for the next request, once.
-    pub(in crate::session) fn take_refusal(&mut self) -> Option<Refusal> {
+    pub(in crate::session) fn take_refusal(&mut self) -> Option<ClientError> {
         match std::mem::take(&mut self.next) {
-            NextMessage::Refuse(refusal) => Some(refusal),
+            NextMessage::Refuse(client_error) => Some(client_error),
             next => {
                 self.next = next;
                 None
@@ -93,26 +92,27 @@ impl RequestState {
         self.rest = RestOfMessage::Gather(message);
     }
 
-    /// The message being collected.
-    pub(in crate::session) const fn gathered(&self) -> Option<&PartialMessage> {
-        match &self.rest {
-            RestOfMessage::Gather(message) => Some(message),
-            RestOfMessage::Forward | RestOfMessage::Discard => None,
-        }
+    /// True if a message is being collected.
+    pub(in crate::session) const fn is_gathering(&self) -> bool {
+        matches!(self.rest, RestOfMessage::Gather(_))
+    }
+
+    /// True if all of the message being collected is here, and the message is not processed yet.
+    pub(in crate::session) const fn has_gathered(&self) -> bool {
+        matches!(&self.rest, RestOfMessage::Gather(message) if message.is_complete())
     }
 
     /// Appends the next bytes of the message being collected.
     pub(in crate::session) fn gather_more(&mut self, bytes: &[u8]) {
         if let RestOfMessage::Gather(message) = &mut self.rest {
-            message.bytes.extend_from_slice(bytes);
-            message.missing = message.missing.saturating_sub(bytes.len());
+            message.append(bytes);
         }
     }
 
     /// Takes the message being collected, if all of the message is here.
     pub(in crate::session) fn take_gathered(&mut self) -> Option<PartialMessage> {
         match std::mem::take(&mut self.rest) {
-            RestOfMessage::Gather(message) if message.missing == 0 => Some(message),
+            RestOfMessage::Gather(message) if message.is_complete() => Some(message),
             rest => {
                 self.rest = rest;
                 None
@@ -139,9 +139,21 @@ mod tests {
     fn a_refusal_answers_one_request() {
         let mut state = RequestState::default();
         assert!(state.take_refusal().is_none());
-        state.refuse_next(Refusal::cancelled());
+        state.refuse_next(ClientError::cancelled());
         assert!(state.take_refusal().is_some() && state.take_refusal().is_none());
         assert!(!state.is_skipping());
+    }
+
+    #[test]
+    fn only_a_wait_ends_with_a_response() {
+        let mut state = RequestState::default();
+        state.await_responses();
+        assert!(state.awaits_responses());
+        state.end_await();
+        assert!(!state.awaits_responses());
+        state.skip_to_sync();
+        state.end_await();
+        assert!(state.is_skipping());
     }
 
     #[test]
@@ -157,20 +169,20 @@ mod tests {
     #[test]
     fn a_message_is_taken_once_complete() {
         let mut state = RequestState::default();
-        state.gather(PartialMessage { tag: b'Q', bytes: b"Q".to_vec(), missing: 3 });
+        state.gather(PartialMessage::new(b'Q', b"Q", 3));
         state.gather_more(b"ab");
-        assert!(state.take_gathered().is_none());
+        assert!(state.take_gathered().is_none() && !state.has_gathered());
         state.gather_more(b"c");
-        assert_eq!(state.gathered().map(|message| message.missing), Some(0));
-        assert_eq!(state.take_gathered().map(|message| message.bytes), Some(b"Qabc".to_vec()));
-        assert!(state.gathered().is_none());
+        assert!(state.has_gathered());
+        assert_eq!(state.take_gathered().map(|message| message.bytes().to_vec()), Some(b"Qabc".to_vec()));
+        assert!(!state.is_gathering());
     }
 
     #[test]
     fn the_rest_is_discarded_until_the_next_message() {
         let mut state = RequestState::default();
         state.set_discards_rest(true);
-        assert!(state.discards_rest() && state.gathered().is_none());
+        assert!(state.discards_rest() && !state.is_gathering());
         state.set_discards_rest(false);
         assert!(!state.discards_rest());
     }

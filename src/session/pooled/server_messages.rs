@@ -1,30 +1,33 @@
-//! What a session that shares backends does with its backend's messages, and what it wants to know once a transaction is
-//! over.
+//! What a session that shares backends does with its backend's messages.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use crate::session::{
+    consumed_input::ConsumedInput,
     conversation::understood,
     pin::Pin,
-    pooled::replaying::Opening,
-    pooled::{BackendEvent, PartialMessage, Pooled, SettingReport, SettleContext, SettleStep, ShapeCheck},
-    proxy_batch::{self, ProxyBatch, SESSION_AUTHORIZATION, StateQuery, StateReport},
-    refusal::Refusal,
-    reported::IN_HOT_STANDBY,
+    pooled::{
+        BackendEvent, Pooled, SettingReport, ShapeCheck,
+        internal_error::InternalError,
+        partial_message::PartialMessage,
+        requests::{Requests, SettingRequests},
+        response_opening::ResponseOpening,
+    },
+    proxy_batch::ProxyBatch,
+    reported_parameters::IN_HOT_STANDBY,
     response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     result_shape::ResultShape,
-    settings::{SETTINGS_MAX_BYTES, Settings},
+    setting_values::{SETTINGS_MAX_BYTES, SettingValues},
     split::ReplayBuffer,
-    take::Take,
 };
 use crate::{
-    route::{RerunCause, RouteReason, RouteSide},
-    sql::{self, Effects},
+    client_error::ClientError,
+    route::{RouteReason, RouteSide},
+    sql::{Effects, SettingReset},
     wire::{
         self, ErrorFields, Frame, FrameError, FramePiece, Header, PartialFrame, Speaker, SqlState,
         TransactionStatus,
         backend::{self, ParameterStatus},
-        frontend,
         tag::backend as b,
     },
 };
@@ -39,7 +42,7 @@ impl Pooled {
         now: Instant,
         unread: &[u8],
         full: bool,
-    ) -> Result<Take, FrameError> {
+    ) -> Result<ConsumedInput, FrameError> {
         let mut at = 0;
         loop {
             if self.conversation.server.at_boundary() && !self.conversation.queue.is_own() {
@@ -50,77 +53,102 @@ impl Pooled {
                 break;
             }
             let Some(piece) = self.conversation.server.next(&unread[at..])? else { break };
-            let pass = match &piece {
-                FramePiece::Rest(here) if self.outgoing.keeps_back() => {
-                    self.keep_back(now, &unread[at..at + here]);
-                    false
-                }
-                FramePiece::Whole(frame) => self.on_server_message(now, frame),
-                FramePiece::Partial(part) if self.is_ours(part.tag()) || is_understood(part.tag()) => {
-                    if !(full && at == 0) {
-                        break;
-                    }
-                    self.on_large_server_message(now, part, unread)
-                }
-                // Wait for the whole message: the result description is kept.
-                FramePiece::Partial(part)
-                    if part.tag() == b::ROW_DESCRIPTION
-                        && self.conversation.queue.learns_result()
-                        && !(full && at == 0) =>
-                {
-                    break;
-                }
-                // A RowDescription with more columns than any buffer holds.
-                FramePiece::Partial(part) if part.tag() == b::ROW_DESCRIPTION => {
-                    self.on_batch_step_complete(part.tag(), b"")
-                }
-                FramePiece::Partial(_) | FramePiece::Rest(_) => true,
-            };
+            if let FramePiece::Partial(part) = &piece
+                && self.awaits_whole(part.tag())
+                && !(full && at == 0)
+            {
+                break;
+            }
+            let pass = self.on_piece(now, &piece, &unread[at..]);
+            let pass = self.end_on(pass).unwrap_or(false);
             let bytes = self.conversation.server.pass(&piece);
-            self.answered();
+            // More is known than before.
+            self.request.end_await();
             if !pass {
                 self.settle();
-                return Ok(Take { pass: at, drop: bytes });
+                return Ok(ConsumedInput { forward: at, discard: bytes });
             }
             at += bytes;
         }
         self.settle();
-        Ok(Take { pass: at, drop: 0 })
+        Ok(ConsumedInput { forward: at, discard: 0 })
+    }
+
+    /// True if a message with `tag` is processed only once it is complete, as far as the buffer allows.
+    fn awaits_whole(&self, tag: u8) -> bool {
+        self.is_ours(tag)
+            || is_understood(tag)
+            // The result description is kept.
+            || (tag == b::ROW_DESCRIPTION && self.conversation.queue.learns_result())
+    }
+
+    /// Handles a message, or a part of it, at the beginning of `unread`; true if the client must see it.
+    fn on_piece(
+        &mut self,
+        now: Instant,
+        piece: &FramePiece<'_>,
+        unread: &[u8],
+    ) -> Result<bool, InternalError> {
+        match piece {
+            FramePiece::Whole(frame) => self.on_server_message(now, frame),
+            FramePiece::Rest(here) if self.outgoing.keeps_back() => {
+                self.keep_back(now, &unread[..*here])?;
+                Ok(false)
+            }
+            FramePiece::Partial(part) if self.is_ours(part.tag()) || is_understood(part.tag()) => {
+                self.on_large_server_message(now, part, unread)
+            }
+            // A RowDescription with more columns than any buffer holds.
+            FramePiece::Partial(part) if part.tag() == b::ROW_DESCRIPTION => {
+                Ok(self.on_batch_step_complete(part.tag(), b""))
+            }
+            FramePiece::Partial(_) | FramePiece::Rest(_) => Ok(true),
+        }
+    }
+
+    /// True if the responses of a read pool are held back until it is known what they are.
+    fn holds_back(&self) -> bool {
+        let held = self.backend.held().filter(|_| self.router.is_some());
+        held.is_some_and(|held| held.attempt.is_repeatable())
+            && self.conversation.server.at_boundary()
+            && !self.conversation.queue.is_own()
+            && self.conversation.client.at_boundary()
     }
 
     /// Handles the beginning of a response to a unit on a read pool: forwards it, or begins a replay. False until the
     /// beginning tells. `stuck`: no more of the response will be here.
     fn decide_on_opening(&mut self, unread: &[u8], stuck: bool) -> bool {
-        match self.opening(unread, stuck) {
-            Opening::Unknown => return false,
-            Opening::Refused(why) => self.repeat(RouteReason::Rerun(why)),
-            Opening::Answer => {
+        let opening = self.backend.held().map(|held| ResponseOpening::read(&held.attempt, unread, stuck));
+        match opening {
+            None | Some(ResponseOpening::Unknown) => return false,
+            Some(ResponseOpening::Refused(why)) => self.repeat(RouteReason::Rerun(why)),
+            Some(ResponseOpening::Answer) => {
                 self.with_attempt(ReplayBuffer::answered);
                 if let Some(split) = self.router.as_deref_mut() {
                     split.replay.on_answered();
                 }
             }
-            Opening::Prepared => self.with_attempt(ReplayBuffer::prepared),
+            Some(ResponseOpening::Prepared) => self.with_attempt(ReplayBuffer::prepared),
         }
         true
     }
 
     /// Handles the beginning of a message with a meaning for the session, larger than any buffer; true if the client
     /// must see the message.
-    fn on_large_server_message(&mut self, now: Instant, part: &PartialFrame, unread: &[u8]) -> bool {
+    fn on_large_server_message(
+        &mut self,
+        now: Instant,
+        part: &PartialFrame,
+        unread: &[u8],
+    ) -> Result<bool, InternalError> {
         let here = unread.get(..part.here()).unwrap_or_default();
         if self.is_ours(part.tag()) || part.tag() == b::PARAMETER_STATUS {
             self.begin_keeping_back(part.total(), here);
-            return false;
+            return Ok(false);
         }
         let body = here.get(Header::BYTES..).unwrap_or_default();
-        let passes = part.tag() != b::ERROR_RESPONSE || self.on_server_error(now, body);
-        passes && !self.is_rewritten(part.tag(), body, part.missing())
-    }
-
-    /// More is known than before.
-    fn answered(&mut self) {
-        self.request.set_awaits_responses(false);
+        let passes = part.tag() != b::ERROR_RESPONSE || self.on_server_error(now, body)?;
+        Ok(passes && !self.is_rewritten(part.tag(), body, part.missing()))
     }
 
     /// True if a message with `tag` answers an internal request.
@@ -138,75 +166,97 @@ impl Pooled {
         if !fits && let Some(own) = self.conversation.queue.own() {
             own.on_too_large(tag);
         }
-        let bytes = if fits { here.to_vec() } else { Vec::new() };
-        self.outgoing.keep_back(PartialMessage { tag, bytes, missing });
+        let kept = if fits {
+            PartialMessage::new(tag, here, missing)
+        } else {
+            PartialMessage::skipped(tag, missing)
+        };
+        self.outgoing.keep_back(kept);
     }
 
     /// Keeps back the next part of the message.
-    fn keep_back(&mut self, now: Instant, here: &[u8]) {
+    fn keep_back(&mut self, now: Instant, here: &[u8]) -> Result<(), InternalError> {
         if let Some(kept) = self.outgoing.keep_more(here)
-            && let Ok(Some(frame)) = Frame::read(Speaker::Server, &kept.bytes)
-            && self.on_server_message(now, &frame)
+            && let Ok(Some(frame)) = Frame::read(Speaker::Server, kept.bytes())
+            && self.on_server_message(now, &frame)?
         {
-            self.outgoing.client().extend_from_slice(&kept.bytes);
+            self.outgoing.client().extend_from_slice(kept.bytes());
         }
+        Ok(())
     }
 
     /// A message of the backend; whether the client is to see it.
-    fn on_server_message(&mut self, now: Instant, frame: &Frame<'_>) -> bool {
+    fn on_server_message(&mut self, now: Instant, frame: &Frame<'_>) -> Result<bool, InternalError> {
         match frame.tag() {
-            b::PARAMETER_STATUS => return self.on_parameter(frame.body()),
+            b::PARAMETER_STATUS => return Ok(self.on_parameter(frame.body())),
             b::ERROR_RESPONSE => {
-                return self.on_server_error(now, frame.body())
-                    && !self.is_rewritten(b::ERROR_RESPONSE, frame.body(), 0);
+                return Ok(self.on_server_error(now, frame.body())?
+                    && !self.is_rewritten(b::ERROR_RESPONSE, frame.body(), 0));
             }
             b::NOTICE_RESPONSE if !self.conversation.queue.is_own() => {
-                return !self.is_rewritten(b::NOTICE_RESPONSE, frame.body(), 0);
+                return Ok(!self.is_rewritten(b::NOTICE_RESPONSE, frame.body(), 0));
             }
-            b::NOTIFICATION_RESPONSE => return self.on_notification(frame.body()),
+            b::NOTIFICATION_RESPONSE => return Ok(self.on_notification(frame.body())),
             _ => {}
         }
-        if let Some(own) = self.conversation.queue.own() {
-            match frame.tag() {
-                b::READY_FOR_QUERY => {
-                    self.on_proxy_batch_ready();
-                    self.undo_what_was_begun(frame.body());
-                }
-                _ => {
-                    own.on_answer(frame);
-                    if own.is_over() {
-                        self.on_proxy_batch_ready();
-                    }
-                }
-            }
-            return false;
+        if self.conversation.queue.is_own() {
+            self.on_own_answer(frame)?;
+            return Ok(false);
         }
         self.cleanup.on_response(self.conversation.queue.take_side_effects());
         match frame.tag() {
             b::PARSE_COMPLETE | b::CLOSE_COMPLETE | b::BIND_COMPLETE | b::ROW_DESCRIPTION | b::NO_DATA => {
-                self.on_batch_step_complete(frame.tag(), frame.body())
+                return Ok(self.on_batch_step_complete(frame.tag(), frame.body()));
             }
-            b::PARAMETER_DESCRIPTION => !self.conversation.queue.describes_for_us(),
-            b::READY_FOR_QUERY => {
-                let led = self.conversation.queue.led_back_by_query();
-                self.conversation.on_answer(now, frame);
-                self.on_unit_over(now);
-                // The client gets ReadyForQuery after the settings are applied again.
-                (led.is_empty() || !self.give_again(&led, true)) && !self.send_withheld_reports()
-            }
+            b::PARAMETER_DESCRIPTION => return Ok(!self.conversation.queue.describes_for_us()),
+            b::READY_FOR_QUERY => return self.on_ready(now, frame),
             b::COMMAND_COMPLETE => {
-                self.on_command_complete(frame.body());
+                self.on_command_complete(frame.body())?;
                 if self.conversation.queue.is_leading_back() {
-                    self.settings.startup.note_reset(self.conversation.queue.led_back_by_execute());
+                    self.startup.note_reset(self.conversation.queue.led_back_by_execute());
                 }
-                self.conversation.on_answer(now, frame);
-                true
             }
-            _ => {
-                self.conversation.on_answer(now, frame);
-                true
+            _ => {}
+        }
+        self.conversation.on_answer(now, frame);
+        Ok(true)
+    }
+
+    /// ReadyForQuery, for the client; whether the client is to see it now.
+    fn on_ready(&mut self, now: Instant, frame: &Frame<'_>) -> Result<bool, InternalError> {
+        let led = self.conversation.queue.led_back_by_query();
+        self.conversation.on_answer(now, frame);
+        self.on_unit_over(now);
+        // The client gets ReadyForQuery after the settings are applied again.
+        Ok(!self.apply_again(&led)? && !self.send_withheld_reports())
+    }
+
+    /// Applies `reset` settings again, ahead of ReadyForQuery; false if there is nothing to apply.
+    fn apply_again(&mut self, reset: &[SettingReset]) -> Result<bool, InternalError> {
+        let is_sent = !reset.is_empty() && SettingRequests::of(self)?.apply_again_synced(reset);
+        if is_sent {
+            self.backend.on(BackendEvent::SettingsSent)?;
+        }
+        Ok(is_sent)
+    }
+
+    /// Sends the withheld reports to the client, with ReadyForQuery behind them; false if there is nothing to report.
+    pub(super) fn send_withheld_reports(&mut self) -> bool {
+        let mut has_reported = false;
+        for name in self.startup.take_withheld() {
+            let reported = self.backend.held().and_then(|held| held.reported.get(&name));
+            if let Some(value) = reported
+                && self.settings.set_reported(&name, value)
+            {
+                ParameterStatus { name: &name, value }.write(self.outgoing.client());
+                has_reported = true;
             }
         }
+        if has_reported {
+            self.learn();
+            backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
+        }
+        has_reported
     }
 
     /// True if an ErrorResponse or NoticeResponse names a shared statement; the client gets the message with the
@@ -215,15 +265,17 @@ impl Pooled {
         if !matches!(tag, b::ERROR_RESPONSE | b::NOTICE_RESPONSE) {
             return false;
         }
-        let Some(held) = self.backend.held() else { return false };
-        let (statements, to_client) = (&self.statements, self.outgoing.client());
-        let own = |id| statements.name_of(id).or_else(|| self.conversation.queue.name_being_closed(id));
-        let Some(replaced) = held.prepared.stem().replace(body, own) else { return false };
-        let Ok(length) = u32::try_from(Header::BYTES - 1 + replaced.len() + missing) else { return false };
-        to_client.push(tag);
-        to_client.extend_from_slice(&length.to_be_bytes());
-        to_client.extend_from_slice(&replaced);
-        true
+        let (statements, queue) = (&self.statements, &self.conversation.queue);
+        let own = |id| statements.name_of(id).or_else(|| queue.name_being_closed(id));
+        let replaced = self.backend.held().and_then(|held| held.prepared.stem().replace(body, own));
+        if let Some(replaced) = &replaced {
+            let length = u32::try_from(Header::BYTES - 1 + replaced.len() + missing).unwrap_or(u32::MAX);
+            let to_client = self.outgoing.client();
+            to_client.push(tag);
+            to_client.extend_from_slice(&length.to_be_bytes());
+            to_client.extend_from_slice(replaced);
+        }
+        replaced.is_some()
     }
 
     fn with_attempt(&mut self, change: impl FnOnce(&mut ReplayBuffer)) {
@@ -236,21 +288,21 @@ impl Pooled {
     fn on_unit_over(&mut self, now: Instant) {
         let (idle, settled) =
             (self.conversation.status == TransactionStatus::Idle, self.conversation.queue.is_settled());
-        let Some(split) = self.router.as_deref_mut() else { return };
-        if split.side == RouteSide::Reader {
-            if settled {
+        let side = self.router.as_deref_mut().map(|split| {
+            if split.side == RouteSide::Reader && settled {
                 split.lookahead.on_settled();
+                if let Some(opening) = &mut split.opening {
+                    opening.settle(self.conversation.status == TransactionStatus::Failed);
+                }
+            } else if split.side == RouteSide::Writer && split.writing && idle {
+                split.raise_floor(now);
+                // What was said behind it may write, too.
+                split.writing = !settled;
             }
-            if settled && let Some(opening) = &mut split.opening {
-                opening.settle(self.conversation.status == TransactionStatus::Failed);
-            }
-            if let Some(held) = self.backend.held_mut() {
-                held.attempt.over();
-            }
-        } else if split.writing && idle {
-            split.raise_floor(now);
-            // What was said behind it may write, too.
-            split.writing = !settled;
+            split.side
+        });
+        if side == Some(RouteSide::Reader) {
+            self.with_attempt(ReplayBuffer::over);
         }
     }
 
@@ -267,27 +319,33 @@ impl Pooled {
                 made(statement.id());
                 // Within a transaction its own definitions and settings count, and nobody else has those.
                 if self.conversation.status == TransactionStatus::Idle {
-                    statement.accept(self.common.circumstances(self.settings.values()));
+                    statement.accept(self.database.circumstances(self.settings.values()));
                 }
             }
             Some(PendingRequest::Parse { made: ParseOrigin::Proxy(statement), .. }) => {
                 made(statement.id());
                 return false;
             }
+            Some(PendingRequest::Close { closed: CloseOrigin::Proxy(id), .. }) => {
+                if let Some(held) = self.backend.held_mut() {
+                    held.prepared.closed(id);
+                }
+                return false;
+            }
             Some(
                 PendingRequest::Parse { made: ParseOrigin::ProxyUnnamed | ParseOrigin::Rename, .. }
-                | PendingRequest::Close { closed: CloseOrigin::Proxy(_) | CloseOrigin::Rename, .. },
+                | PendingRequest::Close { closed: CloseOrigin::Rename, .. },
             ) => return false,
             // A table change adds no result to a statement without a result.
             Some(PendingRequest::Describe(Described::Learned(id))) if tag == b::ROW_DESCRIPTION => {
                 if let Some(shape) = ResultShape::told_by(tag, body) {
-                    self.described(id, shape);
+                    self.note_shape(id, shape);
                     self.statements.note_described(id, shape);
                 }
             }
             Some(PendingRequest::Describe(Described::Ours(id))) => {
                 if let Some(shape) = ResultShape::told_by(tag, body) {
-                    self.described(id, shape);
+                    self.note_shape(id, shape);
                 }
                 self.statements.set_shape_check(ShapeCheck::Answered);
                 return false;
@@ -297,21 +355,29 @@ impl Pooled {
         true
     }
 
+    /// Notes the result of a prepared statement, described by the held backend.
+    fn note_shape(&mut self, id: u64, shape: ResultShape) {
+        if let Some(held) = self.backend.held_mut() {
+            held.prepared.described(id, shape);
+        }
+    }
+
     /// Forgets state removed by a completed command. Later messages are sent only after the removal is recorded.
-    fn on_command_complete(&mut self, body: &[u8]) {
+    fn on_command_complete(&mut self, body: &[u8]) -> Result<(), InternalError> {
         if body.first() != Some(&b'D') {
-            return;
+            return Ok(());
         }
         let by_same = self.conversation.queue.effects_now();
         let in_batch = self.conversation.in_batch && self.conversation.queue.is_resetting_by_execute();
-        let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
+        let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
         match body.split(|byte| *byte == 0).next().unwrap_or_default() {
             b"DISCARD ALL" => {
                 held.prepared.clear();
-                held.settings = Settings::default();
+                held.settings = SettingValues::default();
                 self.statements.clear();
                 self.cleanup.on_discard_all();
-                self.settings.on_discard_all(in_batch);
+                self.settings.on_discard_all(self.startup.values());
+                self.startup.on_discard_all(in_batch);
             }
             b"DEALLOCATE ALL" => {
                 held.prepared.clear();
@@ -324,26 +390,29 @@ impl Pooled {
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// Handles NotificationResponse; true if the message passes unchanged. A notification from the session itself gets
     /// the process id known to the client.
     fn on_notification(&mut self, body: &[u8]) -> bool {
-        let Some((pid, rest)) = body.split_first_chunk() else { return true };
-        if i32::from_be_bytes(*pid) != self.process_ids.backend_pid {
-            return true;
+        let (own, told) = (self.process_ids.backend_pid, self.process_ids.told_pid);
+        let own = body.split_first_chunk().filter(|(pid, _)| i32::from_be_bytes(**pid) == own);
+        if let Some((_, rest)) = own {
+            wire::write_frame(self.outgoing.client(), b::NOTIFICATION_RESPONSE, |out| {
+                out.extend_from_slice(&told.to_be_bytes());
+                out.extend_from_slice(rest);
+            });
         }
-        let pid = self.process_ids.told_pid.to_be_bytes();
-        wire::write_frame(self.outgoing.client(), b::NOTIFICATION_RESPONSE, |out| {
-            out.extend_from_slice(&pid);
-            out.extend_from_slice(rest);
-        });
-        false
+        own.is_none()
     }
 
-    /// A setting was reported; whether that is news to the client.
+    /// A setting was reported; whether that is news to the client. A malformed report passes.
     fn on_parameter(&mut self, body: &[u8]) -> bool {
-        let Ok(status) = ParameterStatus::decode(body) else { return true };
+        ParameterStatus::decode(body).map_or(true, |status| self.on_report(&status))
+    }
+
+    fn on_report(&mut self, status: &ParameterStatus<'_>) -> bool {
         let mut is_default = false;
         if let Some(held) = self.backend.held_mut() {
             held.reported.set(status.name, status.value);
@@ -356,10 +425,11 @@ impl Pooled {
             return false;
         }
         let applies = matches!(self.conversation.queue.own(), Some(ProxyBatch::Apply { .. }));
-        if self.settings.startup.withholds_report(status.name, applies) {
+        if self.startup.withholds_report(status.name, applies) {
             return false;
         }
-        match self.settings.on_report(status.name, status.value, is_default) {
+        let startup = self.startup.values();
+        match self.settings.on_report(status.name, status.value, is_default, startup) {
             SettingReport::Forward => {
                 self.learn();
                 true
@@ -374,14 +444,14 @@ impl Pooled {
     }
 
     /// An ErrorResponse; whether the client is to see it.
-    fn on_server_error(&mut self, now: Instant, body: &[u8]) -> bool {
+    fn on_server_error(&mut self, now: Instant, body: &[u8]) -> Result<bool, InternalError> {
         let fault = ErrorFields::new(body);
-        let mut state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
+        let state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
         if fault.is_fatal() && !matches!(self.conversation.queue.own(), Some(ProxyBatch::Dropped)) {
             self.conversation.fatal = Some(state);
             // No client hears it of a read pool's backend that can be done without: one that answers what the session asks
             // ahead of a read, which then runs again, or one that is about to be given back while a write waits for the writer.
-            return !self.can_lose_backend();
+            return Ok(!self.can_lose_backend());
         }
         // Within the client's batch, an error there is the client's: a cancellation, say.
         if let Some(own) = self.conversation.queue.own()
@@ -389,16 +459,27 @@ impl Pooled {
         {
             own.on_error(state);
             if matches!(own, ProxyBatch::Again { .. }) {
-                self.conversation.broken = Some(Refusal::settings_lost(state));
+                self.conversation.broken = Some(ClientError::settings_lost(state));
             }
-            return false;
+            return Ok(false);
         }
-        let refused = self.conversation.queue.refused();
-        let passes = refused.is_none();
-        if let Some(report) = refused {
-            state = report.sqlstate;
+        let refused = self.conversation.queue.refused().map(|report| {
             report.write(self.outgoing.client());
+            report.sqlstate
+        });
+        self.on_request_failed(now, refused.unwrap_or(state))?;
+        // The plan of a shared statement may be out of date, or the statement gone: it is made anew when it is used next.
+        if refused.is_none()
+            && (state == SqlState::FEATURE_NOT_SUPPORTED || state == SqlState::INVALID_STATEMENT_NAME)
+            && let Some(held) = self.backend.held_mut()
+        {
+            held.prepared.doubt(self.statements.last_used());
         }
+        Ok(refused.is_none())
+    }
+
+    /// The request answered now has failed, with all that the server skips behind it.
+    fn on_request_failed(&mut self, now: Instant, state: SqlState) -> Result<(), InternalError> {
         let failed = self.conversation.queue.statement_being_bound().map(Into::into);
         self.statements.note_failed(failed);
         let side_effects = self.conversation.queue.take_side_effects();
@@ -410,246 +491,18 @@ impl Pooled {
         let mut skipped = Vec::new();
         let texts = self.conversation.text_capture.as_deref().map(|text_capture| &text_capture.texts);
         self.conversation.reports.extend(self.conversation.queue.on_error(now, state, texts, &mut skipped));
-        for request in skipped.into_iter().rev() {
-            self.undo(request);
-        }
+        self.undo(skipped)?;
         self.cleanup.on_error();
-        // The plan of a shared statement may be out of date, or the statement gone: it is made anew when it is used next.
-        if passes
-            && (state == SqlState::FEATURE_NOT_SUPPORTED || state == SqlState::INVALID_STATEMENT_NAME)
-            && let Some(held) = self.backend.held_mut()
-        {
-            held.prepared.doubt(self.statements.last_used());
-        }
-        passes
+        Ok(())
     }
 
-    /// A batch of our own is over.
-    fn on_proxy_batch_ready(&mut self) {
-        let Some(own) = self.conversation.queue.take_own() else { return };
-        let Some(held) = self.backend.held_mut() else { return self.miss_backend() };
-        own.settle(&self.common.internal_statements, &mut held.prepared);
-        match own {
-            ProxyBatch::Apply { wanted, failed: None } => {
-                held.settings = wanted;
-                self.on_backend_event(BackendEvent::Answered);
-            }
-            // All of it is undone, and the backend has what it had. A standby may not know the role yet.
-            ProxyBatch::Apply { failed: Some(state), .. } => {
-                self.on_backend_event(BackendEvent::Answered);
-                match self.router.as_deref() {
-                    Some(split) if split.side == RouteSide::Reader => {
-                        self.repeat(RouteReason::Rerun(RerunCause::StandbyRefused));
-                    }
-                    _ => self.conversation.broken = Some(Refusal::settings_lost(state)),
-                }
-            }
-            ProxyBatch::Again { synced: true, .. } => {
-                self.on_backend_event(BackendEvent::Answered);
-                if !self.send_withheld_reports() {
-                    backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
-                }
-            }
-            ProxyBatch::StateCheck(look) if look.too_large => {
-                self.conversation.broken = Some(Refusal::settings_too_large())
-            }
-            ProxyBatch::StateCheck(look) if look.is_answered() => {
-                self.on_backend_event(BackendEvent::Answered);
-                self.on_state_report(look.seen);
-            }
-            ProxyBatch::StateCheck(look) => {
-                self.on_backend_event(BackendEvent::Answered);
-                self.cleanup.on_check_failed(&look);
-            }
-            // Without it the client's statements would each be a transaction of their own.
-            ProxyBatch::Begin { failed: true } => {
-                self.conversation.broken = Some(Refusal::transaction_lost())
-            }
-            ProxyBatch::Position { required, replayed } => self.on_position(required, replayed),
-            ProxyBatch::Again { .. }
-            | ProxyBatch::Begin { failed: false }
-            | ProxyBatch::Sequences
-            | ProxyBatch::SequencesWithin { .. }
-            | ProxyBatch::Aside
-            | ProxyBatch::Dropped => {}
+    /// Undoes requests that the server never got to, the last one first.
+    pub(super) fn undo(&mut self, skipped: Vec<PendingRequest>) -> Result<(), InternalError> {
+        if !skipped.is_empty() {
+            let mut requests = Requests::of(self)?;
+            skipped.into_iter().rev().for_each(|request| requests.undo(request));
         }
-    }
-
-    /// The backend is given up, and has begun a transaction by what is said again elsewhere: whoever has it next is not to
-    /// find itself in it.
-    fn undo_what_was_begun(&mut self, ready: &[u8]) {
-        let leaving = self.backend.is_leaving();
-        if leaving
-            && self.conversation.queue.is_settled()
-            && ready.first() != Some(&TransactionStatus::Idle.as_byte())
-        {
-            self.say_ahead(b"ROLLBACK", ProxyBatch::Aside);
-        }
-    }
-
-    /// A node has said how much it has replayed. One that is none (any more) says nothing, and counts as behind.
-    fn on_position(&mut self, required: u64, replayed: Option<u64>) {
-        let Some(split) = self.router.as_deref_mut() else {
-            return;
-        };
-        split.news.position = Some(replayed);
-        if replayed.is_none_or(|replayed| replayed < required) {
-            self.repeat(RouteReason::AnswerTooOld);
-        }
-    }
-
-    /// Once nothing is under way, finds out what the transaction has left behind, if there is reason to.
-    pub(in crate::session) fn settle(&mut self) {
-        self.settle_by(false);
-    }
-
-    /// Settles the transaction. `is_compared`: the catalog was compared after the transaction.
-    fn settle_by(&mut self, is_compared: bool) {
-        if self.conversation.terminate_received || !self.conversation.is_at_rest() {
-            return;
-        }
-        if self.begin.exists() || self.backend.is_leaving() || self.cleanup.is_comparison_due() {
-            return;
-        }
-        let Some(held) = self.backend.held() else { return };
-        self.settings.on_settled();
-        let step = self.cleanup.settle(&SettleContext {
-            database: &self.common,
-            settings: self.settings.values(),
-            startup: self.settings.startup.values(),
-            held: &held.settings,
-            has_client_named: self.statements.is_on_backend(),
-            is_writer: self.router.as_ref().is_none_or(|split| split.side == RouteSide::Writer),
-            is_compared,
-        });
-        match step {
-            SettleStep::Clean => self.close_strays(),
-            SettleStep::Compare => {}
-            SettleStep::Check(queries, is_awaited) => {
-                if is_awaited {
-                    self.on_backend_event(BackendEvent::CheckStarted);
-                }
-                self.look(queries);
-            }
-        }
-    }
-
-    /// True if the catalog must be compared with the server's, over the session's backend, before the backend is
-    /// returned, and nothing is under way there. Until then the client keeps using the backend.
-    pub(in crate::session) fn wants_catalogue(&self) -> bool {
-        self.cleanup.is_comparison_due()
-            && !self.outgoing.has_backend_bytes()
-            && self.request.gathered().is_none()
-            && self.conversation.is_at_rest()
-    }
-
-    /// True if no client request in the meantime depends on the state check after the comparison.
-    pub(in crate::session) fn may_defer_catalogue(&self) -> bool {
-        let settles = Effects::SETTINGS_ALL | Effects::PREPARE;
-        !self.cleanup.may_have_left(settles)
-    }
-
-    /// Starts the comparison: nothing is sent to the backend before [`Self::on_catalogue`].
-    pub(in crate::session) fn begin_catalogue(&mut self) {
-        self.on_backend_event(BackendEvent::CheckStarted);
-    }
-
-    /// Notes a catalog comparison or read by simple queries on the session's backend; `is_new` is false if the server
-    /// refused the queries.
-    pub(in crate::session) fn on_catalogue(&mut self, is_new: bool) {
-        self.on_backend_event(BackendEvent::Answered);
-        let (texts, complete) = self.cleanup.on_compared(self.common.edition());
-        if let Some(held) = self.backend.held_mut() {
-            held.queried();
-            // Texts not kept may have left state hidden from state checks: the backend serves no further session.
-            held.unread |= !complete;
-        }
-        let common = Arc::clone(&self.common);
-        for text in texts {
-            let effects = common.with_catalogue(|catalogue| sql::effects(&text, catalogue));
-            self.note_side_effects(effects.without(Effects::UNKNOWN | Effects::SETTINGS_BOUND), &text, None);
-        }
-        let noted = self.cleanup.take_noted();
-        self.cleanup.on_response(noted);
-        if !is_new {
-            self.cleanup.pin(Pin::Unproved);
-        }
-        self.settle_by(true);
-    }
-
-    fn look(&mut self, asked: Vec<StateQuery>) {
-        let Some((_, pen)) = self.pen() else { return self.miss_backend() };
-        let own = proxy_batch::write_state_check(asked, pen);
-        self.cleanup.on_check_started();
-        self.owe(PendingRequest::Own(own));
-    }
-
-    /// What the server says of the session's state.
-    fn on_state_report(&mut self, seen: StateReport) {
-        self.cleanup.on_check_answered(seen.pins);
-        if let Some(there) = &seen.statements {
-            // `DEALLOCATE` has found those that are gone.
-            self.statements.retain_found(there);
-        }
-        if !seen.all && seen.settings.is_empty() {
-            return;
-        }
-        let before = if seen.all { Settings::default() } else { self.settings.values().clone() };
-        // The default session user is the login user of the backend.
-        let login = self.backend.held().and_then(|held| held.reported.at_login(SESSION_AUTHORIZATION));
-        let is_default = |name: &[u8], value: Option<&[u8]>| {
-            name == SESSION_AUTHORIZATION && value == login && self.settings.values().get(name).is_none()
-        };
-        let seen_now = seen.settings.iter().filter(|(name, value)| {
-            !name.starts_with(b"transaction_") && !is_default(name, value.as_deref())
-        });
-        let mut settings = before.with_all(seen_now.map(|(name, value)| (&**name, value.as_deref())));
-        if settings.bytes() > SETTINGS_MAX_BYTES {
-            self.conversation.broken = Some(Refusal::settings_too_large());
-            return;
-        }
-        if let Some(held) = self.backend.held_mut() {
-            held.settings = settings.clone();
-        }
-        // As above.
-        if seen.all {
-            let entries = self.settings.startup.values().entries().iter();
-            let gone = entries.filter(|entry| settings.get(&entry.name).is_none());
-            settings = settings.with_all(gone.map(|entry| (&*entry.name, Some(&*entry.value))));
-        }
-        self.settings.set_values(settings);
-    }
-
-    fn close_strays(&mut self) {
-        if !self.statements.is_on_backend() || !self.cleanup.pins().is_empty() {
-            return;
-        }
-        for name in self.statements.take_on_backend() {
-            frontend::write_close_statement(self.outgoing.backend(), &name);
-        }
-        frontend::write_sync(self.outgoing.backend());
-        self.owe(PendingRequest::Own(ProxyBatch::Aside));
-    }
-
-    /// Whether the held backend can be given back: nothing is under way, and nothing of the session is left on it.
-    pub(in crate::session) fn is_done_with_backend(&self) -> bool {
-        if self.backend.is_leaving() {
-            return self.backend.is_held()
-                && self.conversation.queue.is_settled()
-                && self.conversation.server.at_boundary()
-                && !self.outgoing.has_backend_bytes()
-                && self.conversation.fatal.is_none();
-        }
-        self.backend.is_held()
-            && !self.backend.is_unused()
-            && self.conversation.is_at_rest()
-            && self.cleanup.is_clean()
-            && !self.statements.is_on_backend()
-            && !self.outgoing.has_backend_bytes()
-            && self.request.gathered().is_none()
-            && !self.begin.exists()
-            && self.conversation.fatal.is_none()
-            && self.conversation.broken.is_none()
+        Ok(())
     }
 }
 

@@ -1,20 +1,20 @@
 //! Settings of a session: the values it has, and the values reported to its client.
 
-use super::startup_settings::{MAY_RESET_SETTINGS, StartupSettings};
+use super::startup_settings::MAY_RESET_SETTINGS;
 use crate::{
     session::{
-        reported::{Reported, of_its_kind},
-        settings::Settings,
+        proxy_batch::{SESSION_AUTHORIZATION, StateReport},
+        reported_parameters::{ReportedParameters, of_its_kind},
+        setting_values::{SETTINGS_MAX_BYTES, SettingValues},
     },
     sql::Effects,
 };
 
 /// Settings of a session.
 pub(in crate::session) struct SessionSettings {
-    values: Settings,
-    pub(in crate::session) startup: StartupSettings,
+    values: SettingValues,
     /// Values reported to the client.
-    reported: Reported,
+    reported: ReportedParameters,
     /// Characters of the client's encoding may contain ASCII bytes: the server reads texts differently from Gatekeeper.
     is_unreadable: bool,
     /// A statement of the transaction may have reset settings.
@@ -41,45 +41,38 @@ const UNREADABLE_ENCODINGS: [&[u8]; 7] =
 
 impl SessionSettings {
     /// Creates the settings of a client with the `startup` values, and `reported` values of the server.
-    pub(super) fn new(startup: Settings, reported: Reported) -> Self {
-        let mut new = Self {
-            values: startup.clone(),
-            startup: StartupSettings::new(startup),
-            reported,
-            is_unreadable: false,
-            may_be_reset: false,
-        };
+    pub(super) fn new(startup: SettingValues, reported: ReportedParameters) -> Self {
+        let mut new = Self { values: startup, reported, is_unreadable: false, may_be_reset: false };
         new.on_reported();
         new
     }
 
     /// Values of the session.
-    pub(in crate::session) const fn values(&self) -> &Settings {
+    pub(in crate::session) const fn values(&self) -> &SettingValues {
         &self.values
     }
 
     /// Values reported to the client.
-    pub(in crate::session) const fn reported(&self) -> &Reported {
+    pub(in crate::session) const fn reported(&self) -> &ReportedParameters {
         &self.reported
     }
 
-    /// Replaces the values, after a state check.
-    pub(in crate::session) fn set_values(&mut self, values: Settings) {
-        self.values = values;
+    /// Restores the `startup` values: `DISCARD ALL`.
+    pub(in crate::session) fn on_discard_all(&mut self, startup: &SettingValues) {
+        self.values = startup.clone();
     }
 
-    /// Restores the start-up values: `DISCARD ALL`.
-    pub(in crate::session) fn on_discard_all(&mut self, in_batch: bool) {
-        self.values = self.startup.values().clone();
-        self.startup.on_discard_all(in_batch);
+    /// Replaces the values, after a move to other backends.
+    pub(in crate::session) fn set_values(&mut self, values: SettingValues) {
+        self.values = values;
     }
 
     /// Notes a leased backend with the settings `held`, and values `reported` by its server; `is_standby` means a standby.
     /// Returns the reports for the client, of values changed by the server's configuration.
     pub(in crate::session) fn on_lease(
         &mut self,
-        held: &mut Settings,
-        reported: &Reported,
+        held: &mut SettingValues,
+        reported: &ReportedParameters,
         is_standby: bool,
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
         if *held != self.values {
@@ -105,24 +98,19 @@ impl SessionSettings {
         news
     }
 
-    /// Notes the return of the held backend.
-    pub(in crate::session) fn on_return(&mut self) {
-        if let Some(values) = self.startup.on_return(&self.values) {
-            self.values = values;
-        }
-    }
-
-    /// Handles a report of the server; `is_default` means the value of the backend's login.
+    /// Handles a report of the server; `is_default` means the value of the backend's login. `startup` holds the settings of
+    /// the client's start-up packet.
     pub(in crate::session) fn on_report(
         &mut self,
         name: &[u8],
         value: &[u8],
         is_default: bool,
+        startup: &SettingValues,
     ) -> SettingReport {
         // `RESET` restores the client's start-up value, unknown to the backend.
         if self.may_be_reset
             && is_default
-            && let Some(first) = self.startup_report(name)
+            && let Some(first) = self.startup_report(name, startup)
         {
             let first = first.to_vec();
             return if self.set_reported(name, &first) {
@@ -132,6 +120,35 @@ impl SessionSettings {
             };
         }
         if self.set_reported(name, value) { SettingReport::Forward } else { SettingReport::Known }
+    }
+
+    /// Handles the report of a state check; `login` is the login user of the backend, and `startup` holds the settings of the
+    /// client's start-up packet. Returns the settings of the backend; `None` if too large.
+    pub(in crate::session) fn on_state_report(
+        &mut self,
+        seen: &StateReport,
+        login: Option<&[u8]>,
+        startup: &SettingValues,
+    ) -> Option<SettingValues> {
+        let before = if seen.all { SettingValues::default() } else { self.values.clone() };
+        // The default session user is the login user of the backend.
+        let is_default = |name: &[u8], value: Option<&[u8]>| {
+            name == SESSION_AUTHORIZATION && value == login && self.values.get(name).is_none()
+        };
+        let seen_now = seen.settings.iter().filter(|(name, value)| {
+            !name.starts_with(b"transaction_") && !is_default(name, value.as_deref())
+        });
+        let held = before.with_all(seen_now.map(|(name, value)| (&**name, value.as_deref())));
+        if held.bytes() > SETTINGS_MAX_BYTES {
+            return None;
+        }
+        self.values = held.clone();
+        // The next statement applies start-up settings cleared by `DISCARD ALL`.
+        if seen.all {
+            let gone = startup.entries().iter().filter(|entry| held.get(&entry.name).is_none());
+            self.values = held.with_all(gone.map(|entry| (&*entry.name, Some(&*entry.value))));
+        }
+        Some(held)
     }
 
     /// Notes a value reported to the client; false if the client knows the value.
@@ -144,8 +161,8 @@ impl SessionSettings {
     }
 
     /// Value reported to the client at login for a setting of the client's start-up packet.
-    fn startup_report(&self, name: &[u8]) -> Option<&[u8]> {
-        self.startup.values().get(&name.to_ascii_lowercase())?;
+    fn startup_report(&self, name: &[u8], startup: &SettingValues) -> Option<&[u8]> {
+        startup.get(&name.to_ascii_lowercase())?;
         self.reported.at_login(name)
     }
 
@@ -167,7 +184,6 @@ impl SessionSettings {
     /// Handles the end of a transaction.
     pub(in crate::session) fn on_settled(&mut self) {
         self.may_be_reset = false;
-        self.startup.forget_portals();
     }
 
     /// Possible side effects of `text`, with the apparent `effects`.
@@ -183,9 +199,10 @@ impl SessionSettings {
 mod tests {
     use super::*;
     use crate::handshake::Parameters;
+    use crate::session::pooled::startup_settings::StartupSettings;
 
-    fn reported(values: &[(&str, &str)]) -> Reported {
-        let mut reported = Reported::new(Parameters::default().into());
+    fn reported(values: &[(&str, &str)]) -> ReportedParameters {
+        let mut reported = ReportedParameters::new(Parameters::default().into());
         for (name, value) in values {
             reported.set(name.as_bytes(), value.as_bytes());
         }
@@ -193,26 +210,30 @@ mod tests {
     }
 
     fn settings(values: &[(&str, &str)]) -> SessionSettings {
-        SessionSettings::new(Settings::default(), reported(values))
+        SessionSettings::new(SettingValues::default(), reported(values))
+    }
+
+    fn report(settings: &mut SessionSettings, zone: &str) -> SettingReport {
+        settings.on_report(b"TimeZone", zone.as_bytes(), false, &SettingValues::default())
     }
 
     #[test]
     fn a_report_is_forwarded_once() {
         let mut settings = settings(&[("TimeZone", "UTC")]);
-        assert_eq!(settings.on_report(b"TimeZone", b"UTC", false), SettingReport::Known);
-        assert_eq!(settings.on_report(b"TimeZone", b"CET", false), SettingReport::Forward);
-        assert_eq!(settings.on_report(b"TimeZone", b"CET", false), SettingReport::Known);
+        assert_eq!(report(&mut settings, "UTC"), SettingReport::Known);
+        assert_eq!(report(&mut settings, "CET"), SettingReport::Forward);
+        assert_eq!(report(&mut settings, "CET"), SettingReport::Known);
     }
 
     #[test]
     fn changed_configuration_is_reported_at_the_lease() {
         let mut settings = settings(&[("TimeZone", "UTC")]);
         let changed = reported(&[("TimeZone", "CET"), ("in_hot_standby", "on")]);
-        let mut other = Settings::default().with(b"work_mem", Some(b"1MB"));
+        let mut other = SettingValues::default().with(b"work_mem", Some(b"1MB"));
         assert!(settings.on_lease(&mut other, &changed, false).is_empty(), "settings are applied first");
-        let news = settings.on_lease(&mut Settings::default(), &changed, true);
+        let news = settings.on_lease(&mut SettingValues::default(), &changed, true);
         assert_eq!(news, [(b"TimeZone".to_vec(), b"CET".to_vec())], "a standby looks like the writer");
-        assert!(settings.on_lease(&mut Settings::default(), &changed, true).is_empty());
+        assert!(settings.on_lease(&mut SettingValues::default(), &changed, true).is_empty());
     }
 
     #[test]
@@ -227,10 +248,12 @@ mod tests {
 
     #[test]
     fn discard_all_restores_the_startup_values() {
-        let startup = Settings::default().with(b"work_mem", Some(b"1MB"));
-        let mut settings = SessionSettings::new(startup.clone(), reported(&[]));
-        settings.set_values(startup.with(b"role", Some(b"joe")));
-        settings.on_discard_all(true);
-        assert!(*settings.values() == startup && settings.startup.take_discarded(false));
+        let values = SettingValues::default().with(b"work_mem", Some(b"1MB"));
+        let mut startup = StartupSettings::new(values.clone());
+        let mut settings = SessionSettings::new(values.clone(), reported(&[]));
+        settings.set_values(values.with(b"role", Some(b"joe")));
+        settings.on_discard_all(startup.values());
+        startup.on_discard_all(true);
+        assert!(*settings.values() == values && startup.take_discarded(false));
     }
 }

@@ -6,28 +6,34 @@
 //! client's options. Within a transaction the statement is rejected.
 
 use crate::{
-    session::{proxy_batch::GivenSetting, reported::APPLICATION_NAME, settings::Settings},
-    sql::{self, Effects, SettingReset, SettingResets},
-    wire::{
-        SqlState,
-        error_response::{ErrorResponse, Severity},
+    session::{
+        proxy_batch::GivenSetting, reported_parameters::APPLICATION_NAME, setting_values::SettingValues,
     },
+    sql::{self, Effects, SettingReset, SettingResets},
 };
 
 /// A client's start-up settings.
 #[derive(Default)]
 pub(in crate::session) struct StartupSettings {
     /// Values restored by `RESET`, as far as unknown to the held backend.
-    values: Settings,
+    values: SettingValues,
     mode: StartupMode,
     /// Portals bound in the transaction, with the settings reset by the portals' statements.
     portals: Vec<BoundPortal>,
-    /// Settings reset by an Execute, to apply again ahead of the client's next message.
-    due: Vec<SettingReset>,
-    /// `DISCARD ALL` has cleared settings in an unfinished batch.
-    is_discarded: bool,
+    due: DueSettings,
     /// Names of the settings reported while Gatekeeper applied settings.
     withheld: Vec<Box<[u8]>>,
+}
+
+/// Settings to apply again ahead of the client's next message.
+#[derive(Default)]
+enum DueSettings {
+    #[default]
+    None,
+    /// An Execute has reset some.
+    Reset(Vec<SettingReset>),
+    /// `DISCARD ALL` has cleared all in an unfinished batch.
+    Discarded,
 }
 
 /// How backends get the settings.
@@ -55,14 +61,14 @@ pub(in crate::session) const MAY_RESET_SETTINGS: Effects =
 
 impl StartupSettings {
     /// Creates the state of a client with the start-up `values`.
-    pub(super) fn new(values: Settings) -> Self {
+    pub(super) fn new(values: SettingValues) -> Self {
         let is_carried = values.entries().iter().any(|entry| *entry.name != *APPLICATION_NAME);
         let mode = if is_carried { StartupMode::Carried } else { StartupMode::NameOnly };
         Self { values, mode, ..Self::default() }
     }
 
     /// Values restored by `RESET`, as far as unknown to the held backend.
-    pub(in crate::session) const fn values(&self) -> &Settings {
+    pub(in crate::session) const fn values(&self) -> &SettingValues {
         &self.values
     }
 
@@ -94,13 +100,13 @@ impl StartupSettings {
 
     /// Notes the return of the held backend. If backends logged in with the client's options serve from now on, returns
     /// the part of `settings` to apply there.
-    pub(in crate::session) fn on_return(&mut self, settings: &Settings) -> Option<Settings> {
+    pub(in crate::session) fn on_return(&mut self, settings: &SettingValues) -> Option<SettingValues> {
         if self.mode != StartupMode::Moving {
             return None;
         }
         self.mode = StartupMode::Apart;
         let first = std::mem::take(&mut self.values);
-        self.values = Settings::default().with(APPLICATION_NAME, first.get(APPLICATION_NAME));
+        self.values = SettingValues::default().with(APPLICATION_NAME, first.get(APPLICATION_NAME));
         let known = first.entries().iter().filter(|entry| *entry.name != *APPLICATION_NAME);
         let known = known.filter(|entry| settings.get(&entry.name) == Some(&entry.value));
         Some(settings.with_all(known.map(|entry| (&*entry.name, None))))
@@ -150,36 +156,48 @@ impl StartupSettings {
 
     /// Notes settings reset by an executed statement, to apply again.
     pub(in crate::session) fn note_reset(&mut self, settings: Vec<SettingReset>) {
-        self.due.extend(settings);
+        match &mut self.due {
+            DueSettings::Reset(due) => due.extend(settings),
+            _ if settings.is_empty() => {}
+            due => *due = DueSettings::Reset(settings),
+        }
     }
 
     /// Takes the settings to apply again ahead of the client's next message.
     pub(in crate::session) fn take_due(&mut self) -> Vec<SettingReset> {
-        std::mem::take(&mut self.due)
+        match std::mem::take(&mut self.due) {
+            DueSettings::Reset(due) => due,
+            due => {
+                self.due = due;
+                Vec::new()
+            }
+        }
     }
 
     /// True if settings must be applied again ahead of the client's next message.
     pub(in crate::session) fn has_due(&self) -> bool {
-        !self.due.is_empty()
+        matches!(self.due, DueSettings::Reset(_))
     }
 
     /// Notes settings cleared by `DISCARD ALL`, within a batch or not.
     pub(in crate::session) fn on_discard_all(&mut self, in_batch: bool) {
         self.portals.clear();
-        self.due.clear();
-        self.is_discarded = in_batch;
+        self.due = if in_batch { DueSettings::Discarded } else { DueSettings::None };
     }
 
     /// True once if the held backend needs the settings ahead of a message, as the batch continues after `DISCARD ALL`.
     pub(in crate::session) fn take_discarded(&mut self, ends_batch: bool) -> bool {
-        std::mem::take(&mut self.is_discarded) && !ends_batch
+        let is_discarded = matches!(self.due, DueSettings::Discarded);
+        if is_discarded {
+            self.due = DueSettings::None;
+        }
+        is_discarded && !ends_batch
     }
 
     /// Forgets what was due in a failed batch: its resets are rolled back, and the next batch applies the settings cleared
     /// by `DISCARD ALL`.
     pub(in crate::session) fn on_failed_batch(&mut self) {
-        self.due.clear();
-        self.is_discarded = false;
+        self.due = DueSettings::None;
     }
 
     /// Values of the `reset` settings.
@@ -217,15 +235,6 @@ impl StartupSettings {
     }
 }
 
-/// Error for a reset of a start-up setting, if further statements would run before the setting is applied again.
-pub(in crate::session) fn reset_midway() -> ErrorResponse<'static> {
-    let message =
-        "start-up options cannot be reset in the middle of a statement, or of several in one message, here";
-    let mut report = ErrorResponse::new(Severity::Error, SqlState::FEATURE_NOT_SUPPORTED, message);
-    report.hint = Some("Send RESET or SET ... TO DEFAULT in a message of its own.".into());
-    report
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,7 +243,7 @@ mod tests {
 
     fn startup() -> StartupSettings {
         let values =
-            Settings::default().with(b"application_name", Some(b"a")).with(b"work_mem", Some(b"1MB"));
+            SettingValues::default().with(b"application_name", Some(b"a")).with(b"work_mem", Some(b"1MB"));
         StartupSettings::new(values)
     }
 
@@ -245,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_name_alone_is_never_in_the_way() {
-        let name = StartupSettings::new(Settings::default().with(b"application_name", Some(b"a")));
+        let name = StartupSettings::new(SettingValues::default().with(b"application_name", Some(b"a")));
         assert!(!name.is_carried());
         assert_eq!(name.reset_by(EFFECTS, b"RESET ALL"), SettingResets::No);
     }

@@ -1,13 +1,13 @@
 //! The client's unnamed prepared statement.
 
 use crate::{
-    session::{common::Common, statement::text_of},
+    session::{database_state::DatabaseState, shared_statement::text_of},
     sql::{self, Effects},
 };
 
 /// The client's unnamed prepared statement, or none.
 pub(in crate::session) struct UnnamedStatement {
-    /// Unique among all sessions of one [`Common`]; 0 without a statement.
+    /// Unique among all sessions of one [`DatabaseState`]; 0 without a statement.
     number: u64,
     last: u64,
     /// Body of the Parse behind the name.
@@ -111,11 +111,11 @@ impl UnnamedStatement {
     }
 
     /// Possible side effects of the statement, by the current catalog.
-    pub(in crate::session) fn effects(&mut self, common: &Common) -> Effects {
-        let edition = common.edition();
+    pub(in crate::session) fn effects(&mut self, database: &DatabaseState) -> Effects {
+        let edition = database.edition();
         if self.edition != edition {
             let text = text_of(&self.definition);
-            self.effects = common.with_catalogue(|catalogue| sql::effects(text, catalogue));
+            self.effects = database.with_catalogue(|catalogue| sql::effects(text, catalogue));
             self.edition = edition;
         }
         self.effects

@@ -1,151 +1,179 @@
-//! What the client has said to a read pool, kept until the answer to it begins: then it need not be said again.
+//! Client messages sent to a read pool, kept for a replay until the response begins.
 
 use std::collections::VecDeque;
 
 use super::BeginScript;
 
-/// The client's own bytes, unit by unit: a Query, or a batch up to its Sync.
+/// Client bytes by unit: a Query, or a batch up to Sync.
 #[derive(Default)]
 pub(in crate::session) struct ReplayBuffer {
     bytes: Vec<u8>,
     units: VecDeque<ReplayUnit>,
-    /// The last unit goes on.
-    open: bool,
+    last: LastUnit,
+}
+
+/// State of the last unit.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum LastUnit {
+    /// No unit, or complete.
+    #[default]
+    Ended,
+    /// More messages of the unit follow.
+    Open,
+    /// More messages follow, and the unit has bound a portal: no other server has the portal.
+    OpenWithPortal,
 }
 
 /// One unit.
 struct ReplayUnit {
-    bytes: usize,
-    /// Statements that were begun before it.
-    begun: u64,
-    /// Some of its answer has gone to the client.
-    answered: bool,
-    /// All of it is kept.
-    whole: bool,
-    /// The unit has bound a portal.
-    bound: bool,
-    /// It is proved to read: even if nobody knows how far the server got, it may be said again.
+    byte_count: usize,
+    /// Count of statements started before the unit.
+    statements_started: u64,
+    kept: Kept,
+    /// Proved to read: a replay is safe, however far the server got.
     proved: bool,
-    /// What the client was told of its transaction before it, and no server was.
+    /// Deferred commands sent ahead of the unit.
     before: Option<BeginScript>,
 }
 
-/// Bytes of units that are kept.
-const KEPT: usize = 64 << 10;
-/// Room that is kept between two attempts.
-const ROOM: usize = 1024;
+/// Possibility of a replay of a unit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// All bytes are kept.
+    Whole,
+    /// The unit is too long, or must not run twice.
+    No,
+    /// The client has received the beginning of the response.
+    Answered,
+}
+
+/// Maximum bytes of the kept units.
+const MAX_REPLAY_BYTES: usize = 64 << 10;
+/// Capacity in bytes kept between two units.
+const IDLE_CAPACITY_BYTES: usize = 1024;
 
 // === impl ReplayBuffer ===
 
 impl ReplayBuffer {
-    /// A unit begins, when `begun` statements were begun. `before` is what the client was told of its transaction, and no
-    /// server was.
-    pub(in crate::session) fn begin(&mut self, begun: u64, proved: bool, before: Option<BeginScript>) {
+    /// Begins a unit behind `statements_started` statements and the deferred commands `before`.
+    pub(in crate::session) fn begin(
+        &mut self,
+        statements_started: u64,
+        proved: bool,
+        before: Option<BeginScript>,
+    ) {
         self.units.push_back(ReplayUnit {
-            bytes: 0,
-            begun,
-            answered: false,
-            whole: true,
-            bound: false,
+            byte_count: 0,
+            statements_started,
+            kept: Kept::Whole,
             proved,
             before,
         });
-        self.open = true;
+        self.last = LastUnit::Open;
     }
 
-    /// Whether a unit goes on.
-    pub(in crate::session) const fn is_open(&self) -> bool {
-        self.open
+    /// True if more messages of the last unit follow.
+    pub(in crate::session) fn is_open(&self) -> bool {
+        self.last != LastUnit::Ended
+    }
+
+    fn open_unit(&mut self) -> Option<&mut ReplayUnit> {
+        if self.is_open() { self.units.back_mut() } else { None }
     }
 
     /// Notes a portal bound by the current unit; no further server has the portal.
     pub(in crate::session) fn bind(&mut self) {
-        if let Some(last) = self.units.back_mut().filter(|_| self.open) {
-            last.bound = true;
+        if self.is_open() {
+            self.last = LastUnit::OpenWithPortal;
         }
     }
 
     /// Transaction beginning before the current unit, known to the client and to no server.
     pub(in crate::session) fn before(&self) -> Option<&BeginScript> {
-        self.units.back().filter(|_| self.open)?.before.as_ref()
+        self.units.back().filter(|_| self.is_open())?.before.as_ref()
     }
 
     /// True if the current unit has bound a portal.
     pub(in crate::session) fn keeps_portal(&self) -> bool {
-        self.open && self.units.back().is_some_and(|unit| unit.bound)
+        self.last == LastUnit::OpenWithPortal
     }
 
-    /// The client has said more of the unit that goes on.
+    /// Keeps more bytes of the open unit.
     pub(in crate::session) fn say(&mut self, bytes: &[u8]) {
-        let Some(last) = self.units.back_mut().filter(|_| self.open) else { return };
-        last.whole &= self.bytes.len() + bytes.len() <= KEPT;
-        if last.whole {
-            self.bytes.extend_from_slice(bytes);
-            last.bytes += bytes.len();
+        let has_room = self.bytes.len() + bytes.len() <= MAX_REPLAY_BYTES;
+        match self.open_unit() {
+            Some(unit) if unit.kept == Kept::Whole && has_room => {
+                unit.byte_count += bytes.len();
+                self.bytes.extend_from_slice(bytes);
+            }
+            Some(unit) if unit.kept == Kept::Whole => unit.kept = Kept::No,
+            _ => {}
         }
     }
 
     /// Ends the unit; the unit is kept only if `whole`.
     pub(in crate::session) fn end(&mut self, whole: bool) {
-        if let Some(last) = self.units.back_mut().filter(|_| self.open) {
-            last.whole &= whole;
+        if let Some(unit) = self.open_unit().filter(|unit| unit.kept == Kept::Whole && !whole) {
+            unit.kept = Kept::No;
         }
-        self.open = false;
+        self.last = LastUnit::Ended;
     }
 
-    /// Whether the unit that is answered next could be said again.
+    /// True if all units without a response can be replayed.
     pub(in crate::session) fn is_repeatable(&self) -> bool {
-        self.units.front().is_some_and(|unit| !unit.answered) && self.units.iter().all(|unit| unit.whole)
+        !self.units.is_empty() && self.units.iter().all(|unit| unit.kept == Kept::Whole)
     }
 
-    /// Whether it could even if nobody knows how far the server got, and all behind it, too.
+    /// True if all units can be replayed, however far the server got.
     pub(in crate::session) fn is_proved(&self) -> bool {
         self.is_repeatable() && self.units.iter().all(|unit| unit.proved)
     }
 
-    /// Its answer has begun.
+    /// Notes the beginning of the response to the first unit.
     pub(in crate::session) fn answered(&mut self) {
         if let Some(unit) = self.units.front_mut() {
-            unit.answered = true;
+            unit.kept = Kept::Answered;
         }
     }
 
-    /// Its answer is over.
+    /// Notes the end of the response to the first unit.
     pub(in crate::session) fn over(&mut self) {
-        let Some(unit) = self.units.pop_front() else { return };
-        self.open &= !self.units.is_empty();
-        self.bytes.drain(..unit.bytes);
+        if let Some(unit) = self.units.pop_front() {
+            self.bytes.drain(..unit.byte_count);
+        }
+        if self.units.is_empty() {
+            self.last = LastUnit::Ended;
+        }
         if self.bytes.is_empty() {
-            self.bytes.shrink_to(ROOM);
+            self.bytes.shrink_to(IDLE_CAPACITY_BYTES);
         }
     }
 
-    /// What the client has said of the unit that goes on was answered, and did nothing but prepare statements: it need not be
-    /// said again.
+    /// Drops the messages of the open unit: all were answered, and only prepared statements.
     pub(in crate::session) fn prepared(&mut self) {
         if let Some(unit) = self.units.back_mut() {
-            let kept = self.bytes.len() - unit.bytes;
+            let kept = self.bytes.len() - unit.byte_count;
             self.bytes.truncate(kept);
-            unit.bytes = 0;
+            unit.byte_count = 0;
         }
     }
 
-    /// None of it will be said again.
+    /// Drops all units.
     pub(in crate::session) fn forget(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(ROOM);
+        self.bytes.shrink_to(IDLE_CAPACITY_BYTES);
         self.units.clear();
-        self.open = false;
+        self.last = LastUnit::Ended;
     }
 
-    /// All of it is to be said again: its bytes go to the end of `again`. Comes back how many statements were begun before
-    /// it, and what no server had been told then.
+    /// Moves all bytes to the end of `again`, for a replay. Returns the count of statements started before the first unit,
+    /// and the deferred commands sent ahead of the unit.
     pub(in crate::session) fn take(&mut self, again: &mut Vec<u8>) -> Option<(u64, Option<BeginScript>)> {
         again.append(&mut self.bytes);
-        self.bytes.shrink_to(ROOM);
-        self.open = false;
+        self.bytes.shrink_to(IDLE_CAPACITY_BYTES);
+        self.last = LastUnit::Ended;
         let first = self.units.drain(..).next()?;
-        Some((first.begun, first.before))
+        Some((first.statements_started, first.before))
     }
 }
 
@@ -179,7 +207,7 @@ mod tests {
     fn what_is_too_long_is_not_said_again_nor_what_stands_before_it() {
         let mut attempt = ReplayBuffer::default();
         said(&mut attempt, b"one");
-        said(&mut attempt, &[0; KEPT]);
+        said(&mut attempt, &[0; MAX_REPLAY_BYTES]);
         assert!(!attempt.is_repeatable());
         attempt.over();
         attempt.over();

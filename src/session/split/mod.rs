@@ -16,6 +16,6 @@ pub(in crate::session) use attempt::ReplayBuffer;
 pub(in crate::session) use begun::{BeginScript, Opening, PortalUse};
 pub(in crate::session) use lookahead::Lookahead;
 pub(in crate::session) use replay::Replay;
-pub use state::{Asked, Assignment, Freshness};
+pub use state::{AssignedBackend, FreshnessCheck, RouteOptions};
 pub(in crate::session) use state::{LAST_ROUTE, Router, WRITER, rerun_on};
 pub(in crate::session) use trace::LastRoute;

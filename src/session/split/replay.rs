@@ -6,11 +6,11 @@ use crate::route::{RerunCause, RouteNeed, RouteReason, RouteSide};
 #[derive(Default)]
 pub(in crate::session) struct Replay {
     pending: Vec<u8>,
-    /// Reason; decides about the route of the next unit.
+    /// RouteReason; decides about the route of the next unit.
     reason: Option<RouteReason>,
     /// Count of replays of the unit answered next. Only the beginning of the response, or the writer, ends the count.
     count: u8,
-    /// Reason not reported to the driver yet.
+    /// RouteReason not reported to the driver yet.
     unreported: Option<RouteReason>,
 }
 
@@ -77,7 +77,7 @@ impl Replay {
         }
     }
 
-    /// Reason of the last replay, once.
+    /// RouteReason of the last replay, once.
     pub(in crate::session) fn poll_reason(&mut self) -> Option<RouteReason> {
         self.unreported.take()
     }

@@ -7,34 +7,34 @@ use crate::{
     names::EndpointName,
     route::{Consistency, RerunCause, RouteNeed, RouteReason, RouteSide, SessionRouteState, SplitSettings},
     session::{
-        reported::{DEFAULT_READ_ONLY, Reported},
-        settings::Settings,
+        reported_parameters::{DEFAULT_READ_ONLY, ReportedParameters},
+        setting_values::SettingValues,
     },
     sql::{Hint, LexicalSettings, TransactionModes},
     wire::ErrorFields,
 };
 
-/// What a session is told of the backend it is given.
+/// Backend handed to a session with a split route.
 #[derive(Debug, Clone, Copy)]
-pub struct Assignment<'a> {
-    /// Which side it is on.
+pub struct AssignedBackend<'a> {
+    /// RouteSide of the backend.
     pub side: RouteSide,
-    /// Why the statement goes there.
+    /// RouteReason of the route decision.
     pub reason: RouteReason,
-    /// The endpoint's name, for those who ask where their last statement went.
+    /// Name of the endpoint, for `SHOW gatekeeper.last_route`.
     pub endpoint: &'a EndpointName,
-    /// How a read pool's node stands towards the session's [floor](crate::session::Session::floor).
-    pub freshness: Freshness,
+    /// Freshness of a read pool's node against the session's [floor](crate::session::Session::floor).
+    pub freshness: FreshnessCheck,
 }
 
-/// How a node stands towards what a session must see.
+/// Proof that a node shows all writes that the session must see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
-    /// It shows all of it.
+pub enum FreshnessCheck {
+    /// The node shows all of them.
     Enough,
-    /// It does once it has replayed the writer's WAL up to here: it is asked in the same write.
+    /// The node does once its replay has reached a position, queried in the same write.
     Ask {
-        /// The position, in bytes of WAL.
+        /// Position in bytes of WAL.
         lsn: u64,
     },
 }
@@ -52,8 +52,8 @@ pub(in crate::session) struct Router {
     pub(in crate::session) floor: Option<Instant>,
     /// Something was said to the writer that is not proved a read, and its transaction is not over.
     pub(in crate::session) writing: bool,
-    /// How the node of the backend that was given stands, until it was made sure of.
-    pub(in crate::session) freshness: Option<Freshness>,
+    /// Freshness of the assigned backend's node, until confirmed.
+    pub(in crate::session) freshness: Option<FreshnessCheck>,
     /// Classification of the client's next messages.
     pub(in crate::session) lookahead: Lookahead,
     /// Messages to send to another backend.
@@ -66,13 +66,13 @@ pub(in crate::session) struct Router {
     pub(in crate::session) meaning: LexicalSettings,
     /// `default_transaction_read_only` of the client.
     pub(in crate::session) read_only: bool,
-    /// What the client asked for at its start: where `RESET` leads back to.
-    pub(in crate::session) asked: Asked,
+    /// Values in the client's startup packet: `RESET` returns to them.
+    pub(in crate::session) options: RouteOptions,
 }
 
-/// What a client asks of us in its startup packet, as settings of these names.
+/// Settings of Gatekeeper in a client's startup packet, by these names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct RouteOptions {
     /// `gatekeeper.route`.
     pub route: Option<Box<[u8]>>,
     /// `gatekeeper.consistency`.
@@ -96,7 +96,7 @@ pub(in crate::session) const LAST_ROUTE: &[u8] = b"gatekeeper.last_route";
 // === impl Router ===
 
 impl Router {
-    pub(in crate::session) fn new(settings: Arc<SplitSettings>, asked: Asked) -> Self {
+    pub(in crate::session) fn new(settings: Arc<SplitSettings>, options: RouteOptions) -> Self {
         Self {
             settings,
             need: WRITER,
@@ -111,7 +111,7 @@ impl Router {
             news: News::default(),
             meaning: LexicalSettings::default(),
             read_only: false,
-            asked,
+            options,
         }
     }
 
@@ -122,7 +122,7 @@ impl Router {
     }
 
     /// What a read must not be older than, if anything.
-    pub(in crate::session) fn floor(&self, now: Instant, settings: &Settings) -> Option<Instant> {
+    pub(in crate::session) fn floor(&self, now: Instant, settings: &SettingValues) -> Option<Instant> {
         match self.consistency(settings) {
             Consistency::Session => self.floor,
             // Nothing was written before the clock began that would matter.
@@ -132,19 +132,19 @@ impl Router {
     }
 
     /// What the session's reads must show: as it has said, or as the listener does.
-    pub(in crate::session) fn consistency(&self, settings: &Settings) -> Consistency {
-        let asked = settings.get(CONSISTENCY).or(self.asked.consistency.as_deref());
-        let asked = asked.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
-        asked.unwrap_or(self.settings.consistency)
+    pub(in crate::session) fn consistency(&self, settings: &SettingValues) -> Consistency {
+        let wish = settings.get(CONSISTENCY).or(self.options.consistency.as_deref());
+        let consistency = wish.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
+        consistency.unwrap_or(self.settings.consistency)
     }
 
     /// What decides where a unit goes, besides the unit.
     pub(in crate::session) fn situation(
         &self,
         begun: Option<TransactionModes>,
-        settings: &Settings,
+        settings: &SettingValues,
     ) -> SessionRouteState {
-        let wish = settings.get(ROUTE).or(self.asked.route.as_deref());
+        let wish = settings.get(ROUTE).or(self.options.route.as_deref());
         SessionRouteState {
             begun,
             read_only: self.read_only,
@@ -155,7 +155,7 @@ impl Router {
     }
 
     /// The client was told of its settings.
-    pub(in crate::session) fn learn(&mut self, known: &Reported) {
+    pub(in crate::session) fn learn(&mut self, known: &ReportedParameters) {
         let is =
             |name: &[u8], value: &[u8]| known.get(name).is_some_and(|said| said.eq_ignore_ascii_case(value));
         self.meaning = LexicalSettings {
@@ -166,8 +166,8 @@ impl Router {
     }
 
     /// A backend is held from now on.
-    pub(in crate::session) fn assigned(&mut self, assignment: Assignment<'_>) {
-        let Assignment { side, reason, endpoint, freshness } = assignment;
+    pub(in crate::session) fn on_assigned(&mut self, assigned: AssignedBackend<'_>) {
+        let AssignedBackend { side, reason, endpoint, freshness } = assigned;
         self.side = side;
         self.freshness = Some(freshness);
         self.trace.goes(side, endpoint, reason);

@@ -1,18 +1,18 @@
-//! Where a session's last unit went, for `SHOW gatekeeper.last_route`.
+//! Route of a session's last unit, for `SHOW gatekeeper.last_route`.
 
 use crate::{
     names::EndpointName,
     route::{RouteReason, RouteSide},
 };
 
-/// Where a session's units go and went.
+/// Routes of a session's last unit, and of the next.
 #[derive(Default)]
 pub(in crate::session) struct LastRoute {
-    now: Option<(RouteSide, RouteReason)>,
-    before: Option<(RouteSide, RouteReason)>,
-    /// Nothing was said on the backend of `now` yet.
-    fresh: bool,
-    /// Names are kept by side: most sessions meet one of each, again and again.
+    /// Route of the last unit sent.
+    last: Option<(RouteSide, RouteReason)>,
+    /// Route of the assigned backend, until a unit is sent there.
+    next: Option<(RouteSide, RouteReason)>,
+    /// Names are kept by side: most sessions use one of each, again and again.
     writer: Option<EndpointName>,
     reader: Option<EndpointName>,
 }
@@ -20,7 +20,7 @@ pub(in crate::session) struct LastRoute {
 // === impl LastRoute ===
 
 impl LastRoute {
-    /// What is said next goes there.
+    /// Notes an assigned backend.
     pub(in crate::session) fn goes(&mut self, side: RouteSide, endpoint: &EndpointName, reason: RouteReason) {
         let name = match side {
             RouteSide::Writer => &mut self.writer,
@@ -29,20 +29,17 @@ impl LastRoute {
         if name.as_ref() != Some(endpoint) {
             *name = Some(endpoint.clone());
         }
-        if !self.fresh {
-            self.before = self.now;
-        }
-        (self.now, self.fresh) = (Some((side, reason)), true);
+        self.next = Some((side, reason));
     }
 
-    /// A unit was said there.
-    pub(in crate::session) const fn said(&mut self) {
-        self.fresh = false;
+    /// Notes a unit sent to the assigned backend.
+    pub(in crate::session) fn said(&mut self) {
+        self.last = self.next.take().or(self.last);
     }
 
-    /// Where the last unit went, and why.
+    /// Endpoint of the last unit, with the reason of the route decision.
     pub(in crate::session) fn last(&self) -> Option<(&EndpointName, RouteReason)> {
-        let (side, reason) = if self.fresh { self.before } else { self.now }?;
+        let (side, reason) = self.last?;
         let name = match side {
             RouteSide::Writer => &self.writer,
             RouteSide::Reader => &self.reader,

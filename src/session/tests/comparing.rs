@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    super::{CatalogInstant, Common},
-    Side::{Client, Server},
+    super::{CatalogInstant, DatabaseState},
+    RouteSide::{Client, Server},
     frame,
     sharing::{Talk, shown},
 };
@@ -14,12 +14,12 @@ use crate::{
 };
 
 /// Messages sent to the backend of a session with `change` during the statement.
-fn sent_around(change: impl FnOnce(&Common)) -> String {
-    let common = Arc::new(Common::new(StatefulNames::default()));
-    common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
-    let mut talk = Talk::knowing(Arc::clone(&common), None);
+fn sent_around(change: impl FnOnce(&DatabaseState)) -> String {
+    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
+    let mut talk = Talk::knowing(Arc::clone(&database), None);
     talk.say(&Client, &frame(b'Q', b"SELECT a FROM t\0"), usize::MAX);
-    change(&common);
+    change(&database);
     talk.say(&Server, &[frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat(), usize::MAX);
     shown(&talk.to_backend, Speaker::Client)
 }
@@ -30,18 +30,18 @@ fn assert_is_checked(sent: &str) {
 
 #[test]
 fn an_expired_catalog_needs_no_state_check() {
-    assert_eq!(sent_around(Common::expire_catalogue), "QSELECT a FROM t");
+    assert_eq!(sent_around(DatabaseState::expire_catalogue), "QSELECT a FROM t");
 }
 
 #[test]
 fn changed_definitions_need_a_state_check() {
-    assert_is_checked(&sent_around(Common::definitions_changed));
+    assert_is_checked(&sent_around(DatabaseState::definitions_changed));
 }
 
 #[test]
 fn a_catalog_read_meanwhile_needs_a_state_check() {
-    assert_is_checked(&sent_around(|common| {
-        common.definitions_changed();
-        common.set_catalogue(StatefulNamesBuilder::new(), b"2", common.instant());
+    assert_is_checked(&sent_around(|database| {
+        database.definitions_changed();
+        database.set_catalogue(StatefulNamesBuilder::new(), b"2", database.instant());
     }));
 }

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     super::{
-        Asked, Assignment, CatalogInstant, Common, Freshness, Reported, Session, SessionOptions, Settings,
+        AssignedBackend, CatalogInstant, DatabaseState, FreshnessCheck, ReportedParameters, RouteOptions,
+        Session, SessionOptions, SettingValues,
     },
     frame, fresh_backend,
 };
@@ -39,17 +40,17 @@ struct Driver {
 
 impl Driver {
     fn new(splits: bool) -> Self {
-        let common = if splits {
-            Common::splitting(StatefulNames::default(), &ClassifierOptions::default())
+        let database = if splits {
+            DatabaseState::splitting(StatefulNames::default(), &ClassifierOptions::default())
         } else {
-            Common::new(StatefulNames::default())
+            DatabaseState::new(StatefulNames::default())
         };
-        common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
-        let known = Reported::new(Arc::new(Parameters::default()));
+        database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
+        let known = ReportedParameters::new(Arc::new(Parameters::default()));
         let mut session =
-            Session::shared(Arc::new(common), known, Settings::default(), SessionOptions::default());
+            Session::shared(Arc::new(database), known, SettingValues::default(), SessionOptions::default());
         if splits {
-            session.split(Arc::new(SplitSettings::default()), Asked::default());
+            session.split(Arc::new(SplitSettings::default()), RouteOptions::default());
         }
         let (unread, to_server, from_server, to_client) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self { session, unread, to_server, from_server, to_client, served: 0, holds: false, leases: 0 }
@@ -64,7 +65,7 @@ impl Driver {
             self.settle();
         }
         while self.session.is_waiting_for_more() {
-            self.session.on_impatience();
+            self.session.on_batch_timeout();
             self.settle();
         }
     }
@@ -83,26 +84,31 @@ impl Driver {
     fn step(&mut self) -> bool {
         let now = Instant::now();
         let full = self.unread.len() == BUFFER_BYTES;
-        let take = self.session.on_client(now, &self.unread, full).expect("the client makes sense");
-        let mut moved = take.byte_count() > 0;
+        let consumed = self.session.on_client(now, &self.unread, full).expect("the client makes sense");
+        let mut moved = consumed.byte_count() > 0;
         self.to_server.extend(self.session.to_backend().map(std::mem::take).unwrap_or_default());
-        self.to_server.extend(self.unread.drain(..take.pass));
-        self.unread.drain(..take.drop);
+        self.to_server.extend(self.unread.drain(..consumed.forward));
+        self.unread.drain(..consumed.discard);
         if self.session.wants_backend() {
             assert!(!self.holds, "nobody has two backends");
             (self.leases, self.holds, moved) = (self.leases + 1, true, true);
-            let memory = fresh_backend();
+            let tracked_state = fresh_backend();
             let need = self.session.need();
             let endpoint = EndpointName::new("e").expect("a name");
-            let (side, reason, freshness) = (need.side, need.reason, Freshness::Enough);
-            self.session.assign(memory, false, Assignment { side, reason, endpoint: &endpoint, freshness });
+            let (side, reason, freshness) = (need.side, need.reason, FreshnessCheck::Enough);
+            self.session.assign(
+                tracked_state,
+                false,
+                AssignedBackend { side, reason, endpoint: &endpoint, freshness },
+            );
         }
         moved |= self.serve();
-        let take = self.session.on_backend(now, &self.from_server, false).expect("the server makes sense");
-        self.to_client.extend(self.from_server.drain(..take.pass));
-        self.from_server.drain(..take.drop);
+        let consumed =
+            self.session.on_backend(now, &self.from_server, false).expect("the server makes sense");
+        self.to_client.extend(self.from_server.drain(..consumed.forward));
+        self.from_server.drain(..consumed.discard);
         self.to_client.extend(self.session.to_client().map(std::mem::take).unwrap_or_default());
-        moved |= take.byte_count() > 0;
+        moved |= consumed.byte_count() > 0;
         while self.session.poll_report().is_some() || self.session.poll_pin().is_some() {}
         if self.session.wants_catalogue() {
             self.session.on_catalogue(true);

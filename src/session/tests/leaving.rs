@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::{
-    super::{Session, SessionOptions, Take},
-    Side::Client,
+    super::{ConsumedInput, Session, SessionOptions},
+    RouteSide::Client,
     client, frame, server,
     sharing::{ERROR, EXECUTE, one_batch, played},
 };
@@ -19,16 +19,17 @@ const COPY: (u8, &[u8]) = (b'Q', b"COPY t FROM STDIN\0");
 /// Sends Terminate in a dedicated session, after messages of both sides. Returns three flags: the backend received
 /// Terminate; the session may end at once; the session may end after the server's next messages.
 fn kept(script: &[(u8, &[u8])], said: &[(u8, &[u8])], said_next: &[(u8, &[u8])]) -> (bool, bool, bool) {
-    let (mut session, now) = (Session::returning(SessionOptions::default()), Instant::now());
+    let (mut session, now) = (Session::returning(None, SessionOptions::default()), Instant::now());
     let frames = |of: &[(u8, &[u8])]| of.iter().flat_map(|(tag, body)| frame(*tag, body)).collect::<Vec<_>>();
     session.on_client(now, &frames(script), false).unwrap();
     session.on_backend(now, &frames(said), false).unwrap();
-    let Take { pass, drop } = session.on_client(now, &frames(&[TERMINATE, SYNC]), false).unwrap();
-    assert_eq!(pass + drop, 5, "nothing behind Terminate is read");
-    assert_eq!(session.on_client(now, &frames(&[SYNC]), false), Ok(Take::default()));
+    let ConsumedInput { forward, discard } =
+        session.on_client(now, &frames(&[TERMINATE, SYNC]), false).unwrap();
+    assert_eq!(forward + discard, 5, "nothing behind Terminate is read");
+    assert_eq!(session.on_client(now, &frames(&[SYNC]), false), Ok(ConsumedInput::default()));
     let at_once = session.may_leave();
     session.on_backend(now, &frames(said_next), false).unwrap();
-    (pass == 5, at_once, session.may_leave())
+    (forward == 5, at_once, session.may_leave())
 }
 
 #[test]

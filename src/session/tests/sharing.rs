@@ -6,9 +6,10 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{
     super::{
-        Asked, Assignment, CatalogInstant, Common, Freshness, Reported, Session, SessionOptions, Settings,
+        AssignedBackend, CatalogInstant, DatabaseState, FreshnessCheck, ReportedParameters, RouteOptions,
+        Session, SessionOptions, SettingValues,
     },
-    Side::{self, Client, Server},
+    RouteSide::{self, Client, Server},
     client, frame, fresh_backend, server,
 };
 use crate::{
@@ -37,20 +38,20 @@ pub(super) struct Talk {
 
 impl Talk {
     pub(super) fn new(text_limit: Option<usize>) -> Self {
-        let common = Arc::new(Common::new(StatefulNames::default()));
-        common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
-        Self::knowing(common, text_limit)
+        let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+        database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
+        Self::knowing(database, text_limit)
     }
 
-    /// Session of a database with known `common`.
-    pub(super) fn knowing(common: Arc<Common>, text_limit: Option<usize>) -> Self {
-        Self::beginning(common, Settings::default(), text_limit)
+    /// Session of a database with known `database`.
+    pub(super) fn knowing(database: Arc<DatabaseState>, text_limit: Option<usize>) -> Self {
+        Self::beginning(database, SettingValues::default(), text_limit)
     }
 
     /// Session of a client with `startup` in the start-up packet.
-    fn beginning(common: Arc<Common>, startup: Settings, text_limit: Option<usize>) -> Self {
-        let known = Reported::new(Arc::new(Parameters::default()));
-        let session = Session::shared(common, known, startup, SessionOptions { text_limit });
+    fn beginning(database: Arc<DatabaseState>, startup: SettingValues, text_limit: Option<usize>) -> Self {
+        let known = ReportedParameters::new(Arc::new(Parameters::default()));
+        let session = Session::shared(database, known, startup, SessionOptions { text_limit });
         let said = [Vec::new(), Vec::new()];
         let (to_backend, to_client) = (Vec::new(), Vec::new());
         let buffer = usize::MAX;
@@ -60,7 +61,7 @@ impl Talk {
     /// Session with reads on the read pools, and a return of backends.
     pub(super) fn splitting() -> Self {
         let mut talk = Self::new(None);
-        talk.session.split(Arc::default(), Asked::default());
+        talk.session.split(Arc::default(), RouteOptions::default());
         talk.sides = Some(Vec::new());
         talk
     }
@@ -75,21 +76,21 @@ impl Talk {
 
     fn lease(&mut self) {
         self.leases += 1;
-        let memory = fresh_backend();
-        let Some(sides) = &mut self.sides else { return self.session.attach(memory, false) };
+        let tracked_state = fresh_backend();
+        let Some(sides) = &mut self.sides else { return self.session.attach(tracked_state, false) };
         let need = self.session.need();
         sides.push(need.side);
         let endpoint = &EndpointName::new("some").unwrap();
-        let freshness = Freshness::Enough;
+        let freshness = FreshnessCheck::Enough;
         self.session.assign(
-            memory,
+            tracked_state,
             false,
-            Assignment { side: need.side, reason: need.reason, endpoint, freshness },
+            AssignedBackend { side: need.side, reason: need.reason, endpoint, freshness },
         );
     }
 
     /// A side says `bytes`, `step` of them at a time.
-    pub(super) fn say(&mut self, side: &Side, bytes: &[u8], step: usize) {
+    pub(super) fn say(&mut self, side: &RouteSide, bytes: &[u8], step: usize) {
         for part in bytes.chunks(step) {
             let said = match side {
                 Client => &mut self.said[0],
@@ -146,25 +147,25 @@ impl Talk {
                 let unread = &self.said[at];
                 let unread = &unread[..unread.len().min(self.buffer)];
                 let full = unread.len() == self.buffer;
-                let take = if at == 0 {
+                let consumed = if at == 0 {
                     self.session.on_client(now, unread, false)
                 } else {
                     self.session.on_backend(now, unread, full)
                 };
-                let Ok(take) = take else {
+                let Ok(consumed) = consumed else {
                     self.over = true;
                     return;
                 };
-                assert!(take.byte_count() <= unread.len(), "no more is taken than was shown");
+                assert!(consumed.byte_count() <= unread.len(), "no more is taken than was shown");
                 let to = if at == 0 { &mut self.to_backend } else { &mut self.to_client };
                 if at == 0 {
                     to.extend(self.session.to_backend().map(std::mem::take).unwrap_or_default());
                 }
-                to.extend_from_slice(&unread[..take.pass]);
+                to.extend_from_slice(&unread[..consumed.forward]);
                 self.to_client.extend(self.session.to_client().map(std::mem::take).unwrap_or_default());
                 self.to_backend.extend(self.session.to_backend().map(std::mem::take).unwrap_or_default());
-                self.said[at].drain(..take.byte_count());
-                moved |= take.byte_count() > 0;
+                self.said[at].drain(..consumed.byte_count());
+                moved |= consumed.byte_count() > 0;
                 if at == 0 && self.sides.is_some() && self.said[1].is_empty() {
                     moved |= self.session.detach().is_some();
                 }
@@ -199,7 +200,7 @@ pub(super) fn shown(bytes: &[u8], speaker: Speaker) -> String {
 }
 
 /// Plays a script in all step sizes; answers what reached the backend and the client.
-pub(super) fn played(script: &[(Side, Vec<u8>)]) -> (String, String, Talk) {
+pub(super) fn played(script: &[(RouteSide, Vec<u8>)]) -> (String, String, Talk) {
     let play = |step| {
         let mut talk = Talk::new(Some(50));
         for (side, bytes) in script {
@@ -216,7 +217,7 @@ pub(super) fn played(script: &[(Side, Vec<u8>)]) -> (String, String, Talk) {
     (shown(&whole.to_backend, Speaker::Client), shown(&whole.to_client, Speaker::Server), whole)
 }
 
-pub(super) fn one_batch(client_frames: &[(u8, &[u8])]) -> (Side, Vec<u8>) {
+pub(super) fn one_batch(client_frames: &[(u8, &[u8])]) -> (RouteSide, Vec<u8>) {
     (Client, client_frames.iter().flat_map(|(tag, body)| frame(*tag, body)).collect())
 }
 
@@ -248,7 +249,7 @@ fn a_statement_is_prepared_under_a_shared_name_and_made_again_where_it_is_missin
     let (to_backend, to_client, _) = played(&script);
     assert_eq!(to_backend, "P__gatekeeper_7.SELECT 1 | S");
     assert_eq!(to_client, "1 | ZI");
-    let play = |talk: &mut Talk, script: &[(Side, Vec<u8>)]| {
+    let play = |talk: &mut Talk, script: &[(RouteSide, Vec<u8>)]| {
         script.iter().for_each(|(side, bytes)| talk.say(side, bytes, 1000));
     };
     let mut talk = Talk::new(None);
@@ -435,15 +436,15 @@ fn a_result_is_compared_before_anything_is_bound() {
 
 #[test]
 fn a_start_up_setting_is_not_looked_up_after_discard_all() {
-    let common = Arc::new(Common::new(StatefulNames::default()));
-    common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
-    let startup = Settings::default().with(b"app.tenant", Some(b"5"));
-    let mut talk = Talk::beginning(Arc::clone(&common), startup, None);
+    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
+    let startup = SettingValues::default().with(b"app.tenant", Some(b"5"));
+    let mut talk = Talk::beginning(Arc::clone(&database), startup, None);
     let gives = |talk: &Talk| talk.to_backend.windows(15).any(|it| it == b"app.tenant\0\0\0\x015");
     talk.say(&Client, &frame(b'Q', b"SELECT 1\0"), 1000);
     assert!(gives(&talk));
     talk.answer();
-    common.definitions_changed();
+    database.definitions_changed();
     talk.say(&Client, &frame(b'Q', b"DISCARD ALL\0"), 1000);
     talk.to_backend.clear();
     talk.say(&Server, &[frame(b'C', b"DISCARD ALL\0"), frame(b'Z', b"I")].concat(), 1000);
@@ -457,10 +458,10 @@ fn a_start_up_setting_is_not_looked_up_after_discard_all() {
 #[test]
 fn settings_are_given_on_a_backend_full_of_statements() {
     const STATEMENTS: usize = 500;
-    let common = Arc::new(Common::new(StatefulNames::default()));
-    common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
-    let startup = Settings::default().with(b"app.tenant", Some(b"5"));
-    let mut talk = Talk::beginning(common, startup, None);
+    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
+    let startup = SettingValues::default().with(b"app.tenant", Some(b"5"));
+    let mut talk = Talk::beginning(database, startup, None);
     for number in 0..STATEMENTS {
         let parse = format!("s{number}\0SELECT {number}\0\0\0");
         talk.say(&Client, &one_batch(&[(b'P', parse.as_bytes()), (b'S', b"")]).1, 1000);
@@ -481,12 +482,12 @@ fn settings_are_given_on_a_backend_full_of_statements() {
 
 #[test]
 fn settings_given_within_a_batch_are_reported_at_the_end() {
-    let common = Arc::new(Common::new(StatefulNames::default()));
-    common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
+    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     let report = |value: &str| frame(b'S', format!("application_name\0{value}\0").as_bytes());
     for (later, reported) in [(None, "first"), (Some(report("later")), "later")] {
-        let startup = Settings::default().with(b"application_name", Some(b"first"));
-        let mut talk = Talk::beginning(Arc::clone(&common), startup, None);
+        let startup = SettingValues::default().with(b"application_name", Some(b"first"));
+        let mut talk = Talk::beginning(Arc::clone(&database), startup, None);
         talk.say(&Client, &frame(b'Q', b"SET application_name = 'x'\0"), 1000);
         let applied = [frame(b'1', b""), frame(b'2', b""), frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")];
         talk.say(&Server, &applied.concat(), 1000);
@@ -510,6 +511,32 @@ fn settings_given_within_a_batch_are_reported_at_the_end() {
         let heard = shown(&talk.to_client, Speaker::Server);
         assert_eq!(heard, format!("CSET | Sapplication_name.{reported} | ZI"));
     }
+}
+
+#[test]
+fn a_role_restored_within_a_batch_is_confirmed_first() {
+    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
+    let startup = SettingValues::default().with(b"role", Some(b"joe"));
+    let mut talk = Talk::beginning(database, startup, None);
+    talk.say(&Client, &frame(b'Q', b"SELECT 1\0"), 1000);
+    talk.answer();
+    talk.answer();
+    let batch: [(u8, &[u8]); 4] = [
+        (b'P', b"\0DISCARD ALL\0\0\0"),
+        (b'B', b"\0\0\0\0\0\0\0\0"),
+        (b'E', EXECUTE),
+        (b'Q', b"DELETE FROM t\0"),
+    ];
+    talk.say(&Client, &one_batch(&batch).1, 1000);
+    talk.to_backend.clear();
+    let discarded = [frame(b'1', b""), frame(b'2', b""), frame(b'C', b"DISCARD ALL\0")];
+    talk.say(&Server, &discarded.concat(), 1000);
+    let restored = shown(&talk.to_backend, Speaker::Client);
+    assert!(restored.contains("set_config") && !restored.contains("DELETE"), "{restored}");
+    talk.answer();
+    let sent = shown(&talk.to_backend, Speaker::Client);
+    assert!(sent.ends_with("QDELETE FROM t"), "{sent}");
 }
 
 #[test]
@@ -678,7 +705,7 @@ fn a_sync_or_an_end_of_data_out_of_the_blue_needs_no_backend() {
     assert_eq!((to_backend.as_str(), to_client.as_str(), talk.leases), ("", "ZI | ZI", 0));
 }
 
-fn client_message() -> impl Strategy<Value = (Side, Vec<u8>)> {
+fn client_message() -> impl Strategy<Value = (RouteSide, Vec<u8>)> {
     let texts: [&[u8]; 11] = [
         b"BEGIN\0",
         b"COMMIT\0",
@@ -717,7 +744,7 @@ fn proptest_tag(noise: &[u8]) -> u8 {
     b"cfHX"[noise.len() % 4]
 }
 
-fn server_message() -> impl Strategy<Value = (Side, Vec<u8>)> {
+fn server_message() -> impl Strategy<Value = (RouteSide, Vec<u8>)> {
     let messages: [(u8, &[u8]); 12] = [
         (b'Z', b"I"),
         (b'Z', b"T"),

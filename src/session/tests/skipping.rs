@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    super::{CatalogInstant, Common},
-    Side::{Client, Server},
+    super::{CatalogInstant, DatabaseState},
+    RouteSide::{Client, Server},
     frame, server,
     sharing::{BIND_S, ERROR, EXECUTE, Talk, one_batch, played, shown},
 };
@@ -54,10 +54,10 @@ fn nothing_precedes_a_discarded_message() {
 
 /// Session of a database where another session has called lastval().
 fn among_sequence_readers() -> Talk {
-    let common = Arc::new(Common::new(StatefulNames::default()));
-    common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
-    common.sequences_are_read();
-    Talk::knowing(common, None)
+    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
+    database.sequences_are_read();
+    Talk::knowing(database, None)
 }
 
 const LASTVAL: [(u8, &[u8]); 3] = [(b'P', b"\0SELECT lastval()\0\0\0"), (b'B', BIND), (b'E', EXECUTE)];
@@ -136,10 +136,10 @@ fn a_skipped_clear_is_repeated() {
 
 #[test]
 fn a_pipelined_move_of_a_sequence_is_not_cleared() {
-    let common = Arc::new(Common::new(StatefulNames::default()));
-    common.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
-    common.sequences_are_read();
-    let mut talk = Talk::knowing(common, None);
+    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
+    database.sequences_are_read();
+    let mut talk = Talk::knowing(database, None);
     let requests: [(u8, &[u8]); 6] = [
         (b'Q', b"SELECT 1\0"),
         (b'Q', b"SELECT nextval('r')\0"),

@@ -1,7 +1,7 @@
 //! Scripts of sessions with reads on the read pools.
 
 use super::{
-    Side::{Client, Server},
+    RouteSide::{Client, Server},
     frame,
     sharing::{BIND_S, EXECUTE, Talk, description, shown},
 };
@@ -131,7 +131,7 @@ fn a_bind_that_comes_in_parts_runs_again_as_a_whole() {
     let first = std::mem::take(&mut talk.to_backend);
     for step in 1..30 {
         let mut talk = Talk::splitting();
-        talk.session.on_impatience();
+        talk.session.on_batch_timeout();
         talk.say(&Client, &batch, step);
         let said = std::mem::take(&mut talk.to_backend);
         assert_eq!(said, first, "shown {step} bytes at a time");
@@ -266,7 +266,7 @@ fn a_standby_keeps_no_sequence_of_a_session() {
     let mut talk = Talk::splitting();
     // Another session has called lastval().
     let Session::Pooled(pooled) = &talk.session else { unreachable!() };
-    pooled.common.sequences_are_read();
+    pooled.database().sequences_are_read();
     talk.say(&Client, &[extended("BEGIN READ ONLY"), frame(b'S', b"")].concat(), 1000);
     assert_eq!(sides(&talk), [RouteSide::Reader]);
     let cleared = query_answers("DISCARD SEQUENCES", b"I");

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::telemetry::{
     catalog::{Buckets, Label, PROBE_DURATION},
-    registry::{Labels, Registry, label_set},
+    registry::{Labels, MetricRegistry, label_set},
     timings::Timings,
 };
 
@@ -25,11 +25,11 @@ fn apart(page: &str) -> (Vec<&str>, f64) {
 #[test]
 fn a_histogram_without_series_is_not_shown() {
     let mut page = String::new();
-    show::<CELLS>(&mut page, &PROBE_DURATION, []);
+    write_histogram::<CELLS>(&mut page, &PROBE_DURATION, []);
     assert_eq!(page, "");
 }
 
-/// Durations of every magnitude, bounds and their neighbours more often than chance would have it.
+/// Durations of all magnitudes, with many bounds and neighbors of bounds.
 fn durations() -> impl Strategy<Value = Vec<u64>> {
     let near = (0..BUCKETS.bounds().len(), 0..3_u64).prop_map(|(at, off)| BUCKETS.bounds()[at] - 1 + off);
     let any = (0..45_u32, any::<u64>()).prop_map(|(bits, value)| value & ((1 << bits) - 1));
@@ -37,10 +37,10 @@ fn durations() -> impl Strategy<Value = Vec<u64>> {
 }
 
 proptest! {
-    /// What two workers recorded, or nobody: but for the exact sum, the exporter would write the same.
+    /// Records of two workers, possibly none: except for the exact sum, the exporter writes the same page.
     #[test]
     fn a_histogram_looks_like_the_exporters(first in durations(), second in durations()) {
-        let registry = Registry::new();
+        let registry = MetricRegistry::new();
         let exporters = registry.histogram(&PROBE_DURATION, labels());
         let workers = [Timings::<CELLS>::new(BUCKETS), Timings::new(BUCKETS)];
         for (worker, records) in workers.iter().zip([&first, &second]) {
@@ -51,7 +51,7 @@ proptest! {
         }
         let labels = label_set(&PROBE_DURATION, labels());
         let mut page = String::new();
-        show(&mut page, &PROBE_DURATION, [(&labels, Timings::sum(&workers))]);
+        write_histogram(&mut page, &PROBE_DURATION, [(&labels, Timings::sum(&workers))]);
         let exporters = registry.render();
         let ((lines, sum), (expected, _)) = (apart(&page), apart(&exporters));
         prop_assert_eq!(lines, expected);

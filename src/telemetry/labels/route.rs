@@ -2,7 +2,7 @@
 
 use crate::{closed_set::LabelValue, route::RouteReason};
 
-/// Why a read went to the writer instead of a read pool: one of [`RouteReason::FALLBACKS`].
+/// Reason for sending a read to the writer instead of a read pool: one of [`RouteReason::FALLBACKS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fallback(usize);
 
@@ -19,7 +19,7 @@ impl Fallback {
         every
     };
 
-    /// The one that `reason` is, if it is one.
+    /// The fallback label of `reason`, if `reason` is a fallback.
     #[must_use]
     pub fn of(reason: RouteReason) -> Option<Self> {
         RouteReason::FALLBACKS.iter().position(|fallback| *fallback == reason).map(Self)

@@ -1,4 +1,4 @@
-//! A listener's clients by what they are doing, which changes twice with each statement.
+//! A listener's clients by state, which changes twice with each statement.
 
 use std::{mem, sync::Arc};
 
@@ -10,24 +10,25 @@ use crate::telemetry::{
     shards::{Shards, Tally},
 };
 
-/// How many clients are in each state.
+/// Number of clients in each state.
 pub(super) struct Clients {
     shards: Shards<ClientCounts>,
     shown: Each<ClientState, Level>,
 }
 
-/// A client that is counted under what it is doing, for as long as this lives.
+/// Counts a client under its state until dropped.
 pub struct ClientPresence {
     listener: Arc<ListenerMetrics>,
-    /// Where its changes are counted: a client may leave a state on another worker than it entered it on.
+    /// Shard for the next change; a client may leave a state on another worker than the one that entered it.
     counts: Arc<ClientCounts>,
     state: ClientState,
 }
 
-/// The changes that one worker saw since they were last collected.
+/// Changes on one worker since the last collection.
 ///
-/// Both ways are counted apart and those who left are collected first, so that nobody is ever seen to leave who was not
-/// seen to come: no level falls below zero.
+/// Arrivals and departures are counted separately and departures are collected first. A departure is then never
+/// collected
+/// before its arrival, so no level falls below zero.
 #[derive(Default)]
 #[repr(align(128))]
 struct ClientCounts {
@@ -45,7 +46,7 @@ impl Clients {
         }
     }
 
-    /// Moves what all workers counted to where it is shown.
+    /// Moves the counts of all workers to the gauges.
     pub(super) fn flush(&self) {
         let shards = self.shards.all();
         for state in ClientState::ALL {
@@ -67,19 +68,19 @@ impl Clients {
 // === impl ClientPresence ===
 
 impl ClientPresence {
-    /// A client came, and is in `state`. Until it settles it is counted where no worker is known.
+    /// Counts a new client in `state`, in the shard for unknown workers until [`Self::settle`].
     pub(super) fn enter_first(listener: &Arc<ListenerMetrics>, state: ClientState) -> Self {
         let counts = listener.clients.shards.of(0);
         counts.entered[state.index()].increment();
         Self { listener: Arc::clone(listener), counts, state }
     }
 
-    /// The client lives on worker `worker` from now on. Takes a short lock.
+    /// Sets the client's worker. Takes a short lock.
     pub fn settle(&mut self, worker: usize) {
         self.counts = self.listener.clients.shards.of(worker);
     }
 
-    /// The client does something else now.
+    /// Changes the client's state.
     pub fn enter(&mut self, state: ClientState) {
         if state != self.state {
             self.counts.entered[state.index()].increment();
@@ -88,7 +89,7 @@ impl ClientPresence {
         }
     }
 
-    /// The listener's handles.
+    /// Metrics of the listener.
     #[must_use]
     pub fn listener(&self) -> &Arc<ListenerMetrics> {
         &self.listener

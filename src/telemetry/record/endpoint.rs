@@ -1,11 +1,11 @@
-//! An endpoint: its connections, its credentials, and what is known of it.
+//! Metrics of an endpoint: connections, credentials, observed state.
 
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use super::{Each, Scope, timestamp};
+use super::{Each, Scope, unix_seconds};
 use crate::{
     route::RerunCause,
     telemetry::{
@@ -16,7 +16,7 @@ use crate::{
     topology::{Endpoint, Health, ObservedRole},
 };
 
-/// The handles of one endpoint.
+/// Metrics of one endpoint.
 pub struct EndpointMetrics {
     endpoint: Endpoint,
     info: Gauge,
@@ -43,7 +43,7 @@ pub struct EndpointMetrics {
     lag: Gauge,
 }
 
-/// A backend that is counted for as long as this lives.
+/// Counts a backend as open until dropped.
 pub struct BackendPresence {
     metrics: Arc<EndpointMetrics>,
 }
@@ -83,18 +83,18 @@ impl EndpointMetrics {
         }
     }
 
-    /// A phase of reaching the endpoint took `duration`.
-    pub fn phase(&self, phase: ConnectPhase, duration: Duration) {
+    /// Records the `duration` of a connection phase.
+    pub fn record_phase(&self, phase: ConnectPhase, duration: Duration) {
         self.connect_duration.of(phase).record(duration);
     }
 
-    /// An attempt to open a backend failed in `phase`.
+    /// Records a failed attempt to open a backend, with the failed phase.
     pub fn connect_failed(&self, phase: ConnectPhase) {
         self.connects.of(Outcome::Error).increment();
         self.connect_failures.of(phase).increment();
     }
 
-    /// A backend was opened; it is counted as open until the returned value is dropped.
+    /// Records an opened backend, counted as open until the returned value is dropped.
     #[must_use]
     pub fn connected(self: &Arc<Self>) -> BackendPresence {
         self.connects.of(Outcome::Ok).increment();
@@ -102,56 +102,55 @@ impl EndpointMetrics {
         BackendPresence { metrics: Arc::clone(self) }
     }
 
-    /// All pools together may hold so many backends; `None` leaves it to the server.
+    /// Sets the maximum number of backends of all pools; `None` without a limit.
     #[expect(clippy::cast_precision_loss, reason = "nobody opens 2^53 backends")]
     pub fn backends_limit(&self, limit: Option<usize>) {
         self.backends_limit.set(limit.map_or(f64::NAN, |limit| limit as f64));
     }
 
-    /// A cancel request was delivered, or could not be.
-    pub fn cancel(&self, outcome: Outcome) {
+    /// Records a cancel request.
+    pub fn record_cancel(&self, outcome: Outcome) {
         self.cancels.of(outcome).increment();
     }
 
-    /// A token was minted in `duration`; it is used until `expiry`.
+    /// Records a token minted in `duration`, valid until `expiry`.
     pub fn token_minted(&self, duration: Duration, expiry: SystemTime) {
         self.mints.of(Outcome::Ok).increment();
         self.mint_duration.record(duration);
-        self.token_expiry.set(timestamp(expiry));
+        self.token_expiry.set(unix_seconds(expiry));
     }
 
-    /// A token could not be minted.
+    /// Records a failed mint.
     pub fn token_failed(&self, duration: Duration) {
         self.mints.of(Outcome::Error).increment();
         self.mint_duration.record(duration);
     }
 
-    /// A certificate ends then; `None`: there is none.
+    /// Sets the expiry of a certificate; `None` without a certificate.
     pub fn certificate_ends(&self, certificate: Certificate, moment: Option<SystemTime>) {
-        self.certificates.of(certificate).set(moment.map_or(f64::NAN, timestamp));
+        self.certificates.of(certificate).set(moment.map_or(f64::NAN, unix_seconds));
     }
 
-    /// The endpoint was looked at.
-    pub fn probed(&self, outcome: Outcome, duration: Duration, now: SystemTime) {
+    /// Records a health probe.
+    pub fn record_probe(&self, outcome: Outcome, duration: Duration, now: SystemTime) {
         self.probes.of(outcome).increment();
         self.probe_duration.record(duration);
         if outcome == Outcome::Ok {
-            self.probe_success.set(timestamp(now));
+            self.probe_success.set(unix_seconds(now));
         }
     }
 
-    /// The writer was asked where it stands, since sessions wanted to know.
+    /// Records a WAL sample of the writer.
     pub fn writer_sampled(&self, outcome: Outcome) {
         self.samples.of(outcome).increment();
     }
 
-    /// A statement that failed here ran again elsewhere.
-    pub fn rerun(&self, cause: RerunCause) {
+    /// Records a statement that failed on this endpoint and was rerun on another.
+    pub fn record_rerun(&self, cause: RerunCause) {
         self.reruns.of(cause).increment();
     }
 
-    /// What the snapshot says of the endpoint now: it is one of those in use. `mismatch`: observed and declared role
-    /// contradict each other.
+    /// Sets health and role of an endpoint in use. `mismatch`: observed and declared role contradict each other.
     pub fn state(&self, health: Health, observed: Option<ObservedRole>, mismatch: bool) {
         self.info.set(1.0);
         self.health.enter(health);
@@ -159,18 +158,19 @@ impl EndpointMetrics {
         self.mismatch.set(if mismatch { 1.0 } else { 0.0 });
     }
 
-    /// The server's WAL position in bytes, how many bytes it is behind the writer, and for how long it has been;
-    /// `None` where not known.
+    /// Sets the WAL position in bytes, the distance to the writer in bytes, and the lag; `None` while unknown.
     #[expect(clippy::cast_precision_loss, reason = "2^53 bytes of WAL are eight pebibytes")]
-    pub fn replication(&self, position: Option<u64>, behind: Option<u64>, lag: Option<Duration>) {
+    pub fn set_replication(&self, position: Option<u64>, behind: Option<u64>, lag: Option<Duration>) {
         self.position.set(position.map_or(f64::NAN, |bytes| bytes as f64));
         self.lag_bytes.set(behind.map_or(f64::NAN, |bytes| bytes as f64));
         self.lag.set(lag.map_or(f64::NAN, |lag| lag.as_secs_f64()));
     }
 
-    /// The configuration has `after` in the place of this endpoint, or nothing. A series whose labels are no longer those
-    /// of a configured endpoint shows no state: the info, health and role are 0, moments and distances `NaN`, so that
-    /// no alert waits for it; counters stand still. To be said by whoever says [`EndpointMetrics::state`].
+    /// Ends the series of an endpoint that a reload has removed or replaced by `after`. Series whose labels no longer
+    /// match a
+    /// configured endpoint show no state: info, health and role are 0, times and distances `NaN`, so that no alert
+    /// fires;
+    /// counters keep their value. Call from the caller of [`EndpointMetrics::state`].
     pub fn replaced(&self, after: Option<&Endpoint>) {
         let before = &self.endpoint;
         let info =
@@ -189,7 +189,7 @@ impl EndpointMetrics {
             }
             self.probe_success.set(f64::NAN);
             self.backends_limit(None);
-            self.replication(None, None, None);
+            self.set_replication(None, None, None);
         }
     }
 }

@@ -1,15 +1,15 @@
-//! A listener's clients.
+//! Metrics of a listener's clients.
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{ClientPresence, Each, RouteCounts, Scope, clients::Clients, routes::Routes, timestamp};
+use super::{ClientPresence, Each, RouteCounts, Scope, clients::Clients, routes::Routes, unix_seconds};
 use crate::telemetry::{
     catalog::{self, Label},
     labels::{AuthFailure, ClientState, Outcome, RefusalReason, SessionOutcome},
     registry::{Counter, Gauge},
 };
 
-/// The handles of one listener.
+/// Metrics of one listener.
 pub struct ListenerMetrics {
     pub(super) clients: Clients,
     routes: Routes,
@@ -40,36 +40,36 @@ impl ListenerMetrics {
         }
     }
 
-    /// A connection was accepted: its client is in [`ClientState::Login`].
+    /// Records an accepted connection, whose client is in [`ClientState::Login`].
     #[must_use]
-    pub fn accepted(self: &Arc<Self>) -> ClientPresence {
+    pub fn record_accept(self: &Arc<Self>) -> ClientPresence {
         self.connections.increment();
         ClientPresence::enter_first(self, ClientState::Login)
     }
 
-    /// Where worker `worker` counts its decisions. Takes a short lock: a session asks once.
+    /// The shard for route decisions on `worker`. Takes a short lock: call once per session.
     #[must_use]
     pub fn routes(&self, worker: usize) -> Arc<RouteCounts> {
         self.routes.shards.of(worker)
     }
 
-    /// So many clients are accepted at one time.
+    /// Sets the maximum number of clients.
     #[expect(clippy::cast_precision_loss, reason = "nobody accepts 2^53 clients")]
     pub fn limit(&self, clients: usize) {
         self.limit.set(clients as f64);
     }
 
-    /// A client was turned away before its session began.
-    pub fn refused(&self, reason: RefusalReason) {
+    /// Records a client rejected before its session began.
+    pub fn record_rejection(&self, reason: RefusalReason) {
         self.refusals.of(reason).increment();
     }
 
-    /// A client did not get past authentication.
+    /// Records a failed authentication.
     pub fn authentication_failed(&self, reason: AuthFailure) {
         self.authentication.of(reason).increment();
     }
 
-    /// A session ended.
+    /// Records the end of a session.
     pub fn session_ended(&self, outcome: SessionOutcome) {
         self.sessions.of(outcome).increment();
     }
@@ -84,19 +84,19 @@ impl ListenerMetrics {
         self.accept_errors.increment();
     }
 
-    /// The certificate shown to clients ends then.
+    /// Sets the expiry of the certificate presented to clients.
     pub fn certificate_ends(&self, moment: SystemTime) {
-        self.certificate.set(timestamp(moment));
+        self.certificate.set(unix_seconds(moment));
     }
 
-    /// Moves what all workers counted to where it is shown.
+    /// Moves the counts of all workers to the exporter.
     pub(super) fn flush(&self) {
         self.clients.flush();
         self.routes.flush();
     }
 
-    /// The configuration no longer has the listener: its limit is 0, its certificate never ends. Its counters stand
-    /// still.
+    /// Ends the series of a listener that a reload has removed: limit 0, certificate without expiry. Counters keep
+    /// their value.
     pub fn removed(&self) {
         self.limit.set(0.0);
         self.certificate.set(f64::NAN);

@@ -1,4 +1,4 @@
-//! The handles that count. They are made once, from the catalogue alone, and each makes all of its series at once.
+//! Handles that record metrics. Built from the catalog; each creates all of its series at once.
 
 mod clients;
 mod endpoint;
@@ -21,7 +21,7 @@ use super::{
     catalog::{Label, Metric},
     openmetrics,
     process::{self, ProcessMetrics},
-    registry::{self, Counter, Gauge, Histogram, Labels, Level, Registry},
+    registry::{self, Counter, Gauge, Histogram, Labels, Level, MetricRegistry},
     shards::Tally,
 };
 use crate::{closed_set::LabelValue, names::ListenerName, topology::Endpoint};
@@ -34,31 +34,31 @@ pub use program::{AdminMetrics, AuditMetrics, ProgramMetrics, TopologyMetrics, T
 pub use routes::RouteCounts;
 use sharded::Sharded;
 
-/// All the numbers of one process, and the maker of the handles that write them. Clones share the numbers.
+/// All metrics of one process, and the factory of handles. Clones share the metrics.
 ///
-/// Asking twice for the handles of one listener or endpoint gives handles to the same numbers: they are kept for as long
-/// as the process lives. When the configuration no longer has one, its counters stand still, and
-/// [`EndpointMetrics::replaced`] and [`ListenerMetrics::removed`] say that it has no state any more.
+/// Repeated calls for a listener or endpoint return handles to the same numbers, which are kept until the process ends.
+/// After a removal from the configuration, counters keep their value, and [`EndpointMetrics::replaced`] and
+/// [`ListenerMetrics::removed`] clear the state.
 #[derive(Clone)]
 pub struct Metrics {
-    registry: Arc<Registry>,
+    registry: Arc<MetricRegistry>,
     process: Arc<ProcessMetrics>,
     sharded: Arc<Sharded>,
 }
 
-/// How often what workers counted is collected, and the exporter's records are sorted into their buckets.
+/// Interval at which the workers' counts are collected and the exporter's records are sorted into buckets.
 const UPKEEP: Duration = Duration::from_secs(1);
 
 impl Metrics {
-    /// No numbers yet.
+    /// Metrics without any series.
     #[must_use]
     pub fn new() -> Self {
-        let registry = Arc::new(Registry::new());
+        let registry = Arc::new(MetricRegistry::new());
         let process = Arc::new(ProcessMetrics::new(&registry));
         Self { registry, process, sharded: Arc::default() }
     }
 
-    /// The handles for what a listener's sessions do on an endpoint.
+    /// Metrics of a listener's sessions on an endpoint.
     #[must_use]
     pub fn path(&self, listener: &ListenerName, endpoint: &Endpoint) -> Arc<PathMetrics> {
         self.sharded.path((listener.clone(), endpoint.name.clone(), endpoint.role), || {
@@ -67,7 +67,7 @@ impl Metrics {
         })
     }
 
-    /// The handles of a listener.
+    /// Metrics of a listener.
     #[must_use]
     pub fn listener(&self, listener: &ListenerName) -> Arc<ListenerMetrics> {
         self.sharded.listener(listener, || {
@@ -75,47 +75,47 @@ impl Metrics {
         })
     }
 
-    /// The handles of an endpoint.
+    /// Metrics of an endpoint.
     #[must_use]
     pub fn endpoint(&self, endpoint: &Endpoint) -> Arc<EndpointMetrics> {
         Arc::new(EndpointMetrics::new(&self.scope().endpoint(endpoint), endpoint))
     }
 
-    /// The handles of the topology as a whole.
+    /// Metrics of the topology as a whole.
     #[must_use]
     pub fn topology(&self) -> TopologyMetrics {
         TopologyMetrics::new(&self.scope())
     }
 
-    /// The handles of the program: reloads, panics.
+    /// Metrics of the program: reloads, panics.
     #[must_use]
     pub fn program(&self) -> ProgramMetrics {
         ProgramMetrics::new(&self.scope())
     }
 
-    /// The handles of the traces.
+    /// Metrics of the traces.
     #[must_use]
     pub fn traces(&self) -> TraceMetrics {
         TraceMetrics::new(&self.scope())
     }
 
-    /// The handles of the admin API.
+    /// Metrics of the admin API.
     #[must_use]
     pub fn admin(&self) -> AdminMetrics {
         AdminMetrics::new(&self.scope())
     }
 
-    /// The handles of the audit log.
+    /// Metrics of the audit log.
     #[must_use]
     pub fn audit(&self) -> AuditMetrics {
         AuditMetrics::new(&self.scope())
     }
 
-    /// Collects what the workers counted, each second, and never returns: spawn it once, off the data path.
+    /// Collects the workers' counts each second, forever. Spawn once, off the data path.
     ///
-    /// What the exporter was given record by record is sorted here too, so that it does not pile up between two pages.
+    /// Also sorts the exporter's records into buckets, so that they do not accumulate between two pages.
     ///
-    /// Cancel safety: may be dropped at any time; what was recorded is kept.
+    /// Cancel safety: may be dropped at any time; recorded numbers are kept.
     pub async fn run_upkeep(self) {
         let mut due = tokio::time::interval(UPKEEP);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -126,15 +126,16 @@ impl Metrics {
         }
     }
 
-    /// What each listener's sessions did on each endpoint, ever.
+    /// Totals of each listener's sessions on each endpoint since the start.
     #[must_use]
     pub fn totals(&self) -> Vec<PathTotals> {
         self.sharded.flush();
         self.sharded.totals()
     }
 
-    /// The page for Prometheus, in its text format, version 0.0.4; [`Self::render_openmetrics`] is the other one. It shows all that was counted before. Reads `/proc`;
-    /// holds a lock that a session may ask for no longer than it takes to copy what is behind it.
+    /// The page in Prometheus' text format, version 0.0.4; see [`Self::render_openmetrics`] for the other format.
+    /// Contains
+    /// everything counted before the call. Reads `/proc`. Locks that sessions need are held only while data is copied.
     #[must_use]
     pub fn render(&self) -> String {
         self.sharded.flush();
@@ -145,7 +146,7 @@ impl Metrics {
         page
     }
 
-    /// The same page as OpenMetrics 1.0.
+    /// The page in the OpenMetrics 1.0 format.
     #[must_use]
     pub fn render_openmetrics(&self) -> String {
         openmetrics::from_text(&self.render())
@@ -162,9 +163,9 @@ impl Default for Metrics {
     }
 }
 
-/// Label values that several metrics share.
+/// Label values shared by several metrics.
 pub(super) struct Scope<'a> {
-    registry: &'a Registry,
+    registry: &'a MetricRegistry,
     labels: Labels,
 }
 
@@ -191,7 +192,7 @@ impl Scope<'_> {
         self.registry.gauge(metric, self.labels.clone(), 0.0)
     }
 
-    /// A gauge whose value is not known yet: a moment that has not come, a distance never measured.
+    /// A gauge with an unknown value, `NaN`: a time not yet reached, a distance not yet measured.
     fn unknown(&self, metric: &'static Metric) -> Gauge {
         self.registry.gauge(metric, self.labels.clone(), f64::NAN)
     }
@@ -204,14 +205,14 @@ impl Scope<'_> {
         registry::label_set(metric, self.labels.clone())
     }
 
-    /// One handle for each word of a closed set.
+    /// One handle for each value of a closed set.
     fn each<W: LabelValue, T>(&self, label: Label, make: impl Fn(&Self) -> T) -> Each<W, T> {
         let handles = W::ALL.iter().map(|word| make(&self.and(label, word.as_str()))).collect();
         Each { handles, words: PhantomData }
     }
 }
 
-/// A handle for each word of a closed set.
+/// A handle for each value of a closed set.
 struct Each<W, T> {
     handles: Box<[T]>,
     words: PhantomData<W>,
@@ -224,7 +225,7 @@ impl<W: LabelValue, T> Each<W, T> {
 }
 
 impl<W: LabelValue> Each<W, Counter> {
-    /// Moves what one worker counted, by word.
+    /// Adds the counts of one worker, by value.
     fn add(&self, counted: &[Tally]) {
         for (counter, tally) in self.handles.iter().zip(counted) {
             counter.add(tally.take());
@@ -233,14 +234,14 @@ impl<W: LabelValue> Each<W, Counter> {
 }
 
 impl<W: LabelValue> Each<W, Gauge> {
-    /// Exactly one state is 1.
+    /// Sets the state to 1, all others to 0.
     fn enter(&self, state: W) {
         for (at, gauge) in self.handles.iter().enumerate() {
             gauge.set(if at == state.index() { 1.0 } else { 0.0 });
         }
     }
 
-    /// No state is 1.
+    /// Sets all states to 0.
     fn leave(&self) {
         for gauge in &self.handles {
             gauge.set(0.0);
@@ -248,8 +249,8 @@ impl<W: LabelValue> Each<W, Gauge> {
     }
 }
 
-/// Seconds since 1970, as Prometheus wants moments.
-fn timestamp(moment: SystemTime) -> f64 {
+/// Seconds since 1970, Prometheus' form of a time.
+fn unix_seconds(moment: SystemTime) -> f64 {
     moment.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 

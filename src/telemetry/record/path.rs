@@ -1,4 +1,4 @@
-//! What a listener's sessions do on one endpoint: the numbers of the data path.
+//! Metrics of a listener's sessions on one endpoint: the numbers of the data path.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -13,14 +13,14 @@ use crate::{
     session::Pin,
     telemetry::{
         catalog::{self, Buckets, Label},
-        labels::{BackendState, CloseReason, Direction, Outcome, SqlstateClass},
+        labels::{CloseReason, Direction, Outcome, PoolBackendState, SqlstateClass},
         registry::{Counter, Level},
         shards::{Shards, Tally},
         timings::{Timings, Total},
     },
 };
 
-/// The numbers of one listener's traffic to one endpoint: a worker's sessions count in its [`PathCounts`].
+/// Metrics of one listener's traffic to one endpoint. Sessions count in the [`PathCounts`] of their worker.
 pub struct PathMetrics {
     shards: Shards<PathCounts>,
     flushed: Mutex<Flushed>,
@@ -34,16 +34,17 @@ pub struct PathMetrics {
     pins: Each<Pin, Counter>,
     wait: LabelSet,
     wait_timeouts: Counter,
-    backends: Each<BackendState, Level>,
+    backends: Each<PoolBackendState, Level>,
     closed: Each<CloseReason, Counter>,
     waiting: Level,
     limit: Level,
 }
 
-/// What the sessions of one worker did on a path: its durations ever, and all else since it was last collected.
+/// Counts of one worker's sessions on a path: durations since the start, other numbers since the last collection.
 ///
-/// Nothing here allocates or waits. Any thread may count, but one that is not its worker makes the worker wait for the
-/// cache line.
+/// Never allocates or waits. Any thread may count, but a thread other than the worker makes the worker wait for the
+/// cache
+/// line.
 #[repr(align(128))]
 pub struct PathCounts {
     statements: [Tally; Outcome::ALL.len()],
@@ -57,28 +58,28 @@ pub struct PathCounts {
     pins: [Tally; Pin::ALL.len()],
 }
 
-/// What a listener's sessions did on one endpoint, ever.
+/// Totals of a listener's sessions on one endpoint since the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathTotals {
     /// The listener.
     pub listener: ListenerName,
     /// The endpoint.
     pub endpoint: EndpointName,
-    /// Transactions that ended.
+    /// Ended transactions.
     pub transactions: u64,
-    /// Statements that were answered.
+    /// Answered statements.
     pub statements: u64,
     /// Bytes relayed to the endpoint.
     pub to_endpoint: u64,
     /// Bytes relayed to clients.
     pub to_client: u64,
-    /// How long the statements took, all together.
+    /// Sum of the statements' durations.
     pub statement_time: Duration,
-    /// How long sessions waited for a backend, all together.
+    /// Sum of the waits for a backend.
     pub wait_time: Duration,
 }
 
-/// What left the shards.
+/// Numbers moved out of the shards.
 #[derive(Clone, Copy, Default)]
 struct Flushed {
     transactions: u64,
@@ -118,38 +119,39 @@ impl PathMetrics {
         }
     }
 
-    /// A session waited for a backend in vain.
+    /// Records a timeout while waiting for a backend.
     pub fn pool_wait_timed_out(&self) {
         self.wait_timeouts.increment();
     }
 
-    /// A backend of a pool was closed.
+    /// Records the closing of a pooled backend.
     pub fn backend_closed(&self, reason: CloseReason) {
         self.closed.of(reason).increment();
     }
 
-    /// A pool looks different: how many backends are in each state, how many clients wait, how many backends there may be;
-    /// each as it was shown last, and as it is now.
+    /// Updates a pool's levels: backends in each state, waiting clients, maximum number of backends; each as the
+    /// previous and
+    /// the current value.
     pub fn pool_levels(
         &self,
-        backends: impl Fn(BackendState) -> (usize, usize),
+        backends: impl Fn(PoolBackendState) -> (usize, usize),
         waiting: (usize, usize),
         limit: (usize, usize),
     ) {
-        for state in BackendState::ALL {
+        for state in PoolBackendState::ALL {
             self.backends.of(state).shift(backends(state));
         }
         self.waiting.shift(waiting);
         self.limit.shift(limit);
     }
 
-    /// Where worker `worker` counts. Takes a short lock: a session asks once.
+    /// The shard of `worker`. Takes a short lock: call once per session.
     #[must_use]
     pub fn of(&self, worker: usize) -> Arc<PathCounts> {
         self.shards.of(worker)
     }
 
-    /// Moves what all workers counted to where it is shown; all but the durations.
+    /// Moves the counts of all workers to the exporter, except durations.
     pub(super) fn flush(&self) {
         let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
         for shard in self.shards.all() {
@@ -168,11 +170,11 @@ impl PathMetrics {
         }
     }
 
-    /// What was counted ever, up to the last flush.
+    /// Totals since the start, up to the last flush.
     pub(super) fn totals(&self, listener: ListenerName, endpoint: EndpointName) -> PathTotals {
         let flushed = *self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
-        let (statements, statement_time) = sum(&self.duration().1);
-        let (_, wait_time) = sum(&self.wait().1);
+        let (statements, statement_time) = sum_buckets(&self.duration().1);
+        let (_, wait_time) = sum_buckets(&self.wait().1);
         PathTotals {
             listener,
             endpoint,
@@ -201,8 +203,8 @@ impl PathMetrics {
     }
 }
 
-/// How many there were, and how long they took.
-fn sum(buckets: &[Total]) -> (u64, Duration) {
+/// Number of durations and their sum.
+fn sum_buckets(buckets: &[Total]) -> (u64, Duration) {
     let mut all = Total::default();
     buckets.iter().for_each(|bucket| all.add(*bucket));
     (all.count, Duration::from_nanos(u64::try_from(all.nanoseconds).unwrap_or(u64::MAX)))
@@ -211,44 +213,44 @@ fn sum(buckets: &[Total]) -> (u64, Duration) {
 // === impl PathCounts ===
 
 impl PathCounts {
-    /// A statement was answered in `duration`.
-    pub fn statement(&self, outcome: Outcome, duration: Duration) {
+    /// Records an answered statement.
+    pub fn record_statement(&self, outcome: Outcome, duration: Duration) {
         self.statements[outcome.index()].increment();
         self.duration.record(duration);
     }
 
-    /// The endpoint answered an error with this SQLSTATE.
-    pub fn error(&self, sqlstate: &str) {
+    /// Records an error of the endpoint.
+    pub fn record_error(&self, sqlstate: &str) {
         self.errors[SqlstateClass::of(sqlstate).index()].increment();
     }
 
-    /// Of a statement's time, `spent` was our own.
+    /// Records the part of a statement's time spent in Gatekeeper.
     pub fn overhead(&self, spent: Duration) {
         self.overhead.record(spent);
     }
 
-    /// A session got a backend after it waited so long for it.
+    /// Records the wait of a session that got a backend.
     pub fn pool_wait(&self, waited: Duration) {
         self.wait.record(waited);
     }
 
-    /// A session left something on its backend that keeps it from being given back.
-    pub fn pinned(&self, reason: Pin) {
+    /// Records a pin.
+    pub fn record_pin(&self, reason: Pin) {
         self.pins[reason.index()].increment();
     }
 
-    /// A transaction ended.
-    pub fn transaction(&self) {
+    /// Records the end of a transaction.
+    pub fn record_transaction(&self) {
         self.transactions.increment();
     }
 
-    /// Counts a state check of a backend after a transaction.
+    /// Records a state check of a backend after a transaction.
     pub fn state_check(&self) {
         self.state_checks.increment();
     }
 
-    /// So many bytes were relayed.
-    pub fn traffic(&self, direction: Direction, bytes: u64) {
+    /// Records relayed bytes.
+    pub fn record_traffic(&self, direction: Direction, bytes: u64) {
         self.traffic[direction.index()].add(bytes);
     }
 }

@@ -1,22 +1,22 @@
-//! What belongs to no endpoint and no listener: the topology as a whole, reloads, panics, the audit log.
+//! Metrics without endpoint and listener: topology, reloads, panics, audit log.
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::{Each, Scope, timestamp};
+use super::{Each, Scope, unix_seconds};
 use crate::telemetry::{
     catalog::{self, Label},
     labels::{AdminOutcome, ChangeKind, Outcome},
     registry::{Counter, Gauge, Level},
 };
 
-/// The handles of the topology as a whole.
+/// Metrics of the topology as a whole.
 pub struct TopologyMetrics {
     writable: Gauge,
     refresh: Gauge,
     changes: Each<ChangeKind, Counter>,
 }
 
-/// The handles of the program itself.
+/// Metrics of the program itself.
 pub struct ProgramMetrics {
     reloads: Each<Outcome, Counter>,
     reload_success: Gauge,
@@ -25,18 +25,18 @@ pub struct ProgramMetrics {
     panics: Counter,
 }
 
-/// The handles of the traces.
+/// Metrics of the traces.
 #[derive(Clone)]
 pub struct TraceMetrics {
     spans: Arc<Each<Outcome, Counter>>,
 }
 
-/// The handles of the admin API.
+/// Metrics of the admin API.
 pub struct AdminMetrics {
     requests: Each<AdminOutcome, Counter>,
 }
 
-/// The handles of the audit log.
+/// Metrics of the audit log.
 #[derive(Clone)]
 pub struct AuditMetrics {
     /// Records written.
@@ -62,15 +62,15 @@ impl TopologyMetrics {
         }
     }
 
-    /// The picture was refreshed, and shows so many endpoints that call themselves writable.
+    /// Records a refresh of the topology snapshot, with the number of writable endpoints.
     #[expect(clippy::cast_precision_loss, reason = "a count of endpoints")]
-    pub fn refreshed(&self, writable: usize, now: SystemTime) {
+    pub fn record_refresh(&self, writable: usize, now: SystemTime) {
         self.writable.set(writable as f64);
-        self.refresh.set(timestamp(now));
+        self.refresh.set(unix_seconds(now));
     }
 
-    /// Something changed.
-    pub fn changed(&self, kind: ChangeKind) {
+    /// Records a topology change.
+    pub fn record_change(&self, kind: ChangeKind) {
         self.changes.of(kind).increment();
     }
 }
@@ -89,26 +89,26 @@ impl ProgramMetrics {
         }
     }
 
-    /// The configuration was read, at the start.
-    pub fn loaded(&self, now: SystemTime) {
-        self.reload_success.set(timestamp(now));
+    /// Records the first read of the configuration.
+    pub fn record_load(&self, now: SystemTime) {
+        self.reload_success.set(unix_seconds(now));
     }
 
-    /// The configuration was read again, or the attempt changed nothing.
-    pub fn reloaded(&self, outcome: Outcome, now: SystemTime) {
+    /// Records a configuration reload.
+    pub fn record_reload(&self, outcome: Outcome, now: SystemTime) {
         self.reloads.of(outcome).increment();
         self.reload_failed.set(if outcome == Outcome::Error { 1.0 } else { 0.0 });
         if outcome == Outcome::Ok {
-            self.reload_success.set(timestamp(now));
+            self.reload_success.set(unix_seconds(now));
         }
     }
 
-    /// A changed file was read again, or was wrong and the old one kept.
+    /// Records a reload of a changed file.
     pub fn file_reloaded(&self, outcome: Outcome) {
         self.files.of(outcome).increment();
     }
 
-    /// From now on panics, wherever they happen, are counted, and logged with their place.
+    /// Counts and logs all panics from now on, with their position.
     pub fn watch_panics(&self) {
         let panics = self.panics.clone();
         std::panic::set_hook(Box::new(move |panic| {
@@ -132,8 +132,8 @@ impl TraceMetrics {
         Self { spans: Arc::new(spans) }
     }
 
-    /// So many spans were taken by the collector, or dropped.
-    pub fn spans(&self, outcome: Outcome, count: u64) {
+    /// Records spans accepted by the collector, or dropped.
+    pub fn count_spans(&self, outcome: Outcome, count: u64) {
         self.spans.of(outcome).add(count);
     }
 }
@@ -145,8 +145,8 @@ impl AdminMetrics {
         Self { requests: scope.each(Label::Outcome, |scope| scope.counter(&catalog::ADMIN_REQUESTS)) }
     }
 
-    /// A request was answered.
-    pub fn answered(&self, outcome: AdminOutcome) {
+    /// Records a request.
+    pub fn record_request(&self, outcome: AdminOutcome) {
         self.requests.of(outcome).increment();
     }
 }
@@ -165,15 +165,15 @@ impl AuditMetrics {
         }
     }
 
-    /// So many records may wait.
+    /// Sets the capacity of the queue in records.
     #[expect(clippy::cast_precision_loss, reason = "a count of records")]
     pub fn limit(&self, records: usize) {
         self.limit.set(records as f64);
     }
 
-    /// Records were written.
-    pub fn wrote(&self, records: u64, now: SystemTime) {
+    /// Records written audit records.
+    pub fn record_written(&self, records: u64, now: SystemTime) {
         self.written.add(records);
-        self.success.set(timestamp(now));
+        self.success.set(unix_seconds(now));
     }
 }

@@ -1,4 +1,4 @@
-//! Where a listener's statements go, and why: counted with each decision.
+//! Route decisions of a listener, by reason.
 
 use super::{Each, Scope};
 use crate::{
@@ -12,17 +12,18 @@ use crate::{
     },
 };
 
-/// The decisions of one listener.
+/// Route decisions of one listener.
 pub(super) struct Routes {
     pub(super) shards: Shards<RouteCounts>,
     decisions: Each<RouteReason, Counter>,
     fallbacks: Each<Fallback, Counter>,
 }
 
-/// The decisions that the sessions of one worker took since they were last collected.
+/// Route decisions of one worker's sessions since the last collection.
 ///
-/// Nothing here allocates or waits. Any thread may count, but one that is not its worker makes the worker wait for the
-/// cache line.
+/// Never allocates or waits. Any thread may count, but a thread other than the worker makes the worker wait for the
+/// cache
+/// line.
 #[repr(align(128))]
 pub struct RouteCounts {
     decisions: [Tally; RouteReason::ALL.len()],
@@ -40,7 +41,7 @@ impl Routes {
         }
     }
 
-    /// Moves what all workers counted to where it is shown.
+    /// Moves the counts of all workers to the exporter.
     pub(super) fn flush(&self) {
         for shard in self.shards.all() {
             self.decisions.add(&shard.decisions);
@@ -52,12 +53,12 @@ impl Routes {
 // === impl RouteCounts ===
 
 impl RouteCounts {
-    /// A session or statement goes somewhere, for this reason.
-    pub fn decided(&self, reason: RouteReason) {
+    /// Records the route decision of a session or statement.
+    pub fn record_decision(&self, reason: RouteReason) {
         self.decisions[reason.index()].increment();
     }
 
-    /// A read went to the writer, for this reason; one that is no fallback (a pin, say) counts nothing.
+    /// Records a read sent to the writer, if `reason` is a fallback; a pin, for example, is not.
     pub fn fell_back(&self, reason: RouteReason) {
         if let Some(fallback) = Fallback::of(reason) {
             self.fallbacks[fallback.index()].increment();

@@ -1,4 +1,4 @@
-//! The handles that keep numbers by worker, and that somebody has to empty.
+//! The handles with shards per worker, which must be collected.
 
 use std::{
     collections::HashMap,
@@ -12,17 +12,18 @@ use crate::{
     topology::DeclaredRole,
 };
 
-/// Every such handle ever made. They are kept, as the exporter keeps their series: whoever asks for them again goes on
-/// with the same ones, and a session that outlives its listener's configuration is still counted.
+/// Every such handle ever created. Handles are kept like the exporter's series: repeated requests return the same
+/// handle,
+/// and a session that outlives its listener's configuration is still counted.
 #[derive(Default)]
 pub(super) struct Sharded {
     paths: Mutex<HashMap<PathKey, Arc<PathMetrics>>>,
     listeners: Mutex<HashMap<ListenerName, Arc<ListenerMetrics>>>,
-    /// Held by who flushes: who comes second must not show a page while numbers are under way to it.
+    /// Held during a flush: a concurrent reader must not render a page while numbers are being moved.
     flushing: Mutex<()>,
 }
 
-/// What a path's labels say.
+/// Labels of a path.
 pub(super) type PathKey = (ListenerName, EndpointName, DeclaredRole);
 
 impl Sharded {
@@ -40,31 +41,43 @@ impl Sharded {
         Arc::clone(listeners.entry(name.clone()).or_insert_with(|| Arc::new(make())))
     }
 
-    /// Moves what all workers counted to where it is shown. Holds no lock that a session asks for.
+    /// Moves the counts of all workers to the exporter. Holds no lock that sessions need.
     pub(super) fn flush(&self) {
         let _flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let listeners: Vec<_> =
             self.listeners.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        self.paths().iter().for_each(|path| path.flush());
+        self.list_paths().iter().for_each(|path| path.flush());
         listeners.iter().for_each(|listener| listener.flush());
     }
 
-    /// What was counted ever, up to the last flush.
+    /// Totals since the start, up to the last flush.
     pub(super) fn totals(&self) -> Vec<PathTotals> {
         let paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner).clone();
         paths.into_iter().map(|((listener, endpoint, _), path)| path.totals(listener, endpoint)).collect()
     }
 
-    /// Adds to a page what stays in the shards.
+    /// Adds the numbers that stay in the shards to a page.
     pub(super) fn show(&self, page: &mut String) {
-        let paths = self.paths();
-        distribution::show(page, &catalog::STATEMENT_DURATION, paths.iter().map(|path| path.duration()));
-        distribution::show(page, &catalog::PROXY_OVERHEAD, paths.iter().map(|path| path.overhead()));
-        distribution::show(page, &catalog::POOL_WAIT_DURATION, paths.iter().map(|path| path.wait()));
+        let paths = self.list_paths();
+        distribution::write_histogram(
+            page,
+            &catalog::STATEMENT_DURATION,
+            paths.iter().map(|path| path.duration()),
+        );
+        distribution::write_histogram(
+            page,
+            &catalog::PROXY_OVERHEAD,
+            paths.iter().map(|path| path.overhead()),
+        );
+        distribution::write_histogram(
+            page,
+            &catalog::POOL_WAIT_DURATION,
+            paths.iter().map(|path| path.wait()),
+        );
     }
 
-    /// A copy of the list, so that nobody waits for its reader.
-    fn paths(&self) -> Vec<Arc<PathMetrics>> {
+    /// A copy of the list, so that readers hold no lock.
+    fn list_paths(&self) -> Vec<Arc<PathMetrics>> {
         self.paths.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }

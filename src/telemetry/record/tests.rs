@@ -10,7 +10,7 @@ use crate::{
     route::{RerunCause, RouteReason},
     sql::ClassifyReason,
     telemetry::{
-        catalog::{CATALOG, Kind, Metric},
+        catalog::{CATALOG, Metric, MetricKind},
         labels::{Certificate, ClientState, ConnectPhase, Direction, Outcome},
     },
     topology::{DeclaredRole, Health},
@@ -51,9 +51,9 @@ fn what_is_shown_is_what_the_catalogue_lists() {
         CATALOG.iter().map(|metric| words(metric)).collect()
     };
     let typed = listed(|metric| match metric.kind {
-        Kind::Counter => format!("{} counter", metric.name),
-        Kind::Gauge => format!("{} gauge", metric.name),
-        Kind::Histogram(_) => format!("{} histogram", metric.name),
+        MetricKind::Counter => format!("{} counter", metric.name),
+        MetricKind::Gauge => format!("{} gauge", metric.name),
+        MetricKind::Histogram(_) => format!("{} histogram", metric.name),
     });
     assert_eq!(heads("# TYPE "), typed);
     assert_eq!(heads("# HELP "), listed(|metric| format!("{} {}", metric.name, metric.help)));
@@ -66,9 +66,9 @@ fn every_series_is_there_before_its_first_event() {
     let path = metrics.path(&listener(), &endpoint());
     let before: BTreeSet<String> = series(&metrics.render());
     let path = path.of(0);
-    path.statement(Outcome::Error, Duration::from_millis(3));
-    path.error("40P01");
-    path.error("0A000");
+    path.record_statement(Outcome::Error, Duration::from_millis(3));
+    path.record_error("40P01");
+    path.record_error("0A000");
     assert_eq!(series(&metrics.render()), before, "an event made a new series");
     let page = metrics.render();
     assert!(page.contains(
@@ -84,13 +84,13 @@ fn decisions_are_counted_by_reason_and_fallbacks_are_the_reads_that_a_read_pool_
     let before = series(&metrics.render());
     for worker in [0, 3] {
         let routes = listener.routes(worker);
-        routes.decided(RouteReason::Statement(ClassifyReason::Read));
-        routes.decided(RouteReason::NotFresh);
+        routes.record_decision(RouteReason::Statement(ClassifyReason::Read));
+        routes.record_decision(RouteReason::NotFresh);
         routes.fell_back(RouteReason::NotFresh);
-        routes.decided(RouteReason::Hint);
+        routes.record_decision(RouteReason::Hint);
         routes.fell_back(RouteReason::Hint);
     }
-    reads.rerun(RerunCause::RecoveryConflict);
+    reads.record_rerun(RerunCause::RecoveryConflict);
     reads.writer_sampled(Outcome::Error);
     let page = metrics.render();
     assert_eq!(series(&page), before, "an event made a new series");
@@ -120,8 +120,8 @@ fn names_say_kind_and_unit() {
     for metric in CATALOG {
         let name = metric.name;
         assert!(name.starts_with("gatekeeper_") || name.starts_with("process_"), "{name}");
-        assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
-        if let Kind::Histogram(buckets) = metric.kind {
+        assert_eq!(name.ends_with("_total"), metric.kind == MetricKind::Counter, "{name}");
+        if let MetricKind::Histogram(buckets) = metric.kind {
             assert!(name.ends_with("_seconds"), "{name}");
             assert!(buckets.bounds().is_sorted(), "{name}");
         }
@@ -129,15 +129,16 @@ fn names_say_kind_and_unit() {
     }
 }
 
-/// What the page shows more of when there is one more of something.
+/// Number of series added to the page by `more`.
 fn cost<T>(metrics: &Metrics, more: impl FnOnce() -> T) -> usize {
     let before = series(&metrics.render()).len();
     more();
     series(&metrics.render()).len() - before
 }
 
-/// Half of what an endpoint costs are the buckets of its phases: a bound more there is seven series more. Half of what a
-/// listener costs are the reasons of its routing.
+/// Half of an endpoint's series are buckets of its phases: one more bound adds seven series. Half of a listener's
+/// series are
+/// route reasons.
 #[test]
 fn the_page_stays_within_its_budget_of_series() {
     let metrics = Metrics::new();
@@ -157,7 +158,7 @@ fn the_page_stays_within_its_budget_of_series() {
     }
 }
 
-/// Listeners and endpoints enough for so many series.
+/// Enough listeners and endpoints for `wanted` series.
 fn crowd(metrics: &Metrics, wanted: usize) -> Vec<Arc<PathMetrics>> {
     let mut paths = Vec::new();
     for number in 0.. {
@@ -173,7 +174,7 @@ fn crowd(metrics: &Metrics, wanted: usize) -> Vec<Arc<PathMetrics>> {
     paths
 }
 
-/// Would a page hold one of the locks that sessions ask for while it is written, no session could count meanwhile.
+/// Rendering a page must not hold a lock that sessions need for counting.
 #[test]
 fn sessions_go_on_counting_while_a_page_of_five_thousand_series_is_written() {
     let metrics = Metrics::new();
@@ -185,15 +186,15 @@ fn sessions_go_on_counting_while_a_page_of_five_thousand_series_is_written() {
             scope.spawn(move || {
                 while !done.load(Relaxed) {
                     for path in paths {
-                        // Both of the locks there are: where to count, and where a long duration goes.
-                        path.of(worker).statement(Outcome::Ok, Duration::from_secs(1000));
+                        // Uses both locks: that of the shards, and that of long durations.
+                        path.of(worker).record_statement(Outcome::Ok, Duration::from_secs(1000));
                     }
                     rounds.fetch_add(1, Relaxed);
                 }
             });
         }
         let mut took = Vec::new();
-        // On a busy machine a page may be written while no worker has a turn, but not every time.
+        // On a busy machine, a page may be written while no worker runs, but not every time.
         let gone_on = (0..500).any(|_| {
             let before = rounds.load(Relaxed);
             let start = Instant::now();
@@ -221,7 +222,7 @@ fn a_client_is_counted_in_exactly_one_state_and_in_none_when_gone() {
         let line = page.lines().find_map(|line| line.strip_prefix(&head)).map(str::to_owned);
         line.expect("the series exists")
     };
-    let mut client = listener.accepted();
+    let mut client = listener.record_accept();
     assert_eq!((shown("login"), shown("active")), ("1".into(), "0".into()));
     client.settle(1);
     client.enter(ClientState::Active);
@@ -260,7 +261,7 @@ fn an_endpoint_has_one_health_and_one_role_at_a_time() {
     }
 }
 
-/// What the page shows of an endpoint: its info, "up", and how often connecting to it failed.
+/// The page's values for an endpoint: info, "up", and number of failed connections.
 fn standing(metrics: &Metrics, role: &str, region: &str) -> [String; 3] {
     let labels = format!("endpoint=\"reads\",backend_role=\"{role}\"");
     let page = metrics.render();
@@ -322,7 +323,7 @@ async fn upkeep_goes_on_until_it_is_dropped_and_loses_no_record() {
     assert!(metrics.render().contains(count));
 }
 
-/// What the page shows for a series of the path.
+/// The page's value of a series of the path.
 fn of_path(metrics: &Metrics, name: &str, more: &str) -> f64 {
     let head = format!("{name}{{listener=\"app\",endpoint=\"reads\",backend_role=\"read-pool\"{more}}} ");
     let page = metrics.render();
@@ -340,12 +341,12 @@ fn workers_that_count_while_others_look_lose_nothing() {
                 let counts = path.of(worker);
                 scope.spawn(move || {
                     for _ in 0..10_000 {
-                        counts.statement(Outcome::Error, Duration::from_millis(1));
-                        counts.error("40001");
+                        counts.record_statement(Outcome::Error, Duration::from_millis(1));
+                        counts.record_error("40001");
                         counts.overhead(Duration::from_micros(10));
-                        counts.transaction();
+                        counts.record_transaction();
                         counts.state_check();
-                        counts.traffic(Direction::ToClient, 7);
+                        counts.record_traffic(Direction::ToClient, 7);
                     }
                 })
             })
@@ -380,10 +381,10 @@ fn workers_that_count_while_others_look_lose_nothing() {
 fn a_session_that_outlives_its_paths_configuration_is_counted() {
     let metrics = Metrics::new();
     let counts = metrics.path(&listener(), &endpoint()).of(0);
-    counts.transaction();
+    counts.record_transaction();
     let again = metrics.path(&listener(), &endpoint()).of(1);
-    counts.transaction();
-    again.transaction();
+    counts.record_transaction();
+    again.record_transaction();
     drop((counts, again));
     assert_eq!(of_path(&metrics, "gatekeeper_transactions_total", ""), 3.0);
 }
@@ -398,7 +399,7 @@ fn clients_that_change_workers_are_never_seen_fewer_than_none() {
                 let listener = &listener;
                 scope.spawn(move || {
                     for round in 0..5000 {
-                        let mut client = listener.accepted();
+                        let mut client = listener.record_accept();
                         client.settle(worker + round % 3);
                         client.enter(ClientState::Idle);
                         client.settle(worker);

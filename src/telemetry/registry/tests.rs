@@ -5,8 +5,8 @@ fn endpoint(name: &str) -> Labels {
     vec![(Label::Endpoint, name.into()), (Label::BackendRole, "primary".into())]
 }
 
-/// What the page shows for a series.
-fn shown(registry: &Registry, series: &str) -> String {
+/// The page's value of a series.
+fn shown(registry: &MetricRegistry, series: &str) -> String {
     let page = registry.render();
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{series} is not in\n{page}")).to_owned()
@@ -14,7 +14,7 @@ fn shown(registry: &Registry, series: &str) -> String {
 
 #[test]
 fn workers_that_count_at_once_lose_nothing() {
-    let registry = Registry::new();
+    let registry = MetricRegistry::new();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             let counter = registry.counter(&AUDIT_RECORDS, Vec::new());
@@ -26,7 +26,7 @@ fn workers_that_count_at_once_lose_nothing() {
 
 #[test]
 fn a_level_raised_by_one_worker_and_lowered_by_another_is_zero() {
-    let registry = Registry::new();
+    let registry = MetricRegistry::new();
     let labels = || vec![(Label::Listener, "app".into()), (Label::State, "idle".into())];
     registry.level(&CLIENTS, labels()).increment();
     registry.level(&CLIENTS, labels()).decrement();
@@ -35,7 +35,7 @@ fn a_level_raised_by_one_worker_and_lowered_by_another_is_zero() {
 
 #[test]
 fn handles_made_again_go_on_with_the_same_numbers() {
-    let registry = Registry::new();
+    let registry = MetricRegistry::new();
     registry.counter(&AUDIT_RECORDS, Vec::new()).add(3);
     registry.counter(&AUDIT_RECORDS, Vec::new()).add(4);
     registry.gauge(&TOKEN_EXPIRY, endpoint("a"), f64::NAN).set(5.0);
@@ -47,7 +47,7 @@ fn handles_made_again_go_on_with_the_same_numbers() {
 
 #[test]
 fn a_histogram_shows_cumulative_buckets_sum_and_count() {
-    let registry = Registry::new();
+    let registry = MetricRegistry::new();
     let histogram = registry.histogram(&PROBE_DURATION, endpoint("a"));
     let labels = "endpoint=\"a\",backend_role=\"primary\"";
     let bucket = |bound: &str| {
@@ -72,7 +72,7 @@ fn a_histogram_shows_cumulative_buckets_sum_and_count() {
 
 #[test]
 fn moments_keep_all_their_digits_and_unknown_ones_are_not_numbers() {
-    let registry = Registry::new();
+    let registry = MetricRegistry::new();
     let gauge = registry.gauge(&TOKEN_EXPIRY, endpoint("a"), f64::NAN);
     let series = "gatekeeper_token_expiry_timestamp_seconds{endpoint=\"a\",backend_role=\"primary\"}";
     assert_eq!(shown(&registry, series), "NaN");
@@ -82,7 +82,7 @@ fn moments_keep_all_their_digits_and_unknown_ones_are_not_numbers() {
 
 #[test]
 fn label_values_are_escaped() {
-    let registry = Registry::new();
+    let registry = MetricRegistry::new();
     let mut labels = endpoint("a");
     labels.extend([(Label::Cluster, "c".into()), (Label::Region, "a\"b\\c\nd".into())]);
     registry.gauge(&ENDPOINT_INFO, labels, 1.0);
@@ -92,5 +92,5 @@ fn label_values_are_escaped() {
 #[test]
 #[should_panic(expected = "the catalogue lists other labels")]
 fn a_series_with_other_labels_than_the_catalogue_says_cannot_be_made() {
-    Registry::new().counter(&AUDIT_RECORDS, endpoint("a"));
+    MetricRegistry::new().counter(&AUDIT_RECORDS, endpoint("a"));
 }

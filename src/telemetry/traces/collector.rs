@@ -5,27 +5,27 @@ use std::{fmt, str::FromStr};
 /// `http://HOST:PORT/PATH`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collector {
-    /// What is dialed: a host and a port.
+    /// Host and port to connect to.
     pub(super) authority: String,
-    /// What is asked for there.
+    /// Path of requests.
     pub(super) path: String,
 }
 
-/// Why a text is no collector's address.
+/// Reason for an invalid collector address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CollectorError {
-    /// It does not begin with `http://`.
-    #[error("spans are sent by plain HTTP, to a collector nearby")]
+    /// The address does not begin with `http://`.
+    #[error("only http:// is supported: spans are sent to a local collector")]
     Scheme,
-    /// There is no host.
-    #[error("there is no host")]
+    /// The host is missing.
+    #[error("the host is missing")]
     Host,
-    /// It has something that no address has.
-    #[error("an address has no spaces, and nothing but ASCII")]
+    /// The address contains invalid characters.
+    #[error("addresses contain only ASCII characters and no spaces")]
     NotGraphic,
 }
 
-/// OTLP's own, where the text has none.
+/// Default port of OTLP over HTTP.
 const PORT: u16 = 4318;
 const PATH: &str = "/v1/traces";
 
@@ -34,7 +34,7 @@ impl FromStr for Collector {
 
     fn from_str(text: &str) -> Result<Self, CollectorError> {
         let rest = text.strip_prefix("http://").ok_or(CollectorError::Scheme)?;
-        // It goes into a request's head as it is.
+        // The address is copied into a request's head.
         if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(CollectorError::NotGraphic);
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Attribute, Span};
 
-/// The two clocks at one moment: spans are measured by one, and told by the other.
+/// Both clocks at one time: spans are measured with the monotonic clock and reported in wall-clock time.
 #[derive(Clone, Copy)]
 pub(super) struct Clocks {
     pub(super) instant: Instant,
@@ -20,79 +20,79 @@ const CLIENT: u64 = 3;
 /// `StatusCode`
 const ERROR: u64 = 2;
 
-/// `ExportTraceServiceRequest`: all of `spans`, of this program.
-pub(super) fn request(spans: &[Span], clocks: Clocks) -> Vec<u8> {
+/// `ExportTraceServiceRequest` with all of `spans`.
+pub(super) fn encode_request(spans: &[Span], clocks: Clocks) -> Vec<u8> {
     let mut out = Vec::with_capacity(spans.len() * 320 + 128);
-    message(&mut out, 1, |resource_spans| {
-        message(resource_spans, 1, |resource| {
-            attribute(resource, 1, "service.name", &Attribute::Word("gatekeeper"));
-            attribute(resource, 1, "service.version", &Attribute::Word(env!("CARGO_PKG_VERSION")));
+    write_message(&mut out, 1, |resource_spans| {
+        write_message(resource_spans, 1, |resource| {
+            write_attribute(resource, 1, "service.name", &Attribute::Word("gatekeeper"));
+            write_attribute(resource, 1, "service.version", &Attribute::Word(env!("CARGO_PKG_VERSION")));
         });
-        message(resource_spans, 2, |scope_spans| {
-            message(scope_spans, 1, |scope| write_bytes(scope, 1, b"gatekeeper"));
+        write_message(resource_spans, 2, |scope_spans| {
+            write_message(scope_spans, 1, |scope| write_bytes(scope, 1, b"gatekeeper"));
             for span in spans {
-                message(scope_spans, 2, |out| write(out, span, clocks));
+                write_message(scope_spans, 2, |out| write_span(out, span, clocks));
             }
         });
     });
     out
 }
 
-fn write(out: &mut Vec<u8>, span: &Span, clocks: Clocks) {
+fn write_span(out: &mut Vec<u8>, span: &Span, clocks: Clocks) {
     write_bytes(out, 1, &span.context.trace);
     write_bytes(out, 2, &span.context.span);
     if let Some(parent) = &span.context.parent {
         write_bytes(out, 4, parent);
     }
     write_bytes(out, 5, span.name.as_bytes());
-    number(out, 6, if span.towards_server { CLIENT } else { INTERNAL });
-    fixed(out, 7, clocks.nanoseconds(span.started));
-    fixed(out, 8, clocks.nanoseconds(span.ended));
+    write_number(out, 6, if span.towards_server { CLIENT } else { INTERNAL });
+    write_fixed(out, 7, clocks.unix_nanoseconds(span.started));
+    write_fixed(out, 8, clocks.unix_nanoseconds(span.ended));
     for (name, value) in &span.attributes {
-        attribute(out, 9, name, value);
+        write_attribute(out, 9, name, value);
     }
     if let Some(error) = &span.error {
-        attribute(out, 9, "error.type", &Attribute::Text(error.clone()));
-        message(out, 15, |status| number(status, 3, ERROR));
+        write_attribute(out, 9, "error.type", &Attribute::Text(error.clone()));
+        write_message(out, 15, |status| write_number(status, 3, ERROR));
     }
 }
 
 /// `KeyValue`
-fn attribute(out: &mut Vec<u8>, field: u64, name: &str, value: &Attribute) {
-    message(out, field, |pair| {
+fn write_attribute(out: &mut Vec<u8>, field: u64, name: &str, value: &Attribute) {
+    write_message(out, field, |pair| {
         write_bytes(pair, 1, name.as_bytes());
-        message(pair, 2, |any| match value {
+        write_message(pair, 2, |any| match value {
             Attribute::Text(text) => write_bytes(any, 1, text.as_bytes()),
             Attribute::Word(word) => write_bytes(any, 1, word.as_bytes()),
-            Attribute::Number(value) => number(any, 3, value.cast_unsigned()),
+            Attribute::Number(value) => write_number(any, 3, value.cast_unsigned()),
         });
     });
 }
 
-/// A message in a message. Its length stands in front, so that it is made aside.
-fn message(out: &mut Vec<u8>, field: u64, fill: impl FnOnce(&mut Vec<u8>)) {
+/// A nested message. Built separately, because its length precedes it.
+fn write_message(out: &mut Vec<u8>, field: u64, fill: impl FnOnce(&mut Vec<u8>)) {
     let mut inner = Vec::new();
     fill(&mut inner);
     write_bytes(out, field, &inner);
 }
 
 fn write_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
-    varint(out, field << 3 | 2);
-    varint(out, bytes.len() as u64);
+    write_varint(out, field << 3 | 2);
+    write_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-fn number(out: &mut Vec<u8>, field: u64, value: u64) {
-    varint(out, field << 3);
-    varint(out, value);
+fn write_number(out: &mut Vec<u8>, field: u64, value: u64) {
+    write_varint(out, field << 3);
+    write_varint(out, value);
 }
 
-fn fixed(out: &mut Vec<u8>, field: u64, value: u64) {
-    varint(out, field << 3 | 1);
+fn write_fixed(out: &mut Vec<u8>, field: u64, value: u64) {
+    write_varint(out, field << 3 | 1);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-fn varint(out: &mut Vec<u8>, mut value: u64) {
+fn write_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7F) as u8 | 0x80);
         value >>= 7;
@@ -108,7 +108,7 @@ impl Clocks {
     }
 
     /// Nanoseconds since 1970.
-    fn nanoseconds(self, moment: Instant) -> u64 {
+    fn unix_nanoseconds(self, moment: Instant) -> u64 {
         let time = match moment.checked_duration_since(self.instant) {
             Some(later) => self.time.checked_add(later),
             None => self.time.checked_sub(self.instant.saturating_duration_since(moment)),

@@ -1,4 +1,4 @@
-//! Sends spans to the collector, some at a time.
+//! Sends spans to the collector in batches.
 
 use std::{io, time::Duration};
 
@@ -11,26 +11,26 @@ use tokio::{
 
 use super::{
     Collector, Span,
-    encode::{Clocks, request},
+    encode::{Clocks, encode_request},
 };
 use crate::telemetry::{TraceMetrics, labels::Outcome};
 
-/// Sends spans until nobody is left who could hand in any.
+/// Sends spans until all senders are dropped.
 pub struct Exporter {
     collector: Collector,
     queue: mpsc::Receiver<Span>,
     metrics: TraceMetrics,
-    /// The collector took the last ones: what goes wrong next is news.
+    /// The collector accepted the last batch; the next failure is logged.
     well: bool,
 }
 
-/// Spans in one request.
+/// Maximum number of spans in a request.
 const BATCH: usize = 512;
-/// How long spans are gathered.
+/// Time for spans to accumulate before a request.
 const GATHER: Duration = Duration::from_secs(1);
-/// For one request.
+/// Time limit of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of an answer that are read: its first line says it all.
+/// Size limit of a response in bytes: only the first line is used.
 const ANSWER: usize = 512;
 
 impl Exporter {
@@ -38,7 +38,7 @@ impl Exporter {
         Self { collector, queue, metrics, well: true }
     }
 
-    /// Sends for ever. What the collector does not take is dropped and counted: it is not sent again.
+    /// Sends forever. Rejected spans are dropped, counted and not sent again.
     pub async fn run(mut self) {
         let mut spans = Vec::with_capacity(BATCH);
         loop {
@@ -53,14 +53,16 @@ impl Exporter {
                     spans.push(span);
                 }
             }
-            let body = request(&spans, Clocks::now());
+            let body = encode_request(&spans, Clocks::now());
             let sent = timeout(PATIENCE, self.send(&body)).await.unwrap_or_else(|late| Err(late.into()));
             let outcome = if sent.is_ok() { Outcome::Ok } else { Outcome::Error };
-            self.metrics.spans(outcome, spans.len() as u64);
+            self.metrics.count_spans(outcome, spans.len() as u64);
             match sent {
-                Ok(()) if !self.well => tracing::info!(collector = %self.collector, "spans are taken again"),
+                Ok(()) if !self.well => {
+                    tracing::info!(collector = %self.collector, "trace collector accepts spans again")
+                }
                 Err(error) if self.well => {
-                    tracing::warn!(collector = %self.collector, %error, "spans are not taken, and are dropped");
+                    tracing::warn!(collector = %self.collector, %error, "trace collector does not accept spans; spans are dropped");
                 }
                 _ => {}
             }

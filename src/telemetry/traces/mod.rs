@@ -1,11 +1,12 @@
-//! Traces: what a session spends its time on, told to an OpenTelemetry collector.
+//! Traces: where sessions spend their time, sent to an OpenTelemetry collector.
 //!
-//! Promises: off, it costs one branch; a span that is not sampled costs nothing more than reading its parent; spans wait in
-//! a bounded queue, and what finds no room, or no collector that takes it, is dropped and counted: no session ever waits.
-//! Refuses to know: what a statement says, but for the comment that names its parent. No text and no parameter leaves here.
+//! Promises: if off, tracing costs one branch; an unsampled span costs only the search for its parent; spans wait in a
+//! bounded queue, and are dropped and counted if the queue is full or the collector fails: sessions never wait. Refuses
+//! to
+//! know: statement texts, except for the comment that names the parent. No text and no parameter is sent.
 //!
-//! It is OTLP over HTTP in plaintext, to a collector on this machine or in this network, written here: of a protocol that
-//! changes by addition only, a dozen fields are needed.
+//! OTLP over HTTP in plaintext, to a local collector. Implemented here, because only a dozen fields are needed, and the
+//! protocol only ever adds fields.
 
 mod collector;
 mod encode;
@@ -20,4 +21,4 @@ pub use exporter::Exporter;
 pub use parent::{Parent, parent_of};
 pub use settings::TraceSettings;
 pub use span::{Attribute, Span, SpanId};
-pub use tracer::{Context, Tracer};
+pub use tracer::{SpanContext, Tracer};

@@ -1,29 +1,29 @@
-//! The span that a statement belongs to, as its text says: sqlcommenter's `traceparent` in the comment at its end.
+//! The parent span of a statement: sqlcommenter's `traceparent` in the comment at the end of its text.
 //!
 //! <https://google.github.io/sqlcommenter/spec/>, <https://www.w3.org/TR/trace-context/#traceparent-header>
 
 /// A client's span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parent {
-    /// Of the whole.
+    /// The trace.
     pub trace: [u8; 16],
-    /// Its own.
+    /// The span.
     pub span: [u8; 8],
-    /// Its part of the trace is recorded.
+    /// True if the client's part of the trace is sampled.
     pub sampled: bool,
 }
 
-/// Bytes of a comment that are looked at.
+/// Maximum length of the searched comment in bytes.
 const COMMENT: usize = 4096;
 
-/// The parent that the comment at the end of `text` names. Anything else than a well-formed one is none.
+/// The parent named in the comment at the end of `text`, if well-formed.
 #[must_use]
 pub fn parent_of(text: &[u8]) -> Option<Parent> {
     let text = text.trim_ascii_end();
     let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end().strip_suffix(b"*/")?;
     let tail = &text[text.len().saturating_sub(COMMENT)..];
     let open = tail.windows(2).rposition(|pair| pair == b"/*")?;
-    // A hint to the planner, or an executable comment of another database, is no pair of names and values.
+    // Planner hints and executable comments of other databases are not key-value pairs.
     let pairs = &tail[open + 2..];
     let mut found = None;
     for pair in pairs.split(|byte| *byte == b',') {
@@ -31,30 +31,30 @@ pub fn parent_of(text: &[u8]) -> Option<Parent> {
         let (name, value) = (halves.next()?, halves.next()?);
         let value = value.strip_prefix(b"'")?.strip_suffix(b"'")?;
         if name == b"traceparent" {
-            // Named twice, it names nothing.
+            // A repeated key is invalid.
             if found.is_some() {
                 return None;
             }
-            found = Some(read(value)?);
+            found = Some(parse_traceparent(value)?);
         }
     }
     found
 }
 
-/// `00-TRACE-SPAN-FLAGS`. Of its characters none needs to be encoded, and so none may be.
-fn read(value: &[u8]) -> Option<Parent> {
+/// Parses `00-TRACE-SPAN-FLAGS`. None of the characters may be percent-encoded.
+fn parse_traceparent(value: &[u8]) -> Option<Parent> {
     let mut parts = value.split(|byte| *byte == b'-');
-    let version: [u8; 1] = hex(parts.next()?)?;
-    let (trace, span): ([u8; 16], [u8; 8]) = (hex(parts.next()?)?, hex(parts.next()?)?);
-    let [flags] = hex(parts.next()?)?;
-    // Version 0 has these four; later ones may have more, and 255 is none.
+    let version: [u8; 1] = parse_hex(parts.next()?)?;
+    let (trace, span): ([u8; 16], [u8; 8]) = (parse_hex(parts.next()?)?, parse_hex(parts.next()?)?);
+    let [flags] = parse_hex(parts.next()?)?;
+    // Version 0 has these four parts; later versions may have more; 255 is invalid.
     let whole = parts.next().is_none() || version[0] > 0;
     let real = version[0] < u8::MAX && trace != [0; 16] && span != [0; 8];
     (whole && real).then_some(Parent { trace, span, sampled: flags & 1 == 1 })
 }
 
-/// Lower-case hexadecimal digits, exactly so many.
-fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+/// Parses exactly `N` pairs of lower-case hexadecimal digits.
+fn parse_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),

@@ -1,14 +1,14 @@
-//! What an operator may say about traces.
+//! Settings of traces.
 
 use super::Collector;
 
-/// Where spans go, and how many of them.
+/// Destination and sampling of spans.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceSettings {
     /// The collector.
     pub collector: Collector,
-    /// Of a million that have no parent, so many are sampled. What has a parent is sampled when its parent is.
+    /// Sampled spans per million spans without a parent. Other spans follow the sampling decision of their parent.
     pub per_million: u32,
-    /// Spans that may wait.
+    /// Capacity of the span queue.
     pub queue: usize,
 }

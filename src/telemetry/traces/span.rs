@@ -1,37 +1,37 @@
-//! A span, as it is sent.
+//! A span.
 
 use std::time::Instant;
 
-use super::Context;
+use super::SpanContext;
 
-/// What names a span in its trace.
+/// Identifies a span in its trace.
 pub type SpanId = [u8; 8];
 
-/// Something that took time.
+/// A timed operation.
 #[derive(Debug, Clone)]
 pub struct Span {
-    /// What it is called: a word of a closed set.
+    /// Name from a closed set.
     pub name: &'static str,
-    /// Where it belongs.
-    pub context: Context,
-    /// It is ours towards the server, rather than something of our own.
+    /// Position in the trace.
+    pub context: SpanContext,
+    /// True for a request to the server, false for internal work.
     pub towards_server: bool,
-    /// When it began.
+    /// Start.
     pub started: Instant,
-    /// When it ended.
+    /// End.
     pub ended: Instant,
-    /// What is known of it; the names are OpenTelemetry's where it has one.
+    /// Attributes, with OpenTelemetry's names where defined.
     pub attributes: Vec<(&'static str, Attribute)>,
-    /// The SQLSTATE or word of what went wrong.
+    /// SQLSTATE or description of the error.
     pub error: Option<String>,
 }
 
-/// What an attribute may be.
+/// Value of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attribute {
     /// A text.
     Text(String),
-    /// A word of a closed set.
+    /// A value from a closed set.
     Word(&'static str),
     /// A number.
     Number(i64),

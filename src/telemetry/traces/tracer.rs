@@ -1,4 +1,4 @@
-//! What sessions hold of the traces: whether something is sampled, and where its span is handed in.
+//! The sessions' handle for traces: sampling and submission of spans.
 
 use std::sync::{
     Arc,
@@ -10,35 +10,35 @@ use tokio::sync::mpsc;
 use super::{Exporter, Parent, Span, SpanId, TraceSettings};
 use crate::telemetry::{TraceMetrics, labels::Outcome};
 
-/// Traces, or the absence of them. Cheap to clone.
+/// The tracer, or none. Cheap to clone.
 #[derive(Clone)]
 pub struct Tracer {
     on: Option<Arc<On>>,
 }
 
 struct On {
-    /// Of 2⁶⁴: what falls below is sampled.
+    /// Sampling threshold out of 2⁶⁴.
     threshold: u64,
-    /// What had no parent so far.
+    /// Number of spans without a parent.
     seen: AtomicU64,
     spans: mpsc::Sender<Span>,
     metrics: TraceMetrics,
 }
 
-/// Where a span belongs.
+/// Position of a span in a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Context {
+pub struct SpanContext {
     /// The trace.
     pub trace: [u8; 16],
-    /// The span itself.
+    /// The span.
     pub span: SpanId,
-    /// The span that it is part of.
+    /// The parent span.
     pub parent: Option<SpanId>,
 }
 
-/// All of a million.
+/// Scale of the sampling ratio.
 const MILLION: u64 = 1_000_000;
-/// The golden ratio of 2⁶⁴: its multiples spread evenly, however few are taken.
+/// 2⁶⁴ divided by the golden ratio: its multiples are evenly distributed.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 // === impl Tracer ===
@@ -50,7 +50,7 @@ impl Tracer {
         Self { on: None }
     }
 
-    /// Traces by `settings`, and who sends them.
+    /// A tracer with its exporter.
     #[must_use]
     pub fn new(settings: &TraceSettings, metrics: TraceMetrics) -> (Self, Exporter) {
         let (spans, queue) = mpsc::channel(settings.queue);
@@ -60,15 +60,15 @@ impl Tracer {
         (Self { on: Some(Arc::new(on)) }, exporter)
     }
 
-    /// Whether anything at all is traced.
+    /// True if tracing is on.
     #[must_use]
     pub const fn is_on(&self) -> bool {
         self.on.is_some()
     }
 
-    /// A new span's place, if it is sampled: as its parent is, or, without one, as the ratio has it.
+    /// Context of a new span if sampled: by its parent's decision, else by the ratio.
     #[must_use]
-    pub fn sample(&self, parent: Option<Parent>) -> Option<Context> {
+    pub fn sample(&self, parent: Option<Parent>) -> Option<SpanContext> {
         let on = self.on.as_ref()?;
         let sampled = match parent {
             Some(parent) => parent.sampled,
@@ -82,33 +82,33 @@ impl Tracer {
         }
         let trace = match parent {
             Some(parent) => parent.trace,
-            None => chance()?,
+            None => random_id()?,
         };
-        Some(Context { trace, span: chance()?, parent: parent.map(|parent| parent.span) })
+        Some(SpanContext { trace, span: random_id()?, parent: parent.map(|parent| parent.span) })
     }
 
-    /// Hands in a span that is over. Without room it is dropped, and counted.
+    /// Submits an ended span; drops and counts the span if the queue is full.
     pub fn submit(&self, span: Span) {
         if let Some(on) = &self.on
             && on.spans.try_send(span).is_err()
         {
-            on.metrics.spans(Outcome::Error, 1);
+            on.metrics.count_spans(Outcome::Error, 1);
         }
     }
 }
 
-// === impl Context ===
+// === impl SpanContext ===
 
-impl Context {
-    /// The place of a span that is part of this one; `None`: the system has no chance to give.
+impl SpanContext {
+    /// Context of a child span; `None` if the system provides no random numbers.
     #[must_use]
     pub fn inside(&self) -> Option<Self> {
-        Some(Self { trace: self.trace, span: chance()?, parent: Some(self.span) })
+        Some(Self { trace: self.trace, span: random_id()?, parent: Some(self.span) })
     }
 }
 
-/// Bytes that nobody else draws; not all of them 0, which would be none.
-fn chance<const N: usize>() -> Option<[u8; N]> {
+/// Random bytes, not all 0, because all-zero ids are invalid.
+fn random_id<const N: usize>() -> Option<[u8; N]> {
     let mut drawn = [0; N];
     aws_lc_rs::rand::fill(&mut drawn).ok()?;
     (drawn != [0; N]).then_some(drawn)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatekeeper::testing::telemetry::catalog::{CATALOG, Kind, Metric};
+use gatekeeper::testing::telemetry::catalog::{CATALOG, Metric, MetricKind};
 use serde_json::Value;
 
 use super::{Dashboard, Panel, Query, Selector};
@@ -130,10 +130,10 @@ pub fn faults_of_query(expr: &str) -> Vec<String> {
 fn of_use(metric: &Metric, selector: &Selector) -> Option<String> {
     let rated = ["rate", "increase"].contains(&selector.function.as_str()) && selector.range;
     match (metric.kind, rated) {
-        (Kind::Counter | Kind::Histogram(_), false) => {
+        (MetricKind::Counter | MetricKind::Histogram(_), false) => {
             Some(format!("the counter {} is not in rate() or increase()", selector.metric))
         }
-        (Kind::Gauge, true) => {
+        (MetricKind::Gauge, true) => {
             Some(format!("{} goes up and down, and is in {}()", selector.metric, selector.function))
         }
         _ => None,
@@ -147,8 +147,8 @@ fn look_up(series: &str) -> Option<(Option<&'static Metric>, BTreeSet<&'static s
     }
     let parts = ["_bucket", "_sum", "_count"];
     let metric = CATALOG.iter().find(|metric| match metric.kind {
-        Kind::Histogram(_) => parts.iter().any(|part| series.strip_suffix(part) == Some(metric.name)),
-        Kind::Counter | Kind::Gauge => metric.name == series,
+        MetricKind::Histogram(_) => parts.iter().any(|part| series.strip_suffix(part) == Some(metric.name)),
+        MetricKind::Counter | MetricKind::Gauge => metric.name == series,
     })?;
     let mut labels: BTreeSet<&str> = metric.labels.iter().map(|label| label.as_str()).collect();
     if series.ends_with("_bucket") {

@@ -1,4 +1,4 @@
-//! The table of verdicts, with outcomes that nobody had to bring about.
+//! The table of verdicts, for constructed results.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -95,7 +95,7 @@ fn every_failure_has_words_and_a_remedy() {
             "instead of GSSAPI",
         ),
     ] {
-        let opinion = failed(&error(failure));
+        let opinion = assess_failure(&error(failure));
         assert_eq!(opinion.verdict(), Verdict::Failed);
         let said = said(&opinion);
         assert!(said.contains(words), "no `{words}` in {said}");
@@ -113,7 +113,7 @@ fn the_hop_where_a_connection_ended_is_told() {
         (io::ErrorKind::TimedOut, "a firewall drops the packets"),
         (io::ErrorKind::ConnectionRefused, "nothing listens on port 5432"),
     ] {
-        let opinion = route(&[(address(), Err(unreachable(kind)))]);
+        let opinion = assess_route(&[(address(), Err(unreachable(kind)))]);
         assert_eq!(opinion.verdict(), Verdict::Failed);
         assert!(said(&opinion).contains(words), "{opinion:?}");
     }
@@ -123,8 +123,8 @@ fn the_hop_where_a_connection_ended_is_told() {
 fn one_dead_address_of_several_is_a_warning_and_all_of_them_a_failure() {
     let dead = || (address(), Err(unreachable(io::ErrorKind::TimedOut)));
     let live = (address(), Ok("10.0.0.7:41000".parse().unwrap()));
-    assert_eq!(route(&[dead(), live]).verdict(), Verdict::Warning);
-    assert_eq!(route(&[dead(), dead()]).verdict(), Verdict::Failed);
+    assert_eq!(assess_route(&[dead(), live]).verdict(), Verdict::Warning);
+    assert_eq!(assess_route(&[dead(), dead()]).verdict(), Verdict::Failed);
 }
 
 #[test]
@@ -140,15 +140,15 @@ fn what_is_not_verified_is_a_warning_unless_it_stays_on_this_machine() {
         (TlsMode::Disable, None, true, Verdict::Ok),
         (TlsMode::Require, Some(&facts), true, Verdict::Ok),
     ] {
-        let opinion = tls(mode, facts, "primary.example", stays_here);
+        let opinion = assess_tls(mode, facts, "primary.example", stays_here);
         assert_eq!(opinion.verdict(), verdict, "{mode:?}: {opinion:?}");
     }
 }
 
 #[test]
 fn of_a_token_only_its_length_is_told() {
-    assert_eq!(token(&Login::Passthrough, &user("alice@example.com"), 1024).verdict(), Verdict::Ok);
-    let opinion = token(&Login::Passthrough, &user("my-sa@my-project.iam.gserviceaccount.com"), 1024);
+    assert_eq!(assess_token(&Login::Passthrough, &user("alice@example.com"), 1024).verdict(), Verdict::Ok);
+    let opinion = assess_token(&Login::Passthrough, &user("my-sa@my-project.iam.gserviceaccount.com"), 1024);
     assert_eq!(opinion.verdict(), Verdict::Warning);
     assert!(said(&opinion).contains("write the user as `my-sa@my-project.iam`"), "{opinion:?}");
 }
@@ -157,7 +157,7 @@ fn of_a_token_only_its_length_is_told() {
 fn what_the_server_asks_of_others_tells_the_flag_from_the_user() {
     let mut user_alone = Opinion::failed("refused", "either");
     tell_the_flag_from_the_user(&mut user_alone, &[(user("bob"), Method::CleartextPassword)]);
-    assert!(said(&user_alone).contains("this user is no IAM user"), "{user_alone:?}");
+    assert!(said(&user_alone).contains("this user is not an IAM user"), "{user_alone:?}");
     let mut all = Opinion::failed("refused", "either");
     tell_the_flag_from_the_user(&mut all, &[(user("bob"), Method::ScramSha256)]);
     assert!(said(&all).contains("`alloydb.iam_authentication` is off"), "{all:?}");
@@ -168,16 +168,16 @@ fn what_the_server_asks_of_others_tells_the_flag_from_the_user() {
 
 #[test]
 fn without_a_login_of_ours_an_answer_is_all_that_can_be_had() {
-    let knocked = |login| knocked(login, Ok(Method::ScramSha256)).verdict();
-    assert_eq!(knocked(&Login::Passthrough), Verdict::Skipped);
+    let startup_verdict = |login| assess_startup(login, Ok(Method::ScramSha256)).verdict();
+    assert_eq!(startup_verdict(&Login::Passthrough), Verdict::Skipped);
     let no_user = crate::credentials::PasswordLogin {
         user: None,
         password: crate::credentials::Secret::new("hunter2".into()),
     };
-    assert_eq!(knocked(&Login::Password(no_user)), Verdict::Warning);
+    assert_eq!(startup_verdict(&Login::Password(no_user)), Verdict::Warning);
     let broken =
         ConnectFailure::Broken { phase: ConnectPhase::Login, source: io::ErrorKind::ConnectionReset.into() };
-    assert_eq!(super::knocked(&Login::Passthrough, Err(&error(broken))).verdict(), Verdict::Failed);
+    assert_eq!(assess_startup(&Login::Passthrough, Err(&error(broken))).verdict(), Verdict::Failed);
 }
 
 fn answer(role: ObservedRole, read_only: bool) -> ProbeAnswer {
@@ -197,32 +197,32 @@ fn a_role_that_is_not_the_declared_one_is_a_failure() {
         (DeclaredRole::Secondary, Standby, true, Verdict::Ok),
         (DeclaredRole::Secondary, Primary, false, Verdict::Failed),
     ] {
-        let opinion = role(declared, &answer(observed, read_only));
+        let opinion = assess_role(declared, &answer(observed, read_only));
         assert_eq!(opinion.verdict(), verdict, "{opinion:?}");
     }
 }
 
 #[test]
 fn lag_is_told_of_standbys_and_is_a_warning_only_when_it_will_not_end_or_is_not_known() {
-    let primary = lag(&answer(ObservedRole::Primary, false), None);
+    let primary = assess_lag(&answer(ObservedRole::Primary, false), None);
     assert!(said(&primary).contains("16/B374D848"), "{primary:?}");
-    let standby = |replay| lag(&answer(ObservedRole::Standby, true), Some(&replay)).verdict();
-    let replay = Replay {
+    let standby = |replay| assess_lag(&answer(ObservedRole::Standby, true), Some(&replay)).verdict();
+    let replay = ReplayProgress {
         replayed: Some("0/3000060".into()),
         behind: Some("48".into()),
         last_transaction: Some("86400.0".into()),
         paused: false,
     };
     assert_eq!(standby(Ok(replay.clone())), Verdict::Ok, "an idle writer looks like that");
-    assert_eq!(standby(Ok(Replay { paused: true, ..replay })), Verdict::Warning);
-    assert_eq!(standby(Ok(Replay::default())), Verdict::Warning);
+    assert_eq!(standby(Ok(ReplayProgress { paused: true, ..replay })), Verdict::Warning);
+    assert_eq!(standby(Ok(ReplayProgress::default())), Verdict::Warning);
     assert_eq!(standby(Err(QueryError::Nothing)), Verdict::Warning);
 }
 
 #[test]
 fn users_that_cannot_log_in_are_warned_of() {
     let login = ProbeLogin { user: user("alice"), database: DatabaseName::new("postgres").unwrap() };
-    let judged = |grants| privileges(&login, None, &grants);
+    let judged = |grants| assess_privileges(&login, None, &grants);
     assert_eq!(judged(Ok(Grants::default())).verdict(), Verdict::Ok);
     let bob = || Some("bob".to_owned());
     for grants in [
@@ -235,6 +235,6 @@ fn users_that_cannot_log_in_are_warned_of() {
         assert!(said(&opinion).contains("bob"), "{opinion:?}");
     }
     assert_eq!(judged(Err(QueryError::Nothing)).verdict(), Verdict::Ok, "a server may keep that to itself");
-    let reduced = privileges(&login, Some(&QueryError::Nothing), &Ok(Grants::default()));
+    let reduced = assess_privileges(&login, Some(&QueryError::Nothing), &Ok(Grants::default()));
     assert_eq!(reduced.verdict(), Verdict::Warning);
 }

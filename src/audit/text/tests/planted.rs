@@ -1,4 +1,4 @@
-//! Markers planted where literals and comments are, in random statements: none may be shown.
+//! Markers planted in the literals and comments of random statements: no marker may be shown.
 
 use std::fmt::Write;
 
@@ -6,12 +6,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// In every literal, and nowhere else.
+/// Marker in every literal.
 const MARKER: &str = "zq7Marker";
-/// In every number.
+/// Marker in every number.
 const NUMBER: &str = "739155739155";
 
-/// Statements; each `?` is an expression in which a literal may stand, each `¿` a place for a string alone.
+/// Statements; each `?` stands for an expression that may contain a literal, each `¿` for a string.
 const SHAPES: &[&str] = &[
     "SELECT ?, ? FROM t WHERE a = ? AND b IN (?, ?)",
     "INSERT INTO t VALUES (?, ?), (?, ?) ON CONFLICT (a) DO UPDATE SET b = ?",
@@ -116,10 +116,10 @@ proptest! {
         let sent = statements.join(";");
         for level in [StatementText::None, StatementText::Fingerprint, StatementText::Normalized] {
             let Some(text) = QueryText::capture(&settings(level), sent.as_bytes(), false) else { continue };
-            let shown = format!("{:?}", Shower::new(&settings(level)).show(&text));
+            let shown = format!("{:?}", TextRenderer::new(&settings(level)).show(&text));
             prop_assert!(!shown.contains(MARKER) && !shown.contains(NUMBER), "{sent}\n{shown}");
         }
-        // A fingerprint is a hash of what may be shown, and so does not tell one literal from another.
+        // A fingerprint is a hash of the shown part, so it must not depend on literals.
         let other = sent.replace(MARKER, "another").replace(NUMBER, "846266846266");
         let fingerprint = |sent: &str| show(StatementText::Fingerprint, sent);
         prop_assert_eq!(fingerprint(&sent), fingerprint(&other), "{}", sent);
@@ -127,8 +127,9 @@ proptest! {
         prop_assert!(shown.text.is_some(), "nothing here is ambiguous: {sent}\n{shown:?}");
     }
 
-    /// Texts of nothing but quotes, escapes and markers: what is a literal to any server, whatever its
-    /// `standard_conforming_strings` and the client's encoding, is not shown.
+    /// Random texts of quotes, escapes and markers: a literal of any server, for any `standard_conforming_strings` and
+    /// client
+    /// encoding, is not shown.
     #[test]
     fn what_some_server_takes_for_a_literal_is_never_shown(
         parts in prop::collection::vec(prop::sample::select(PARTS), 1..24),
@@ -157,10 +158,10 @@ const PARTS: &[&str] = &[
     ";", "あ", "é", "''", "U&'",
 ];
 
-/// How a server reads quotes.
+/// A server's way of reading quotes.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
-    /// `standard_conforming_strings` is off: a backslash escapes in plain strings too.
+    /// `standard_conforming_strings` is off: a backslash also escapes in plain strings.
     backslashes: bool,
     /// A byte beyond ASCII is the first half of a character, as in GBK.
     pairs: bool,
@@ -174,7 +175,7 @@ const READINGS: [Reading; 4] = [
 ];
 
 impl Reading {
-    /// The strings and comments of a text, as <https://www.postgresql.org/docs/current/sql-syntax-lexical.html> has them.
+    /// The strings and comments of a text, by <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>.
     fn literals(self, text: &[u8]) -> Vec<&[u8]> {
         let (mut at, mut found) = (0, Vec::new());
         while at < text.len() {
@@ -184,7 +185,7 @@ impl Reading {
             } else if rest.starts_with(b"/*") {
                 comment(rest)
             } else if rest[0] == b'"' {
-                // A name is none.
+                // A quoted name is not a literal.
                 at +=
                     1 + rest[1..].iter().position(|byte| *byte == b'"').map_or(rest.len() - 1, |end| end + 1);
                 continue;
@@ -219,7 +220,7 @@ impl Reading {
         if pair { 2 } else { 1 }
     }
 
-    /// The length of a name, or of another character.
+    /// Length of a name or of another character.
     fn word(self, rest: &[u8]) -> usize {
         let mut at = self.width(rest);
         if rest[0] != b'$' && is_name(rest[0]) && !rest[0].is_ascii_digit() {
@@ -247,7 +248,7 @@ impl Reading {
     }
 }
 
-/// How long the white space is after which a string goes on on another line.
+/// Length of the white space before a string's continuation on another line.
 fn continued(rest: &[u8]) -> Option<usize> {
     let (mut at, mut lines) = (0, 0);
     loop {

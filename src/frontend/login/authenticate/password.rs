@@ -1,8 +1,10 @@
-//! A password in the clear, judged by the server that knows it.
+//! Authentication by a password in the clear, verified by a server.
 //!
-//! The first time, the route's endpoint is logged in to with it, and left again; after that it is remembered, and the
-//! client comes in without asking the server. A stranger and a wrong password look and last alike: both are checked
-//! against a verifier first, and then put to the server, whose own answer takes as long for both.
+//! The first login with a password connects to the route's endpoint and disconnects. Then the password is remembered,
+//! and
+//! the client logs in without a query to the server. Unknown users and wrong passwords have equal responses and timing:
+//! both
+//! are checked against a verifier first, and then by the server, whose response takes equally long for both.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -10,47 +12,47 @@ use super::{AuthenticateError, AuthenticatedClient};
 use crate::{
     backend::{AcceptedPassword, ConnectError, EndpointHandle},
     blame::Chain,
+    client_error::ClientError,
     credentials::{Login as EndpointLogin, Secret},
     frontend::{
         acquire::{self, AcquireError},
         login::{
-            backend_login::{Failed, Login},
+            backend_login::{BackendLogin, Failed},
             greet::GreetError,
             unauthenticated_client::UnauthenticatedClient,
         },
     },
     handshake::AwaitPassword,
     scram::{ITERATIONS, Verifier},
-    session::Refusal,
     telemetry::labels::AuthFailure,
     tls::Stream,
     wire::SqlState,
 };
 
-/// Has the client of `login` say its password, and finds out whether it is the right one. `listed`: whether the user may
-/// come in at all. `first` is said along with the request.
+/// Requests the password of the client of `login`, and verifies it. `listed` is false for a user who must be rejected.
+/// `first` is sent together with the request.
 ///
 /// Cancel safety: dropped half-way, the dialog is broken; close the connection.
 ///
 /// # Errors
 /// [`AuthenticateError`]
-pub(crate) async fn password(
+pub(crate) async fn authenticate_by_password(
     client: &mut UnauthenticatedClient,
-    login: &Login<'_>,
+    login: &BackendLogin<'_>,
     listed: bool,
     remember: Duration,
     first: Vec<u8>,
 ) -> Result<AuthenticatedClient, AuthenticateError> {
     if !is_private(&client.stream) {
-        return Err(AuthenticateError::Greet(GreetError::Refused(Refusal::tls_required())));
+        return Err(AuthenticateError::Greet(GreetError::Refused(ClientError::tls_required())));
     }
     let name = login.user.as_str();
-    let password = ask(client, first, name).await?;
+    let password = request_password(client, first, name).await?;
     if password.reveal().is_empty() {
-        return Err(AuthenticateError::Failed(AuthFailure::WrongPassword, Refusal::authentication(name)));
+        return Err(AuthenticateError::Failed(AuthFailure::WrongPassword, ClientError::authentication(name)));
     }
-    let reached = reached(login);
-    let known = remembered(&reached, login, remember);
+    let reached = reachable_endpoints(login);
+    let known = remembered_password(&reached, login, remember);
     let fits = match &known {
         Some(known) => known.matches_password(password.reveal()),
         None => Verifier::mock_for(&login.services.mock_secret, name.as_bytes(), ITERATIONS)
@@ -59,10 +61,10 @@ pub(crate) async fn password(
     if fits && listed {
         return Ok(AuthenticatedClient { output: Vec::new() });
     }
-    let (endpoint, accepted) = verify_password(client, login, password).await?;
-    // Only now, so that it takes as long, and fails in the same ways, as with somebody who is listed.
+    let (endpoint, accepted) = verify_on_server(client, login, password).await?;
+    // Rejected only now, so that timing and errors equal those of listed users.
     if !listed {
-        return Err(AuthenticateError::Failed(AuthFailure::UnknownUser, Refusal::authentication(name)));
+        return Err(AuthenticateError::Failed(AuthFailure::UnknownUser, ClientError::authentication(name)));
     }
     let logs_in = |endpoint: &EndpointHandle| endpoint.settings().login == EndpointLogin::Passthrough;
     let accepted = match reached.iter().any(logs_in) {
@@ -76,7 +78,7 @@ pub(crate) async fn password(
     Ok(AuthenticatedClient { output: Vec::new() })
 }
 
-/// Whether nobody but this machine and the client can listen.
+/// True if the connection cannot be read by others: TLS, or local.
 fn is_private(stream: &Stream) -> bool {
     let peer = || stream.tcp().and_then(|tcp| tcp.peer_addr().ok()).map(|address| address.ip());
     stream.is_tls()
@@ -84,7 +86,7 @@ fn is_private(stream: &Stream) -> bool {
         || peer().is_some_and(|peer: IpAddr| peer.is_loopback())
 }
 
-async fn ask(
+async fn request_password(
     client: &mut UnauthenticatedClient,
     first: Vec<u8>,
     name: &str,
@@ -96,10 +98,11 @@ async fn ask(
     loop {
         let taken = awaited.on_bytes(client.unread()).map_err(|violation| {
             tracing::debug!(%violation, "a client that was asked for its password");
-            let refusal = Refusal { sqlstate: SqlState::PROTOCOL_VIOLATION, ..Refusal::authentication(name) };
-            AuthenticateError::Failed(AuthFailure::Protocol, refusal)
+            let client_error =
+                ClientError { sqlstate: SqlState::PROTOCOL_VIOLATION, ..ClientError::authentication(name) };
+            AuthenticateError::Failed(AuthFailure::Protocol, client_error)
         })?;
-        client.wipe(taken.bytes);
+        client.wipe_bytes(taken.bytes);
         if let Some(mut password) = taken.outcome {
             return Ok(Secret::new(std::mem::take(&mut *password)));
         }
@@ -107,18 +110,18 @@ async fn ask(
     }
 }
 
-/// The endpoints that the route may lead to.
-fn reached(login: &Login<'_>) -> Vec<EndpointHandle> {
+/// Endpoints to which the route may lead.
+fn reachable_endpoints(login: &BackendLogin<'_>) -> Vec<EndpointHandle> {
     let route = &login.context.settings.route;
     let endpoints = login.services.routing.endpoints.load();
     endpoints.iter().filter(|handle| route.may_reach(handle.endpoint())).cloned().collect()
 }
 
-/// What all of `reached` remember of the user: one password, not older than `remember`. Where one of them has refused it
-/// since, or is new, the password is put to the server again.
-fn remembered(
+/// The password remembered by all of `reached` for the user, not older than `remember`. If an endpoint has rejected the
+/// password since, or is new, the server verifies again.
+fn remembered_password(
     reached: &[EndpointHandle],
-    login: &Login<'_>,
+    login: &BackendLogin<'_>,
     remember: Duration,
 ) -> Option<Arc<AcceptedPassword>> {
     let (first, others) = reached.split_first()?;
@@ -129,10 +132,10 @@ fn remembered(
     (known.age() < remember && others.iter().all(same)).then_some(known)
 }
 
-/// Puts `password` to the server, unless the client leaves meanwhile.
-async fn verify_password(
+/// Verifies `password` on the server, unless the client leaves.
+async fn verify_on_server(
     client: &mut UnauthenticatedClient,
-    login: &Login<'_>,
+    login: &BackendLogin<'_>,
     password: Secret,
 ) -> Result<(EndpointHandle, AcceptedPassword), AuthenticateError> {
     let judge = |endpoint: EndpointHandle| {
@@ -140,7 +143,7 @@ async fn verify_password(
         async move { endpoint.verify_password(startup, password).await }
     };
     let judged = tokio::select! {
-        judged = acquire::connect(login.services, login.context, judge) => judged,
+        judged = acquire::acquire_dedicated(login.services, login.context, judge) => judged,
         gone = client.gone() => return Err(AuthenticateError::Greet(GreetError::Gone(gone))),
     };
     match judged {
@@ -151,16 +154,16 @@ async fn verify_password(
                 %endpoint,
                 user = %login.user,
                 error = %Chain(&*error),
-                "the server did not accept a client's password"
+                "client password rejected by the server"
             );
-            let refusal = Refusal::authentication(login.user.as_str());
-            Err(AuthenticateError::Failed(AuthFailure::Endpoint, refusal))
+            let client_error = ClientError::authentication(login.user.as_str());
+            Err(AuthenticateError::Failed(AuthFailure::Endpoint, client_error))
         }
         Err(why) => Err(AuthenticateError::Unjudged(Failed::without_backend(login.context, &why))),
     }
 }
 
-/// Whether the server's answer is about the client; all such answers become one and the same.
+/// True if the server's error concerns the client; all such errors become equal.
 fn refuses_the_client(error: &ConnectError) -> bool {
     error.refused().is_some_and(|refused| refused.is_authorization())
 }

@@ -2,33 +2,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::{
-    session::common::CatalogInstant,
+    session::database_state::CatalogInstant,
     sql::{StatefulNames, StatefulNamesBuilder},
 };
 
 /// Database with a known catalog.
-fn database() -> Common {
-    let database = Common::new(StatefulNames::default());
+fn database() -> DatabaseState {
+    let database = DatabaseState::new(StatefulNames::default());
     database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     database
 }
 
-fn cleanup(database: &Common) -> Cleanup {
+fn cleanup(database: &DatabaseState) -> Cleanup {
     let mut cleanup = Cleanup::default();
-    cleanup.on_lease(database.edition(), false);
+    cleanup.on_lease(database.edition());
     cleanup
 }
 
 /// Step after a transaction of a session without settings.
-fn settle(cleanup: &mut Cleanup, database: &Common) -> SettleStep {
-    settle_with(cleanup, database, &Settings::default(), &Settings::default(), false)
+fn settle(cleanup: &mut Cleanup, database: &DatabaseState) -> SettleStep {
+    settle_with(cleanup, database, &SettingValues::default(), &SettingValues::default(), false)
 }
 
 fn settle_with(
     cleanup: &mut Cleanup,
-    database: &Common,
-    settings: &Settings,
-    startup: &Settings,
+    database: &DatabaseState,
+    settings: &SettingValues,
+    startup: &SettingValues,
     has_client_named: bool,
 ) -> SettleStep {
     cleanup.settle(&SettleContext {
@@ -58,7 +58,7 @@ fn queries(step: &SettleStep) -> Vec<String> {
         .collect()
 }
 
-fn note(cleanup: &mut Cleanup, database: &Common, statement: &str) {
+fn note(cleanup: &mut Cleanup, database: &DatabaseState, statement: &str) {
     let effects = database.with_catalogue(|catalogue| sql::effects(statement.as_bytes(), catalogue));
     cleanup.note(effects, statement.as_bytes(), None, database);
     answer(cleanup);
@@ -106,8 +106,8 @@ fn unproved_statements_are_checked_for_all_state() {
     let mut cleanup = cleanup(&database);
     cleanup.note(Effects::UNPROVED, b"SELECT f()", None, &database);
     answer(&mut cleanup);
-    let settings = Settings::default().with(b"role", Some(b"joe")).with(b"work_mem", Some(b"1MB"));
-    let step = settle_with(&mut cleanup, &database, &settings, &Settings::default(), false);
+    let settings = SettingValues::default().with(b"role", Some(b"joe")).with(b"work_mem", Some(b"1MB"));
+    let step = settle_with(&mut cleanup, &database, &settings, &SettingValues::default(), false);
     assert_eq!(queries(&step), ["pins", "settings", "hidden session_authorization", "role"]);
 }
 
@@ -150,16 +150,16 @@ fn an_error_widens_the_check_of_settings() {
 #[test]
 fn messages_wait_for_a_check_that_decides_about_them() {
     let database = database();
-    let startup = Settings::default().with(b"application_name", Some(b"a"));
+    let startup = SettingValues::default().with(b"application_name", Some(b"a"));
     for (statement, startup, has_client_named, expected) in [
         ("RESET ALL", &startup, false, true),
-        ("RESET ALL", &Settings::default(), false, false),
+        ("RESET ALL", &SettingValues::default(), false, false),
         ("PREPARE p AS SELECT 1", &startup, true, true),
         ("PREPARE p AS SELECT 1", &startup, false, false),
     ] {
         let mut cleanup = cleanup(&database);
         note(&mut cleanup, &database, statement);
-        let step = settle_with(&mut cleanup, &database, &Settings::default(), startup, has_client_named);
+        let step = settle_with(&mut cleanup, &database, &SettingValues::default(), startup, has_client_named);
         let SettleStep::Check(_, is_awaited) = step else { panic!("{statement} is checked") };
         assert_eq!(is_awaited, expected, "{statement}");
     }
@@ -172,7 +172,7 @@ fn an_unknown_catalog_is_compared_first() {
     let mut cleanup = cleanup(&database);
     definitions.fetch_add(1, Ordering::Relaxed);
     note(&mut cleanup, &database, "SELECT f()");
-    let nothing = Settings::default();
+    let nothing = SettingValues::default();
     let mut context = SettleContext {
         database: &database,
         settings: &nothing,
@@ -227,7 +227,7 @@ fn discard_all_clears_all_but_what_it_keeps() {
     note(&mut cleanup, &database, "LISTEN a");
     cleanup.on_discard_all();
     assert!(cleanup.is_clean() && cleanup.spoils_backend());
-    cleanup.on_lease(database.edition(), false);
+    cleanup.on_lease(database.edition());
     assert!(!cleanup.spoils_backend());
 }
 
@@ -265,4 +265,51 @@ fn a_refused_request_is_checked_and_pins_nothing() {
     cleanup.on_refused(noted);
     assert!(cleanup.pins().is_empty());
     assert_eq!(queries(&settle(&mut cleanup, &database)), ["pins"]);
+}
+
+/// True if a text with the table `t` counts as stateful.
+fn is_stateful(database: &DatabaseState) -> bool {
+    let effects = |catalogue: &StatefulNames| sql::effects(b"SELECT a FROM t", catalogue);
+    database.with_catalogue(effects).contains(Effects::FUNCTION)
+}
+
+#[test]
+fn learned_names_last_until_a_later_read() {
+    let database = database();
+    let text = b"DO $$BEGIN PERFORM 1; END$$; CREATE TEMP TABLE t (a int)";
+    let read = |epoch: &[u8]| {
+        let instant = database.instant();
+        // The epoch does not tell of temporary tables, or of what was rolled back.
+        if !database.is_epoch(epoch, instant) {
+            database.set_catalogue(StatefulNamesBuilder::new(), epoch, instant);
+        }
+    };
+    let (mut first, mut second) = (cleanup(&database), cleanup(&database));
+    for cleanup in [&mut first, &mut second] {
+        let effects = database.with_catalogue(|catalogue| sql::effects(text, catalogue));
+        cleanup.note(effects, text, None, &database);
+    }
+    assert!(is_stateful(&database));
+    settle(&mut first, &database);
+    read(b"1");
+    assert!(is_stateful(&database), "the other transaction is not over");
+    settle(&mut second, &database);
+    assert!(is_stateful(&database), "not read since");
+    read(b"1");
+    assert!(!is_stateful(&database));
+}
+
+#[test]
+fn skipped_texts_are_not_classified_again() {
+    let database = database();
+    database.expire_catalogue();
+    let mut cleanup = cleanup(&database);
+    let mut note = |text: &[u8]| {
+        cleanup.note(Effects::UNPROVED, text, None, &database);
+        cleanup.take_noted()
+    };
+    let (answered, _skipped) = (note(b"SELECT f()"), note(b"SELECT g()"));
+    cleanup.on_response(answered);
+    let (texts, is_complete) = cleanup.on_compared(database.edition());
+    assert_eq!((texts, is_complete), (vec![Box::from(&b"SELECT f()"[..])], true));
 }

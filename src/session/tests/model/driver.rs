@@ -24,11 +24,12 @@ impl World {
         client.buffer.extend(client.socket.drain(..read));
         let mut moved_bytes = read;
         let is_full = client.buffer.len() == setup.client_buffer;
-        let take = client.session.on_client(now, &client.buffer, is_full).expect("messages of the protocol");
+        let consumed =
+            client.session.on_client(now, &client.buffer, is_full).expect("messages of the protocol");
         let mut bytes = client.session.to_backend().map(std::mem::take).unwrap_or_default();
-        bytes.extend(client.buffer.drain(..take.pass));
-        client.buffer.drain(..take.drop);
-        moved_bytes += take.pass + take.drop + bytes.len();
+        bytes.extend(client.buffer.drain(..consumed.forward));
+        client.buffer.drain(..consumed.discard);
+        moved_bytes += consumed.forward + consumed.discard + bytes.len();
         match client.backend {
             Some(backend) => {
                 let server = &mut self.backends[backend].server;
@@ -68,7 +69,7 @@ impl World {
         let untouched = client.last_backend == Some(number) && backend.last_user == Some(client.id);
         (backend.user, backend.last_user) = (Some(client.id), Some(client.id));
         (client.backend, client.last_backend) = (Some(number), Some(number));
-        client.session.attach(backend.memory.take().expect("the memory of a free backend"), untouched);
+        client.session.attach(backend.tracked_state.take().expect("a free backend has its state"), untouched);
         true
     }
 
@@ -85,7 +86,7 @@ impl World {
             assert!(backend.server.is_at_rest(), "client {}: the catalog is compared in between", client.id);
             // The comparison is a Query.
             backend.server.state.unnamed = None;
-            assert!(self.common.is_epoch(EPOCH, self.common.instant()));
+            assert!(self.database.is_epoch(EPOCH, self.database.instant()));
             client.session.on_catalogue(true);
         }
         if client.session.poll_sequence_moved() {
@@ -94,13 +95,13 @@ impl World {
             client.session.release_sequences();
         }
         let is_spoiled = client.session.spoils_backend();
-        let Some(memory) = client.session.detach() else { return compares };
+        let Some(tracked_state) = client.session.detach() else { return compares };
         client.backend = None;
         backend.check_returned(client.id);
-        if is_spoiled || !memory.is_reusable() {
+        if is_spoiled || !tracked_state.is_reusable() {
             *backend = Backend::new(number, &self.cluster);
         } else {
-            (backend.memory, backend.user) = (Some(memory), None);
+            (backend.tracked_state, backend.user) = (Some(tracked_state), None);
         }
         true
     }
@@ -112,9 +113,9 @@ pub(super) fn hear(client: &mut Client, backend: &mut Backend, setup: Setup) -> 
     let read = (setup.server_buffer - client.from_server.len()).min(setup.step).min(sent.len());
     client.from_server.extend(sent.drain(..read));
     let is_full = client.from_server.len() == setup.server_buffer;
-    let take = client.session.on_backend(Instant::now(), &client.from_server, is_full);
-    let take = take.expect("messages of the protocol");
-    client.heard.extend(client.from_server.drain(..take.pass));
-    client.from_server.drain(..take.drop);
-    read + take.pass + take.drop
+    let consumed = client.session.on_backend(Instant::now(), &client.from_server, is_full);
+    let consumed = consumed.expect("messages of the protocol");
+    client.heard.extend(client.from_server.drain(..consumed.forward));
+    client.from_server.drain(..consumed.discard);
+    read + consumed.forward + consumed.discard
 }

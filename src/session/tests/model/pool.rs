@@ -10,13 +10,13 @@ use super::{
     state::{Block, SharedCluster, View},
     world::{World, parameters},
 };
-use crate::session::Memory;
+use crate::session::TrackedBackendState;
 
 /// Backend of the pool.
 pub(super) struct Backend {
     pub(super) server: Server,
     /// State known of a free backend.
-    pub(super) memory: Option<Box<Memory>>,
+    pub(super) tracked_state: Option<Box<TrackedBackendState>>,
     /// Client that has leased the backend.
     pub(super) user: Option<u64>,
     pub(super) last_user: Option<u64>,
@@ -31,8 +31,8 @@ impl Backend {
     /// Creates a backend. Names of internal statements of the backend 0 are known to the scripts.
     pub(super) fn new(number: usize, cluster: &SharedCluster) -> Self {
         let key = [u8::try_from(number).expect("few"); 16];
-        let memory = Box::new(Memory::new(parameters(), key));
-        Self { server: Server::new(cluster), memory: Some(memory), user: None, last_user: None }
+        let tracked_state = Box::new(TrackedBackendState::new(parameters(), key));
+        Self { server: Server::new(cluster), tracked_state: Some(tracked_state), user: None, last_user: None }
     }
 
     /// Checks that a returned backend holds settings and shared statements alone.
@@ -87,13 +87,13 @@ impl World {
         client.compare(is_farewell);
         if let Some(number) = client.backend {
             let is_reusable = !self.backends[number].server.is_closed && self.recover(&mut client, number);
-            let memory = client.session.abandon().filter(|memory| memory.is_reusable());
+            let tracked_state = client.session.abandon().filter(|tracked_state| tracked_state.is_reusable());
             let backend = &mut self.backends[number];
-            match memory {
-                Some(mut memory) if is_reusable && !client.session.spoils_backend() => {
+            match tracked_state {
+                Some(mut tracked_state) if is_reusable && !client.session.spoils_backend() => {
                     backend.reset();
-                    memory.forget(parameters());
-                    backend.memory = Some(memory);
+                    tracked_state.forget(parameters());
+                    backend.tracked_state = Some(tracked_state);
                 }
                 _ => {
                     backend.server.close();

@@ -100,3 +100,24 @@ fn a_backend_that_skips_messages_is_closed() {
     let batch = vec![FAILING, Step::Query(Text("SELECT 'one'", 1))];
     play(&[Request::Batch(batch)], End::Close { unsent: 0 });
 }
+
+#[test]
+fn a_skipped_close_leaves_a_shared_statement() {
+    // The Describe of an internal name closes the shared statement of that name first.
+    let internal = "__gatekeeper_000000000000000000000000000000000000000000000007";
+    let skipped = vec![run("s2", "EXECUTE s2"), Step::Describe { kind: b'S', name: internal }];
+    let again = vec![Step::Sync, run("s1", "EXECUTE s2")];
+    play(&[Request::Batch(skipped), Request::Batch(again)], End::Terminate);
+}
+
+#[test]
+fn copied_data_behind_an_error_ends() {
+    let request =
+        Request::Copy { is_extended: false, has_early_sync: false, rows: vec![1873], end: CopyEnd::BadRow };
+    for is_strict in [false, true] {
+        let (client_buffer, server_buffer, step) = (128, 300, 300);
+        let setup = Setup { backends: 1, clients: 2, client_buffer, server_buffer, step, is_strict };
+        let actions = vec![Action::Say { client: 0, request: request.clone(), held: 0, is_impatient: false }];
+        World::run(&Script { setup, actions });
+    }
+}

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     handshake::Parameters,
-    session::{CatalogInstant, Common, Memory, Reported, Session, SessionOptions, Settings},
+    session::{
+        CatalogInstant, DatabaseState, ReportedParameters, Session, SessionOptions, SettingValues,
+        TrackedBackendState,
+    },
     sql::{StatefulNames, StatefulNamesBuilder},
 };
 
@@ -21,7 +24,7 @@ pub(super) const EPOCH: &[u8] = b"1";
 
 /// Pool with its backends and clients.
 pub(super) struct World {
-    pub(super) common: Arc<Common>,
+    pub(super) database: Arc<DatabaseState>,
     pub(super) cluster: SharedCluster,
     pub(super) backends: Vec<Backend>,
     pub(super) clients: Vec<Client>,
@@ -58,13 +61,13 @@ impl World {
     }
 
     pub(super) fn new(setup: Setup, reads_sequences: bool) -> Self {
-        let common = Common::new(StatefulNames::default());
-        common.set_catalogue(StatefulNamesBuilder::new(), EPOCH, CatalogInstant::default());
-        common.set_strict_isolation(setup.is_strict);
+        let database = DatabaseState::new(StatefulNames::default());
+        database.set_catalogue(StatefulNamesBuilder::new(), EPOCH, CatalogInstant::default());
+        database.set_strict_isolation(setup.is_strict);
         let cluster = SharedCluster::default();
         let backends = (0..setup.backends).map(|number| Backend::new(number, &cluster)).collect();
         let mut world = Self {
-            common: Arc::new(common),
+            database: Arc::new(database),
             cluster,
             backends,
             clients: Vec::new(),
@@ -90,13 +93,18 @@ impl World {
         let mut session = self.new_session();
         let text = query("SELECT lastval()");
         session.on_client(Instant::now(), &text, false).expect("a message");
-        session.attach(Box::new(Memory::new(parameters(), [9; 16])), false);
+        session.attach(Box::new(TrackedBackendState::new(parameters(), [9; 16])), false);
         session.on_client(Instant::now(), &text, false).expect("a message");
     }
 
     fn new_session(&self) -> Session {
-        let known = Reported::new(parameters());
-        Session::shared(Arc::clone(&self.common), known, Settings::default(), SessionOptions::default())
+        let known = ReportedParameters::new(parameters());
+        Session::shared(
+            Arc::clone(&self.database),
+            known,
+            SettingValues::default(),
+            SessionOptions::default(),
+        )
     }
 
     fn new_client(&mut self) -> Client {
@@ -131,7 +139,7 @@ impl World {
                 // A client that waits for a backend leaves later.
                 debug_assert!(id <= self.clients_so_far);
             }
-            Action::Expire => self.common.expire_catalogue(),
+            Action::Expire => self.database.expire_catalogue(),
         }
     }
 
@@ -147,7 +155,7 @@ impl World {
     pub(super) fn be_impatient(&mut self) {
         for client in &mut self.clients {
             if client.session.is_waiting_for_more() {
-                client.session.on_impatience();
+                client.session.on_batch_timeout();
             }
         }
         self.settle();

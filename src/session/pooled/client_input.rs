@@ -1,0 +1,189 @@
+//! Client bytes of one call.
+//!
+//! Promises: each byte is taken once, in order, and reaches the backend behind all bytes written ahead of it. Refuses to
+//! know: meanings of messages.
+
+use super::client_message::ClientMessage;
+use crate::{
+    session::{consumed_input::ConsumedInput, conversation::until_nul},
+    wire::{Frame, Speaker, tag::frontend as f},
+};
+
+/// Client bytes of one call. The bytes go to the backend in place, or, from the first addition on, through Gatekeeper's
+/// own buffer.
+pub(super) struct ClientInput<'a> {
+    bytes: &'a [u8],
+    /// Count of bytes taken.
+    at: usize,
+    path: ForwardPath,
+    /// The driver has no room for more bytes before some of these are consumed.
+    is_full: bool,
+    /// The message being processed was larger than any buffer, and is complete; the next messages are unknown.
+    is_gathered: bool,
+}
+
+/// Way of forwarded bytes to the backend.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ForwardPath {
+    /// The driver forwards the bytes in place.
+    InPlace,
+    /// Gatekeeper's buffer, behind an addition.
+    Buffer,
+}
+
+// === impl ClientInput ===
+
+impl<'a> ClientInput<'a> {
+    /// Input read from the client; `is_full`: the driver has no room for more bytes. `is_staged`: bytes wait in
+    /// Gatekeeper's buffer already.
+    pub(super) const fn read(bytes: &'a [u8], is_full: bool, is_staged: bool) -> Self {
+        let path = if is_staged { ForwardPath::Buffer } else { ForwardPath::InPlace };
+        Self { bytes, at: 0, path, is_full, is_gathered: false }
+    }
+
+    /// Input for a replay: no further bytes belong to the unit.
+    pub(super) const fn replayed(bytes: &'a [u8]) -> Self {
+        Self::read(bytes, true, true)
+    }
+
+    /// No input: Gatekeeper's own messages need no client message.
+    pub(super) const fn none() -> Self {
+        Self::read(&[], false, true)
+    }
+
+    /// Bytes not taken yet.
+    pub(super) fn unread(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// Count of bytes taken.
+    pub(super) const fn taken(&self) -> usize {
+        self.at
+    }
+
+    /// Treatment of the bytes taken, for the driver.
+    pub(super) fn into_consumed(self) -> ConsumedInput {
+        match self.path {
+            ForwardPath::InPlace => ConsumedInput { forward: self.at, discard: 0 },
+            ForwardPath::Buffer => ConsumedInput { forward: 0, discard: self.at },
+        }
+    }
+
+    /// True if the first message cannot become more complete: the driver has no room for more bytes.
+    pub(super) const fn is_stuck(&self) -> bool {
+        self.is_full && self.at == 0
+    }
+
+    /// True if the message being processed was larger than any buffer: the next messages are unknown.
+    pub(super) const fn is_gathered(&self) -> bool {
+        self.is_gathered
+    }
+
+    /// Notes whether the message being processed was larger than any buffer.
+    pub(super) fn set_gathered(&mut self, is_gathered: bool) {
+        self.is_gathered = is_gathered;
+    }
+
+    /// Takes `count` bytes, forwarded by [`Self::copy_forwarded`] or consumed.
+    pub(super) fn take(&mut self, count: usize) {
+        self.at += count;
+    }
+
+    /// Copies `bytes`, about to be forwarded, to Gatekeeper's buffer, if the bytes take that path.
+    pub(super) fn copy_forwarded(&self, bytes: &[u8], to_backend: &mut Vec<u8>) {
+        if self.path == ForwardPath::Buffer {
+            to_backend.extend_from_slice(bytes);
+        }
+    }
+
+    /// Begins an addition: forwarded bytes go through Gatekeeper's buffer from now on, with the bytes taken before.
+    pub(super) fn stage(&mut self, to_backend: &mut Vec<u8>) {
+        if self.path == ForwardPath::InPlace {
+            to_backend.extend_from_slice(&self.bytes[..self.at]);
+            self.path = ForwardPath::Buffer;
+        }
+    }
+
+    /// True if the client describes the result of `portal` right after the next Bind, and does not rely on the earlier
+    /// description.
+    pub(super) fn is_described_next(&self, portal: &[u8]) -> bool {
+        let next = |bytes| Frame::read(Speaker::Client, bytes).ok().flatten();
+        let unread = self.unread();
+        let behind = next(unread).and_then(|bind| unread.get(bind.as_bytes().len()..));
+        let describe = behind.and_then(next).filter(|frame| frame.tag() == f::DESCRIBE);
+        describe.and_then(|frame| ClientMessage::of(&frame).object()) == Some((b'P', portal))
+    }
+
+    /// True if the next messages replace the unnamed portal before using a portal. `tag` is the first message's.
+    pub(super) fn rebinds_portal(&self, tag: u8) -> bool {
+        if tag == f::QUERY || self.is_gathered {
+            return tag == f::QUERY;
+        }
+        let mut rest = self.unread();
+        while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
+            match frame.tag() {
+                f::BIND => return until_nul(frame.body()).0.is_empty(),
+                f::PARSE => {}
+                f::DESCRIBE | f::CLOSE if frame.body().first() == Some(&b'S') => {}
+                _ => return false,
+            }
+            rest = rest.get(frame.as_bytes().len()..).unwrap_or_default();
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire;
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        let mut message = Vec::new();
+        wire::write_frame(&mut message, tag, |out| out.extend_from_slice(body));
+        message
+    }
+
+    #[test]
+    fn bytes_before_an_addition_go_first() {
+        let mut to_backend = Vec::new();
+        let mut input = ClientInput::read(b"abc", false, false);
+        input.copy_forwarded(b"a", &mut to_backend);
+        input.take(1);
+        assert!(to_backend.is_empty(), "the driver forwards the first byte");
+        input.stage(&mut to_backend);
+        to_backend.push(b'+');
+        input.stage(&mut to_backend);
+        input.copy_forwarded(b"b", &mut to_backend);
+        input.take(1);
+        assert_eq!((&*to_backend, input.unread()), (&b"a+b"[..], &b"c"[..]));
+        assert_eq!(input.into_consumed(), ConsumedInput { forward: 0, discard: 2 });
+    }
+
+    #[test]
+    fn input_without_an_addition_is_forwarded_in_place() {
+        let mut input = ClientInput::read(b"abc", true, false);
+        assert!(input.is_stuck());
+        input.take(2);
+        assert!(!input.is_stuck());
+        assert_eq!(input.into_consumed(), ConsumedInput { forward: 2, discard: 0 });
+    }
+
+    #[test]
+    fn a_description_follows_at_once_or_not() {
+        let bind = message(f::BIND, b"p\0s\0");
+        for (describe, is_described) in [(&b"Pp\0"[..], true), (b"Pq\0", false), (b"Sp\0", false)] {
+            let bytes = [&*bind, &message(f::DESCRIBE, describe)].concat();
+            assert_eq!(ClientInput::read(&bytes, false, false).is_described_next(b"p"), is_described);
+        }
+        assert!(!ClientInput::read(&bind, false, false).is_described_next(b"p"));
+    }
+
+    #[test]
+    fn a_bind_of_the_unnamed_portal_replaces_the_portal() {
+        let rebinds =
+            |tag: u8, body: &[u8]| ClientInput::read(&message(tag, body), false, false).rebinds_portal(tag);
+        assert!(rebinds(f::BIND, b"\0s\0") && rebinds(f::QUERY, b"SELECT 1\0"));
+        assert!(!rebinds(f::BIND, b"p\0s\0") && !rebinds(f::EXECUTE, b"\0\0\0\0\0"));
+    }
+}

@@ -1,0 +1,395 @@
+//! What becomes of each message that reaches the held backend.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{KnownResult, NAMING, Requests, effects::EffectNotes};
+use crate::{
+    session::{
+        pin::Pin,
+        pooled::{
+            Pooled,
+            client_input::ClientInput,
+            client_message::ClientMessage,
+            internal_error::InternalError,
+            message_action::MessageAction,
+            startup_settings::StartupSettings,
+            statement_errors::{reset_midway, too_many_statements},
+        },
+        response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
+        shared_statement::text_of,
+        statement_report::{CapturedText, StatementKind},
+    },
+    sql::{Effects, SettingResets},
+    wire::{TransactionStatus, frontend, tag::frontend as f},
+};
+
+/// Processing of the client's messages by the held backend.
+pub(in crate::session::pooled) struct StatementMessages<'a> {
+    effects: EffectNotes<'a>,
+    startup: &'a mut StartupSettings,
+}
+
+// === impl StatementMessages ===
+
+impl<'a> StatementMessages<'a> {
+    /// Processing for `session`.
+    ///
+    /// # Errors
+    /// [`InternalError::NoBackend`]: the session holds no backend.
+    pub(in crate::session::pooled) fn of(session: &'a mut Pooled) -> Result<Self, InternalError> {
+        let (requests, facts) = Requests::split_off(session)?;
+        let (effects, startup) = facts.into_notes(requests);
+        Ok(Self { effects, startup })
+    }
+
+    /// Handles a message that reaches the backend now, other than a Bind.
+    pub(in crate::session::pooled) fn process(
+        &mut self,
+        now: Instant,
+        message: &ClientMessage<'_>,
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
+        match message.tag() {
+            f::QUERY => self.query(now, message, shown),
+            f::FUNCTION_CALL => self.call_function(now, message, shown),
+            f::PARSE => {
+                let action = self.parse(message, shown);
+                self.requests().conversation.in_batch |= !action.is_wait();
+                action
+            }
+            f::DESCRIBE => self.describe(message, shown),
+            f::EXECUTE => self.execute(now, message, shown),
+            f::CLOSE => self.close(message),
+            f::SYNC => self.sync(now),
+            f::COPY_DONE | f::COPY_FAIL => self.end_copy(message, shown),
+            _ => MessageAction::Forward,
+        }
+    }
+
+    fn requests(&mut self) -> &mut Requests<'a> {
+        self.effects.requests()
+    }
+
+    // --- messages with a ReadyForQuery of their own
+
+    fn query(
+        &mut self,
+        now: Instant,
+        message: &ClientMessage<'_>,
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
+        let statement = message.query();
+        let effects = self.effects.proved(self.effects.apparent(statement), statement);
+        let leads_back = match self.startup.reset_by(effects, statement) {
+            SettingResets::No => Vec::new(),
+            SettingResets::AtEnd(led) => led,
+            SettingResets::Midway if self.moves_apart() => return MessageAction::Wait,
+            SettingResets::Midway => return self.refuse_reset(now, shown),
+        };
+        let lists = self.lists_prepared(effects, statement);
+        if self.depends_on_names(effects, lists) {
+            return MessageAction::AwaitResponses;
+        }
+        if lists {
+            self.requests().statements.note_list(effects);
+            self.requests().own_names().show(shown);
+        }
+        if effects.intersects(NAMING) {
+            self.effects.note_named_by_query(statement, shown);
+        }
+        let effects = if message.is_cut() { effects | self.effects.pass_unread() } else { effects };
+        self.effects.guard_sequences(effects, f::QUERY, shown);
+        self.effects.note(effects, statement, None);
+        let requests = self.requests();
+        // PostgreSQL also destroys the unnamed statement on Query.
+        let unnamed = requests.destroy_unnamed();
+        requests.conversation.in_batch = false;
+        requests.conversation.statements_started += 1;
+        let text = requests.captured(statement, message.is_cut());
+        requests.owe(PendingRequest::Whole {
+            kind: StatementKind::Query,
+            started: now,
+            text,
+            rows: 0,
+            operation: None,
+            error: None,
+            // The rest of a truncated text may contain any statement.
+            effects: if message.is_cut() { Effects::ALL } else { effects },
+            leads_back,
+            unnamed,
+        });
+        MessageAction::Forward
+    }
+
+    /// Rejects a Query that resets start-up settings, with statements behind the reset.
+    fn refuse_reset(&mut self, now: Instant, shown: &mut ClientInput<'_>) -> MessageAction {
+        let requests = self.requests();
+        requests.refuse(reset_midway(), shown);
+        requests.conversation.in_batch = false;
+        requests.send(PendingRequest::Sync { started: now }, frontend::write_sync);
+        MessageAction::Consumed
+    }
+
+    /// True if a Query names, or lists, prepared statements, and only the pending responses tell which exist.
+    fn depends_on_names(&mut self, effects: Effects, lists: bool) -> bool {
+        let names = effects.intersects(NAMING);
+        let requests = self.requests();
+        if requests.conversation.in_batch {
+            return requests.depends_on_earlier_batch(lists, effects);
+        }
+        let Requests { conversation, statements, .. } = requests;
+        let queue = &conversation.queue;
+        let depends = lists || (names && (statements.has_named() || queue.names_statements()));
+        // Depends on the transaction state found after the pending responses.
+        depends && !queue.owes_client_nothing() && queue.copies_in().is_none()
+    }
+
+    /// True if a Query lists prepared statements, or may show shared ones.
+    fn lists_prepared(&mut self, effects: Effects, statement: &[u8]) -> bool {
+        let requests = self.requests();
+        requests.database.may_list_prepared(statement)
+            || (effects.intersects(NAMING) && requests.may_show_shared(statement))
+    }
+
+    /// Handles a FunctionCall.
+    fn call_function(
+        &mut self,
+        now: Instant,
+        message: &ClientMessage<'_>,
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
+        self.effects.note_function(message.body(), shown);
+        let requests = self.requests();
+        requests.conversation.in_batch = false;
+        requests.conversation.statements_started += 1;
+        requests.owe(PendingRequest::whole(StatementKind::FunctionCall, now, None));
+        MessageAction::Forward
+    }
+
+    fn sync(&mut self, now: Instant) -> MessageAction {
+        let requests = self.requests();
+        requests.conversation.in_batch = false;
+        requests.owe(PendingRequest::Sync { started: now });
+        requests.statements.begin_batch();
+        MessageAction::Forward
+    }
+
+    /// Forwards a message while the server discards everything up to a Sync. Nothing may precede the message: the Sync
+    /// of an internal batch would end the discarding early.
+    pub(in crate::session::pooled) fn pass_skipped(&mut self, now: Instant, tag: u8) -> MessageAction {
+        if tag == f::SYNC {
+            self.startup.on_failed_batch();
+            self.sync(now);
+        }
+        MessageAction::Forward
+    }
+
+    // --- Parse
+
+    fn parse(&mut self, message: &ClientMessage<'_>, shown: &mut ClientInput<'_>) -> MessageAction {
+        let (name, definition) = message.parsed();
+        let statement = text_of(definition);
+        if self.moves_before_parse(statement) {
+            return MessageAction::Wait;
+        }
+        if self.requests().depends_on_earlier_batch(false, Effects::EXECUTE)
+            && self.effects.apparent(statement).contains(Effects::EXECUTE)
+        {
+            return MessageAction::AwaitResponses;
+        }
+        let text = self.requests().captured(statement, message.is_cut());
+        if name.is_empty() && !message.is_cut() {
+            return self.parse_unnamed(definition, text, shown);
+        }
+        let requests = self.requests();
+        if let Some(known) = requests.statements.get(name).cloned() {
+            // The server itself is to say that it exists already.
+            requests.stage(shown);
+            requests.own_names().parse(name, &known);
+            requests.owe(PendingRequest::Parse { name: name.into(), text, made: ParseOrigin::Client });
+            return MessageAction::Forward;
+        }
+        if !requests.statements.may_add(name.len() + definition.len()) {
+            requests.refuse(too_many_statements(), shown);
+            return MessageAction::Consumed;
+        }
+        if message.is_cut() {
+            return self.parse_unread(name, text);
+        }
+        self.parse_named(name, definition, text, shown)
+    }
+
+    /// True if a statement must wait, before Parse, for a backend logged in with the client's options.
+    fn moves_before_parse(&mut self, statement: &[u8]) -> bool {
+        self.startup.is_carried()
+            && self.startup.reset_by(self.effects.apparent(statement), statement) == SettingResets::Midway
+            && self.moves_apart()
+    }
+
+    /// Gives up the held backend for a backend logged in with the client's options, if nothing is in progress there.
+    fn moves_apart(&mut self) -> bool {
+        let Requests { conversation, cleanup, statements, .. } = self.effects.requests();
+        let is_outside = conversation.status == TransactionStatus::Idle
+            && !conversation.in_batch
+            && conversation.queue.owes_client_nothing();
+        let may_move = is_outside && cleanup.is_clean() && !statements.is_on_backend();
+        self.startup.begin_move(may_move);
+        self.startup.is_moving()
+    }
+
+    /// Handles a Parse too large to be kept: the statement stays on the backend, under the client's own name.
+    fn parse_unread(&mut self, name: &[u8], text: Option<CapturedText>) -> MessageAction {
+        self.effects.note_pin(Pin::LongStatement);
+        let requests = self.requests();
+        let made = if name.is_empty() {
+            ParseOrigin::Unnamed(requests.define_unnamed(b"", Effects::NONE, 0, false))
+        } else {
+            requests.statements.note_on_backend(name);
+            ParseOrigin::Client
+        };
+        requests.owe(PendingRequest::Parse { name: name.into(), text, made });
+        MessageAction::Forward
+    }
+
+    /// Handles a Parse of a new name.
+    fn parse_named(
+        &mut self,
+        name: &[u8],
+        definition: &[u8],
+        text: Option<CapturedText>,
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
+        let requests = self.requests();
+        let statement = requests.database.statement(definition, requests.statements.reading());
+        let effects = requests.database.effects(&statement);
+        if effects.contains(Effects::SEQUENCE_READ) {
+            self.effects.prepare_sequence_read(shown);
+        }
+        if effects.contains(Effects::EXECUTE) {
+            self.effects.note_named_by_parse(text_of(definition), shown);
+        }
+        let requests = self.requests();
+        let is_named_by_sql = requests.may_be_named_by_sql(name);
+        let parse = requests.database.next_parse();
+        requests.statements.add(name.into(), Arc::clone(&statement), parse);
+        requests.stage(shown);
+        if is_named_by_sql {
+            requests.own_names().try_parse(name, &statement);
+            // The tried name is closed again, or is the client's own.
+            requests.statements.forget_on_backend(name);
+        }
+        requests.send_parse(&statement, |statement| PendingRequest::Parse {
+            name: name.into(),
+            text,
+            made: ParseOrigin::Named(statement),
+        });
+        MessageAction::Consumed
+    }
+
+    fn parse_unnamed(
+        &mut self,
+        definition: &[u8],
+        text: Option<CapturedText>,
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
+        let statement = text_of(definition);
+        let edition = self.requests().database.edition();
+        let effects = self.effects.apparent(statement);
+        if effects.contains(Effects::SEQUENCE_READ) {
+            self.effects.prepare_sequence_read(shown);
+        }
+        let requests = self.requests();
+        let lists = requests.database.may_list_prepared(definition);
+        let before = requests.define_unnamed(definition, effects, edition, lists);
+        if effects.contains(Effects::EXECUTE) {
+            self.effects.note_named_by_parse(statement, shown);
+        }
+        let made = ParseOrigin::Unnamed(before);
+        self.requests().owe(PendingRequest::Parse { name: Box::default(), text, made });
+        MessageAction::Forward
+    }
+
+    // --- Describe, Execute, Close
+
+    fn describe(&mut self, message: &ClientMessage<'_>, shown: &mut ClientInput<'_>) -> MessageAction {
+        self.requests().conversation.in_batch = true;
+        let (action, described) = self.describe_object(message, shown);
+        self.requests().owe(PendingRequest::Describe(described));
+        action
+    }
+
+    /// Writes the messages needed ahead of a Describe, and the Describe itself if the statement name must change.
+    fn describe_object(
+        &mut self,
+        message: &ClientMessage<'_>,
+        shown: &mut ClientInput<'_>,
+    ) -> (MessageAction, Described) {
+        let requests = self.requests();
+        match message.object() {
+            Some((b'S', b"")) => requests.ensure_unnamed(shown),
+            Some((b'S', name)) => match requests.statement_for_use(name) {
+                Some(statement) => {
+                    requests.statements.note_use(statement.id());
+                    let known = requests.ensure(&statement, shown);
+                    let name = requests.held.prepared.name(statement.id());
+                    frontend::write_describe_statement(requests.to_backend, &name);
+                    let is_known = known == KnownResult::AsTold;
+                    let described =
+                        if is_known { Described::AsIs } else { Described::Learned(statement.id()) };
+                    return (MessageAction::Consumed, described);
+                }
+                None => requests.hide_shared(name, shown),
+            },
+            Some((b'P', b"")) if requests.statements.portal_of() != 0 => {
+                return (MessageAction::Forward, Described::Learned(requests.statements.portal_of()));
+            }
+            _ => {}
+        }
+        (MessageAction::Forward, Described::AsIs)
+    }
+
+    /// Handles an Execute.
+    fn execute(
+        &mut self,
+        now: Instant,
+        message: &ClientMessage<'_>,
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
+        let name = message.executed().0;
+        let leads_back = self.startup.reset_by_portal(name);
+        let requests = self.requests();
+        requests.conversation.in_batch = true;
+        requests.conversation.statements_started += 1;
+        let is_kept = requests.conversation.text_capture.is_some();
+        let portal = if is_kept { name.into() } else { Box::default() };
+        let resets = requests.cleanup.portal_may_reset() || !leads_back.is_empty();
+        let forgets = requests.statements.deallocate(name);
+        requests.owe(PendingRequest::Execute { started: now, portal, resets, leads_back, forgets });
+        if resets { requests.forward_flushed(message, shown) } else { MessageAction::Forward }
+    }
+
+    fn close(&mut self, message: &ClientMessage<'_>) -> MessageAction {
+        let requests = self.requests();
+        requests.conversation.in_batch = true;
+        // The server rejects malformed messages.
+        let (which, name) = message.object().unwrap_or((b'P', b""));
+        let closed = if which == b'S' { requests.close_statement(name) } else { CloseOrigin::Client };
+        requests.owe(PendingRequest::Close { portal: which == b'P', name: name.into(), closed });
+        MessageAction::Forward
+    }
+
+    /// Handles CopyDone or CopyFail.
+    fn end_copy(&mut self, message: &ClientMessage<'_>, shown: &mut ClientInput<'_>) -> MessageAction {
+        let requests = self.requests();
+        // The server ignores a Flush ahead of the end of copied data.
+        let is_awaited = message.tag() == f::COPY_DONE
+            && message.body().is_empty()
+            && requests.conversation.queue.is_resetting();
+        requests.owe(PendingRequest::CopyEnd);
+        if is_awaited && !message.is_cut() {
+            requests.forward_flushed(message, shown)
+        } else {
+            MessageAction::Forward
+        }
+    }
+}

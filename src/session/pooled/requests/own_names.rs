@@ -1,0 +1,108 @@
+//! Statements on the backend under the client's own names, where SQL names them.
+
+use std::sync::Arc;
+
+use super::Requests;
+use crate::{
+    session::{
+        pooled::client_input::ClientInput,
+        response_queue::{CloseOrigin, ParseOrigin, PendingRequest},
+        shared_statement::SharedStatement,
+    },
+    wire::{TransactionStatus, frontend},
+};
+
+/// Statements of the client on the backend, under the client's own names.
+pub(in crate::session::pooled) struct OwnNames<'r, 'a> {
+    requests: &'r mut Requests<'a>,
+}
+
+// === impl OwnNames ===
+
+impl<'r, 'a> OwnNames<'r, 'a> {
+    /// Statements sent by `requests`.
+    pub(super) const fn of(requests: &'r mut Requests<'a>) -> Self {
+        Self { requests }
+    }
+
+    /// Makes `statement` on the backend under the client's own name, in the batch that is being written.
+    pub(in crate::session::pooled) fn parse(&mut self, name: &[u8], statement: &SharedStatement) {
+        let new = if self.requests.statements.has_on_backend(name) { &b""[..] } else { name };
+        self.requests.statements.note_on_backend(name);
+        self.close_aside(name);
+        self.parse_aside(name, statement, new);
+    }
+
+    fn close_aside(&mut self, name: &[u8]) {
+        let close = PendingRequest::Close { portal: false, name: name.into(), closed: CloseOrigin::Rename };
+        self.requests.send(close, |out| frontend::write_close_statement(out, name));
+    }
+
+    /// `new` is the name if the backend has no statement of the name, in case the server skips the Parse.
+    fn parse_aside(&mut self, name: &[u8], statement: &SharedStatement, new: &[u8]) {
+        let parse = PendingRequest::Parse { name: new.into(), text: None, made: ParseOrigin::Rename };
+        self.requests.send(parse, |out| frontend::write_parse(out, name, statement.definition()));
+    }
+
+    /// Has the server say so if it has a statement called `name`, made by SQL.
+    pub(in crate::session::pooled) fn try_parse(&mut self, name: &[u8], statement: &SharedStatement) {
+        self.parse_aside(name, statement, b"");
+        self.close_aside(name);
+    }
+
+    /// Makes `statements` under the client's own names, in an internal batch.
+    pub(in crate::session::pooled) fn make(&mut self, statements: &[(Box<[u8]>, Arc<SharedStatement>)]) {
+        for (name, statement) in statements {
+            frontend::write_close_statement(self.requests.to_backend, name);
+            frontend::write_parse(self.requests.to_backend, name, statement.definition());
+            self.requests.statements.note_on_backend(name);
+        }
+        self.requests.sync_aside();
+    }
+
+    /// Removes a statement that the client deallocates by SQL. The server itself must report the deallocation under the
+    /// client's own name: observers of running statements see no internal name.
+    pub(in crate::session::pooled) fn deallocate(&mut self, name: &[u8], shown: &mut ClientInput<'_>) {
+        if let Some((prepared, _)) = self.requests.statements.remove(name)
+            && !self.requests.statements.forget_on_backend(name)
+        {
+            self.requests.stage(shown);
+            self.make(&[(name.into(), prepared)]);
+        }
+    }
+
+    /// The client is about to list prepared statements: it is to see its own, under its own names, and no others.
+    pub(in crate::session::pooled) fn show(&mut self, shown: &mut ClientInput<'_>) {
+        if self.requests.conversation.in_batch {
+            return self.show_in_batch(shown);
+        }
+        if self.requests.conversation.status == TransactionStatus::Failed {
+            return;
+        }
+        self.requests.stage(shown);
+        for (_, name) in self.requests.held.prepared.clear() {
+            frontend::write_close_statement(self.requests.to_backend, &name);
+        }
+        let theirs = self.requests.statements.all_named();
+        self.make(&theirs);
+    }
+
+    /// The same within a batch of the client's.
+    pub(in crate::session::pooled) fn show_in_batch(&mut self, shown: &mut ClientInput<'_>) {
+        self.requests.stage(shown);
+        for (id, name) in self.requests.held.prepared.close_all() {
+            self.requests.close_shared(id, &name);
+        }
+        for (name, statement) in self.requests.statements.all_named() {
+            self.parse(&name, &statement);
+        }
+    }
+
+    /// Closes the statements under the client's own names, in an internal batch.
+    pub(in crate::session::pooled) fn close_all(&mut self) {
+        for name in self.requests.statements.take_on_backend() {
+            frontend::write_close_statement(self.requests.to_backend, &name);
+        }
+        self.requests.sync_aside();
+    }
+}

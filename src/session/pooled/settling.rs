@@ -1,0 +1,366 @@
+//! What a session that shares backends asks of its backend itself: what a transaction has left behind, and whether a read
+//! pool's backend can go on.
+
+use super::{
+    BackendEvent, Pooled, SettleContext, SettleStep, ShapeCheck,
+    internal_error::InternalError,
+    requests::{EffectNotes, Requests},
+    unit_classifier::UnitClassifier,
+};
+use crate::{
+    client_error::ClientError,
+    route::{RerunCause, RouteReason, RouteSide},
+    session::{
+        pin::Pin,
+        proxy_batch::{self, ProxyBatch, SESSION_AUTHORIZATION, StateCheck, StateReport},
+        setting_values::SettingValues,
+    },
+    sql::Effects,
+    wire::{Deframer, Frame, Speaker, SqlState, TransactionStatus, backend, tag::backend as b},
+};
+
+const LOST: RouteReason = RouteReason::Rerun(RerunCause::NodeLost);
+
+impl Pooled {
+    /// A message that answers an internal request.
+    pub(super) fn on_own_answer(&mut self, frame: &Frame<'_>) -> Result<(), InternalError> {
+        let is_ready = frame.tag() == b::READY_FOR_QUERY;
+        let is_over = self.conversation.queue.own().is_some_and(|own| {
+            if !is_ready {
+                own.on_answer(frame);
+            }
+            is_ready || own.is_over()
+        });
+        if is_over {
+            self.on_proxy_batch_ready()?;
+        }
+        if is_ready {
+            self.undo_what_was_begun(frame.body())?;
+        }
+        Ok(())
+    }
+
+    /// A batch of our own is over.
+    fn on_proxy_batch_ready(&mut self) -> Result<(), InternalError> {
+        let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
+        match self.conversation.queue.take_own() {
+            Some(own) => {
+                own.settle(&self.database.internal_statements, &mut held.prepared);
+                self.on_own_batch(own)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Handles the result of a batch of our own.
+    fn on_own_batch(&mut self, own: ProxyBatch) -> Result<(), InternalError> {
+        match own {
+            ProxyBatch::Apply { wanted, failed } => self.on_settings_applied(wanted, failed)?,
+            ProxyBatch::Again { synced: true, .. } => {
+                self.backend.on(BackendEvent::Answered)?;
+                if !self.send_withheld_reports() {
+                    backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
+                }
+            }
+            ProxyBatch::StateCheck(look) => self.on_state_check(*look)?,
+            // Without it the client's statements would each be a transaction of their own.
+            ProxyBatch::Begin { failed: true } => {
+                self.conversation.broken = Some(ClientError::transaction_lost());
+            }
+            ProxyBatch::Position { required, replayed } => self.on_position(required, replayed),
+            ProxyBatch::Again { .. }
+            | ProxyBatch::Begin { failed: false }
+            | ProxyBatch::Sequences
+            | ProxyBatch::SequencesWithin { .. }
+            | ProxyBatch::Aside
+            | ProxyBatch::Dropped => {}
+        }
+        Ok(())
+    }
+
+    /// The backend was given the `wanted` settings, or has refused them.
+    fn on_settings_applied(
+        &mut self,
+        wanted: SettingValues,
+        failed: Option<SqlState>,
+    ) -> Result<(), InternalError> {
+        self.backend.on(BackendEvent::Answered)?;
+        match failed {
+            None => {
+                if let Some(held) = self.backend.held_mut() {
+                    held.settings = wanted;
+                }
+            }
+            // All of it is undone, and the backend has what it had. A standby may not know the role yet.
+            Some(_) if self.router.as_deref().is_some_and(|split| split.side == RouteSide::Reader) => {
+                self.repeat(RouteReason::Rerun(RerunCause::StandbyRefused));
+            }
+            Some(state) => self.conversation.broken = Some(ClientError::settings_lost(state)),
+        }
+        Ok(())
+    }
+
+    /// The backend was asked what the transaction has left behind.
+    fn on_state_check(&mut self, look: StateCheck) -> Result<(), InternalError> {
+        if look.too_large {
+            self.conversation.broken = Some(ClientError::settings_too_large());
+            return Ok(());
+        }
+        self.backend.on(BackendEvent::Answered)?;
+        if look.is_answered() {
+            self.on_state_report(look.seen);
+        } else {
+            self.cleanup.on_check_failed(&look);
+        }
+        Ok(())
+    }
+
+    /// The backend is given up, and has begun a transaction by what is said again elsewhere: whoever has it next is not to
+    /// find itself in it.
+    fn undo_what_was_begun(&mut self, ready: &[u8]) -> Result<(), InternalError> {
+        if self.backend.is_leaving()
+            && self.conversation.queue.is_settled()
+            && ready.first() != Some(&TransactionStatus::Idle.as_byte())
+        {
+            Requests::of(self)?.send_query(b"ROLLBACK", ProxyBatch::Aside);
+        }
+        Ok(())
+    }
+
+    /// A node has said how much it has replayed. One that is none (any more) says nothing, and counts as behind.
+    fn on_position(&mut self, required: u64, replayed: Option<u64>) {
+        if let Some(split) = self.router.as_deref_mut() {
+            split.news.position = Some(replayed);
+        }
+        if replayed.is_none_or(|replayed| replayed < required) {
+            self.repeat(RouteReason::AnswerTooOld);
+        }
+    }
+
+    // --- after a transaction
+
+    /// Once nothing is under way, finds out what the transaction has left behind, if there is reason to.
+    pub(super) fn settle(&mut self) {
+        let settled = self.settle_by(false);
+        self.end_on(settled);
+    }
+
+    /// Settles the transaction. `is_compared`: the catalog was compared after the transaction.
+    fn settle_by(&mut self, is_compared: bool) -> Result<(), InternalError> {
+        if self.conversation.terminate_received || !self.conversation.is_at_rest() {
+            return Ok(());
+        }
+        if !self.backend.is_held()
+            || self.begin.exists()
+            || self.backend.is_leaving()
+            || self.cleanup.is_comparison_due()
+        {
+            return Ok(());
+        }
+        let held = self.backend.held().ok_or(InternalError::NoBackend)?;
+        self.settings.on_settled();
+        self.startup.forget_portals();
+        let side = self.router.as_ref().map_or(RouteSide::Writer, |split| split.side);
+        let (settings, startup) = (self.settings.values(), self.startup.values());
+        let context = SettleContext::new(&self.database, settings, startup, &held.settings)
+            .with_client_named(self.statements.is_on_backend())
+            .on_side(side)
+            .compared(is_compared);
+        let step = self.cleanup.settle(&context);
+        match step {
+            SettleStep::Clean if self.statements.is_on_backend() && self.cleanup.pins().is_empty() => {
+                Requests::of(self)?.own_names().close_all();
+            }
+            SettleStep::Clean | SettleStep::Compare => {}
+            SettleStep::Check(queries, is_awaited) => {
+                if is_awaited {
+                    self.backend.on(BackendEvent::CheckStarted)?;
+                }
+                self.cleanup.on_check_started();
+                Requests::of(self)?.send_batch(|_, writer| proxy_batch::write_state_check(queries, writer));
+            }
+        }
+        Ok(())
+    }
+
+    /// True if the catalog must be compared with the server's, over the session's backend, before the backend is
+    /// returned, and nothing is under way there. Until then the client keeps using the backend.
+    pub(in crate::session) fn wants_catalogue(&self) -> bool {
+        self.cleanup.is_comparison_due()
+            && !self.outgoing.has_backend_bytes()
+            && !self.request.is_gathering()
+            && self.conversation.is_at_rest()
+    }
+
+    /// True if no client request in the meantime depends on the state check after the comparison.
+    pub(in crate::session) fn may_defer_catalogue(&self) -> bool {
+        let settles = Effects::SETTINGS_ALL | Effects::PREPARE;
+        !self.cleanup.may_have_left(settles)
+    }
+
+    /// Starts the comparison: nothing is sent to the backend before [`Self::on_catalogue`].
+    pub(in crate::session) fn begin_catalogue(&mut self) {
+        self.on_backend_event(BackendEvent::CheckStarted);
+    }
+
+    /// Notes a catalog comparison or read by simple queries on the session's backend; `is_new` is false if the server
+    /// refused the queries.
+    pub(in crate::session) fn on_catalogue(&mut self, is_new: bool) {
+        let settled = self.on_compared(is_new);
+        self.end_on(settled);
+    }
+
+    fn on_compared(&mut self, is_new: bool) -> Result<(), InternalError> {
+        self.backend.on(BackendEvent::Answered)?;
+        let (texts, complete) = self.cleanup.on_compared(self.database.edition());
+        if let Some(held) = self.backend.held_mut() {
+            held.queried();
+            // Texts not kept may have left state hidden from state checks: the backend serves no further session.
+            held.unread |= !complete;
+        }
+        let mut effects = EffectNotes::of(self)?;
+        for text in texts {
+            let left = effects.apparent(&text).without(Effects::UNKNOWN | Effects::SETTINGS_BOUND);
+            effects.note(left, &text, None);
+        }
+        let noted = self.cleanup.take_noted();
+        self.cleanup.on_response(noted);
+        if !is_new {
+            self.cleanup.pin(Pin::Unproved);
+        }
+        self.settle_by(true)
+    }
+
+    /// What the server says of the session's state.
+    fn on_state_report(&mut self, seen: StateReport) {
+        self.cleanup.on_check_answered(seen.pins);
+        if let Some(there) = &seen.statements {
+            // `DEALLOCATE` has found those that are gone.
+            self.statements.retain_found(there);
+        }
+        if !seen.all && seen.settings.is_empty() {
+            return;
+        }
+        let login = self.backend.held().and_then(|held| held.reported.at_login(SESSION_AUTHORIZATION));
+        match self.settings.on_state_report(&seen, login, self.startup.values()) {
+            Some(settings) => {
+                if let Some(held) = self.backend.held_mut() {
+                    held.settings = settings;
+                }
+            }
+            None => self.conversation.broken = Some(ClientError::settings_too_large()),
+        }
+    }
+
+    /// Whether the held backend can be given back: nothing is under way, and nothing of the session is left on it.
+    pub(in crate::session) fn is_done_with_backend(&self) -> bool {
+        if self.backend.is_leaving() {
+            return self.backend.is_held()
+                && self.conversation.queue.is_settled()
+                && self.conversation.server.at_boundary()
+                && !self.outgoing.has_backend_bytes()
+                && self.conversation.fatal.is_none();
+        }
+        self.backend.is_held()
+            && !self.backend.is_unused()
+            && self.conversation.is_at_rest()
+            && self.cleanup.is_clean()
+            && !self.statements.is_on_backend()
+            && !self.outgoing.has_backend_bytes()
+            && !self.request.is_gathering()
+            && !self.begin.exists()
+            && self.conversation.fatal.is_none()
+            && self.conversation.broken.is_none()
+    }
+
+    // --- a unit that a read pool cannot serve
+
+    /// Gives up the read pool's backend, and says again elsewhere what it has not answered.
+    pub(super) fn repeat(&mut self, why: RouteReason) {
+        let repeated = self.give_up_unit(why);
+        self.end_on(repeated);
+    }
+
+    fn give_up_unit(&mut self, why: RouteReason) -> Result<(), InternalError> {
+        let given_up = self.conversation.queue.drop_answers();
+        self.undo(given_up)?;
+        let open = self.conversation.in_batch;
+        self.rewind(why)?;
+        if open {
+            Requests::of(self)?.sync_aside();
+        }
+        Ok(())
+    }
+
+    /// Whether the session can go on if its backend is gone: a read pool's, of which nothing is needed that cannot be said
+    /// again.
+    pub(in crate::session) fn can_lose_backend(&self) -> bool {
+        let is_reader = self.router.as_deref().is_some_and(|split| split.side == RouteSide::Reader);
+        let is_proved = self.backend.held().map(|held| held.attempt.is_proved());
+        let idle = self.conversation.status == TransactionStatus::Idle || self.begin.is_pending();
+        let nothing_said =
+            idle && self.conversation.queue.owes_client_nothing() && !self.conversation.in_batch;
+        let may_go_on = self.backend.is_leaving()
+            || (self.conversation.client.at_boundary() && (is_proved == Some(true) || nothing_said));
+        is_reader
+            && is_proved.is_some()
+            && may_go_on
+            && self.cleanup.pins().is_empty()
+            && !self.request.is_gathering()
+            && !self.conversation.terminate_received
+    }
+
+    /// The read pool's backend is gone; whether the session can go on without it.
+    pub(in crate::session) fn on_backend_lost(&mut self) -> bool {
+        let can_go_on = self.can_lose_backend();
+        if can_go_on {
+            let lost = self.lose_backend();
+            self.end_on(lost);
+        }
+        can_go_on
+    }
+
+    fn lose_backend(&mut self) -> Result<(), InternalError> {
+        let left = self.backend.is_leaving();
+        self.conversation.fatal = None;
+        let dropped = self.conversation.queue.drop_answers();
+        self.undo(dropped)?;
+        self.conversation.queue.clear();
+        if !left {
+            self.rewind(LOST)?;
+        }
+        self.statements.take_on_backend();
+        self.outgoing.forget_backend();
+        self.statements.set_shape_check(ShapeCheck::None);
+        self.request.end_await();
+        self.backend.on(BackendEvent::Lost)?;
+        self.on_backend_returned();
+        self.conversation.server = Deframer::new(Speaker::Server);
+        Ok(())
+    }
+
+    /// The session is where it was before it said what was not answered.
+    fn rewind(&mut self, why: RouteReason) -> Result<(), InternalError> {
+        self.conversation.in_batch = false;
+        let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
+        if let Some(split) = self.router.as_deref_mut() {
+            let first = held.attempt.take(split.replay.pending_mut());
+            if let Some((begun, _)) = first {
+                self.conversation.statements_started = begun;
+            }
+            self.begin.restore(first.and_then(|(_, before)| before));
+            split.replay.begin(why);
+        }
+        self.cleanup.forget_transaction();
+        self.statements.set_shape_check(ShapeCheck::None);
+        self.request.end_await();
+        self.backend.on(BackendEvent::GivenUp)?;
+        if why == RouteReason::Rerun(RerunCause::ReadOnlyRefused)
+            && let Some(split) = self.router.as_deref()
+        {
+            let texts = UnitClassifier::new(&self.database, &self.statements, split.meaning);
+            texts.learn_write(split.replay.pending());
+        }
+        Ok(())
+    }
+}
