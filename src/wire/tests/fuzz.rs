@@ -12,7 +12,7 @@ fn fuzz_decoders(bytes: &[u8]) {
         while let Ok(Some(piece)) = walker.next(&bytes[at..]) {
             if let FramePiece::Whole(frame) = &piece {
                 let _ = frontend::FrontendMessage::decode(frame);
-                let _ = frontend::Message::decode_prefix(frame.tag(), frame.body());
+                let _ = frontend::FrontendMessage::decode_prefix(frame.tag(), frame.body());
                 let _ = backend::BackendMessage::decode(frame);
                 let _ = format!("{frame:?}");
             }

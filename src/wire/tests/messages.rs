@@ -114,7 +114,7 @@ fn a_command_tag_is_a_command_and_perhaps_counts() {
 
 #[test]
 fn a_prefix_has_what_is_here() {
-    use frontend::{Message as M, Object};
+    use frontend::{DescribeTarget, FrontendMessage as M};
     let decode = M::decode_prefix;
     assert!(matches!(decode(tag::frontend::QUERY, b"SELECT"), Some(M::Query { text: b"SELECT" })));
     let parse = decode(tag::frontend::PARSE, b"s\0SELECT 1");
@@ -128,36 +128,38 @@ fn a_prefix_has_what_is_here() {
         [(&b"Ss\0"[..], true), (b"Ss", false), (b"Ss\0s\0", false), (b"", false), (b"Xs\0", false)]
     {
         let close = decode(tag::frontend::CLOSE, body);
-        assert_eq!(matches!(close, Some(M::Close(Object::Statement(b"s")))), is_statement);
-        assert!(is_statement || matches!(close, Some(M::Close(Object::Portal(b"")))));
+        assert_eq!(matches!(close, Some(M::Close(DescribeTarget::Statement(b"s")))), is_statement);
+        assert!(is_statement || matches!(close, Some(M::Close(DescribeTarget::Portal(b"")))));
     }
     assert!(decode(b'?', b"").is_none());
 }
 
 #[test]
 fn a_prefix_of_all_is_the_message() {
-    let mut octets = Vec::new();
-    frontend::write_query(&mut octets, "SELECT 1");
-    frontend::write_parse(&mut octets, b"s", b"SELECT $1\0\0\x01\0\0\0\x17");
-    frontend::write_bind(&mut octets, b"p", b"s", b"\0\0\0\0\0\0");
-    frontend::write_describe_statement(&mut octets, b"s");
-    frontend::write_execute(&mut octets, b"p");
-    frontend::write_close_statement(&mut octets, b"s");
-    frontend::write_close_portal(&mut octets, b"p");
-    frontend::write_flush(&mut octets);
-    frontend::write_sync(&mut octets);
-    frontend::write_copy_fail(&mut octets, "no");
-    frontend::write_terminate(&mut octets);
+    let mut bytes = Vec::new();
+    frontend::write_query(&mut bytes, "SELECT 1");
+    frontend::write_parse(&mut bytes, b"s", b"SELECT $1\0\0\x01\0\0\0\x17");
+    frontend::write_bind(&mut bytes, b"p", b"s", b"\0\0\0\0\0\0");
+    frontend::write_describe_statement(&mut bytes, b"s");
+    frontend::write_execute(&mut bytes, b"p");
+    frontend::write_close_statement(&mut bytes, b"s");
+    frontend::write_close_portal(&mut bytes, b"p");
+    frontend::write_flush(&mut bytes);
+    frontend::write_sync(&mut bytes);
+    frontend::write_copy_fail(&mut bytes, "no");
+    frontend::write_terminate(&mut bytes);
     for (tag, body) in
         [(tag::frontend::FUNCTION_CALL, &b"\0\0\x06\x27\0\0"[..]), (tag::frontend::COPY_DATA, b"1\n")]
     {
-        frame(&mut octets, tag, |out| out.extend_from_slice(body));
+        write_frame(&mut bytes, tag, |out| out.extend_from_slice(body));
     }
-    let mut rest = octets.as_slice();
+    let mut rest = bytes.as_slice();
     while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
-        rest = &rest[frame.octets().len()..];
-        let whole = frontend::Message::decode(&frame).ok();
-        assert!(whole.is_some() && whole == frontend::Message::decode_prefix(frame.tag(), frame.body()));
+        rest = &rest[frame.as_bytes().len()..];
+        let whole = frontend::FrontendMessage::decode(&frame).ok();
+        assert!(
+            whole.is_some() && whole == frontend::FrontendMessage::decode_prefix(frame.tag(), frame.body())
+        );
     }
-    assert!(rest.is_empty() && !octets.is_empty());
+    assert!(rest.is_empty() && !bytes.is_empty());
 }
