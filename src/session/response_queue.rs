@@ -195,13 +195,13 @@ impl ResponseQueue {
 
     /// True if a queued request may pin the session.
     pub(super) fn may_pin(&self, pin: Pin) -> bool {
-        self.owed.iter().filter_map(|pending| pending.side_effects.as_deref()).any(|it| it.pins.contains(pin))
+        self.owed.iter().filter_map(|pending| pending.side_effects.as_deref()).any(|it| it.may_pin(pin))
     }
 
     /// True if a queued request may leave any state of `effects`.
     pub(super) fn may_leave(&self, effects: Effects) -> bool {
         let mut recorded = self.owed.iter().filter_map(|pending| pending.side_effects.as_deref());
-        recorded.any(|side_effects| side_effects.effects.intersects(effects))
+        recorded.any(|side_effects| side_effects.may_leave(effects))
     }
 
     /// Client's name, if kept, of the statement in the Bind answered next.

@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
-    /// `String`, possibly unterminated: the bytes before the next NUL, which is skipped, or the rest of the body.
+    /// `String`, or the beginning of one: the bytes up to a NUL, which is taken too, or all that is left.
     #[inline]
     pub(super) fn string_prefix(&mut self) -> &'a [u8] {
         self.string().unwrap_or_else(|_| std::mem::take(&mut self.left))

@@ -159,18 +159,20 @@ impl Cleanup {
             effects |= Effects::UNPROVED | Effects::UNKNOWN;
         }
         if effects.contains(Effects::UNKNOWN) || !database.is_current() {
-            self.noted.outdated.push(statement);
+            self.noted.add_outdated(statement);
         }
         if effects.is_empty() {
             return;
         }
-        self.noted.effects |= effects;
+        self.noted.add_effects(effects);
         self.portal_may_reset |= parameters.is_some() && effects.intersects(MAY_RESET);
         if effects.contains(Effects::SETTINGS) {
             self.note_setting_names(statement, effects.contains(Effects::PREPARE));
         }
         if effects.contains(Effects::EXECUTE) {
-            self.noted.settings.extend_from_slice(&self.prepared_settings);
+            for name in &self.prepared_settings {
+                self.noted.add_setting(Arc::clone(name));
+            }
         }
         if effects.contains(Effects::SETTINGS_BOUND)
             && !parameters.is_some_and(|parameters| self.note_parameters(parameters))
@@ -206,7 +208,7 @@ impl Cleanup {
     /// Settles a request with its response: its side effects may exist on the backend now.
     pub(in crate::session) fn on_response(&mut self, side_effects: Option<Box<SideEffects>>) {
         let Some(side_effects) = side_effects else { return };
-        let SideEffects { effects, settings, pins, outdated } = *side_effects;
+        let (effects, settings, pins, outdated) = side_effects.into_parts();
         self.comparison.outdated.append(outdated);
         self.possible_side_effects |= effects;
         self.changed_settings.extend(settings);
@@ -219,18 +221,18 @@ impl Cleanup {
     /// still follows, because a function can raise the same error.
     pub(in crate::session) fn on_refused(&mut self, side_effects: Option<Box<SideEffects>>) {
         self.on_response(side_effects.map(|mut side_effects| {
-            side_effects.pins = Pins::NONE;
+            side_effects.remove_pins();
             side_effects
         }));
     }
 
     fn note_setting_names(&mut self, statement: &[u8], is_prepared: bool) {
         let mut is_followed = true;
-        let (changed, prepared) = (&mut self.noted.settings, &mut self.prepared_settings);
+        let (noted, prepared) = (&mut self.noted, &mut self.prepared_settings);
         sql::find_setting_names(statement, &mut |name| {
             // The spelling of a non-ASCII name elsewhere depends on the encoding.
             is_followed &= name.is_ascii();
-            changed.push(name.into());
+            noted.add_setting(name.into());
             if is_prepared && !prepared.iter().any(|known| **known == *name) {
                 prepared.push(name.into());
             }
@@ -243,7 +245,7 @@ impl Cleanup {
     /// Notes every parameter usable as a setting name. False for a possible non-ASCII name: the spelling elsewhere
     /// depends on the encoding.
     fn note_parameters(&mut self, parameters: &[u8]) -> bool {
-        let changed = &mut self.noted.settings;
+        let noted = &mut self.noted;
         let mut reader = Reader::new(parameters);
         let mut is_followed = true;
         let mut values = || {
@@ -257,7 +259,7 @@ impl Cleanup {
                     continue;
                 }
                 if value.is_ascii() {
-                    changed.push(value.to_ascii_lowercase().into());
+                    noted.add_setting(value.to_ascii_lowercase().into());
                 } else {
                     // Settings not built into the server have a dot in the name.
                     is_followed &= !value.contains(&b'.');
