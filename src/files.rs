@@ -55,20 +55,20 @@ pub struct Reloaded {
 /// All values of the process that are read from files. A cheap handle. A dropped value is no longer watched.
 #[derive(Clone, Default)]
 pub struct Files {
-    entries: Arc<Mutex<Vec<Entry>>>,
+    entries: Arc<Mutex<Vec<WatchedValue>>>,
 }
 
-struct Entry {
+struct WatchedValue {
     what: Weak<dyn Reloadable>,
     /// State at the last check.
-    seen: Vec<Look>,
+    seen: Vec<FileMetadata>,
     /// State at the last read.
-    read: Vec<Look>,
+    read: Vec<FileMetadata>,
 }
 
 /// Metadata of a file. Renames and symlink swaps change the inode, writes change the times.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Look(Option<[i64; 7]>);
+struct FileMetadata(Option<[i64; 7]>);
 
 // === impl Files ===
 
@@ -82,7 +82,7 @@ impl Files {
     /// Watches `what` until it is dropped. Reads once more soon: the files may have changed since the value was made.
     pub fn watch<R: Reloadable + 'static>(&self, what: &Arc<R>) {
         let weak: Weak<R> = Arc::downgrade(what);
-        self.lock().push(Entry { what: weak, seen: Vec::new(), read: Vec::new() });
+        self.lock().push(WatchedValue { what: weak, seen: Vec::new(), read: Vec::new() });
     }
 
     /// Reads all values now, changed or not; returns changes and failures.
@@ -103,12 +103,12 @@ impl Files {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.tick().into_iter().for_each(&mut report);
+            self.check_once().into_iter().for_each(&mut report);
         }
     }
 
     /// A single check: reads files that changed since the last read and are stable since the last check.
-    fn tick(&self) -> Vec<Reloaded> {
+    fn check_once(&self) -> Vec<Reloaded> {
         self.read_if(|entry, now| {
             let still = entry.seen == now;
             let due = still && entry.read != now;
@@ -120,12 +120,12 @@ impl Files {
         })
     }
 
-    fn read_if(&self, due: impl Fn(&mut Entry, Vec<Look>) -> bool) -> Vec<Reloaded> {
+    fn read_if(&self, due: impl Fn(&mut WatchedValue, Vec<FileMetadata>) -> bool) -> Vec<Reloaded> {
         let mut entries = self.lock();
         let mut reports = Vec::new();
         entries.retain_mut(|entry| {
             let Some(what) = entry.what.upgrade() else { return false };
-            let now = what.files().iter().map(|path| Look::at(path)).collect();
+            let now = what.files().iter().map(|path| FileMetadata::at(path)).collect();
             if due(entry, now) {
                 let result = what.reload();
                 if !matches!(result, Ok(Reload::Unchanged)) {
@@ -137,14 +137,14 @@ impl Files {
         reports
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<WatchedValue>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Look ===
+// === impl FileMetadata ===
 
-impl Look {
+impl FileMetadata {
     fn at(path: &Path) -> Self {
         Self(fs::metadata(path).ok().map(|found| {
             [
@@ -204,7 +204,7 @@ mod tests {
 
     /// Checks until nothing is due; returns the reports.
     fn settle(files: &Files) -> Vec<String> {
-        (0..3).flat_map(|_| files.tick()).map(|reloaded| format!("{:?}", reloaded.result)).collect()
+        (0..3).flat_map(|_| files.check_once()).map(|reloaded| format!("{:?}", reloaded.result)).collect()
     }
 
     #[test]
@@ -214,12 +214,12 @@ mod tests {
         fs::write(&path, "one").unwrap();
         let (files, held) = held(path.clone());
         fs::write(&path, "half").unwrap();
-        assert!(files.tick().is_empty(), "the file has only just changed");
+        assert!(files.check_once().is_empty(), "the file has only just changed");
         fs::write(&path, "whole text").unwrap();
-        assert!(files.tick().is_empty(), "the file is still being written");
-        assert_eq!(files.tick().len(), 1);
+        assert!(files.check_once().is_empty(), "the file is still being written");
+        assert_eq!(files.check_once().len(), 1);
         assert_eq!(*held.text.lock().unwrap(), "whole text");
-        assert!(files.tick().is_empty(), "nothing is read twice");
+        assert!(files.check_once().is_empty(), "nothing is read twice");
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(files.reload().len(), 1);
         assert_eq!(files.reload().len(), 0, "unchanged files are not reported");
         drop(held);
-        files.tick();
+        files.check_once();
         assert!(files.entries.lock().unwrap().is_empty());
     }
 

@@ -8,24 +8,25 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-struct Shared<T> {
+struct SharedValue<T> {
     value: ArcSwap<T>,
     generation: watch::Sender<u64>,
 }
 
 /// The reading end: cheap to clone, never blocks.
 pub struct Live<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<SharedValue<T>>,
 }
 
 /// The writing end. Not `Clone`: the holder is the only writer.
 pub struct Publisher<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<SharedValue<T>>,
 }
 
 /// A writing and a reading end over `first`.
 pub fn live<T>(first: T) -> (Publisher<T>, Live<T>) {
-    let shared = Arc::new(Shared { value: ArcSwap::from_pointee(first), generation: watch::Sender::new(0) });
+    let shared =
+        Arc::new(SharedValue { value: ArcSwap::from_pointee(first), generation: watch::Sender::new(0) });
     let reader = Live { shared: Arc::clone(&shared) };
     (Publisher { shared }, reader)
 }

@@ -31,7 +31,7 @@ pub mod credentials {
 }
 
 pub mod handshake {
-    pub use crate::handshake::{Credential, Login, LoginError, Method};
+    pub use crate::handshake::{Credential, LoginError, Method, ServerLogin};
 }
 
 pub mod live {

@@ -151,7 +151,7 @@ impl EndpointView {
             address: endpoint.address.to_string(),
             declared_role: endpoint.role.as_str(),
             observed_role: status.observed.map(ObservedRole::as_str),
-            role_mismatch: status.mismatch(),
+            role_mismatch: status.has_mismatch(),
             writer,
             health: status.health.as_str(),
             health_since: status.since.map(|at| clock.since(at)),

@@ -306,7 +306,7 @@ impl PoolView {
             leases: status.leases,
             waits: status.waits,
             waited_seconds: status.waited.as_secs_f64(),
-            last_error: status.trouble.as_ref().map(|error| Chain(&**error).to_string()),
+            last_error: status.last_login_error.as_ref().map(|error| Chain(&**error).to_string()),
         }
     }
 

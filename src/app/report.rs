@@ -13,7 +13,7 @@ use crate::{
     events::{EventKind, Events},
     files::Reloaded,
     frontend::ListenerContext,
-    pool::{Event, Running, Target},
+    pool::{BackendEvent, BackendHandle, PoolKey},
     telemetry::{
         EndpointMetrics, ProgramMetrics,
         labels::{Certificate, Outcome},
@@ -24,7 +24,12 @@ use crate::{
 };
 
 /// A pool's backend was opened or closed.
-pub(super) fn report_pooled_backend(target: &Target, running: &Running, event: Event, audit: &Audit) {
+pub(super) fn report_pooled_backend(
+    target: &PoolKey,
+    running: &BackendHandle,
+    event: BackendEvent,
+    audit: &Audit,
+) {
     let told = |duration, reason| {
         Box::new(record::BackendRecord {
             server: record::ServerRecord {
@@ -38,8 +43,8 @@ pub(super) fn report_pooled_backend(target: &Target, running: &Running, event: E
         })
     };
     audit.submit_now(match event {
-        Event::Opened(took) => Record::BackendOpened(told(took, None)),
-        Event::Closed(reason) => {
+        BackendEvent::Opened(took) => Record::BackendOpened(told(took, None)),
+        BackendEvent::Closed(reason) => {
             let lived = running.opened().elapsed().unwrap_or_default();
             Record::BackendClosed(told(lived, Some(reason.as_str())))
         }

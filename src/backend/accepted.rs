@@ -1,7 +1,7 @@
 //! Passwords that a server has accepted from clients.
 //!
-//! Promises: what is kept was accepted by a server that asked for it; it is wiped when it is forgotten, and is never
-//! shown. Refuses to know: who the clients are, and for how long one may come in with a password that was accepted before.
+//! Promises: a kept password was accepted by a server that requested a password; a dropped password is wiped and never
+//! shown. Refuses to know: clients, and the lifetime of an accepted password.
 
 use std::{
     collections::HashMap,
@@ -15,18 +15,17 @@ use crate::{
     scram::{ITERATIONS, SALT_BYTES, Verifier},
 };
 
-/// The password of one user, accepted by a server.
+/// A user's password, accepted by a server.
 ///
-/// A verifier is enough to check the next client. It is not enough to log in anywhere: for an endpoint that has no login of
-/// its own the password itself is kept, so that a pool can open further backends for this user long after its client has
-/// said it.
+/// A verifier suffices to check the next client, but not to log in. For an endpoint without a login of its own the
+/// password is kept, so that a pool can open further backends for the user after the client has left.
 pub struct AcceptedPassword {
     verifier: Verifier,
     since: Instant,
     login_method: Option<Arc<PasswordMethod>>,
 }
 
-/// What one endpoint has accepted, by user.
+/// Passwords accepted by an endpoint, by user.
 #[derive(Default)]
 pub(super) struct AcceptedPasswords {
     by_user: Mutex<HashMap<UserName, Arc<AcceptedPassword>>>,
@@ -46,25 +45,25 @@ impl AcceptedPassword {
         Self { verifier, since: Instant::now(), login_method: Some(Arc::new(login_method)) }
     }
 
-    /// The same without the password itself.
+    /// The verifier without the password.
     #[must_use]
     pub fn verifier_only(self) -> Self {
         Self { login_method: None, ..self }
     }
 
-    /// Whether `password` is the one. Takes as long whether it is or not.
+    /// True if `password` is correct. Constant time.
     #[must_use]
-    pub fn fits(&self, password: &str) -> bool {
-        self.verifier.fits(password.as_bytes())
+    pub fn matches_password(&self, password: &str) -> bool {
+        self.verifier.matches_password(password.as_bytes())
     }
 
-    /// How long ago the server accepted it.
+    /// Time since the server accepted the password.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// What logs in with it.
+    /// Login method with the password.
     pub(super) const fn login_method(&self) -> Option<&Arc<PasswordMethod>> {
         self.login_method.as_ref()
     }
@@ -92,7 +91,7 @@ impl AcceptedPasswords {
         self.lock().insert(user.clone(), password);
     }
 
-    /// Forgets `refused`, unless another one took its place already.
+    /// Removes `refused`, unless another password has replaced it.
     pub(super) fn forget(&self, user: &UserName, refused: &Arc<AcceptedPassword>) {
         let mut by_user = self.lock();
         if by_user.get(user).is_some_and(|kept| Arc::ptr_eq(kept, refused)) {
@@ -117,10 +116,14 @@ mod tests {
     #[test]
     fn it_fits_itself_and_the_password_goes_where_only_the_verifier_is_needed() {
         let password = AcceptedPassword::new(PasswordMethod::of_client(Secret::new("hunter2".to_owned())));
-        assert!(password.fits("hunter2") && !password.fits("hunter3") && !password.fits(""));
+        assert!(
+            password.matches_password("hunter2")
+                && !password.matches_password("hunter3")
+                && !password.matches_password("")
+        );
         assert_eq!(password.login_method().map(|login_method| login_method.password()), Some("hunter2"));
         let password = password.verifier_only();
-        assert!(password.fits("hunter2"));
+        assert!(password.matches_password("hunter2"));
         assert!(password.login_method().is_none());
     }
 
@@ -132,7 +135,7 @@ mod tests {
         all.keep(&user, Arc::clone(&old));
         all.keep(&user, Arc::clone(&new));
         all.forget(&user, &old);
-        assert!(all.get(&user).is_some_and(|kept| kept.fits("new")), "a newer one stays");
+        assert!(all.get(&user).is_some_and(|kept| kept.matches_password("new")), "a newer one stays");
         all.forget(&user, &new);
         assert!(all.get(&user).is_none());
     }

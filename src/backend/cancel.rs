@@ -1,4 +1,4 @@
-//! Cancel requests: a connection of their own, of the same kind as the data's.
+//! Cancel requests, each on a connection like the session's.
 
 use std::{io, time::Duration};
 
@@ -10,10 +10,10 @@ use tokio::{
 use super::ConnectFailure;
 use crate::{telemetry::labels::ConnectPhase, tls::Stream, wire::BackendKey};
 
-/// How long it is waited for the server to close: by then it has passed the signal on, or never will.
+/// Maximum wait for the server to close the connection: by then the signal is sent, or never will be.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Sends the request and waits until the server has acted on it, which it says by closing.
+/// Sends the request and waits until the server has processed the request and closes the connection.
 ///
 /// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>
 pub(super) async fn send(mut stream: Stream, key: &BackendKey) -> Result<(), ConnectFailure> {
@@ -24,7 +24,7 @@ pub(super) async fn send(mut stream: Stream, key: &BackendKey) -> Result<(), Con
         stream.write_all(&request).await?;
         stream.flush().await?;
         let mut nothing = [0; 64];
-        // A server says nothing on this connection; whatever it says is no answer to us.
+        // The server sends nothing on a cancel connection; any bytes are ignored.
         while stream.read(&mut nothing).await? > 0 {}
         io::Result::Ok(())
     };

@@ -1,4 +1,4 @@
-//! A server connection that finished its startup.
+//! A server connection after startup.
 
 use std::net::SocketAddr;
 
@@ -10,19 +10,19 @@ use crate::{
     topology::ObservedRole,
 };
 
-/// A server connection that finished its startup: it has said ReadyForQuery and nothing was asked of it since.
+/// A server connection after startup: ReadyForQuery was received, and nothing was sent since.
 pub struct Backend {
     /// The connection.
     pub stream: Stream,
-    /// What the server said until it was ready.
+    /// Messages of the server before ReadyForQuery.
     pub logged_in: LoggedIn,
-    /// What the server said behind its first ReadyForQuery, to be read before the connection is: mostly nothing.
+    /// Bytes behind the first ReadyForQuery, to be processed before further reads: mostly none.
     pub unread: Vec<u8>,
     /// The address that answered; `None` for a Unix-domain socket. Cancel requests go there and nowhere else.
     pub peer: Option<SocketAddr>,
     /// How long each stage of the connect took.
     pub durations: Durations,
-    /// Counts the connection as open for as long as this is kept beside it.
+    /// Counts the connection as open while kept.
     pub presence: Option<BackendPresence>,
 }
 

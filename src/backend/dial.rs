@@ -1,4 +1,4 @@
-//! From an address to a connection, encrypted as the settings want it.
+//! Dialing: from an address to a connection, encrypted as configured.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -25,17 +25,17 @@ use crate::{
 pub struct Dialed {
     /// The connection.
     pub stream: Stream,
-    /// Evidence that the server's chain was verified, if it was.
+    /// Proof of a verified chain, if the mode verifies.
     pub verified: Option<VerifiedTls>,
     /// The address that answered; `None` for a Unix-domain socket.
     pub peer: Option<SocketAddr>,
     /// How long each stage took.
     pub durations: Durations,
-    /// Counts the connection as an open backend for as long as this is kept beside it.
+    /// Counts the connection as an open backend while kept.
     pub presence: Option<BackendPresence>,
 }
 
-/// What dialing brought about.
+/// Result of dialing.
 pub(super) struct Connected {
     pub(super) stream: Stream,
     pub(super) verified: Option<VerifiedTls>,
@@ -45,7 +45,7 @@ pub(super) struct Connected {
 /// Where to dial.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Whereto {
-    /// The endpoint's address, its name resolved now.
+    /// The endpoint's address, with the name resolved now.
     Endpoint,
     /// The very address that a connection has: a name may stand for several servers.
     Exactly(SocketAddr),
@@ -53,10 +53,10 @@ pub(super) enum Whereto {
 
 /// Dials and negotiates TLS before `deadline`.
 ///
-/// Each address a name stands for is tried in turn, with an equal share of the time that is left: one that swallows
-/// packets does not keep the others from being tried.
+/// Tries each address of a name in turn, with an equal share of the remaining time: an address that drops packets does
+/// not block the others.
 ///
-/// Cancel safety: dropping it closes what was opened.
+/// Cancel safety: a dropped call closes the opened connections.
 pub(super) async fn dial(
     settings: &EndpointSettings,
     tls: &ClientTls,
@@ -74,16 +74,16 @@ pub(super) async fn dial(
     };
     let addresses = match whereto {
         Whereto::Exactly(address) => vec![address],
-        Whereto::Endpoint => lookup(host, port).await?,
+        Whereto::Endpoint => resolve_host(host, port).await?,
     };
     stages.enter(ConnectPhase::Tcp);
     let (tcp, peer) = connect_any(&addresses, deadline).await?;
     stages.enter(ConnectPhase::Tls);
-    let (stream, verified) = negotiate(tcp, settings, tls).await?;
+    let (stream, verified) = negotiate_tls(tcp, settings, tls).await?;
     Ok(Connected { stream, verified, peer: Some(peer) })
 }
 
-pub(super) async fn lookup(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectFailure> {
+pub(super) async fn resolve_host(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectFailure> {
     let failed = |source| ConnectFailure::Resolve { host: host.to_owned(), source };
     let mut distinct = Vec::new();
     for address in lookup_host((host, port)).await.map_err(failed)? {
@@ -104,7 +104,7 @@ pub(super) async fn connect_any(
     let mut tried = Vec::new();
     for (at, &address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
-        let share = share(left, addresses.len() - at);
+        let share = share_of_time(left, addresses.len() - at);
         let connected = async {
             let tcp = TcpStream::connect(address).await?;
             socket::prepare(&tcp)?;
@@ -120,12 +120,12 @@ pub(super) async fn connect_any(
 }
 
 /// The time for the next of `addresses` addresses.
-fn share(left: Duration, addresses: usize) -> Duration {
+fn share_of_time(left: Duration, addresses: usize) -> Duration {
     left / u32::try_from(addresses.max(1)).unwrap_or(u32::MAX)
 }
 
-/// Asks for TLS in the way and to the degree that the settings say.
-async fn negotiate(
+/// Negotiates TLS as configured.
+async fn negotiate_tls(
     mut tcp: TcpStream,
     settings: &EndpointSettings,
     tls: &ClientTls,
@@ -143,7 +143,7 @@ async fn negotiate(
     tls.handshake(tcp).await.map_err(ConnectFailure::Tls)
 }
 
-/// Sends an SSLRequest; whether the server is willing.
+/// Sends an SSLRequest; returns true if the server accepts.
 ///
 /// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL>
 async fn ask_for_tls(tcp: &mut TcpStream) -> Result<bool, ConnectFailure> {
@@ -153,8 +153,8 @@ async fn ask_for_tls(tcp: &mut TcpStream) -> Result<bool, ConnectFailure> {
     tcp.write_all(&request).await.map_err(broken)?;
     match tcp.read_u8().await.map_err(broken)? {
         b'S' => {
-            // The server now waits for our ClientHello. Whatever is here already was put in by somebody in between, to
-            // be taken for what the server says under TLS (CVE-2021-23222).
+            // The server now awaits a ClientHello. Earlier bytes were injected by an attacker, to be read as TLS
+            // content (CVE-2021-23222).
             let mut byte = [0];
             match tcp.try_read(&mut byte) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),

@@ -1,4 +1,4 @@
-//! The way to one endpoint.
+//! Handle of an endpoint.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -13,13 +13,13 @@ use super::{
     AcceptedPassword, Backend, Columns, ConnectError, ConnectFailure, ConnectRequest, Dialed,
     EndpointSettings, QueryError, Questions,
     accepted::AcceptedPasswords,
-    ask, cancel,
+    cancel,
     connector::{self, Connector, Dialer},
     dial::{self, Whereto},
     login::{Proof, log_in},
     login_method::{LoginMethod, PasswordMethod},
     phase::{Durations, Progress, Stages},
-    query,
+    query, query_state,
 };
 use crate::{
     credentials::{self, Secret, Token, TokenKeeper, TokenSource},
@@ -34,18 +34,18 @@ use crate::{
     wire::{BackendKey, DecodeError, StartupMessage, frontend},
 };
 
-/// The way to one endpoint. Clones share it: the limit on logins under way, the tokens, the certificates.
+/// Handle of an endpoint. Clones share the limit on logins, the tokens and the certificates.
 #[derive(Clone)]
 pub struct EndpointHandle {
-    shared: Arc<Shared>,
+    shared: Arc<SharedEndpoint>,
 }
 
-struct Shared {
+struct SharedEndpoint {
     settings: Arc<EndpointSettings>,
     tls: ClientTls,
     login_method: Arc<LoginMethod>,
     accepted: Arc<AcceptedPasswords>,
-    /// Turns for putting clients' passwords to the server: as many as for logins, and apart from them.
+    /// Permits for checks of clients' passwords: as many as for logins, and separate.
     judging: Semaphore,
     metrics: Arc<EndpointMetrics>,
     connector: Connector,
@@ -72,8 +72,8 @@ fn read_connection_limit(row: &[u8]) -> Result<usize, DecodeError> {
 // === impl EndpointHandle ===
 
 impl EndpointHandle {
-    /// The way to the endpoint of `settings`. With a token login the keeper of its tokens comes along: it must be run for
-    /// as long as the handle is in use, or logins wait in vain.
+    /// Creates a handle for `settings`. With a token login the token minter is returned, too, and must run as long as
+    /// the handle is in use; otherwise logins wait forever.
     ///
     /// # Errors
     /// [`TlsFileError`]: a certificate or key file that cannot be used.
@@ -107,23 +107,23 @@ impl EndpointHandle {
             Arc::clone(&login_method),
             Dialer::new(Arc::clone(&settings), tls.clone()),
         );
-        let shared = Shared { settings, tls, login_method, accepted, judging, metrics, connector };
+        let shared = SharedEndpoint { settings, tls, login_method, accepted, judging, metrics, connector };
         Ok((Self { shared: Arc::new(shared) }, keeper))
     }
 
-    /// The endpoint itself: name, role, cluster, address.
+    /// The endpoint: name, role, cluster, address.
     #[must_use]
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.shared.settings.endpoint
     }
 
-    /// Its name.
+    /// Name of the endpoint.
     #[must_use]
     pub fn name(&self) -> &EndpointName {
         &self.endpoint().name
     }
 
-    /// Its settings.
+    /// Settings of the endpoint.
     #[must_use]
     pub fn settings(&self) -> &EndpointSettings {
         &self.shared.settings
@@ -138,54 +138,55 @@ impl EndpointHandle {
         }
     }
 
-    /// TLS towards it.
+    /// TLS towards the endpoint.
     #[must_use]
     pub fn tls(&self) -> &ClientTls {
         &self.shared.tls
     }
 
-    /// The source of its tokens, if it is logged in to with tokens.
+    /// Token source, for a token login.
     #[must_use]
     pub fn tokens(&self) -> Option<&TokenSource> {
         self.shared.login_method.tokens()
     }
 
-    /// Its metrics.
+    /// Metrics of the endpoint.
     #[must_use]
     pub fn metrics(&self) -> &Arc<EndpointMetrics> {
         &self.shared.metrics
     }
 
-    /// Logs in. The connection belongs to the runtime that this is called on.
+    /// Logs in. The connection belongs to the current runtime.
     ///
-    /// It takes `connect_timeout` at most once there is a token, or twice that when a kept token had to be replaced.
+    /// With a token at hand the call takes at most `connect_timeout`, or twice as long if a cached token had to be
+    /// replaced.
     ///
-    /// Cancel safety: dropping it closes the connection that was being made.
+    /// Cancel safety: a dropped call closes the new connection.
     ///
     /// # Errors
-    /// [`ConnectError`] says where and why.
+    /// [`ConnectError`] with place and cause.
     pub async fn connect(&self, request: ConnectRequest) -> Result<Backend, ConnectError> {
         self.shared.connector.clone().oneshot(request).await
     }
 
-    /// Asks a backend that has just logged in which node it leads to. A server that will not say is `None`.
+    /// Queries the node identity of a new backend. `None` without permission.
     ///
     /// Cancel safety: the backend is of no further use.
     ///
     /// # Errors
-    /// [`ConnectError`]: the connection broke over it, or the server is no standby, as after a promotion by mistake; then the
-    /// backend is not to be given to readers.
+    /// [`ConnectError`] if the connection broke, or if the server is not a standby, as after an accidental promotion:
+    /// such a backend must not serve reads.
     pub async fn identify_standby(&self, backend: &mut Backend) -> Result<Option<NodeId>, ConnectError> {
         if backend.observed_role() == Some(ObservedRole::Primary) {
             return Err(self.error(ConnectFailure::NoStandby));
         }
-        // What it has said beyond its greeting is to be heard first, by somebody who understands it.
+        // Unread messages behind ReadyForQuery belong to the session.
         if !backend.unread.is_empty() {
             return Ok(None);
         }
         let limit = self.settings().connect_timeout;
         let broken = |source| ConnectFailure::Broken { phase: ConnectPhase::Login, source };
-        let failure = match timeout(limit, ask(&mut backend.stream, Questions::Node)).await {
+        let failure = match timeout(limit, query_state(&mut backend.stream, Questions::Node)).await {
             Ok(Ok(answer)) if answer.role == ObservedRole::Standby => return Ok(answer.node),
             Ok(Ok(_primary)) => ConnectFailure::NoStandby,
             Ok(Err(QueryError::Refused { .. })) => return Ok(None),
@@ -196,7 +197,7 @@ impl EndpointHandle {
         Err(self.error(failure))
     }
 
-    /// Reads how many connections the server has for ordinary users. `None` where the server will not say.
+    /// Reads the number of connections for ordinary users. `None` without permission.
     ///
     /// Cancel safety: the backend is of no further use.
     ///
@@ -219,26 +220,26 @@ impl EndpointHandle {
         Err(self.error(failure))
     }
 
-    /// A token as a login of `user` would show it; `None` where logins take none.
+    /// Token for a login of `user`; `None` for logins without token.
     ///
     /// Cancel safe: a mint that others wait for goes on.
     ///
     /// # Errors
-    /// [`ConnectError`] in phase `token`: nobody may spend one for `user`, or there is none to be had.
+    /// [`ConnectError`] in phase `token`: `user` is not listed, or no token is available.
     pub async fn token(&self, user: &UserName) -> Result<Option<Token>, ConnectError> {
         let LoginMethod::Token(login_method) = &*self.shared.login_method else { return Ok(None) };
-        login_method.permit(user).map_err(|failure| self.error(failure))?;
+        login_method.check_permitted(user).map_err(|failure| self.error(failure))?;
         let token = login_method.source.token(user).await;
         token.map(Some).map_err(|error| self.error(ConnectFailure::Token(error)))
     }
 
-    /// How the server wants the user in `startup` to prove who it is. It is shown nothing: a server that trusts that user
-    /// lets it in for a moment.
+    /// Authentication method of the server for the user in `startup`. Sends no credentials: a server that trusts the
+    /// user completes the login, which is dropped.
     ///
     /// Cancel safety: as [`EndpointHandle::connect`].
     ///
     /// # Errors
-    /// [`ConnectError`]; a server that refuses the user before it asks is one too.
+    /// [`ConnectError`], also for a server that rejects the user before a request.
     pub async fn method(&self, startup: &StartupMessage) -> Result<Method, ConnectError> {
         let mut dialed = self.dial_to(Whereto::Endpoint).await?;
         let limit = self.settings().connect_timeout;
@@ -253,17 +254,17 @@ impl EndpointHandle {
         Err(self.error(failure))
     }
 
-    /// Has the server judge a client's own password: logs in as the user in `startup` with it, whatever the endpoint's own
-    /// login is, and leaves again. Call [`EndpointHandle::keep_accepted`] to have it remembered.
+    /// Verifies a client's password with the server: logs in as the user in `startup` with the password, for any login
+    /// of the endpoint, and closes the connection. [`EndpointHandle::keep_accepted`] remembers the password.
     ///
-    /// A server that lets this user in without asking proves nothing, and is an error. A database that does not exist is
-    /// none: PostgreSQL looks for it only behind the proof.
+    /// A server that requests no password proves nothing, which is an error. A missing database is not: PostgreSQL
+    /// checks the database after authentication.
     ///
     /// Cancel safety: as [`EndpointHandle::connect`].
     ///
     /// # Errors
-    /// [`ConnectError`]; its [`ConnectError::refused`] is the server's verdict.
-    pub async fn judge(
+    /// [`ConnectError`]; [`ConnectError::refused`] has the server's rejection.
+    pub async fn verify_password(
         &self,
         startup: &StartupMessage,
         password: Secret,
@@ -281,7 +282,7 @@ impl EndpointHandle {
             Ok(Ok((logged_in, _unread))) => {
                 let mut farewell = Vec::new();
                 frontend::write_terminate(&mut farewell);
-                // A server that is gone already needs none.
+                // A server that is gone needs no Terminate.
                 dialed.stream.write_all(&farewell).await.ok();
                 dialed.stream.flush().await.ok();
                 logged_in.method
@@ -311,18 +312,18 @@ impl EndpointHandle {
         self.shared.accepted.judge_again();
     }
 
-    /// Remembers an accepted password, in place of an older one. An endpoint without a login of its own is logged in to
-    /// with it from now on, until the server refuses it; it is kept as long as the handle lives.
+    /// Remembers an accepted password in place of an older password. An endpoint without a login of its own uses the
+    /// password for logins until the server rejects the password, or the handle is dropped.
     pub fn keep_accepted(&self, user: &UserName, password: &Arc<AcceptedPassword>) {
         self.shared.accepted.keep(user, Arc::clone(password));
     }
 
-    /// Dials and negotiates TLS, nothing more: for dialogs that are the client's own.
+    /// Dials and negotiates TLS only: for authentication dialogs of clients.
     ///
     /// Cancel safety: as [`EndpointHandle::connect`].
     ///
     /// # Errors
-    /// [`ConnectError`] says where and why.
+    /// [`ConnectError`] with place and cause.
     pub async fn dial(&self) -> Result<Dialed, ConnectError> {
         let metrics = &self.shared.metrics;
         match self.dial_to(Whereto::Endpoint).await {
@@ -340,23 +341,23 @@ impl EndpointHandle {
         }
     }
 
-    /// As [`EndpointHandle::dial`], without being counted as a session's connection: the probe counts its looks itself.
+    /// Like [`EndpointHandle::dial`], without a count in the session metrics: the probe has separate metrics.
     pub(crate) async fn dial_for_probe(&self) -> Result<Dialed, ConnectError> {
         self.dial_to(Whereto::Endpoint).await
     }
 
-    /// Whether both are the same way, not just ways to the same endpoint.
+    /// True for clones of the same handle; false for different handles of an endpoint.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
-    /// Has the statement cancelled that runs on the backend with this key, and waits until the server has acted on it.
+    /// Cancels the current statement of the backend with the key, and waits until the server has processed the request.
     ///
-    /// `peer` is the address that the backend was reached at: a name may stand for several servers. Behind a balancer
-    /// the request can still end up at another node than the backend; then nothing is cancelled, and nobody can tell.
+    /// `peer` is the address of the backend's connection: a name may stand for several servers. Behind a balancer the
+    /// request may reach another node; then nothing is canceled, without an error.
     ///
-    /// Cancel safety: dropping it may or may not have cancelled the statement.
+    /// Cancel safety: after a drop the statement may or may not be canceled.
     ///
     /// # Errors
     /// [`ConnectError`] when the request could not be delivered.
@@ -371,7 +372,7 @@ impl EndpointHandle {
     }
 
     async fn dial_to(&self, whereto: Whereto) -> Result<Dialed, ConnectError> {
-        let Shared { settings, tls, .. } = &*self.shared;
+        let SharedEndpoint { settings, tls, .. } = &*self.shared;
         let limit = settings.connect_timeout;
         let deadline = Instant::now() + limit;
         let progress = Progress::default();

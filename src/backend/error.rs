@@ -15,20 +15,20 @@ use crate::{
 
 /// No connection to an endpoint.
 ///
-/// `Display` and the chain of sources are for the log: they hold addresses and names, but no secret. A client is told
-/// what [`ConnectError::refused`] says, word for word, or something in our own name.
+/// `Display` and the chain of sources are for the log: addresses and names, but no secrets. A client gets the message
+/// in [`ConnectError::refused`] unchanged, or a client error of Gatekeeper.
 #[derive(Debug)]
 pub struct ConnectError {
     endpoint: Arc<Endpoint>,
     failure: ConnectFailure,
 }
 
-/// What went wrong, as far as somebody can act on it.
+/// Kinds of failures, as far as the difference matters.
 #[derive(Debug)]
 pub enum ConnectFailure {
-    /// The database user is not among those that a token may be spent for.
+    /// The database user is not on the list of users for tokens.
     UnlistedUser {
-        /// Who.
+        /// The user.
         user: UserName,
     },
     /// A token would have travelled over a connection that was not verified.
@@ -47,18 +47,18 @@ pub enum ConnectFailure {
     },
     /// The Unix-domain socket did not take the connection.
     Unix(io::Error),
-    /// The server does not offer TLS, and the settings demand it.
+    /// The server does not offer TLS, and the settings require TLS.
     TlsRefused,
-    /// The server answered the SSLRequest with an error. It was not authenticated: its words are for the log alone.
+    /// The server answered the SSLRequest with an error, unauthenticated: the text is for the log only.
     RefusedBeforeTls {
-        /// Its words, cut and without control characters.
+        /// Text of the error, truncated and without control characters.
         words: String,
     },
-    /// There were bytes between the server's consent to TLS and the handshake: somebody in between put them there.
+    /// Bytes between the server's consent to TLS and the handshake, injected by an attacker.
     Injected,
-    /// The answer to the SSLRequest is none that the protocol knows.
+    /// An invalid response to the SSLRequest.
     NotPostgres {
-        /// Its first byte.
+        /// First byte of the response.
         byte: u8,
     },
     /// The TLS handshake failed.
@@ -67,7 +67,7 @@ pub enum ConnectFailure {
     Token(TokenError),
     /// The server lets the user in without a password, and so cannot judge a client's.
     NeverAsked,
-    /// The server takes writes, where a standby was wanted for reads: it was promoted by mistake.
+    /// The server accepts writes where a standby for reads was required, after an accidental promotion.
     NoStandby,
     /// The server refused the login.
     Refused(Box<Refused>),
@@ -80,9 +80,9 @@ pub enum ConnectFailure {
         /// How.
         source: io::Error,
     },
-    /// It took too long.
+    /// The time limit was exceeded.
     Timeout {
-        /// In which stage the time ran out; `None` while it waited for its turn behind other logins.
+        /// Phase at the time; `None` while waiting for other logins.
         phase: Option<ConnectPhase>,
         /// The time allowed.
         limit: Duration,
@@ -97,11 +97,11 @@ impl ConnectError {
         Self { endpoint, failure }
     }
 
-    /// A refusal by the server, with this SQLSTATE.
+    /// A rejection by the server with the given SQLSTATE.
     #[cfg(test)]
     pub(crate) fn scripted_refusal(endpoint: Arc<Endpoint>, sqlstate: [u8; 5]) -> Self {
         let said = crate::handshake::Refused::scripted(sqlstate);
-        let refused = Refused { said, shown: super::Shown::Nothing, token: None };
+        let refused = Refused { said, shown: super::CredentialKind::Nothing, token: None };
         Self::new(endpoint, ConnectFailure::Refused(Box::new(refused)))
     }
 
@@ -111,13 +111,13 @@ impl ConnectError {
         &self.endpoint
     }
 
-    /// What went wrong.
+    /// Kind of failure.
     #[must_use]
     pub const fn failure(&self) -> &ConnectFailure {
         &self.failure
     }
 
-    /// The server's own refusal, which a client is told word for word.
+    /// The server's rejection, which a client gets unchanged.
     #[must_use]
     pub fn refused(&self) -> Option<&Refused> {
         match &self.failure {
@@ -126,7 +126,7 @@ impl ConnectError {
         }
     }
 
-    /// The token that the server refused because of who it stands for (SQLSTATE class 28).
+    /// The token that the server rejected for the principal (SQLSTATE class 28).
     pub(super) fn refused_token(&self) -> Option<&Token> {
         self.refused().filter(|refused| refused.is_authorization())?.token.as_ref()
     }
@@ -156,7 +156,7 @@ impl ConnectError {
         }
     }
 
-    /// Whose fault it is.
+    /// Party responsible for the failure.
     #[must_use]
     pub fn blame(&self) -> Blame {
         match &self.failure {
@@ -196,7 +196,7 @@ impl ConnectError {
         }
     }
 
-    /// What an operator can do about it, where that is known.
+    /// Remedy for an operator, if known.
     #[must_use]
     pub fn remedy(&self) -> Option<Cow<'static, str>> {
         let port = match &self.endpoint.address {
@@ -274,7 +274,7 @@ impl ConnectError {
 
 const NOT_POSTGRES: &str = "check that the address and port are those of a PostgreSQL server";
 
-/// Whether this process has run out of something: no endpoint's fault.
+/// True if the process lacks a resource: no endpoint is responsible.
 fn is_ours(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS))
@@ -316,7 +316,7 @@ impl fmt::Display for ConnectError {
                 f.write_str(": the server is no standby any more: its data may differ from the writer's")
             }
             ConnectFailure::TlsRefused => f.write_str(": the server does not offer TLS"),
-            ConnectFailure::RefusedBeforeTls { words } => write!(f, ": the server says: {words}"),
+            ConnectFailure::RefusedBeforeTls { words } => write!(f, ": the server reports: {words}"),
             ConnectFailure::Injected => f.write_str(": unencrypted bytes after the server's consent to TLS"),
             ConnectFailure::NotPostgres { byte } => {
                 write!(f, ": the server answered `{}` to the SSLRequest", byte.escape_ascii())

@@ -1,19 +1,19 @@
-//! How far a connection came on its way to an address, by how it failed.
+//! Point of failure on the way to an address, by the kind of error.
 
 use std::{io, net::SocketAddr};
 
 /// Point at which a connection attempt to an address ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailurePoint {
-    /// On this machine: it has no route to the address.
+    /// Local: no route to the address.
     NoRoute,
-    /// On this machine: something forbids the connection, or there is no port left to make it from.
+    /// Local: the connection is forbidden, or no local port is free.
     Here,
-    /// At a router, or in the address's own network: there is no such host, somebody says.
+    /// A router, or the network of the address: no such host.
     NoHost,
-    /// Nobody knows: nothing came back.
+    /// Unknown: no answer.
     Silence,
-    /// At the host, or at a firewall that answers in its name.
+    /// The host, or a firewall in front.
     Host,
     /// Somewhere else on the way.
     Elsewhere,
@@ -34,13 +34,13 @@ impl FailurePoint {
         }
     }
 
-    /// The point to begin with among several addresses: one that did not even come to its host.
+    /// The failure to report first among several addresses: an address whose host was not reached.
     pub(super) fn of_all(tried: &[(SocketAddr, io::Error)]) -> Self {
         let mut points = tried.iter().map(|(_, error)| Self::of(error));
         points.find(|point| *point != Self::Host).unwrap_or(Self::Host)
     }
 
-    /// What to look at.
+    /// Suggested checks.
     pub(super) fn remedy(self, port: u16) -> String {
         match self {
             Self::NoRoute => "this machine has no route to that address: check its routes (`ip route get ADDRESS`), the VPN \

@@ -2,27 +2,27 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{ConnectFailure, Refused, login_method::PasswordMethod, refused::Shown};
+use super::{ConnectFailure, Refused, login_method::PasswordMethod, refused::CredentialKind};
 use crate::{
     credentials::TokenLogin,
-    handshake::{Credential, LoggedIn, Login, LoginError},
+    handshake::{Credential, LoggedIn, LoginError, ServerLogin},
     scram::NONCE_BYTES,
     telemetry::labels::ConnectPhase,
     tls::{Stream, TlsError},
     wire::StartupMessage,
 };
 
-/// What is shown to the server.
+/// Credential shown to the server.
 pub(super) enum Proof<'a> {
     Nothing,
     Password(&'a PasswordMethod),
     Token(TokenLogin),
 }
 
-/// Bytes that a server says at once while it lets somebody in: about 500.
+/// Expected bytes of a server's messages during login: about 500.
 const EXPECTED: usize = 2048;
 
-/// Logs in; what the server said beyond its first ReadyForQuery comes along.
+/// Logs in; also returns the bytes behind the first ReadyForQuery.
 ///
 /// Cancel safety: the connection is of no further use.
 pub(super) async fn log_in(
@@ -30,13 +30,13 @@ pub(super) async fn log_in(
     startup: &StartupMessage,
     proof: &Proof<'_>,
 ) -> Result<(LoggedIn, Vec<u8>), ConnectFailure> {
-    // With TLS 1.3 the server's verdict on our certificate arrives with the first bytes it says.
+    // With TLS 1.3 the server's rejection of Gatekeeper's certificate arrives with the first bytes.
     let broken = |source| match TlsError::explain(&source) {
         Some(error) => ConnectFailure::Tls(error),
         None => ConnectFailure::Broken { phase: ConnectPhase::Login, source },
     };
     let kept = proof.keys();
-    let mut login = Login::new(startup, proof.credential(), stream.server_end_point(), nonce());
+    let mut login = ServerLogin::new(startup, proof.credential(), stream.server_end_point(), random_nonce());
     if let Some(keys) = &kept {
         login = login.with_keys(keys);
     }
@@ -61,7 +61,7 @@ pub(super) async fn log_in(
     }
 }
 
-fn nonce() -> [u8; NONCE_BYTES] {
+fn random_nonce() -> [u8; NONCE_BYTES] {
     let mut nonce = [0; NONCE_BYTES];
     aws_lc_rs::rand::fill(&mut nonce).expect("the system's random generator does not fail");
     nonce
@@ -88,9 +88,9 @@ impl Proof<'_> {
     fn failure(&self, error: LoginError) -> ConnectFailure {
         let LoginError::Refused(said) = error else { return ConnectFailure::Login(error) };
         let (shown, token) = match self {
-            Self::Nothing => (Shown::Nothing, None),
-            Self::Password(_) => (Shown::Password, None),
-            Self::Token(login) => (Shown::Token, Some(login.token().clone())),
+            Self::Nothing => (CredentialKind::Nothing, None),
+            Self::Password(_) => (CredentialKind::Password, None),
+            Self::Token(login) => (CredentialKind::Token, Some(login.token().clone())),
         };
         ConnectFailure::Refused(Box::new(Refused { said, shown, token }))
     }

@@ -12,8 +12,8 @@ use crate::{
 
 /// Login method of an endpoint.
 pub(super) enum LoginMethod {
-    /// With nothing of ours but the passwords that the server has accepted from clients; a server that asks anybody else for
-    /// a proof refuses.
+    /// No credentials besides passwords accepted from clients; a server that requests authentication of another user
+    /// rejects the login.
     Passthrough(Arc<AcceptedPasswords>),
     /// With a configured password.
     Password(Arc<PasswordMethod>),
@@ -24,7 +24,7 @@ pub(super) enum LoginMethod {
 /// A login with a configured password.
 pub(super) struct PasswordMethod {
     login: PasswordLogin,
-    /// What SCRAM derived from the password the last time: half a millisecond of computing saved for each login.
+    /// SCRAM keys of the password from the last login: saves half a millisecond per login.
     keys: Mutex<Option<Arc<Keys>>>,
 }
 
@@ -39,8 +39,8 @@ pub(super) struct TokenMethod {
 // === impl LoginMethod ===
 
 impl LoginMethod {
-    /// The way that the settings describe, and the keeper of its tokens, which has to be run. `accepted` is what the server
-    /// accepts from clients; the tokens of `before` are kept.
+    /// The login method of the settings, with the token minter, which must run. `accepted` are passwords accepted from
+    /// clients; the tokens of `before` are kept.
     pub(super) fn new(
         settings: &EndpointSettings,
         accepted: &Arc<AcceptedPasswords>,
@@ -65,13 +65,13 @@ impl LoginMethod {
         }
     }
 
-    /// The client's message, for the user who is logged in.
+    /// The client's StartupMessage, for the login user.
     pub(super) fn startup(&self, mut startup: StartupMessage, user: &UserName) -> StartupMessage {
         let mut shown = user;
         if let Self::Password(login_method) = self
             && let Some(ours) = &login_method.login.user
         {
-            // Without a database the client means the one of its own name, not of ours.
+            // Without a database a client means the database named like the client's user, not the login user.
             if startup.get("database").is_none_or(<[u8]>::is_empty) {
                 startup.set("database", user.as_str());
             }
@@ -92,7 +92,7 @@ impl LoginMethod {
 // === impl PasswordMethod ===
 
 impl PasswordMethod {
-    /// With the password that a client said, as the user that it asked for.
+    /// Login with a client's password, as the requested user.
     pub(super) fn of_client(password: Secret) -> Self {
         Self { login: PasswordLogin { user: None, password }, keys: Mutex::default() }
     }
@@ -113,9 +113,9 @@ impl PasswordMethod {
 // === impl TokenMethod ===
 
 impl TokenMethod {
-    /// Tokens are spent for listed users alone: nobody whom a listener lets in may become just any principal. And none is
-    /// spent when it could not be sent.
-    pub(super) fn permit(&self, user: &UserName) -> Result<(), ConnectFailure> {
+    /// Checks the list of users for tokens, so that no client can act as an arbitrary principal. Checks also that the
+    /// token could be sent.
+    pub(super) fn check_permitted(&self, user: &UserName) -> Result<(), ConnectFailure> {
         if !self.users.permits(user) {
             return Err(ConnectFailure::UnlistedUser { user: user.clone() });
         }

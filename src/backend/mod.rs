@@ -1,7 +1,7 @@
 //! Server connections: dialing, TLS, login, cancelling.
 //!
-//! Promises: a [`Backend`] has finished its startup; a token travels only over verified TLS, and for listed users; a
-//! connect ends within its time limit and says where it stood. Refuses to know: clients, routes, pools.
+//! Promises: a [`Backend`] has completed startup; a token travels only over verified TLS, and for listed users; a
+//! connect ends within the time limit and reports the phase. Refuses to know: clients, routes, pools.
 
 mod accepted;
 mod cancel;
@@ -28,11 +28,11 @@ pub use connector::ConnectRequest;
 pub use dial::Dialed;
 pub use endpoint::EndpointHandle;
 pub use error::{ConnectError, ConnectFailure};
-pub(crate) use query::{QueryClient, QueryError, QueryLimits, Strictness, ask, query};
+pub(crate) use query::{QueryClient, QueryError, QueryLimits, Strictness, query, query_state};
 pub(crate) use questions::{Columns, Questions};
 pub use reach::{Resolved, reach, reach_unix, resolve};
-pub(crate) use refused::words as fault_words;
-pub use refused::{Refused, Shown};
+pub(crate) use refused::log_text as fault_words;
+pub use refused::{CredentialKind, Refused};
 pub use settings::{EndpointSettings, ProbeLogin};
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How long the stages of a connect took, and which one is under way.
+//! Phases of a connect: durations, and the current phase.
 
 use std::{
     sync::{
@@ -14,11 +14,11 @@ use crate::telemetry::labels::ConnectPhase;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Durations([Duration; ConnectPhase::ALL.len()]);
 
-/// Where a connect stands: written by what connects, read by what waits for it.
+/// Current phase of a connect, shared between the connect and the time limit.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Progress(Arc<AtomicU8>);
 
-/// A stopwatch over the stages of one connect.
+/// A stopwatch over the phases of a connect.
 pub(super) struct Stages {
     progress: Progress,
     durations: Durations,
@@ -50,7 +50,7 @@ impl Durations {
 // === impl Progress ===
 
 impl Progress {
-    /// The stage under way; `None` while the connect waits for its turn.
+    /// The current phase; `None` while waiting for a permit.
     pub(super) fn phase(&self) -> Option<ConnectPhase> {
         let index = usize::from(self.0.load(Ordering::Relaxed)).checked_sub(1)?;
         ConnectPhase::ALL.get(index).copied()
@@ -64,7 +64,7 @@ impl Progress {
 // === impl Stages ===
 
 impl Stages {
-    /// Begins, with what was measured so far.
+    /// Starts the stopwatch, with the durations so far.
     pub(super) fn start(progress: &Progress, durations: Durations) -> Self {
         let current = ConnectPhase::Resolve;
         progress.enter(current);

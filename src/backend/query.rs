@@ -1,7 +1,7 @@
-//! The SQL client: one request and its response, on a connection that is logged in.
+//! The SQL client: a request and the response on a logged-in connection.
 //!
-//! Promises: one client for probe, pools, catalogs and startup settings; the caller chooses limits and strictness; an error
-//! reports whether the connection is still usable. Refuses to know: the meaning of a row.
+//! Promises: a single client for probe, pools, catalogs and startup settings; the caller chooses limits and strictness;
+//! an error reports if the connection is still usable. Refuses to know: the meaning of a row.
 
 use std::{io, time::Duration};
 
@@ -45,7 +45,7 @@ pub(crate) enum QueryError {
     /// The server sent a message that does not belong to the response.
     #[error("the server sent an unexpected message")]
     Unexpected,
-    /// A reported setting differs from its value at the login: the server has read its configuration again.
+    /// A reported setting differs from the value at login: the server has reloaded the configuration.
     #[error("a reported setting differs from its value at the login")]
     Changed,
     /// The response is longer than the limit.
@@ -77,12 +77,12 @@ pub(crate) enum QueryError {
     Nothing,
 }
 
-/// Limits of one response.
+/// Limits of a response.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QueryLimits {
-    /// Bytes of one response.
+    /// Maximum bytes of a response.
     pub(crate) max_bytes: usize,
-    /// Rows of one response.
+    /// Maximum rows of a response.
     pub(crate) max_rows: usize,
     /// `None`: the caller has a time limit.
     pub(crate) time: Option<Duration>,
@@ -99,7 +99,7 @@ pub(crate) enum Strictness<'q> {
         /// Bytes that the buffer may hold.
         max_bytes: usize,
     },
-    /// Reported settings must be those of the login; notifications are dropped, since no session listens. Unknown
+    /// Reported settings must equal those of the login; notifications are dropped, because no session listens. Unknown
     /// messages are an error.
     Unchanged(&'q Parameters),
 }
@@ -117,23 +117,23 @@ pub(crate) struct QueryClient<'q, S> {
     status: TransactionStatus,
 }
 
-/// Limits of the response to [`query`]: one short row, or a few.
+/// Limits of the response to [`query`]: few short rows.
 const SHORT_RESPONSE: QueryLimits = QueryLimits { max_bytes: 64 << 10, max_rows: usize::MAX, time: None };
 
-/// Asks what a server is.
+/// Queries the state of a server.
 ///
 /// Cancel safety: as [`query`].
 ///
 /// # Errors
 /// As [`query`].
-pub(crate) async fn ask(
+pub(crate) async fn query_state(
     connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
     questions: Questions,
 ) -> Result<ProbeAnswer, QueryError> {
     query(connection, questions.sql(), |row| questions.read(row)).await
 }
 
-/// Sends `sql`, one statement, over a connection of Gatekeeper's own; `read` decodes the last row.
+/// Sends `sql`, a single statement, on a connection of Gatekeeper; `read` decodes the last row.
 ///
 /// Cancel safety: dropped half-way, the connection is unusable.
 ///
@@ -173,15 +173,15 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
         self.status
     }
 
-    /// Ends the use of the client. Bytes behind the last ReadyForQuery belong to the session of the connection, or are an
-    /// error if there is none.
+    /// Ends the use of the client. Bytes behind the last ReadyForQuery belong to the session of the connection; without
+    /// a session they are an error.
     ///
     /// # Errors
     /// [`QueryError::Flooded`], [`QueryError::Unexpected`]; the connection is unusable.
     pub(crate) fn finish(self) -> Result<(), QueryError> {
         match self.strictness {
             Strictness::Ignore => Ok(()),
-            Strictness::Keep { kept, max_bytes } => keep(kept, max_bytes, &self.unread),
+            Strictness::Keep { kept, max_bytes } => keep_bounded(kept, max_bytes, &self.unread),
             Strictness::Unchanged(_) if self.unread.is_empty() => Ok(()),
             Strictness::Unchanged(_) => Err(QueryError::Unexpected),
         }
@@ -192,7 +192,7 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
     /// Cancel safety: dropped half-way, the connection is unusable.
     ///
     /// # Errors
-    /// [`QueryError`]; after [`QueryError::Refused`] the connection is usable, and [`Self::status`] has its transaction
+    /// [`QueryError`]; after [`QueryError::Refused`] the connection is usable, and [`Self::status`] has the transaction
     /// status.
     pub(crate) async fn query(
         &mut self,
@@ -204,7 +204,7 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
         self.send(&request, each).await
     }
 
-    /// Sends a request that ends with one ReadyForQuery.
+    /// Sends a request that ends with a single ReadyForQuery.
     ///
     /// Cancel safety: dropped half-way, the connection is unusable.
     ///
@@ -260,7 +260,7 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
             }
             self.unread.drain(..taken);
             match self.stream.read_buf(&mut self.unread).await.map_err(QueryError::Broken)? {
-                0 => return Err(self.lost(refused)),
+                0 => return Err(self.connection_lost(refused)),
                 read => bytes += read,
             }
             if bytes > self.limits.max_bytes {
@@ -269,9 +269,9 @@ impl<'q, S: AsyncRead + AsyncWrite + Unpin> QueryClient<'q, S> {
         }
     }
 
-    /// The connection has ended. A server that ends the connection gives the reason first, which tells more than the
-    /// end; a session's backend counts as broken all the same.
-    fn lost(&self, refused: Option<QueryError>) -> QueryError {
+    /// The connection has ended. A server mostly sends the reason first; a session's backend counts as broken in any
+    /// case.
+    fn connection_lost(&self, refused: Option<QueryError>) -> QueryError {
         let broken = || QueryError::Broken(io::ErrorKind::UnexpectedEof.into());
         match self.strictness {
             Strictness::Keep { .. } => broken(),
@@ -287,7 +287,7 @@ impl Strictness<'_> {
     fn take(&mut self, message: &BackendMessage<'_>, bytes: &[u8]) -> Result<(), QueryError> {
         match (self, message) {
             (Self::Ignore, _) | (_, BackendMessage::NoticeResponse(_)) => Ok(()),
-            // The query itself may set the encoding and reset it.
+            // The query may set and reset the encoding.
             (
                 Self::Keep { .. },
                 BackendMessage::ParameterStatus(ParameterStatus { name: b"client_encoding", .. }),
@@ -295,7 +295,7 @@ impl Strictness<'_> {
             (
                 Self::Keep { kept, max_bytes },
                 BackendMessage::ParameterStatus(_) | BackendMessage::NotificationResponse { .. },
-            ) => keep(kept, *max_bytes, bytes),
+            ) => keep_bounded(kept, *max_bytes, bytes),
             (Self::Unchanged(parameters), BackendMessage::ParameterStatus(status)) => {
                 let known = std::str::from_utf8(status.name).ok();
                 match known.and_then(|name| parameters.get(name)) == Some(status.value) {
@@ -309,7 +309,7 @@ impl Strictness<'_> {
     }
 }
 
-fn keep(kept: &mut Vec<u8>, max_bytes: usize, bytes: &[u8]) -> Result<(), QueryError> {
+fn keep_bounded(kept: &mut Vec<u8>, max_bytes: usize, bytes: &[u8]) -> Result<(), QueryError> {
     if kept.len() + bytes.len() > max_bytes {
         return Err(QueryError::Flooded { max_bytes });
     }
@@ -330,7 +330,7 @@ impl QueryError {
     /// True if the server refuses a function or setting of the query, so that a smaller query may succeed.
     pub(crate) fn is_about_the_question(&self) -> bool {
         let Self::Refused { sqlstate: Some(state), .. } = self else { return false };
-        // Access rule or missing function, not supported, object not in the state for it.
+        // Insufficient privilege or missing function, not supported, object in the wrong state.
         matches!(state.class(), "42" | "0A" | "55")
     }
 }

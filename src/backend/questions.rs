@@ -1,4 +1,4 @@
-//! What a server is asked about itself, and how its answer is read.
+//! Queries of a server's state, and decoding of the response.
 
 use std::net::IpAddr;
 
@@ -7,15 +7,14 @@ use crate::{
     wire::{DecodeError, Reader},
 };
 
-/// The columns of [`Questions::All`] and [`Questions::Node`] that tell the node: one source, so that both mean the same one.
+/// Columns of [`Questions::All`] and [`Questions::Node`] that identify the node, defined once so that both agree.
 macro_rules! node {
     () => {
         "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8, host(inet_server_addr()), inet_server_port()"
     };
 }
 
-/// How much a server is asked. Every ordinary user may ask all of it of PostgreSQL; where a service took a function
-/// away, the rest has to do.
+/// Scope of a query. In PostgreSQL every user may run all; managed services may lack functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Questions {
     /// Role, read-only state, WAL position, timeline, node.
@@ -29,10 +28,10 @@ pub(crate) enum Questions {
 // === impl Questions ===
 
 impl Questions {
-    /// The query: one row, one round trip.
+    /// The query: a single row, a single round trip.
     ///
-    /// A function that is refused on the wrong side of a promotion stands behind CASE. The timeline is asked of a
-    /// primary alone: on a standby it takes privileges to learn it.
+    /// CASE guards functions that fail on the wrong side of a promotion. The timeline is queried on a primary only: on
+    /// a standby the timeline requires privileges.
     pub(super) const fn sql(self) -> &'static str {
         match self {
             Self::All => {
@@ -51,10 +50,10 @@ impl Questions {
         }
     }
 
-    /// Reads the DataRow that answers it.
+    /// Decodes the DataRow of the response.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is another row than was asked for.
+    /// [`DecodeError`] for a row of another query.
     pub(super) fn read(self, row: &[u8]) -> Result<ProbeAnswer, DecodeError> {
         let mut columns = Columns::of(row)?;
         let role = match columns.next()? {
@@ -87,7 +86,7 @@ pub(crate) struct Columns<'a> {
 // === impl Columns ===
 
 impl<'a> Columns<'a> {
-    /// Those of `row`.
+    /// Columns of `row`.
     pub(crate) fn of(row: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(row);
         let left = reader.i16()?;

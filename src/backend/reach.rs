@@ -1,4 +1,4 @@
-//! The first two steps of a dial, one by one and for each address: for whoever wants to know which of them fails.
+//! Name resolution and TCP connect as separate steps, for diagnosis.
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -9,14 +9,14 @@ use tokio::{
 
 use super::{
     ConnectError, ConnectFailure,
-    dial::{connect_any, lookup},
+    dial::{connect_any, resolve_host},
 };
 use crate::{
     telemetry::labels::ConnectPhase,
     topology::{Address, Endpoint},
 };
 
-/// What an endpoint's address stands for now.
+/// Current meaning of an endpoint's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolved<'e> {
     /// Addresses; never empty.
@@ -37,12 +37,11 @@ pub async fn resolve(endpoint: &Arc<Endpoint>, limit: Duration) -> Result<Resolv
         Address::Tcp { host, port } => (host.as_str(), *port),
     };
     let late = ConnectFailure::Timeout { phase: Some(ConnectPhase::Resolve), limit };
-    let found = timeout(limit, lookup(host, port)).await.unwrap_or(Err(late));
+    let found = timeout(limit, resolve_host(host, port)).await.unwrap_or(Err(late));
     found.map(Resolved::Tcp).map_err(|failure| ConnectError::new(Arc::clone(endpoint), failure))
 }
 
-/// Connects to one `address` of the endpoint within `limit` and hangs up again; says which address of this machine it
-/// came from.
+/// Connects to an `address` of the endpoint within `limit` and disconnects; returns the local address.
 ///
 /// Cancel safe.
 ///

@@ -9,52 +9,52 @@ use crate::{
     wire::{ErrorFields, SqlState},
 };
 
-/// An ErrorResponse instead of a login, and what was tried.
+/// ErrorResponse of a login, and the credential that was shown.
 pub struct Refused {
-    /// The ErrorResponse as it came, which is forwarded as it is, and the method that was asked for before.
+    /// The ErrorResponse, forwarded unchanged, with the method requested before.
     pub said: handshake::Refused,
-    /// What was shown.
-    pub shown: Shown,
+    /// Credential shown to the server.
+    pub shown: CredentialKind,
     /// The token that was shown.
     pub(super) token: Option<Token>,
 }
 
-/// What was shown to a server.
+/// Kind of credential shown to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
+pub enum CredentialKind {
     /// A minted token.
     Token,
     /// A configured password.
     Password,
-    /// Nothing.
+    /// None.
     Nothing,
 }
 
 /// Where PostgreSQL refuses a user that does not exist or may not log in: the field that names the routine is not
 /// translated, as the message is.
 const NO_SUCH_ROLE: &[u8] = b"InitializeSessionUserId";
-/// Where PostgreSQL refuses whom no line of `pg_hba.conf` fits.
+/// Routine of PostgreSQL that rejects users without a matching line of `pg_hba.conf`.
 const NO_RULE: &[u8] = b"ClientAuthentication";
 
-/// Bytes of a server's message that go into our own log.
+/// Maximum length, in bytes, of a server's message in Gatekeeper's log.
 const WORDS_MAX: usize = 500;
 
 // === impl Refused ===
 
 impl Refused {
-    /// Its SQLSTATE.
+    /// SQLSTATE of the rejection.
     #[must_use]
     pub fn sqlstate(&self) -> Option<SqlState> {
         self.said.fault().sqlstate()
     }
 
-    /// Whether it is about who we are (class 28), not about the database or the server's state.
+    /// True if the rejection concerns the user (class 28), not the database or the server's state.
     #[must_use]
     pub fn is_authorization(&self) -> bool {
         self.is_class("28")
     }
 
-    /// Whether there is no such database.
+    /// True if the database does not exist.
     #[must_use]
     pub fn is_unknown_database(&self) -> bool {
         self.is_class("3D")
@@ -64,13 +64,13 @@ impl Refused {
         self.sqlstate().is_some_and(|state| state.class() == class)
     }
 
-    /// A server has to see a token in the clear to check it: SCRAM is asked of users for whom it has a password stored.
+    /// A server needs a token in clear text: a request for SCRAM means that the user has a stored password.
     fn token_cannot_answer(&self) -> bool {
-        self.shown == Shown::Token
+        self.shown == CredentialKind::Token
             && matches!(self.said.method(), Some(Method::ScramSha256 | Method::ScramSha256Plus))
     }
 
-    /// Whose fault it is.
+    /// Party responsible for the rejection.
     pub(super) fn blame(&self) -> Blame {
         if self.is_authorization() {
             return Blame::Credentials;
@@ -82,7 +82,7 @@ impl Refused {
         }
     }
 
-    /// What an operator can do about it.
+    /// Remedy for an operator, if known.
     pub(super) fn remedy(&self) -> Option<Cow<'static, str>> {
         if self.token_cannot_answer() {
             return Some(
@@ -110,12 +110,12 @@ impl Refused {
                 _ => {}
             }
             return Some(match self.shown {
-                Shown::Token => "the token is expired, of too small a scope (it takes `alloydb.login` or `cloud-platform`), or \
+                CredentialKind::Token => "the token is expired, of too small a scope (it takes `alloydb.login` or `cloud-platform`), or \
                      another principal's than this database user; its principal needs `alloydb.users.login`, as in \
                      roles/alloydb.databaseUser. The instance's log in Cloud Logging says which (severity ALERT)"
                     .into(),
-                Shown::Password => "check the password of this user, and the server's `pg_hba.conf`".into(),
-                Shown::Nothing => "the server wants a password: set the endpoint's `login`".into(),
+                CredentialKind::Password => "check the password of this user, and the server's `pg_hba.conf`".into(),
+                CredentialKind::Nothing => "the server wants a password: set the endpoint's `login`".into(),
             });
         }
         Some(match self.sqlstate()?.as_str() {
@@ -130,7 +130,7 @@ impl Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&words(&self.said.fault()))?;
+        f.write_str(&log_text(&self.said.fault()))?;
         match self.said.method() {
             Some(method) if self.token_cannot_answer() => {
                 write!(f, "; the server asked for {method}, which a token cannot answer")
@@ -146,8 +146,8 @@ impl fmt::Debug for Refused {
     }
 }
 
-/// A server's message and SQLSTATE, fit for a line of our log.
-pub(crate) fn words(fault: &ErrorFields<'_>) -> String {
+/// A server's message and SQLSTATE, sanitized for a log line.
+pub(crate) fn log_text(fault: &ErrorFields<'_>) -> String {
     let message = fault.message();
     let mut words: String =
         message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect();

@@ -1,37 +1,37 @@
-//! What an operator may say about one endpoint.
+//! Settings of an endpoint.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{credentials::Login, tls::EndpointTls, topology::Endpoint};
 
-/// One endpoint: where it is, how it is trusted, how it is logged in to.
+/// Settings of an endpoint: address, trust, login.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EndpointSettings {
-    /// Its name, role, cluster and address.
+    /// Name, role, cluster and address.
     pub endpoint: Arc<Endpoint>,
-    /// TLS towards it.
+    /// TLS towards the endpoint.
     pub tls: EndpointTls,
-    /// Login to it.
+    /// Login to the endpoint.
     pub login: Login,
     /// Plaintext to an address that is not loopback was asked for in so many words.
     pub insecure_plaintext: bool,
     /// Name resolution, TCP, TLS and login together. Default 10 s.
     pub connect_timeout: Duration,
-    /// Logins under way at one time. Default 32.
+    /// Maximum number of concurrent logins. Default 32.
     pub connect_concurrency: usize,
     /// Maximum number of backends of all pools, including `reserve`; `None` derives the limit from the server's
     /// `max_connections`. Read pools derive no limit: each node has a separate limit. Default none.
     pub max_backends: Option<usize>,
-    /// How many of them are left to probes and cancel requests. Default 3.
+    /// Connections reserved for probes and cancel requests. Default 3.
     pub reserve: usize,
-    /// The user and database the probe logs in with; without them a probe stops after TLS.
+    /// User and database of the probe; without them a probe is a liveness check.
     pub probe_login: Option<ProbeLogin>,
 }
 
 // === impl EndpointSettings ===
 
 impl EndpointSettings {
-    /// Backends that all pools may hold together; `None` leaves it to the server.
+    /// Maximum number of backends of all pools; `None` leaves the limit to the server.
     #[must_use]
     pub fn pooled_backends(&self) -> Option<usize> {
         self.max_backends.map(|all| all.saturating_sub(self.reserve).max(1))
@@ -47,7 +47,7 @@ impl EndpointSettings {
     }
 }
 
-/// Whom the probe logs in as.
+/// Login of the probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeLogin {
     /// The database user.

@@ -319,7 +319,7 @@ fn parse_formats(rest: &[u8]) -> Result<Vec<Format>, DecodeError> {
     let count = reader.i16()?;
     let formats = (0..count).map(|_| Format::from_code(reader.i16()?).ok_or(DecodeError::Invalid("format")));
     let formats = formats.collect::<Result<_, _>>()?;
-    reader.finish()?;
+    reader.expect_end()?;
     Ok(formats)
 }
 

@@ -6,7 +6,6 @@
 
 mod adc;
 mod aws;
-mod cached;
 mod command;
 mod error;
 mod exchange;
@@ -25,6 +24,7 @@ mod settings;
 mod source;
 mod subject;
 mod token;
+mod token_cache;
 
 pub use adc::check_credentials_file;
 pub use error::TokenError;

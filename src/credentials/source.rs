@@ -20,9 +20,9 @@ use tokio::{
 
 use super::{
     Token, TokenError, TokenLoginSettings, TokenPrincipal,
-    cached::{Answer, Cached, Done, Kept, MintCause, Now},
     exchange::MintedToken,
     minter::TokenMinter,
+    token_cache::{CachedToken, MintCause, MintResult, Now, TokenAnswer, TokenCache},
 };
 use crate::{
     live::{Live, Publisher, live},
@@ -33,19 +33,19 @@ use crate::{
 /// The tokens of one endpoint. Cheap to clone. [`TokenKeeper::run`] must run for it to mint.
 #[derive(Clone)]
 pub struct TokenSource {
-    kept: Live<HashMap<UserName, Arc<Kept>>>,
+    kept: Live<HashMap<UserName, Arc<CachedToken>>>,
     asks: mpsc::Sender<Ask>,
-    counts: Arc<Counts>,
+    counts: Arc<TokenCounts>,
     minter: Arc<TokenMinter>,
 }
 
 /// Mints the tokens of one endpoint, a few users at a time, while a [`TokenSource`] of the keeper exists.
 pub struct TokenKeeper {
     minter: Arc<TokenMinter>,
-    cached: Cached<oneshot::Sender<Reply>>,
-    published: Publisher<HashMap<UserName, Arc<Kept>>>,
+    cached: TokenCache<oneshot::Sender<Reply>>,
+    published: Publisher<HashMap<UserName, Arc<CachedToken>>>,
     asks: mpsc::Receiver<Ask>,
-    counts: Arc<Counts>,
+    counts: Arc<TokenCounts>,
 }
 
 /// A mint that ended: for metrics, logs and the audit log.
@@ -86,7 +86,7 @@ pub struct KeptToken {
 }
 
 #[derive(Default)]
-struct Counts {
+struct TokenCounts {
     mints: AtomicU64,
     failures: AtomicU64,
     failing: Mutex<Option<TokenError>>,
@@ -121,10 +121,10 @@ impl TokenSource {
         let inherited = before.map(|before| before.kept.load()).unwrap_or_default();
         let (published, kept) = live(HashMap::clone(&inherited));
         let (sender, asks) = mpsc::channel(ASKS);
-        let counts = Arc::<Counts>::default();
+        let counts = Arc::<TokenCounts>::default();
         let minter = Arc::new(TokenMinter::new(settings, endpoint));
         let keeper = TokenKeeper {
-            cached: Cached::new(settings.ttl, minter.concurrency(), &inherited),
+            cached: TokenCache::new(settings.ttl, minter.concurrency(), &inherited),
             minter: Arc::clone(&minter),
             published,
             asks,
@@ -244,10 +244,10 @@ impl TokenKeeper {
     fn on_ask(&mut self, Ask { user, refused, reply }: Ask) {
         // Whoever has gone away in the meantime needs no answer.
         match self.cached.on_login(now(), user, refused.as_ref(), reply) {
-            Answer::Token(reply, token) => _ = reply.send(Ok(Some(token))),
-            Answer::TooSoon(reply) => _ = reply.send(Ok(None)),
-            Answer::Deferred(reply, error) => _ = reply.send(Err(error)),
-            Answer::Later => {}
+            TokenAnswer::Token(reply, token) => _ = reply.send(Ok(Some(token))),
+            TokenAnswer::TooSoon(reply) => _ = reply.send(Ok(None)),
+            TokenAnswer::Deferred(reply, error) => _ = reply.send(Err(error)),
+            TokenAnswer::Later => {}
         }
         self.publish();
     }
@@ -260,7 +260,7 @@ impl TokenKeeper {
     ) {
         let Some(done) = self.cached.on_minted(user, now(), random(), result) else { return };
         self.publish();
-        let Done { user, cause, took, expires_at, result, fallback, waiting } = done;
+        let MintResult { user, cause, took, expires_at, result, fallback, waiting } = done;
         let failing = match &result {
             Ok(_) => {
                 self.counts.mints.fetch_add(1, Ordering::Relaxed);

@@ -24,7 +24,7 @@ use crate::{
     tasks::Workers,
     telemetry::{Metrics, traces::Tracer},
     tls::{EndpointTls, Negotiation, TlsMode},
-    topology::{Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, elect},
+    topology::{Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, elect_writer},
 };
 
 /// Services of a scripted process.
@@ -57,7 +57,7 @@ pub(super) fn snapshot(lines: &str) -> TopologySnapshot {
             }
         })
         .collect();
-    let election = elect(&endpoints, None);
+    let election = elect_writer(&endpoints, None);
     TopologySnapshot { endpoints, writer: election.writer, ..TopologySnapshot::default() }
 }
 

@@ -10,14 +10,14 @@ use crate::wire::{BackendKey, FirstPacket, ProtocolVersion, SqlState, StartupErr
 pub struct Accept {
     tls_offered: bool,
     /// State of TLS: an SSLRequest, or a TLS handshake at once, may still follow.
-    tls: Asked,
-    gss: Asked,
+    tls: EncryptionState,
+    gss: EncryptionState,
     output: Option<u8>,
 }
 
 /// State of an encryption kind; a client may ask once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum EncryptionState {
     NotYet,
     Already,
 }
@@ -46,13 +46,13 @@ pub enum AcceptError {
     #[error(transparent)]
     Startup(StartupError),
     /// TLS at once, on a listener without TLS.
-    #[error("the client speaks TLS, which this listener does not offer")]
+    #[error("the client began TLS, which this listener does not offer")]
     TlsNotOffered,
     /// Unencrypted bytes behind an encryption request: an attacker may have injected them (CVE-2021-23214).
     #[error("received unencrypted data after a request for encryption")]
     UnencryptedData,
     /// Another major version, or a second encryption request, which looks like a version.
-    #[error("unsupported frontend protocol {0}: 3.0 to 3.2 are spoken here")]
+    #[error("unsupported frontend protocol {0}: 3.0 to 3.2 are supported")]
     Version(ProtocolVersion),
     /// No user name.
     #[error("no PostgreSQL user name specified in startup packet")]
@@ -68,7 +68,7 @@ impl Accept {
     /// A machine for a new connection.
     #[must_use]
     pub const fn new(tls_offered: bool) -> Self {
-        Self { tls_offered, tls: Asked::NotYet, gss: Asked::NotYet, output: None }
+        Self { tls_offered, tls: EncryptionState::NotYet, gss: EncryptionState::NotYet, output: None }
     }
 
     /// Processes read bytes.
@@ -76,11 +76,13 @@ impl Accept {
     /// # Errors
     /// [`AcceptError`]; the connection is over, but see [`AcceptError::sqlstate`].
     pub fn on_bytes(&mut self, unread: &[u8]) -> Result<Taken<Accepted>, AcceptError> {
-        if unread.first() == Some(&TLS_HANDSHAKE) && (self.tls, self.gss) == (Asked::NotYet, Asked::NotYet) {
+        if unread.first() == Some(&TLS_HANDSHAKE)
+            && (self.tls, self.gss) == (EncryptionState::NotYet, EncryptionState::NotYet)
+        {
             if !self.tls_offered {
                 return Err(AcceptError::TlsNotOffered);
             }
-            self.encrypt();
+            self.note_encryption();
             return Ok(Taken { bytes: 0, outcome: Some(Accepted::Tls { direct: true }) });
         }
         let Some((packet, bytes)) = FirstPacket::read(unread).map_err(AcceptError::Startup)? else {
@@ -90,24 +92,24 @@ impl Accept {
             return Err(AcceptError::UnencryptedData);
         }
         let outcome = match packet {
-            FirstPacket::SslRequest if self.tls == Asked::Already => {
+            FirstPacket::SslRequest if self.tls == EncryptionState::Already => {
                 return Err(AcceptError::Version(ProtocolVersion { major: 1234, minor: 5679 }));
             }
             FirstPacket::SslRequest if self.tls_offered => {
-                self.encrypt();
+                self.note_encryption();
                 self.output = Some(b'S');
                 Some(Accepted::Tls { direct: false })
             }
             FirstPacket::SslRequest => {
-                self.tls = Asked::Already;
+                self.tls = EncryptionState::Already;
                 self.output = Some(b'N');
                 None
             }
-            FirstPacket::GssEncRequest if self.gss == Asked::Already => {
+            FirstPacket::GssEncRequest if self.gss == EncryptionState::Already => {
                 return Err(AcceptError::Version(ProtocolVersion { major: 1234, minor: 5680 }));
             }
             FirstPacket::GssEncRequest => {
-                self.gss = Asked::Already;
+                self.gss = EncryptionState::Already;
                 self.output = Some(b'N');
                 None
             }
@@ -123,9 +125,9 @@ impl Accept {
     }
 
     /// Inside TLS only a login or a cancel request may follow.
-    const fn encrypt(&mut self) {
-        self.tls = Asked::Already;
-        self.gss = Asked::Already;
+    const fn note_encryption(&mut self) {
+        self.tls = EncryptionState::Already;
+        self.gss = EncryptionState::Already;
     }
 }
 

@@ -8,14 +8,14 @@ use crate::{
 
 /// SCRAM authentication of a client.
 ///
-/// Unknown users are challenged with [`Verifier::mock`]: the exchange looks, lasts and fails as with a wrong password.
+/// Unknown users are challenged with [`Verifier::mock_for`]: the exchange looks, lasts and fails as with a wrong password.
 /// The caller sends AuthenticationOk.
 pub struct Challenge {
-    phase: Phase,
+    phase: ChallengePhase,
     output: Vec<u8>,
 }
 
-enum Phase {
+enum ChallengePhase {
     First(AwaitClientFirst),
     Final(AwaitClientFinal),
     Over,
@@ -42,7 +42,7 @@ impl Challenge {
         let first = AwaitClientFirst::new(verifier, nonce, end_point);
         let mut output = Vec::new();
         authentication::write_sasl(&mut output, first.mechanisms().iter().map(|name| name.as_bytes()));
-        Self { phase: Phase::First(first), output }
+        Self { phase: ChallengePhase::First(first), output }
     }
 
     /// Processes read bytes; the outcome is the client's successful proof.
@@ -53,23 +53,25 @@ impl Challenge {
         let frame = frame_within(Speaker::StrangeClient, unread).map_err(ChallengeError::Violation)?;
         let Some(frame) = frame else { return Ok(Taken { bytes: 0, outcome: None }) };
         let mut outcome = None;
-        self.phase = match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::First(first) => {
+        self.phase = match std::mem::replace(&mut self.phase, ChallengePhase::Over) {
+            ChallengePhase::First(first) => {
                 let response = authentication::SaslInitialResponse::decode(frame.body())
                     .map_err(|error| ChallengeError::Violation(Violation::Body(error)))?;
                 let (answer, last) = first
                     .on_client_first(response.mechanism, response.data.unwrap_or_default())
                     .map_err(ChallengeError::Scram)?;
                 authentication::write_sasl_continue(&mut self.output, answer.as_bytes());
-                Phase::Final(last)
+                ChallengePhase::Final(last)
             }
-            Phase::Final(last) => {
+            ChallengePhase::Final(last) => {
                 let answer = last.on_client_final(frame.body()).map_err(ChallengeError::Scram)?;
                 authentication::write_sasl_final(&mut self.output, answer.as_bytes());
                 outcome = Some(());
-                Phase::Over
+                ChallengePhase::Over
             }
-            Phase::Over => return Err(ChallengeError::Violation(Violation::OutOfTurn("nothing more"))),
+            ChallengePhase::Over => {
+                return Err(ChallengeError::Violation(Violation::OutOfTurn("nothing more")));
+            }
         };
         Ok(Taken { bytes: frame.as_bytes().len(), outcome })
     }

@@ -19,10 +19,10 @@ pub enum Violation {
     #[error("the handshake is too long")]
     TooMuch,
     /// An unexpected message; carries the awaited message.
-    #[error("an unexpected message while {0} was awaited")]
+    #[error("unexpected message while waiting for {0}")]
     OutOfTurn(&'static str),
     /// A version that was not requested.
-    #[error("the server chose protocol version {0}, which was not asked for")]
+    #[error("the server chose protocol version {0}, which was not requested")]
     Version(ProtocolVersion),
 }
 
@@ -40,10 +40,10 @@ pub enum LoginError {
     #[error("{0}")]
     Refused(Refused),
     /// A request that neither password nor token can satisfy.
-    #[error("the server asks for {0}, which is not supported here")]
+    #[error("the server requests {0}, which is not supported")]
     Unanswerable(Method),
     /// The server requests a password, and none is configured.
-    #[error("the server asks for a password ({0}), and none is configured")]
+    #[error("the server requests a password ({0}), and none is configured")]
     NoCredential(Method),
     /// The SCRAM exchange failed locally: a malformed message, or a server without proof.
     #[error(transparent)]

@@ -34,8 +34,8 @@ pub enum Credential<'a> {
 }
 
 /// Logs in to a server.
-pub struct Login<'a> {
-    phase: Phase,
+pub struct ServerLogin<'a> {
+    phase: LoginPhase,
     user: Vec<u8>,
     credential: Credential<'a>,
     end_point: Option<Vec<u8>>,
@@ -46,7 +46,7 @@ pub struct Login<'a> {
     so_far: SoFar,
 }
 
-enum Phase {
+enum LoginPhase {
     /// No authentication request received yet.
     Startup,
     /// A password was sent.
@@ -84,13 +84,13 @@ pub struct LoggedIn {
     pub key: Option<BackendKey>,
     /// Transaction status: always idle after a login.
     pub status: TransactionStatus,
-    /// Newly derived SCRAM keys, for [`Login::with_keys`] of the next login.
+    /// Newly derived SCRAM keys, for [`ServerLogin::with_keys`] of the next login.
     pub keys: Option<Keys>,
 }
 
-// === impl Login ===
+// === impl ServerLogin ===
 
-impl<'a> Login<'a> {
+impl<'a> ServerLogin<'a> {
     /// Starts a login: the StartupMessage is the first output. `end_point` is the hash of the server's certificate on a
     /// TLS connection, and binds the exchange if the server offers binding.
     #[must_use]
@@ -104,7 +104,7 @@ impl<'a> Login<'a> {
         startup.write(&mut output);
         let asked = startup.version();
         Self {
-            phase: Phase::Startup,
+            phase: LoginPhase::Startup,
             user: startup.get("user").unwrap_or_default().to_vec(),
             credential,
             end_point,
@@ -167,14 +167,14 @@ impl<'a> Login<'a> {
             (BackendMessage::NoticeResponse(_), _) => {
                 self.so_far.notices.extend_from_slice(frame.as_bytes());
             }
-            (BackendMessage::NegotiateProtocolVersion { version, .. }, Phase::Startup) => {
-                self.lower(version)?
+            (BackendMessage::NegotiateProtocolVersion { version, .. }, LoginPhase::Startup) => {
+                self.lower_version(version)?
             }
             (BackendMessage::Authentication(request), _) => self.on_request(request)?,
-            (BackendMessage::ParameterStatus(_), Phase::Settling) => self.so_far.parameters.push(frame),
-            (BackendMessage::BackendKeyData(key), Phase::Settling) => self.so_far.key = Some(key),
-            (BackendMessage::ReadyForQuery(status), Phase::Settling) => {
-                self.phase = Phase::Over;
+            (BackendMessage::ParameterStatus(_), LoginPhase::Settling) => self.so_far.parameters.push(frame),
+            (BackendMessage::BackendKeyData(key), LoginPhase::Settling) => self.so_far.key = Some(key),
+            (BackendMessage::ReadyForQuery(status), LoginPhase::Settling) => {
+                self.phase = LoginPhase::Over;
                 return Ok(Some(status));
             }
             _ => return Err(LoginError::Violation(Violation::OutOfTurn(self.phase.awaited()))),
@@ -185,7 +185,7 @@ impl<'a> Login<'a> {
         Ok(None)
     }
 
-    fn lower(&mut self, version: ProtocolVersion) -> Result<(), LoginError> {
+    fn lower_version(&mut self, version: ProtocolVersion) -> Result<(), LoginError> {
         if !(ProtocolVersion::V3_0..=self.asked).contains(&version) {
             return Err(LoginError::Violation(Violation::Version(version)));
         }
@@ -195,14 +195,14 @@ impl<'a> Login<'a> {
 
     fn on_request(&mut self, request: AuthenticationRequest<'_>) -> Result<(), LoginError> {
         let out_of_turn = Violation::OutOfTurn(self.phase.awaited());
-        self.phase = match (std::mem::replace(&mut self.phase, Phase::Over), request) {
-            (Phase::Startup | Phase::Answered | Phase::Proved, AuthenticationRequest::Ok) => {
+        self.phase = match (std::mem::replace(&mut self.phase, LoginPhase::Over), request) {
+            (LoginPhase::Startup | LoginPhase::Answered | LoginPhase::Proved, AuthenticationRequest::Ok) => {
                 self.so_far.method.get_or_insert(Method::Trust);
-                Phase::Settling
+                LoginPhase::Settling
             }
-            (Phase::Startup, AuthenticationRequest::Sasl(offer)) => self.begin_sasl(offer)?,
-            (Phase::Startup, request) => self.answer(request)?,
-            (Phase::SaslFirst(first), AuthenticationRequest::SaslContinue(data)) => {
+            (LoginPhase::Startup, AuthenticationRequest::Sasl(offer)) => self.begin_sasl(offer)?,
+            (LoginPhase::Startup, request) => self.send_response(request)?,
+            (LoginPhase::SaslFirst(first), AuthenticationRequest::SaslContinue(data)) => {
                 let password = self.secret()?.as_bytes();
                 let (proof, last, keys) =
                     first.on_server_first(data, password, self.kept).map_err(LoginError::Scram)?;
@@ -210,18 +210,18 @@ impl<'a> Login<'a> {
                     self.so_far.keys = Some(derived);
                 }
                 authentication::write_sasl_response(&mut self.output, proof.as_bytes());
-                Phase::SaslFinal(last)
+                LoginPhase::SaslFinal(last)
             }
-            (Phase::SaslFinal(last), AuthenticationRequest::SaslFinal(data)) => {
+            (LoginPhase::SaslFinal(last), AuthenticationRequest::SaslFinal(data)) => {
                 last.on_server_final(data).map_err(LoginError::Scram)?;
-                Phase::Proved
+                LoginPhase::Proved
             }
             _ => return Err(LoginError::Violation(out_of_turn)),
         };
         Ok(())
     }
 
-    fn begin_sasl(&mut self, offer: Mechanisms<'_>) -> Result<Phase, LoginError> {
+    fn begin_sasl(&mut self, offer: Mechanisms<'_>) -> Result<LoginPhase, LoginError> {
         let plus = offer.contains(SCRAM_SHA_256_PLUS.as_bytes());
         let (binding, method) = match self.end_point.take() {
             Some(hash) if plus => (ChannelBinding::EndPoint(hash), Method::ScramSha256Plus),
@@ -238,11 +238,11 @@ impl<'a> Login<'a> {
         let message = first.first_message();
         SaslInitialResponse { mechanism: first.mechanism().as_bytes(), data: Some(message.as_bytes()) }
             .write(&mut self.output);
-        Ok(Phase::SaslFirst(first))
+        Ok(LoginPhase::SaslFirst(first))
     }
 
     /// Responds to a request that has a single response.
-    fn answer(&mut self, request: AuthenticationRequest<'_>) -> Result<Phase, LoginError> {
+    fn send_response(&mut self, request: AuthenticationRequest<'_>) -> Result<LoginPhase, LoginError> {
         let method = match request {
             AuthenticationRequest::CleartextPassword => Method::CleartextPassword,
             AuthenticationRequest::Md5Password(_) => Method::Md5Password,
@@ -255,7 +255,7 @@ impl<'a> Login<'a> {
             | AuthenticationRequest::SaslContinue(_)
             | AuthenticationRequest::SaslFinal(_)
             | AuthenticationRequest::GssContinue(_) => {
-                return Err(LoginError::Violation(Violation::OutOfTurn(Phase::Startup.awaited())));
+                return Err(LoginError::Violation(Violation::OutOfTurn(LoginPhase::Startup.awaited())));
             }
         };
         self.so_far.method = Some(method);
@@ -265,12 +265,12 @@ impl<'a> Login<'a> {
                 authentication::write_password(&mut self.output, secret.as_bytes());
             }
             AuthenticationRequest::Md5Password(salt) => {
-                let answer = md5::answer(&self.user, self.secret()?.as_bytes(), salt);
+                let answer = md5::md5_response(&self.user, self.secret()?.as_bytes(), salt);
                 authentication::write_password(&mut self.output, answer.as_bytes());
             }
             _ => return Err(LoginError::Unanswerable(method)),
         }
-        Ok(Phase::Answered)
+        Ok(LoginPhase::Answered)
     }
 
     fn secret(&self) -> Result<&'a str, LoginError> {
@@ -302,9 +302,9 @@ fn violation<E>(wrap: fn(E) -> Violation) -> impl Fn(E) -> LoginError {
     move |error| LoginError::Violation(wrap(error))
 }
 
-// === impl Phase ===
+// === impl LoginPhase ===
 
-impl Phase {
+impl LoginPhase {
     const fn awaited(&self) -> &'static str {
         match self {
             Self::Startup => "an authentication request",

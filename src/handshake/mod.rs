@@ -3,7 +3,7 @@
 //! - [`Accept`]: server side, up to the StartupMessage.
 //! - [`Challenge`]: server side, authentication by SCRAM.
 //! - [`AwaitPassword`]: server side, password in clear text.
-//! - [`Login`]: client side, towards an endpoint.
+//! - [`ServerLogin`]: client side, towards an endpoint.
 //! - [`Relay`]: a client and an endpoint exchange messages, observed by Gatekeeper (`passthrough`).
 //!
 //! The machines have no sockets. A driver presents unread bytes (`on_…`), removes the consumed bytes ([`Taken`]) from
@@ -11,12 +11,12 @@
 //! driver's buffer for the next machine.
 //!
 //! ```
-//! # use gatekeeper::testing::{handshake::{Credential, Login, LoginError}, scram::NONCE_BYTES, wire::{ProtocolVersion, StartupMessage}};
+//! # use gatekeeper::testing::{handshake::{Credential, ServerLogin, LoginError}, scram::NONCE_BYTES, wire::{ProtocolVersion, StartupMessage}};
 //! # let mut server = vec![b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I".to_vec()].into_iter();
 //! let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
 //! startup.set("user", "alice");
 //! let nonce = [0; NONCE_BYTES]; // from a generator that nobody can predict
-//! let mut login = Login::new(&startup, Credential::None, None, nonce);
+//! let mut login = ServerLogin::new(&startup, Credential::None, None, nonce);
 //! let mut unread: Vec<u8> = Vec::new();
 //! let logged_in = loop {
 //!     if let Some(_bytes) = login.poll_output() { /* write them */ }
@@ -50,7 +50,7 @@ pub use accept::{Accept, AcceptError, Accepted};
 pub use await_password::AwaitPassword;
 pub use challenge::{Challenge, ChallengeError};
 pub use error::{LoginError, Refused, Violation};
-pub use login::{Credential, LoggedIn, Login};
+pub use login::{Credential, LoggedIn, ServerLogin};
 pub use method::Method;
 pub use negotiation::Negotiation;
 pub use parameters::Parameters;

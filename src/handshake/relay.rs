@@ -23,7 +23,7 @@ use crate::{
 
 /// Watches the dialog of a login.
 pub struct Relay {
-    phase: Phase,
+    phase: RelayPhase,
     negotiation: Negotiation,
     version: ProtocolVersion,
     method: Option<Method>,
@@ -35,7 +35,7 @@ pub struct Relay {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum RelayPhase {
     /// No message received from the server yet.
     Startup,
     /// Authentication requests of the server; the client responds.
@@ -104,7 +104,7 @@ impl Relay {
         let mut to_server = Vec::new();
         startup.write(&mut to_server);
         Self {
-            phase: Phase::Startup,
+            phase: RelayPhase::Startup,
             negotiation,
             version: startup.version(),
             method: None,
@@ -122,7 +122,7 @@ impl Relay {
     /// [`RelayError`]; both connections are over.
     pub fn on_server(&mut self, unread: &[u8]) -> Result<Taken<Relayed>, RelayError> {
         let mut bytes = 0;
-        while self.phase != Phase::Over
+        while self.phase != RelayPhase::Over
             && let Some(left) = unread.get(bytes..)
             && let Some(frame) = frame_within(Speaker::Server, left).map_err(RelayError::Server)?
         {
@@ -142,13 +142,13 @@ impl Relay {
     /// [`RelayError`]; both connections are over.
     pub fn on_client(&mut self, unread: &[u8]) -> Result<usize, RelayError> {
         let mut bytes = 0;
-        while let Phase::Dialog { unbound } = self.phase
+        while let RelayPhase::Dialog { unbound } = self.phase
             && let Some(left) = unread.get(bytes..)
             && let Some(frame) = frame_within(Speaker::StrangeClient, left).map_err(RelayError::Client)?
         {
             if unbound {
                 check_binding(&frame)?;
-                self.phase = Phase::Dialog { unbound: false };
+                self.phase = RelayPhase::Dialog { unbound: false };
             }
             bytes += frame.as_bytes().len();
             self.to_server.extend_from_slice(frame.as_bytes());
@@ -159,7 +159,7 @@ impl Relay {
     /// True if the server awaits a client message. Earlier and later client bytes should stay in the socket.
     #[must_use]
     pub fn listens_to_client(&self) -> bool {
-        matches!(self.phase, Phase::Dialog { .. })
+        matches!(self.phase, RelayPhase::Dialog { .. })
     }
 
     /// Output for the client.
@@ -176,7 +176,7 @@ impl Relay {
         let server = |violation| Err(RelayError::Server(violation));
         let message =
             BackendMessage::decode(frame).map_err(|error| RelayError::Server(Violation::Body(error)))?;
-        if self.phase == Phase::Startup
+        if self.phase == RelayPhase::Startup
             && !matches!(
                 message,
                 BackendMessage::NegotiateProtocolVersion { .. } | BackendMessage::NoticeResponse(_)
@@ -184,46 +184,47 @@ impl Relay {
         {
             // The server does not negotiate; Gatekeeper may.
             self.negotiation.write(&mut self.to_client);
-            self.phase = Phase::Dialog { unbound: false };
+            self.phase = RelayPhase::Dialog { unbound: false };
         }
         let mut outcome = None;
         match (message, self.phase) {
-            (BackendMessage::NegotiateProtocolVersion { version, .. }, Phase::Startup) => {
+            (BackendMessage::NegotiateProtocolVersion { version, .. }, RelayPhase::Startup) => {
                 if !(ProtocolVersion::V3_0..=self.version).contains(&version) {
                     return server(Violation::Version(version));
                 }
                 self.version = version;
                 self.negotiation.write_with(version, &mut self.to_client);
-                self.phase = Phase::Dialog { unbound: false };
+                self.phase = RelayPhase::Dialog { unbound: false };
             }
-            (BackendMessage::Authentication(AuthenticationRequest::Sasl(offer)), Phase::Dialog { .. }) => {
-                self.on_offer(offer)?
-            }
-            (BackendMessage::Authentication(request), Phase::Dialog { unbound }) => {
-                self.note(request);
-                self.forward(frame);
+            (
+                BackendMessage::Authentication(AuthenticationRequest::Sasl(offer)),
+                RelayPhase::Dialog { .. },
+            ) => self.on_offer(offer)?,
+            (BackendMessage::Authentication(request), RelayPhase::Dialog { unbound }) => {
+                self.note_method(request);
+                self.forward_frame(frame);
                 let settled = request == AuthenticationRequest::Ok;
-                self.phase = if settled { Phase::Settling } else { Phase::Dialog { unbound } };
+                self.phase = if settled { RelayPhase::Settling } else { RelayPhase::Dialog { unbound } };
             }
-            (BackendMessage::ParameterStatus(_), Phase::Settling) => {
+            (BackendMessage::ParameterStatus(_), RelayPhase::Settling) => {
                 self.parameters.push(frame);
-                self.forward(frame);
+                self.forward_frame(frame);
             }
-            (BackendMessage::BackendKeyData(key), Phase::Settling) => {
+            (BackendMessage::BackendKeyData(key), RelayPhase::Settling) => {
                 self.our_key.instead_of(&key, self.version).write_key_data(&mut self.to_client);
                 self.server_key = Some(key);
             }
-            (BackendMessage::ReadyForQuery(status), Phase::Settling) => {
-                self.forward(frame);
+            (BackendMessage::ReadyForQuery(status), RelayPhase::Settling) => {
+                self.forward_frame(frame);
                 outcome = Some(self.finish(status));
             }
-            (BackendMessage::NoticeResponse(_), _) => self.forward(frame),
+            (BackendMessage::NoticeResponse(_), _) => self.forward_frame(frame),
             (BackendMessage::ErrorResponse(_), _) => {
-                self.forward(frame);
-                self.phase = Phase::Over;
+                self.forward_frame(frame);
+                self.phase = RelayPhase::Over;
                 outcome = Some(Relayed::Refused(Refused::new(frame, self.method)));
             }
-            (_, Phase::Settling) => return server(Violation::OutOfTurn("ReadyForQuery")),
+            (_, RelayPhase::Settling) => return server(Violation::OutOfTurn("ReadyForQuery")),
             _ => return server(Violation::OutOfTurn("an authentication request")),
         }
         if self.parameters.as_bytes().len() > FRAME_MAX {
@@ -241,11 +242,11 @@ impl Relay {
         authentication::write_sasl(&mut self.to_client, relayed());
         let scram = offer.contains(SCRAM_SHA_256.as_bytes());
         self.method = Some(if scram { Method::ScramSha256 } else { Method::OtherSasl });
-        self.phase = Phase::Dialog { unbound: offer.contains(SCRAM_SHA_256_PLUS.as_bytes()) };
+        self.phase = RelayPhase::Dialog { unbound: offer.contains(SCRAM_SHA_256_PLUS.as_bytes()) };
         Ok(())
     }
 
-    fn note(&mut self, request: AuthenticationRequest<'_>) {
+    fn note_method(&mut self, request: AuthenticationRequest<'_>) {
         let method = match request {
             AuthenticationRequest::Ok => Method::Trust,
             AuthenticationRequest::CleartextPassword => Method::CleartextPassword,
@@ -262,12 +263,12 @@ impl Relay {
         self.method.get_or_insert(method);
     }
 
-    fn forward(&mut self, frame: &Frame<'_>) {
+    fn forward_frame(&mut self, frame: &Frame<'_>) {
         self.to_client.extend_from_slice(frame.as_bytes());
     }
 
     fn finish(&mut self, status: TransactionStatus) -> Relayed {
-        self.phase = Phase::Over;
+        self.phase = RelayPhase::Over;
         Relayed::LoggedIn {
             version: self.version,
             method: self.method.unwrap_or(Method::Trust),

@@ -1,4 +1,4 @@
-//! How many backends all pools of one endpoint may hold together.
+//! Limit on the backends of all pools of an endpoint.
 
 use std::{
     sync::{
@@ -10,15 +10,15 @@ use std::{
 
 use tokio::time::Instant;
 
-/// The backends of one endpoint, shared by its pools.
+/// Backends of an endpoint, shared by the endpoint's pools.
 ///
-/// What probes and cancel requests need is not in it: the reserve is taken off the limit before.
+/// The reserve for probes and cancel requests is already subtracted from the limit.
 #[derive(Default)]
 pub(super) struct Budget {
     books: Mutex<Books>,
-    /// Pools that have waiters and found nothing left.
+    /// Pools with waiters that found no permit.
     hungry: AtomicUsize,
-    /// Those among them that have no backend at all.
+    /// Pools among them without any backend.
     starving: AtomicUsize,
 }
 
@@ -50,26 +50,26 @@ const LIMIT_REFRESH: Duration = Duration::from_secs(60);
 /// Interval between logins that test a full server for room.
 const ROOM_RETRY: Duration = Duration::from_secs(2);
 
-/// The right to one backend, given back when dropped.
+/// Right to a backend, returned when dropped.
 pub(super) struct Permit {
     budget: Arc<Budget>,
 }
 
-/// Whether a pool lacks what the budget does not have.
+/// Pressure of a pool on the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hunger {
-    /// It does not.
+pub(super) enum BudgetPressure {
+    /// No pressure.
     None,
-    /// It has waiters, and could use one more.
-    Hungry,
-    /// It has waiters and no backend at all.
-    Starving,
+    /// The pool has waiters and could use another backend.
+    Waiters,
+    /// The pool has waiters and no backend.
+    NoBackends,
 }
 
 // === impl Budget ===
 
 impl Budget {
-    /// From now on the limit is another one; who has a backend keeps it.
+    /// Changes the limit; pools keep existing backends.
     pub(super) fn set_limit(&self, limit: Option<usize>) {
         self.lock().configured = limit;
     }
@@ -79,7 +79,8 @@ impl Budget {
         self.lock().derived = Some(limit);
     }
 
-    /// True for one login per [`LIMIT_REFRESH`] while no limit is configured. The login then reads the server's limit.
+    /// True for a single login per [`LIMIT_REFRESH`] while no limit is configured. The login then reads the server's
+    /// limit.
     pub(super) fn is_limit_due(&self, now: Instant) -> bool {
         let mut books = self.lock();
         let due = books.configured.is_none()
@@ -90,7 +91,7 @@ impl Budget {
         due
     }
 
-    /// The right to one more backend, if there is one left.
+    /// A permit for another backend, if any is left.
     pub(super) fn take(self: &Arc<Self>, now: Instant) -> Option<Permit> {
         let mut books = self.lock();
         let used = books.used;
@@ -100,7 +101,7 @@ impl Budget {
         {
             (room.limit, room.tried) = (used + 1, now);
         }
-        if books.limit().is_some_and(|limit| books.used >= limit) {
+        if books.current_limit().is_some_and(|limit| books.used >= limit) {
             return None;
         }
         books.used += 1;
@@ -124,36 +125,36 @@ impl Budget {
         }
     }
 
-    /// True if the server has refused a login for lack of room, and none has found more since.
+    /// True if the server has rejected a login for lack of room, and no login has succeeded beyond since.
     pub(super) fn is_full(&self) -> bool {
         self.lock().observed.is_some()
     }
 
     /// How many are taken, and how many there are.
-    pub(super) fn taken(&self) -> (usize, Option<usize>) {
+    pub(super) fn taken_and_limit(&self) -> (usize, Option<usize>) {
         let books = self.lock();
-        (books.used, books.limit())
+        (books.used, books.current_limit())
     }
 
-    /// Whether some pool waits for a backend that the budget does not have.
+    /// True if a pool waits for a permit.
     pub(super) fn is_wanted(&self) -> bool {
         self.hungry.load(Relaxed) > 0
     }
 
-    /// Whether some pool has nothing at all: even busy ones give way, so that nobody waits for ever.
+    /// True if a pool with waiters has no backend: busy pools give way, so that the waiters make progress.
     pub(super) fn is_wanted_badly(&self) -> bool {
         self.starving.load(Relaxed) > 0
     }
 
-    /// A pool's hunger changed.
-    pub(super) fn hunger(&self, before: Hunger, now: Hunger) {
+    /// A pool's pressure changed.
+    pub(super) fn update_pressure(&self, before: BudgetPressure, now: BudgetPressure) {
         let count = |counter: &AtomicUsize, before: bool, now: bool| match (before, now) {
             (false, true) => drop(counter.fetch_add(1, Relaxed)),
             (true, false) => drop(counter.fetch_sub(1, Relaxed)),
             _ => {}
         };
-        count(&self.hungry, before != Hunger::None, now != Hunger::None);
-        count(&self.starving, before == Hunger::Starving, now == Hunger::Starving);
+        count(&self.hungry, before != BudgetPressure::None, now != BudgetPressure::None);
+        count(&self.starving, before == BudgetPressure::NoBackends, now == BudgetPressure::NoBackends);
     }
 
     fn lock(&self) -> MutexGuard<'_, Books> {
@@ -162,7 +163,7 @@ impl Budget {
 }
 
 impl Books {
-    fn limit(&self) -> Option<usize> {
+    fn current_limit(&self) -> Option<usize> {
         let observed = self.observed.as_ref().map(|room| room.limit);
         let limit = self.configured.or(self.derived);
         limit.map_or(observed, |limit| Some(observed.map_or(limit, |observed| observed.min(limit))))

@@ -1,18 +1,18 @@
 //! Which pools an order is for.
 
-use super::Target;
+use super::PoolKey;
 use crate::names::{DatabaseName, EndpointName, ListenerName, UserName};
 
-/// Which pools are meant: those that agree in everything that is said. The default means all.
+/// Selects pools by the fields that are set. The default selects all pools.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Those of this listener.
+    /// Listener of the pools.
     pub listener: Option<ListenerName>,
-    /// Those to this endpoint.
+    /// Endpoint of the pools.
     pub endpoint: Option<EndpointName>,
-    /// Those of this database.
+    /// Database of the pools.
     pub database: Option<DatabaseName>,
-    /// Those of this database user.
+    /// Database user of the pools.
     pub user: Option<UserName>,
 }
 
@@ -29,9 +29,9 @@ impl Filter {
         Self { endpoint: Some(endpoint), ..Self::default() }
     }
 
-    /// Whether the pool of `target` is meant.
+    /// True if the filter selects the pool of `target`.
     #[must_use]
-    pub fn matches(&self, target: &Target) -> bool {
+    pub fn matches(&self, target: &PoolKey) -> bool {
         let Self { listener, endpoint, database, user } = self;
         listener.as_ref().is_none_or(|wanted| *wanted == target.listener)
             && endpoint.as_ref().is_none_or(|wanted| *wanted == target.endpoint)
@@ -39,7 +39,7 @@ impl Filter {
             && user.as_ref().is_none_or(|wanted| *wanted == target.user)
     }
 
-    /// Whether it means every pool that `other` means.
+    /// True if the filter selects every pool that `other` selects.
     pub(super) fn covers(&self, other: &Self) -> bool {
         fn wider<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
             one.is_none() || one == other

@@ -1,4 +1,4 @@
-//! Dials backends: as many at one time as there are waiters, within the pool's size and the endpoint's budget.
+//! Dials backends: as many at a time as there are waiters, within the size of the pool and the budget of the endpoint.
 
 use std::{
     pin::pin,
@@ -9,14 +9,14 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Event, LeaseError, Pool, Running, Welcome,
-    budget::{Hunger, Permit},
-    chore::{Chore, Workplace},
-    member::{Member, Tenant},
+    BackendEvent, BackendHandle, LeaseError, Pool, Welcome,
+    budget::{BudgetPressure, Permit},
+    login_backoff::LoginBackoff,
+    maintenance::{Maintenance, SlotGuard},
+    pooled_backend::{BackendRecord, PooledBackend},
     registry::{DATABASE_LIMIT, LoginReport, ROLE_LIMIT},
-    slots::Place,
-    state::{Afterwards, Need},
-    trouble::Trouble,
+    slots::SlotKey,
+    state::{DeferredActions, GrowthReason},
 };
 use crate::{
     backend::{Backend, ConnectError},
@@ -29,61 +29,65 @@ use crate::{
 const READ_ONLY: &str = "default_transaction_read_only";
 
 impl Pool {
-    /// Dials what is needed, from `worker`.
-    pub(super) fn grow(self: &Arc<Self>, worker: usize) {
+    /// Dials the needed backends from `worker`.
+    pub(super) fn dial_needed(self: &Arc<Self>, worker: usize) {
         let at_once = self.endpoint.settings().connect_concurrency.max(1);
         let now = Instant::now();
-        // Decided once: work that nobody runs any more, at the end of the process, must not be decided upon for ever.
+        // Decided once: at process shutdown the work never runs, and a loop would not end.
         let mut reserved = Vec::new();
         let mut state = self.lock();
-        while let Some(need) = state.needs(now, at_once) {
-            reserved.push((need, state.slots.reserve(now)));
+        while let Some(need) = state.growth_reason(now, at_once) {
+            reserved.push((need, state.slots.reserve_slot(now)));
         }
         let epoch = state.epoch;
         // A successor may take backends of its predecessor.
         let prepares = state.prepared > 0;
-        let mut hunger = Hunger::None;
+        let mut pressure = BudgetPressure::None;
         drop(state);
         for (need, place) in reserved {
             let permit = self.budget.take(now).or_else(|| match need {
-                Need::Idle if !prepares => None,
-                Need::Waiters | Need::Idle => self.pools.upgrade()?.steal(self),
+                GrowthReason::Idle if !prepares => None,
+                GrowthReason::Waiters | GrowthReason::Idle => {
+                    self.pools.upgrade()?.take_permit_from_others(self)
+                }
             });
             if let Some(permit) = permit {
-                self.dial(worker, place, permit, epoch);
+                self.dial_slot(worker, place, permit, epoch);
                 continue;
             }
             let mut state = self.lock();
-            state.slots.vacate(place, now);
-            hunger = match need {
-                Need::Idle if !prepares => hunger,
-                Need::Waiters | Need::Idle if state.slots.used() == 0 => Hunger::Starving,
-                Need::Waiters => Hunger::Hungry,
-                Need::Idle => hunger,
+            state.slots.free_slot(place, now);
+            pressure = match need {
+                GrowthReason::Idle if !prepares => pressure,
+                GrowthReason::Waiters | GrowthReason::Idle if state.slots.used_count() == 0 => {
+                    BudgetPressure::NoBackends
+                }
+                GrowthReason::Waiters => BudgetPressure::Waiters,
+                GrowthReason::Idle => pressure,
             };
         }
-        self.set_hunger(hunger);
+        self.set_pressure(pressure);
     }
 
-    /// Whether it lacks what the budget does not have.
-    pub(super) fn is_hungry(&self) -> bool {
-        *self.hunger.lock().unwrap_or_else(PoisonError::into_inner) != Hunger::None
+    /// True if the pool waits for the budget.
+    pub(super) fn is_under_pressure(&self) -> bool {
+        *self.pressure.lock().unwrap_or_else(PoisonError::into_inner) != BudgetPressure::None
     }
 
-    /// Its own hunger, for all pools of the endpoint to see.
-    pub(super) fn set_hunger(&self, hunger: Hunger) {
-        let mut own = self.hunger.lock().unwrap_or_else(PoisonError::into_inner);
-        if *own != hunger {
-            self.budget.hunger(*own, hunger);
-            *own = hunger;
+    /// Publishes the pool's pressure to the other pools of the endpoint.
+    pub(super) fn set_pressure(&self, pressure: BudgetPressure) {
+        let mut own = self.pressure.lock().unwrap_or_else(PoisonError::into_inner);
+        if *own != pressure {
+            self.budget.update_pressure(*own, pressure);
+            *own = pressure;
         }
     }
 
     /// Dials for `place`. `epoch` is the pool's current epoch: changes during the login count for the new backend, too.
-    fn dial(self: &Arc<Self>, worker: usize, place: Place, permit: Permit, epoch: u64) {
+    fn dial_slot(self: &Arc<Self>, worker: usize, place: SlotKey, permit: Permit, epoch: u64) {
         let pool = Arc::clone(self);
         let begun = Instant::now();
-        let mut workplace = Workplace { pool: Arc::clone(self), place: Some(place) };
+        let mut guard = SlotGuard { pool: Arc::clone(self), place: Some(place) };
         self.spawn(worker, "pool dial", async move {
             let mut ended = pin!(pool.ended.notified());
             ended.as_mut().enable();
@@ -95,19 +99,19 @@ impl Pool {
                 // A login may wait for a token; another pool may need the permit.
                 () = ended => return,
             };
-            let Some(place) = workplace.leave() else { return };
+            let Some(place) = guard.take_slot() else { return };
             match dialed {
                 Ok(Greeted::Backend(greeted)) => {
                     let (backend, node) = *greeted;
-                    pool.arrived((place, epoch), permit, backend, node, worker)
+                    pool.add_new_backend((place, epoch), permit, backend, node, worker)
                 }
                 Ok(Greeted::Full(error)) => {
                     drop(permit);
-                    pool.crowded_out(place, &error, worker);
+                    pool.note_no_room(place, &error, worker);
                 }
                 Err(error) => {
                     drop(permit);
-                    pool.failed(place, error, begun, worker);
+                    pool.note_failed_login(place, error, begun, worker);
                 }
             }
         });
@@ -121,7 +125,7 @@ impl Pool {
         let mut evicted = self.budget.is_full();
         let mut pause = EVICTION_PAUSE;
         loop {
-            let error = match self.greet().await {
+            let error = match self.log_in_and_identify().await {
                 Err(error) if is_full(&error) => error,
                 greeted => return (greeted.map(|greeted| Greeted::Backend(Box::new(greeted))), permit),
             };
@@ -145,13 +149,13 @@ impl Pool {
         }
     }
 
-    /// Logs in, and where a listener splits asks a server that is to serve reads who it is.
+    /// Logs in; for a splitting listener also reads the identity of a server that serves reads.
     ///
-    /// Such a backend is read-only from its start: should its server be promoted by mistake, then what was taken for a read is
-    /// refused there like on a standby, instead of being written where nobody will find it. No client is told of that.
+    /// A backend for reads starts read-only. After an accidental promotion of the server, a write misjudged as a read
+    /// fails as on a standby, and is not lost. Clients do not see the setting.
     ///
-    /// Cancel safety: dropping it closes the connection that was being made.
-    async fn greet(&self) -> Result<(Backend, Option<NodeId>), ConnectError> {
+    /// Cancel safety: a dropped call closes the new connection.
+    async fn log_in_and_identify(&self) -> Result<(Backend, Option<NodeId>), ConnectError> {
         let mut request = self.target.request();
         if !self.endpoint.endpoint().role.serves_reads() || !self.settings().splits {
             let mut backend = self.endpoint.connect(request).await?;
@@ -168,7 +172,7 @@ impl Pool {
     }
 
     /// Reads the server's `max_connections` for the endpoint's budget, if no limit is configured and the address stands
-    /// for one server.
+    /// for a single server.
     async fn derive_limit(&self, backend: &mut Backend) -> Result<(), ConnectError> {
         let single = matches!(self.endpoint.endpoint().role, DeclaredRole::Primary | DeclaredRole::Replica);
         if !single || !self.budget.is_limit_due(Instant::now()) {
@@ -183,61 +187,64 @@ impl Pool {
     }
 
     /// A backend has logged in on `worker`.
-    fn arrived(
+    fn add_new_backend(
         self: &Arc<Self>,
-        (place, epoch): (Place, u64),
+        (place, epoch): (SlotKey, u64),
         permit: Permit,
         mut backend: Backend,
         node: Option<NodeId>,
         worker: usize,
     ) {
         let Some(pools) = self.pools.upgrade() else { return };
-        let running = Arc::new(Running::new(self, place.index, &backend, node));
+        let running = Arc::new(BackendHandle::new(self, place.index, &backend, node));
         let presence = backend.presence.take();
         let now = Instant::now();
-        let mut after = Afterwards::default();
+        let mut after = DeferredActions::default();
         if let Some(role) = backend.observed_role() {
             pools.report_login(&self.target.endpoint, LoginReport::Role(role));
         }
-        self.tell(&running, Event::Opened(backend.durations.iter().map(|(_, took)| took).sum()));
+        self.report_event(
+            &running,
+            BackendEvent::Opened(backend.durations.iter().map(|(_, took)| took).sum()),
+        );
         let mut state = self.lock();
-        state.trouble = None;
+        state.login_backoff = None;
         self.budget.note_room();
         let login = match &state.welcome {
-            Some(welcome) if welcome.says(&backend.logged_in) => Arc::clone(welcome),
+            Some(welcome) if welcome.has_same_reports(&backend.logged_in) => Arc::clone(welcome),
             _ => Arc::new(Welcome::new(&backend.logged_in)),
         };
         state.welcome = (epoch == state.epoch).then(|| Arc::clone(&login));
         let lifetime = state.settings.max_lifetime;
-        let tenant = Tenant {
+        let record = BackendRecord {
             running: Arc::clone(&running),
             permit,
             presence,
             // Up to a tenth earlier.
             expires: (!lifetime.is_zero()).then(|| {
-                now + lifetime - lifetime / 1000 * u32::try_from(chance() % 101).unwrap_or_default()
+                now + lifetime - lifetime / 1000 * u32::try_from(random_number() % 101).unwrap_or_default()
             }),
             epoch,
-            chore: Chore::Settle,
+            maintenance: Maintenance::Settle,
         };
-        state.slots.arrive(place, tenant, now);
-        let tracked_state = Box::new(TrackedBackendState::new(Arc::clone(&login.parameters), key()));
-        let member = Member { stream: backend.stream, tracked_state, running, login, worker };
+        state.slots.fill_reserved(place, record, now);
+        let tracked_state = Box::new(TrackedBackendState::new(Arc::clone(&login.parameters), random_key()));
+        let member = PooledBackend { stream: backend.stream, tracked_state, running, login, worker };
         if backend.unread.is_empty() {
-            self.place(&mut state, place, member, &mut after);
-            // There may be more to be done than one backend can.
+            self.place_backend(&mut state, place, member, &mut after);
+            // A single backend may not satisfy all waiters.
             after.grow = true;
             drop(state);
-            self.finish(worker, after);
+            self.run_deferred(worker, after);
         } else {
-            state.slots.work_on(place, Self::occupancy(Chore::Settle), now);
+            state.slots.work_on(place, Self::occupancy_during(Maintenance::Settle), now);
             drop(state);
-            self.start_chore(place, member, Chore::Settle, backend.unread);
+            self.start_maintenance(place, member, Maintenance::Settle, backend.unread);
         }
     }
 
     /// Handles a full server while pools hold evictable backends: sessions keep waiting.
-    fn crowded_out(self: &Arc<Self>, place: Place, error: &ConnectError, worker: usize) {
+    fn note_no_room(self: &Arc<Self>, place: SlotKey, error: &ConnectError, worker: usize) {
         tracing::debug!(
             listener = %self.target.listener,
             endpoint = %self.target.endpoint,
@@ -246,24 +253,36 @@ impl Pool {
         );
         let mut state = self.lock();
         let now = state.now;
-        state.slots.vacate(place, now);
+        state.slots.free_slot(place, now);
         drop(state);
-        self.finish(worker, Afterwards { grow: true, ..Afterwards::default() });
+        self.run_deferred(worker, DeferredActions { grow: true, ..DeferredActions::default() });
     }
 
     /// A login failed.
-    fn failed(self: &Arc<Self>, place: Place, error: ConnectError, begun: Instant, worker: usize) {
+    fn note_failed_login(
+        self: &Arc<Self>,
+        place: SlotKey,
+        error: ConnectError,
+        begun: Instant,
+        worker: usize,
+    ) {
         let now = Instant::now();
         let error = Arc::new(error);
-        let mut after = Afterwards::default();
+        let mut after = DeferredActions::default();
         let mut state = self.lock();
-        state.slots.vacate(place, now);
-        let trouble = Trouble::after(state.trouble.take(), Arc::clone(&error), begun, now, chance());
-        let news = trouble.is_news();
-        if trouble.is_hopeless(state.slots.live(), state.answered) {
+        state.slots.free_slot(place, now);
+        let login_backoff = LoginBackoff::after_failure(
+            state.login_backoff.take(),
+            Arc::clone(&error),
+            begun,
+            now,
+            random_number(),
+        );
+        let news = login_backoff.is_news();
+        if login_backoff.is_hopeless(state.slots.live_count(), state.answered) {
             state.fail_waiters(&LeaseError::Down(Arc::clone(&error)), &mut after);
         }
-        state.trouble = Some(trouble);
+        state.login_backoff = Some(login_backoff);
         drop(state);
         if let Some(pools) = self.pools.upgrade()
             && error.is_evidence()
@@ -279,18 +298,18 @@ impl Pool {
                 "pool login failed"
             );
         }
-        self.finish(worker, after);
-        // What the budget had for this pool may do for another.
+        self.run_deferred(worker, after);
+        // Another pool may use the returned permit.
         if self.budget.is_wanted()
             && let Some(pools) = self.pools.upgrade()
         {
-            pools.feed(&self.target.endpoint, worker);
+            pools.redistribute(&self.target.endpoint, worker);
         }
     }
 }
 
 /// Generates an unpredictable key.
-fn key() -> [u8; 16] {
+fn random_key() -> [u8; 16] {
     let mut key = [0; 16];
     aws_lc_rs::rand::fill(&mut key).expect("the program does not start without random numbers");
     key
@@ -320,10 +339,10 @@ fn is_limit_of_login(error: &ConnectError) -> bool {
     routine.is_some_and(|routine| [ROLE_LIMIT, DATABASE_LIMIT].contains(&routine.as_slice()))
 }
 
-/// Any number, so that what happens together once does not happen together for ever.
-fn chance() -> u64 {
+/// Random number for jitter.
+fn random_number() -> u64 {
     let mut bytes = [0; 8];
-    // Without entropy it is only less even.
+    // Without entropy there is less jitter.
     aws_lc_rs::rand::fill(&mut bytes).ok();
     u64::from_ne_bytes(bytes)
 }

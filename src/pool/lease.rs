@@ -1,61 +1,60 @@
-//! Exclusive use of a backend, and the wish for it.
+//! Exclusive use of a backend, and requests for a lease.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Pool, Running, Welcome,
-    member::Member,
-    slots::{Place, Sought},
+    BackendHandle, Pool, Welcome,
+    pooled_backend::PooledBackend,
+    slots::{SlotKey, Sought},
 };
 use crate::{
     backend::ConnectError, session::TrackedBackendState, telemetry::labels::CloseReason, tls::Stream,
     topology::NodeId,
 };
 
-/// Exclusive use of a backend for as long as a session needs it.
+/// Exclusive use of a backend by a session.
 ///
 /// Dropped without [`Lease::release`], the backend is closed: forgetting is safe.
 pub struct Lease {
-    /// The connection, registered with the worker that asked for the lease. Between two leases the server has said all that
-    /// it owed.
+    /// The connection, registered with the requesting worker. Between leases the server has no response outstanding.
     pub stream: Stream,
-    /// What the backend is known to hold. Whoever uses the backend takes it out, keeps it true, and puts it back: without it
-    /// the backend cannot be given back.
+    /// Tracked state of the backend. The session takes the state, updates the state, and puts it back: a backend
+    /// without state is discarded.
     pub tracked_state: Option<Box<TrackedBackendState>>,
-    running: Arc<Running>,
+    running: Arc<BackendHandle>,
     login: Arc<Welcome>,
     worker: usize,
     hold: Hold,
 }
 
-/// The backend's place in its pool, given up when dropped.
+/// The slot of the backend, freed when dropped.
 struct Hold {
     pool: Option<Arc<Pool>>,
-    place: Place,
+    place: SlotKey,
 }
 
-/// What a session wants.
+/// Request of a session for a backend.
 #[derive(Debug, Clone, Copy)]
-pub struct Want {
-    /// The worker that it lives on, which this is said on.
+pub struct AcquireOptions {
+    /// Worker of the session, which is the current worker.
     pub worker: usize,
     /// The [`TrackedBackendState::settings_mark`] of a backend that needs no settings changed.
     pub settings: u64,
-    /// The backend it used last in this pool: preferred while nobody else has used it since.
+    /// The last backend used in the pool: preferred if no other session has used the backend since.
     pub last: Option<Trace>,
 }
 
-/// A backend, and one use of it.
+/// A backend, with the generation of a single use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trace(Place);
+pub struct Trace(SlotKey);
 
-/// What is known of a backend when it is given back.
+/// State of a returned backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
-    /// Outside of a transaction, nothing owed, nothing left behind that its tracked state does not show.
+    /// Idle outside of a transaction, no response outstanding, and no state beyond the tracked state.
     Clean,
-    /// Nothing owed, but a transaction may be open and anything be left behind: `ROLLBACK` and `DISCARD ALL` make it good, in
-    /// the background.
+    /// No response outstanding, but possibly an open transaction and leftover state: `ROLLBACK` and `DISCARD ALL`
+    /// follow in the background.
     Reset,
     /// Of no more use.
     Discard,
@@ -64,97 +63,97 @@ pub enum Disposition {
 /// Why there is no backend.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LeaseError {
-    /// None became free in time.
+    /// No backend became free in time.
     #[error("no backend became free within {} s", waited.as_secs_f64())]
     Timeout {
-        /// How long it was waited for.
+        /// Time spent waiting.
         waited: Duration,
     },
-    /// The endpoint takes no logins now; this is what the last one failed with.
+    /// The endpoint rejects logins; carries the last error.
     #[error("the endpoint is down")]
     Down(#[source] Arc<ConnectError>),
-    /// The pool is no longer in use: the endpoint has other settings by now, or lost its role. Decide again, and ask
+    /// The pool is no longer in use: the endpoint has new settings or another role. Decide again and call
     /// [`super::Pools::pool`] again.
     #[error("the pool was withdrawn")]
     Withdrawn,
     /// The process ends.
-    #[error("the process ends")]
+    #[error("Gatekeeper is shutting down")]
     Closed,
 }
 
 // === impl Lease ===
 
 impl Lease {
-    pub(super) fn new(pool: Arc<Pool>, place: Place, member: Member) -> Self {
-        let Member { stream, tracked_state, running, login, worker } = member;
+    pub(super) fn new(pool: Arc<Pool>, place: SlotKey, member: PooledBackend) -> Self {
+        let PooledBackend { stream, tracked_state, running, login, worker } = member;
         let tracked_state = Some(tracked_state);
         Self { stream, tracked_state, running, login, worker, hold: Hold { pool: Some(pool), place } }
     }
 
-    /// The backend, for whoever has to find it while this session uses it.
+    /// Handle of the backend, for lookups during the lease.
     #[must_use]
-    pub const fn running(&self) -> &Arc<Running> {
+    pub const fn running(&self) -> &Arc<BackendHandle> {
         &self.running
     }
 
-    /// The node it is a connection to; `None` where nobody asked, or the server would not say. Backends of endpoints that serve
-    /// reads know theirs, where a listener splits.
+    /// Node of the connection; `None` if unknown. Known for backends that serve reads of a splitting listener, if the
+    /// server reports the identity.
     #[must_use]
     pub fn node(&self) -> Option<NodeId> {
         self.running.node()
     }
 
-    /// What the server said when it let this backend in.
+    /// Reports of the server at the backend's login.
     #[must_use]
     pub const fn login(&self) -> &Arc<Welcome> {
         &self.login
     }
 
-    /// For [`Want::last`], the next time.
+    /// For [`AcquireOptions::last`], the next time.
     #[must_use]
     pub const fn trace(&self) -> Trace {
         Trace(self.hold.place)
     }
 
-    /// Whether this is the backend of that earlier use, and nobody has used it since.
+    /// True if the lease has the backend of the earlier use, and no other use came in between.
     #[must_use]
-    pub fn follows(&self, trace: &Trace) -> bool {
-        self.hold.place.index == trace.0.index && self.hold.place.before == trace.0.use_number
+    pub fn is_same_use_as(&self, trace: &Trace) -> bool {
+        self.hold.place.index == trace.0.index && self.hold.place.before == trace.0.generation
     }
 
-    /// True if a session waits for a backend of this pool, or another pool of the endpoint for a place in the budget.
+    /// True if a session waits for a backend of the pool, or another pool of the endpoint waits for the budget.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         self.hold.pool.as_ref().is_some_and(|pool| pool.is_wanted())
     }
 
-    /// Gives the backend back. Wakes whoever is next.
+    /// Returns the backend and wakes the next waiter.
     pub fn release(self, disposition: Disposition) {
         if let Some((pool, place, member)) = self.into_parts() {
             pool.give_back(place, member, disposition);
         }
     }
 
-    /// Makes the backend's socket one of `worker`, which this is called on; `None`, and the backend closed, if the system
-    /// does not let it.
+    /// Registers the backend's socket with the current worker `worker`; `None` if the system fails, with the backend
+    /// closed.
     pub(super) fn moved_to(self, worker: usize) -> Option<Self> {
         if self.worker == worker {
             return Some(self);
         }
         let (pool, place, mut member) = self.into_parts()?;
         if let Err(error) = member.move_to(worker) {
-            tracing::warn!(endpoint = %pool.endpoint().name(), %error, "cannot move a backend to another worker");
+            tracing::warn!(endpoint = %pool.endpoint().name(), %error, "a backend cannot change workers");
             drop(member);
-            pool.lost(place, CloseReason::Broken);
+            pool.discard_lost(place, CloseReason::Broken);
             return None;
         }
         Some(Self::new(pool, place, member))
     }
 
-    /// `None`, and the backend discarded, when its tracked state was not put back.
-    fn into_parts(self) -> Option<(Arc<Pool>, Place, Member)> {
+    /// `None` without tracked state; the backend is then discarded.
+    fn into_parts(self) -> Option<(Arc<Pool>, SlotKey, PooledBackend)> {
         let Self { stream, tracked_state, running, login, worker, mut hold } = self;
-        let member = Member { stream, tracked_state: tracked_state?, running, login, worker };
+        let member = PooledBackend { stream, tracked_state: tracked_state?, running, login, worker };
         Some((hold.pool.take()?, hold.place, member))
     }
 }
@@ -162,15 +161,15 @@ impl Lease {
 impl Drop for Hold {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.take() {
-            pool.lost(self.place, CloseReason::Discarded);
+            pool.discard_lost(self.place, CloseReason::Discarded);
         }
     }
 }
 
-// === impl Want ===
+// === impl AcquireOptions ===
 
-impl Want {
-    pub(super) fn sought(&self) -> Sought {
+impl AcquireOptions {
+    pub(super) fn preferences(&self) -> Sought {
         Sought { worker: self.worker, mark: self.settings, last: self.last.map(|trace| trace.0) }
     }
 }

@@ -1,50 +1,50 @@
-//! Backends that outlive their sessions: one pool for each listener, endpoint, database, user and start-up parameters.
+//! Pools of backends: one pool for each listener, endpoint, database, user and startup parameters.
 //!
-//! Promises: a backend is leased to one session at a time; a pool never holds more than its size, nor all pools of an
-//! endpoint together more than its budget; who waits first is served first, across workers; a backend goes back when
-//! somebody says that it is clean, and is closed when it was forgotten; one with a cancel request on its way is given to
-//! nobody. A lease and its return cost one short lock each and allocate nothing.
-//! Refuses to know: what a session does with a backend, what "clean" takes, which endpoint is the right one.
+//! Promises: a backend is leased to a single session at a time; a pool never exceeds its size, and all pools of an
+//! endpoint never exceed the budget; waiters are served first come, first served, across workers; a backend is reused
+//! only if declared clean, and closed if a lease is dropped; a backend with a pending cancel request is not leased. A
+//! lease and a return cost a short lock each, without allocation. Refuses to know: the use of a backend by a session,
+//! the conditions for "clean", the choice of an endpoint.
 //!
 //! # The parts
 //!
-//! [`Pools`] finds or makes the [`Pool`] for a [`Target`]. [`Pool::try_lease`] gives an idle backend at once, or none; then
-//! [`Pool::wait`] queues a [`Waiter`] up. What both give is a [`Lease`]. Two plain structures hold the books under the pool's
-//! one lock, and know nothing of sockets: `Slots` (where each backend is) and `Queue` (who waits). Dialing, resets and what
-//! follows a cancel run as tasks; all that depends on time is done by one tick for each worker.
+//! [`Pools`] finds or creates the [`Pool`] for a [`PoolKey`]. [`Pool::try_lease`] returns an idle backend at once, or
+//! none; [`Pool::wait`] then enqueues a [`Waiter`]. Both yield a [`Lease`]. Two plain structures under the pool's lock
+//! keep the books, without sockets: `Slots` (state of each backend) and `Queue` (waiters). Logins, resets and work
+//! after cancel requests run as tasks; time limits are checked by a tick per worker.
 
+mod backend_handle;
 mod budget;
-mod chore;
 mod filter;
 mod growth;
 mod lease;
-mod member;
+mod login_backoff;
+mod maintenance;
 #[expect(clippy::module_inception, reason = "the type has the folder's name, and its file has the type's")]
 mod pool;
+mod pool_key;
+mod pooled_backend;
 mod queue;
 mod registry;
 mod renewal;
-mod running;
 mod settings;
 mod slots;
 mod state;
 mod status;
 mod succession;
-mod target;
 #[cfg(test)]
 mod tests;
-mod trouble;
 mod upkeep;
 mod waiter;
 mod welcome;
 
+pub use backend_handle::{BackendHandle, CancelGuard};
 pub use filter::Filter;
-pub use lease::{Disposition, Lease, LeaseError, Trace, Want};
+pub use lease::{AcquireOptions, Disposition, Lease, LeaseError, Trace};
 pub use pool::Pool;
-pub use registry::{Event, LoginReport, Pools};
-pub use running::{CancelGuard, Running};
+pub use pool_key::PoolKey;
+pub use registry::{BackendEvent, LoginReport, Pools};
 pub use settings::{PoolMode, PoolSettings};
 pub use status::{BackendStatus, PoolPhase, PoolStatus};
-pub use target::Target;
 pub use waiter::{Waited, Waiter};
 pub use welcome::Welcome;

@@ -1,4 +1,4 @@
-//! The backends for one target, and who waits for them.
+//! Backends of a pool key, with the waiters.
 
 use std::{
     sync::{
@@ -11,13 +11,14 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    Disposition, Event, Lease, PoolPhase, PoolSettings, Pools, Running, Target, Waiter, Want, Welcome,
-    budget::{Budget, Hunger},
-    chore::Chore,
-    member::Member,
+    AcquireOptions, BackendEvent, BackendHandle, Disposition, Lease, PoolKey, PoolPhase, PoolSettings, Pools,
+    Waiter, Welcome,
+    budget::{Budget, BudgetPressure},
+    maintenance::Maintenance,
+    pooled_backend::PooledBackend,
     queue::Queue,
-    slots::{Place, Slots},
-    state::{Afterwards, Gone, State},
+    slots::{SlotKey, Slots},
+    state::{ClosedBackend, DeferredActions, PoolState},
     waiter::Queued,
 };
 use crate::{
@@ -26,27 +27,27 @@ use crate::{
     tls::Quiet,
 };
 
-/// The backends for one target, and who waits for them.
+/// Backends of a pool key, with the waiters.
 pub struct Pool {
-    pub(super) target: Target,
+    pub(super) target: PoolKey,
     pub(super) endpoint: EndpointHandle,
     pub(super) pools: Weak<Pools>,
     pub(super) budget: Arc<Budget>,
-    pub(super) hunger: Mutex<Hunger>,
+    pub(super) pressure: Mutex<BudgetPressure>,
     pub(super) metrics: Arc<PathMetrics>,
     /// By worker.
     counts: Box<[Arc<PathCounts>]>,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     /// Notified when the pool is withdrawn or closed: its logins have no waiter.
     pub(super) ended: Notify,
-    /// Microseconds that sessions waited, all together, and how many of them.
+    /// Total waiting time of sessions in microseconds, and the number of waits.
     pub(super) waited: AtomicU64,
     pub(super) waits: AtomicU64,
 }
 
 impl Pool {
     pub(super) fn new(
-        target: Target,
+        target: PoolKey,
         endpoint: EndpointHandle,
         settings: Arc<PoolSettings>,
         phase: PoolPhase,
@@ -55,7 +56,7 @@ impl Pool {
     ) -> Self {
         let metrics = home.metrics().path(&target.listener, endpoint.endpoint());
         let workers = home.workers();
-        let state = State {
+        let state = PoolState {
             settings,
             phase,
             slots: Slots::new(workers),
@@ -63,7 +64,7 @@ impl Pool {
             now: Instant::now(),
             epoch: 0,
             welcome: None,
-            trouble: None,
+            login_backoff: None,
             answered: None,
             idle_pause_until: None,
             prepared: 0,
@@ -75,7 +76,7 @@ impl Pool {
             endpoint,
             pools: Arc::downgrade(home),
             budget,
-            hunger: Mutex::new(Hunger::None),
+            pressure: Mutex::new(BudgetPressure::None),
             counts: (0..workers).map(|worker| metrics.of(worker)).collect(),
             metrics,
             state: Mutex::new(state),
@@ -87,17 +88,17 @@ impl Pool {
 
     /// The pool key.
     #[must_use]
-    pub fn target(&self) -> &Target {
+    pub fn target(&self) -> &PoolKey {
         &self.target
     }
 
-    /// The way to its endpoint.
+    /// The endpoint's handle.
     #[must_use]
     pub fn endpoint(&self) -> &EndpointHandle {
         &self.endpoint
     }
 
-    /// Its settings now.
+    /// The current settings.
     #[must_use]
     pub fn settings(&self) -> Arc<PoolSettings> {
         Arc::clone(&self.lock().settings)
@@ -108,21 +109,21 @@ impl Pool {
         matches!(self.lock().phase, PoolPhase::Withdrawn | PoolPhase::Closed)
     }
 
-    /// What the server said at the newest login: what a client may be greeted with. `None` before the first one, and while a
-    /// backend has reported since that something changed.
+    /// Reports of the server at the newest login, as a greeting for clients. `None` before the first login, and after a
+    /// backend has reported a change.
     #[must_use]
     pub fn welcome(&self) -> Option<Arc<Welcome>> {
         self.lock().welcome.clone()
     }
 
-    /// An idle backend, if there is one and nobody waits. To be called on the worker that `want` names.
-    pub fn try_lease(self: &Arc<Self>, want: &Want) -> Option<Lease> {
-        let mut after = Afterwards::default();
+    /// An idle backend, if there is one without waiters. Call on the worker named by `want`.
+    pub fn try_lease(self: &Arc<Self>, want: &AcquireOptions) -> Option<Lease> {
+        let mut after = DeferredActions::default();
         let mut state = self.lock();
         let taken = self.take(&mut state, want, &mut after);
         drop(state);
-        if !after.gone.is_empty() {
-            self.finish(want.worker, after);
+        if !after.closed.is_empty() {
+            self.run_deferred(want.worker, after);
         }
         let (place, member) = taken?;
         if let Some(counts) = self.counts.get(want.worker) {
@@ -132,34 +133,39 @@ impl Pool {
     }
 
     /// Queues `waiter` up, which does not wait yet, and dials as needed. To be called on the worker that `want` names.
-    pub fn wait(self: &Arc<Self>, waiter: &mut Waiter, want: &Want) {
+    pub fn wait(self: &Arc<Self>, waiter: &mut Waiter, want: &AcquireOptions) {
         let now = Instant::now();
         let mut queued = Queued { pool: Arc::clone(self), want: *want, ticket: None, since: now };
-        let mut after = Afterwards::default();
+        let mut after = DeferredActions::default();
         let mut state = self.lock();
-        if let Some(error) = state.refusal(now) {
-            // Nobody polls it yet.
-            waiter.seat().fail(error);
+        if let Some(error) = state.immediate_error(now) {
+            // Not polled yet: there is no waker.
+            waiter.wait_cell().fail_wait(error);
         } else if let Some((place, member)) = self.take(&mut state, want, &mut after) {
-            waiter.seat().grant(Lease::new(Arc::clone(self), place, member));
+            waiter.wait_cell().grant_lease(Lease::new(Arc::clone(self), place, member));
         } else {
-            queued.ticket = Some(state.queue.join(want.worker, now, Arc::clone(waiter.seat())));
-            // A pool that is full has nothing to decide.
-            after.grow = state.slots.used() < state.settings.size;
+            queued.ticket = Some(state.queue.join(want.worker, now, Arc::clone(waiter.wait_cell())));
+            // A full pool cannot grow.
+            after.grow = state.slots.used_count() < state.settings.size;
         }
         drop(state);
-        waiter.sit(queued);
-        self.finish(want.worker, after);
+        waiter.enqueue(queued);
+        self.run_deferred(want.worker, after);
     }
 
     /// Takes an idle backend out that is still good.
-    fn take(&self, state: &mut State, want: &Want, after: &mut Afterwards) -> Option<(Place, Member)> {
+    fn take(
+        &self,
+        state: &mut PoolState,
+        want: &AcquireOptions,
+        after: &mut DeferredActions,
+    ) -> Option<(SlotKey, PooledBackend)> {
         if !state.queue.is_empty() || state.phase != PoolPhase::Open {
             return None;
         }
         let now = state.now;
         loop {
-            let (place, member) = state.slots.take(&want.sought(), now)?;
+            let (place, member) = state.slots.take(&want.preferences(), now)?;
             let reason = match member.quiet() {
                 Quiet::Yes => {
                     state.leases += 1;
@@ -171,20 +177,25 @@ impl Pool {
                 }
                 Quiet::Ended => CloseReason::Broken,
             };
-            let tenant = state.slots.vacate(place, now).flatten();
-            after.close(Some(member), tenant, reason);
+            let record = state.slots.free_slot(place, now).flatten();
+            after.add_closed(Some(member), record, reason);
         }
     }
 
     /// A lease ended in order.
-    pub(super) fn give_back(self: &Arc<Self>, place: Place, member: Member, disposition: Disposition) {
-        let chore = match disposition {
+    pub(super) fn give_back(
+        self: &Arc<Self>,
+        place: SlotKey,
+        member: PooledBackend,
+        disposition: Disposition,
+    ) {
+        let maintenance = match disposition {
             Disposition::Discard => {
                 member.close();
-                return self.lost(place, CloseReason::Discarded);
+                return self.discard_lost(place, CloseReason::Discarded);
             }
-            Disposition::Reset => Chore::Reset,
-            Disposition::Clean if member.running.was_cancelled() => Chore::Settle,
+            Disposition::Reset => Maintenance::Reset,
+            Disposition::Clean if member.running.was_cancelled() => Maintenance::Settle,
             Disposition::Clean => return self.put_back(place, member),
         };
         let mut state = self.lock();
@@ -192,130 +203,132 @@ impl Pool {
         if member.running.is_being_cancelled() {
             let running = Arc::clone(&member.running);
             let slot = place.index;
-            state.slots.park(place, member, now);
-            if let Some(tenant) = state.slots.tenant_at_mut(slot) {
-                tenant.chore = chore;
+            state.slots.park_backend(place, member, now);
+            if let Some(record) = state.slots.record_at_mut(slot) {
+                record.maintenance = maintenance;
             }
             drop(state);
-            // The last of them may have ended before the backend was parked.
+            // The last cancel request may have ended before the backend was parked.
             if !running.is_being_cancelled() {
                 self.cancels_ended(slot, &running);
             }
             return;
         }
-        state.slots.work_on(place, Self::occupancy(chore), now);
+        state.slots.work_on(place, Self::occupancy_during(maintenance), now);
         drop(state);
-        self.start_chore(place, member, chore, Vec::new());
+        self.start_maintenance(place, member, maintenance, Vec::new());
     }
 
-    /// No cancel request is on its way any more to the backend in this slot.
-    pub(super) fn cancels_ended(self: &Arc<Self>, slot: u32, running: &Arc<Running>) {
+    /// Called after the last pending cancel request to the backend in the slot.
+    pub(super) fn cancels_ended(self: &Arc<Self>, slot: u32, running: &Arc<BackendHandle>) {
         let mut state = self.lock();
-        let Some(tenant) = state.slots.tenant_at(slot) else { return };
-        let chore = tenant.chore;
-        if !Arc::ptr_eq(&tenant.running, running) || running.is_being_cancelled() {
+        let Some(record) = state.slots.record_at(slot) else { return };
+        let maintenance = record.maintenance;
+        if !Arc::ptr_eq(&record.running, running) || running.is_being_cancelled() {
             return;
         }
         let Some((place, member)) = state.slots.resume(slot) else { return };
         let now = state.now;
-        state.slots.work_on(place, Self::occupancy(chore), now);
+        state.slots.work_on(place, Self::occupancy_during(maintenance), now);
         drop(state);
-        self.start_chore(place, member, chore, Vec::new());
+        self.start_maintenance(place, member, maintenance, Vec::new());
     }
 
-    /// A backend is free and known to be good: for whoever is next, or to rest.
-    pub(super) fn put_back(self: &Arc<Self>, place: Place, member: Member) {
+    /// Hands a clean backend to the next waiter, or makes the backend idle.
+    pub(super) fn put_back(self: &Arc<Self>, place: SlotKey, member: PooledBackend) {
         let worker = member.worker;
-        let mut after = Afterwards::default();
+        let mut after = DeferredActions::default();
         let mut state = self.lock();
-        self.place(&mut state, place, member, &mut after);
+        self.place_backend(&mut state, place, member, &mut after);
         drop(state);
-        self.finish(worker, after);
+        self.run_deferred(worker, after);
     }
 
     /// Finds a place for a free backend.
-    pub(super) fn place(
+    pub(super) fn place_backend(
         self: &Arc<Self>,
-        state: &mut State,
-        place: Place,
-        member: Member,
-        after: &mut Afterwards,
+        state: &mut PoolState,
+        place: SlotKey,
+        member: PooledBackend,
+        after: &mut DeferredActions,
     ) {
         self.place_since(state, place, member, None, after);
     }
 
-    /// As [`Pool::place`], for a backend at rest since `since` and not leased to a session meanwhile.
+    /// As [`Pool::place_backend`], for a backend at rest since `since` and not leased to a session meanwhile.
     pub(super) fn place_since(
         self: &Arc<Self>,
-        state: &mut State,
-        place: Place,
-        member: Member,
+        state: &mut PoolState,
+        place: SlotKey,
+        member: PooledBackend,
         since: Option<Instant>,
-        after: &mut Afterwards,
+        after: &mut DeferredActions,
     ) {
         let now = state.now;
         state.answered = Some(now);
-        let unfit = match state.slots.tenant(place) {
-            Some(tenant) => state.unfit(tenant),
+        let unfit = match state.slots.record(place) {
+            Some(record) => state.close_reason(record),
             None => Some(CloseReason::Discarded),
         };
         let serves = state.phase == PoolPhase::Open && !state.queue.is_empty();
         let reason = match unfit {
             Some(reason) => reason,
-            None if serves && self.budget.is_wanted_badly() && state.slots.used() > 1 => CloseReason::Shared,
+            None if serves && self.budget.is_wanted_badly() && state.slots.used_count() > 1 => {
+                CloseReason::Shared
+            }
             None if serves => {
                 if let Some(entry) = state.queue.next(member.worker, Instant::now) {
                     state.leases += 1;
                     let place = state.slots.pass_on(place, now);
-                    after.wake(entry.who.grant(Lease::new(Arc::clone(self), place, member)));
+                    after.add_waker(entry.who.grant_lease(Lease::new(Arc::clone(self), place, member)));
                 }
                 return;
             }
-            None if self.budget.is_wanted() && !self.is_hungry() => CloseReason::Shared,
+            None if self.budget.is_wanted() && !self.is_under_pressure() => CloseReason::Shared,
             None => {
                 let (worker, mark) = (member.worker, member.tracked_state.settings_mark());
                 match since {
-                    None => state.slots.rest(place, member, worker, mark, now),
-                    Some(since) => state.slots.rest_since(place, member, worker, mark, since),
+                    None => state.slots.make_idle(place, member, worker, mark, now),
+                    Some(since) => state.slots.make_idle_since(place, member, worker, mark, since),
                 }
                 after.quiet = state.phase != PoolPhase::Open;
                 return;
             }
         };
-        let tenant = state.slots.vacate(place, now).flatten();
-        after.close(Some(member), tenant, reason);
+        let record = state.slots.free_slot(place, now).flatten();
+        after.add_closed(Some(member), record, reason);
         after.grow = true;
         after.quiet = state.phase != PoolPhase::Open;
     }
 
     /// The backend of that use is closed.
-    pub(super) fn lost(self: &Arc<Self>, place: Place, reason: CloseReason) {
-        self.without(place, reason, Afterwards { grow: true, ..Afterwards::default() });
+    pub(super) fn discard_lost(self: &Arc<Self>, place: SlotKey, reason: CloseReason) {
+        self.free_and_close(place, reason, DeferredActions { grow: true, ..DeferredActions::default() });
     }
 
-    /// Nobody works any more on the backend of that use, or on getting one.
-    pub(super) fn abandoned(self: &Arc<Self>, place: Place) {
-        self.without(place, CloseReason::Broken, Afterwards::default());
+    /// Called when work on a backend, or on a login, was dropped.
+    pub(super) fn discard_abandoned(self: &Arc<Self>, place: SlotKey) {
+        self.free_and_close(place, CloseReason::Broken, DeferredActions::default());
     }
 
-    fn without(self: &Arc<Self>, place: Place, reason: CloseReason, mut after: Afterwards) {
+    fn free_and_close(self: &Arc<Self>, place: SlotKey, reason: CloseReason, mut after: DeferredActions) {
         let mut state = self.lock();
         let now = state.now;
-        if let Some(tenant) = state.slots.vacate(place, now) {
-            after.close(None, tenant, reason);
+        if let Some(record) = state.slots.free_slot(place, now) {
+            after.add_closed(None, record, reason);
         }
         after.quiet = state.phase != PoolPhase::Open;
         drop(state);
-        self.finish(crate::tasks::current_worker(), after);
+        self.run_deferred(crate::tasks::current_worker(), after);
     }
 
     /// A waiter left.
-    pub(super) fn left(&self, worker: usize, ticket: u64) {
+    pub(super) fn remove_waiter(&self, worker: usize, ticket: u64) {
         self.lock().queue.leave(worker, ticket);
     }
 
-    /// A session of `worker` got its backend after so long.
-    pub(super) fn waited(&self, worker: usize, waited: Duration) {
+    /// Counts a session of `worker` that got a backend after waiting.
+    pub(super) fn count_wait(&self, worker: usize, waited: Duration) {
         self.waits.fetch_add(1, Relaxed);
         self.waited.fetch_add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Relaxed);
         if let Some(counts) = self.counts.get(worker) {
@@ -328,54 +341,54 @@ impl Pool {
         self.lock().welcome = None;
     }
 
-    pub(super) fn tell(&self, running: &Running, event: Event) {
+    pub(super) fn report_event(&self, running: &BackendHandle, event: BackendEvent) {
         if let Some(pools) = self.pools.upgrade() {
-            pools.tell(&self.target, running, event);
+            pools.report_event(&self.target, running, event);
         }
     }
 
-    /// Does what could not be done under the lock.
-    pub(super) fn finish(self: &Arc<Self>, worker: usize, after: Afterwards) {
-        let Afterwards { wake, wake_too, gone, grow, quiet } = after;
+    /// Runs the actions deferred until the lock is released.
+    pub(super) fn run_deferred(self: &Arc<Self>, worker: usize, after: DeferredActions) {
+        let DeferredActions { wake, wake_too, closed, grow, quiet } = after;
         for waker in wake.into_iter().chain(wake_too) {
             waker.wake();
         }
-        let freed = !gone.is_empty();
-        for Gone { member, tenant, reason } in gone {
-            // A dial that failed has its own count.
-            if let Some(tenant) = &tenant {
+        let freed = !closed.is_empty();
+        for ClosedBackend { member, record, reason } in closed {
+            // A failed login has a counter of its own.
+            if let Some(record) = &record {
                 self.metrics.backend_closed(reason);
-                self.tell(&tenant.running, Event::Closed(reason));
+                self.report_event(&record.running, BackendEvent::Closed(reason));
             }
             if let Some(member) = member {
                 member.close();
             }
         }
-        // Others first: a backend may have been closed for their sake.
+        // Other pools first: the backend may have been closed to serve another pool.
         if freed
             && self.budget.is_wanted()
             && let Some(pools) = self.pools.upgrade()
         {
-            pools.feed(&self.target.endpoint, worker);
+            pools.redistribute(&self.target.endpoint, worker);
         }
         if grow {
-            self.grow(worker);
+            self.dial_needed(worker);
         }
         if quiet && let Some(pools) = self.pools.upgrade() {
-            pools.quietened();
+            pools.notify_quiet();
         }
     }
 
-    /// True if a session waits for a backend of this pool, or another pool of the endpoint for a place in the budget.
+    /// True if a session waits for a backend of the pool, or another pool of the endpoint waits for the budget.
     pub(super) fn is_wanted(&self) -> bool {
         self.budget.is_wanted() || !self.lock().queue.is_empty()
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `work` on `worker`; nothing happens when the process is about to end.
+    /// Runs `work` on `worker`; without effect at process shutdown.
     pub(super) fn spawn(
         &self,
         worker: usize,

@@ -1,41 +1,41 @@
-//! Who waits for a backend, in the order they came.
+//! Waiters in order of arrival.
 //!
-//! Promises: on each worker, first come, first served; no worker's first waits much longer than another's. Refuses to know:
-//! what is waited for. Plain data: no clock, no wakers.
+//! Promises: first come, first served on each worker; the first waiters of all workers wait about equally long. Refuses
+//! to know: the resource. Plain data: no clock, no wakers.
 
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-/// The waiting line, one for each worker.
+/// Waiting lines, one for each worker.
 pub(super) struct Queue<W> {
-    lines: Box<[Line<W>]>,
+    lines: Box<[WaitLine<W>]>,
     waiting: usize,
     tickets: u64,
 }
 
-struct Line<W> {
+struct WaitLine<W> {
     /// Tickets ascend, and so do the times.
-    entries: VecDeque<Entry<W>>,
-    /// Whoever has a ticket up to this one was told that the wait is long.
+    entries: VecDeque<QueueEntry<W>>,
+    /// Waiters with tickets up to the value were notified about the long wait.
     told: u64,
 }
 
-/// One who waits.
-pub(super) struct Entry<W> {
+/// A waiter.
+pub(super) struct QueueEntry<W> {
     pub(super) ticket: u64,
     pub(super) since: Instant,
     pub(super) who: W,
 }
 
-/// Another worker's first is served before the own only when it has waited longer by this and a quarter of the own's wait:
-/// moving a backend between workers costs a few system calls and a wake across threads.
+/// The first waiter of another worker is served before the own only if its wait is longer by the constant and a quarter
+/// of the own wait: moving a backend between workers costs a few system calls and a wake across threads.
 const HEAD_START: Duration = Duration::from_millis(1);
 
 impl<W> Queue<W> {
-    /// Nobody waits on any of `workers` workers.
+    /// Empty lines for `workers` workers.
     pub(super) fn new(workers: usize) -> Self {
-        let line = |_| Line { entries: VecDeque::new(), told: 0 };
+        let line = |_| WaitLine { entries: VecDeque::new(), told: 0 };
         Self { lines: (0..workers.max(1)).map(line).collect(), waiting: 0, tickets: 0 }
     }
 
@@ -44,33 +44,33 @@ impl<W> Queue<W> {
         self.waiting
     }
 
-    /// Whether nobody waits.
+    /// True without waiters.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting == 0
     }
 
-    /// Somebody begins to wait; the ticket that it leaves with.
+    /// Adds a waiter; returns the waiter's ticket.
     pub(super) fn join(&mut self, worker: usize, now: Instant, who: W) -> u64 {
         self.tickets += 1;
         self.waiting += 1;
         let ticket = self.tickets;
-        self.line(worker).entries.push_back(Entry { ticket, since: now, who });
+        self.line_of(worker).entries.push_back(QueueEntry { ticket, since: now, who });
         ticket
     }
 
-    /// Somebody waits no longer; `None` if it does not wait any more.
+    /// Removes a waiter; `None` if already removed.
     pub(super) fn leave(&mut self, worker: usize, ticket: u64) -> Option<W> {
-        let entries = &mut self.line(worker).entries;
+        let entries = &mut self.line_of(worker).entries;
         let at = entries.binary_search_by_key(&ticket, |entry| entry.ticket).ok()?;
         let left = entries.remove(at)?;
         self.waiting -= 1;
         Some(left.who)
     }
 
-    /// Takes whoever is next for a backend of `worker`. The time is asked for only when several could be.
-    pub(super) fn next(&mut self, worker: usize, now: impl FnOnce() -> Instant) -> Option<Entry<W>> {
+    /// Removes the next waiter for a backend of `worker`. Reads the clock only if several waiters compete.
+    pub(super) fn next(&mut self, worker: usize, now: impl FnOnce() -> Instant) -> Option<QueueEntry<W>> {
         let own = worker % self.lines.len();
-        let since = |line: &Line<W>| line.entries.front().map(|entry| entry.since);
+        let since = |line: &WaitLine<W>| line.entries.front().map(|entry| entry.since);
         let others = (0..self.lines.len()).filter(|other| *other != own);
         let other = others.filter_map(|other| Some((since(&self.lines[other])?, other))).min();
         let chosen = match (since(&self.lines[own]), other) {
@@ -87,18 +87,23 @@ impl<W> Queue<W> {
         next
     }
 
-    /// Takes the first of `worker` if it has waited since `then` or longer.
-    pub(super) fn expired(&mut self, worker: usize, then: Instant) -> Option<Entry<W>> {
-        let entries = &mut self.line(worker).entries;
+    /// Removes the first waiter of `worker` if it has waited since `then` or longer.
+    pub(super) fn take_expired(&mut self, worker: usize, then: Instant) -> Option<QueueEntry<W>> {
+        let entries = &mut self.line_of(worker).entries;
         entries.front().filter(|entry| entry.since <= then)?;
         let expired = entries.pop_front();
         self.waiting -= 1;
         expired
     }
 
-    /// Tells those of `worker` who have waited since `then` or longer, each once.
-    pub(super) fn tell(&mut self, worker: usize, then: Instant, mut tell: impl FnMut(&Entry<W>)) {
-        let line = self.line(worker);
+    /// Notifies, once each, the waiters of `worker` that have waited since `then` or longer.
+    pub(super) fn notify_long_waits(
+        &mut self,
+        worker: usize,
+        then: Instant,
+        mut tell: impl FnMut(&QueueEntry<W>),
+    ) {
+        let line = self.line_of(worker);
         let first = line.entries.partition_point(|entry| entry.ticket <= line.told);
         for entry in line.entries.range(first..).take_while(|entry| entry.since <= then) {
             tell(entry);
@@ -106,18 +111,18 @@ impl<W> Queue<W> {
         }
     }
 
-    /// Takes everybody out, in no particular order.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Entry<W>> {
+    /// Removes all waiters, in no particular order.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = QueueEntry<W>> {
         self.waiting = 0;
         self.lines.iter_mut().flat_map(|line| line.entries.drain(..))
     }
 
-    /// Since when the one waits who has waited longest.
-    pub(super) fn oldest(&self) -> Option<Instant> {
+    /// Start of the longest wait.
+    pub(super) fn longest_wait_start(&self) -> Option<Instant> {
         self.lines.iter().filter_map(|line| line.entries.front()).map(|entry| entry.since).min()
     }
 
-    fn line(&mut self, worker: usize) -> &mut Line<W> {
+    fn line_of(&mut self, worker: usize) -> &mut WaitLine<W> {
         let own = worker % self.lines.len();
         &mut self.lines[own]
     }

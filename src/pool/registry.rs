@@ -14,10 +14,10 @@ use tokio::{
 };
 
 use super::{
-    Filter, LeaseError, Pool, PoolPhase, PoolSettings, Running, Target,
+    BackendHandle, Filter, LeaseError, Pool, PoolKey, PoolPhase, PoolSettings,
     budget::{Budget, Permit},
     renewal::Renewals,
-    state::{Afterwards, State},
+    state::{DeferredActions, PoolState},
     status::Levels,
     succession::Successor,
 };
@@ -34,45 +34,45 @@ use crate::{
 
 /// All pools of the process.
 pub struct Pools {
-    registry: Mutex<Registry>,
+    registry: Mutex<PoolTable>,
     workers: usize,
     spawn: Spawn,
-    told: Told,
+    told: BackendEventSink,
     login_reports: OnceLock<LoginReports>,
     pub(super) renewals: Renewals,
     metrics: Metrics,
-    /// Somebody gave the last backend of a pool back that gives out none.
+    /// Notified when the last leased backend of a paused pool is returned.
     quiet: Notify,
 }
 
 #[derive(Default)]
-pub(super) struct Registry {
-    pub(super) pools: HashMap<Target, Entry, RandomState>,
+pub(super) struct PoolTable {
+    pub(super) pools: HashMap<PoolKey, PoolEntry, RandomState>,
     /// Replacement handles of endpoints: for a while, sessions may ask with replaced handles.
     pub(super) endpoints: HashMap<EndpointName, EndpointHandle>,
-    /// By listener, where they were said since the start: sessions that began before bring older ones.
+    /// By listener, where configured since the start: older sessions bring older settings.
     settings: HashMap<ListenerName, Arc<PoolSettings>>,
     budgets: HashMap<EndpointName, Arc<Budget>>,
-    /// What pools that match begin as; of several the last one.
+    /// Phases of new pools by filter; the last match wins.
     orders: Vec<(Filter, PoolPhase)>,
     closed: bool,
 }
 
-pub(super) struct Entry {
+pub(super) struct PoolEntry {
     pub(super) pool: Arc<Pool>,
     /// Successor of the pool.
     pub(super) successor: Option<Successor>,
-    /// What the metrics were told last.
+    /// Levels last reported to the metrics.
     pub(super) shown: Levels,
 }
 
-/// Hears what becomes of a pool's backends, on the thread where it happens: it must not wait.
-pub type Told = Box<dyn Fn(&Target, &Running, Event) + Send + Sync>;
+/// Receives events of backends, on the thread of the event: must not wait.
+pub type BackendEventSink = Box<dyn Fn(&PoolKey, &BackendHandle, BackendEvent) + Send + Sync>;
 
 /// Receives what a login of a pool has shown about its endpoint; must not wait.
 pub type LoginReports = Box<dyn Fn(&EndpointName, LoginReport) + Send + Sync>;
 
-/// Result of a login, as far as it says something about the endpoint.
+/// Result of a login with a conclusion about the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginReport {
     /// The login failed, possibly through the endpoint's fault.
@@ -81,12 +81,12 @@ pub enum LoginReport {
     Role(ObservedRole),
 }
 
-/// What becomes of a pool's backend.
+/// Event of a pool's backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// It has logged in, which took so long.
+pub enum BackendEvent {
+    /// Logged in, after the given time.
     Opened(Duration),
-    /// It is closed, and why.
+    /// Closed, with the reason.
     Closed(CloseReason),
 }
 
@@ -94,9 +94,9 @@ pub enum Event {
 type Spawn = Box<dyn Fn(usize, &'static str, Work) + Send + Sync>;
 pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Between two looks at all that depends on time.
+/// Interval of checks that depend on time.
 const TICK: Duration = Duration::from_millis(100);
-/// A pool that nobody refers to is forgotten when it has been empty for so long.
+/// An unreferenced pool is removed after this time without backends and waiters.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 /// Idle limit of an empty, unreferenced pool without a successful login: a client may name any database.
 const FRUITLESS: Duration = Duration::from_secs(5);
@@ -107,9 +107,10 @@ pub(super) const ROLE_LIMIT: &[u8] = b"InitializeSessionUserId";
 pub(super) const DATABASE_LIMIT: &[u8] = b"CheckMyDatabase";
 
 impl Pools {
-    /// No pools yet, for sessions on `workers`; `told` hears of every backend. Each worker looks after its own from now on, until this is dropped.
+    /// An empty registry for sessions on `workers`; `told` receives the events of all backends. Each worker maintains
+    /// its own backends until the registry is dropped.
     #[must_use]
-    pub fn new(workers: &Workers, metrics: &Metrics, told: Told) -> Arc<Self> {
+    pub fn new(workers: &Workers, metrics: &Metrics, told: BackendEventSink) -> Arc<Self> {
         let spawner = workers.clone();
         let pools = Self::with(
             workers.len(),
@@ -132,7 +133,7 @@ impl Pools {
         pools
     }
 
-    pub(super) fn with(workers: usize, spawn: Spawn, metrics: Metrics, told: Told) -> Arc<Self> {
+    pub(super) fn with(workers: usize, spawn: Spawn, metrics: Metrics, told: BackendEventSink) -> Arc<Self> {
         Arc::new(Self {
             registry: Mutex::default(),
             workers: workers.max(1),
@@ -156,13 +157,13 @@ impl Pools {
         }
     }
 
-    /// The pool for `target`, made at its first use. `endpoint` is the way to it now: a pool that was made with another one, as
-    /// before a reload, is withdrawn.
+    /// The pool for `target`, created on first use. `endpoint` is the current handle: a pool created with an earlier
+    /// handle, as before a reload, is withdrawn.
     #[must_use]
     pub fn pool(
         self: &Arc<Self>,
         endpoint: &EndpointHandle,
-        target: &Target,
+        target: &PoolKey,
         settings: &Arc<PoolSettings>,
     ) -> Arc<Pool> {
         let mut registry = self.lock();
@@ -183,7 +184,7 @@ impl Pools {
         let budget = Arc::clone(registry.budgets.entry(target.endpoint.clone()).or_default());
         let limit = endpoint.settings().pooled_backends();
         budget.set_limit(limit);
-        endpoint.metrics().backends_limit(budget.taken().1);
+        endpoint.metrics().backends_limit(budget.taken_and_limit().1);
         let phase = match registry.closed {
             true => PoolPhase::Closed,
             false => {
@@ -193,24 +194,24 @@ impl Pools {
         };
         let pool = Pool::new(target.clone(), endpoint.clone(), Arc::clone(settings), phase, self, budget);
         let pool = Arc::new(pool);
-        let entry = Entry { pool: Arc::clone(&pool), successor: None, shown: Levels::default() };
+        let entry = PoolEntry { pool: Arc::clone(&pool), successor: None, shown: Levels::default() };
         let before = registry.pools.insert(target.clone(), entry);
         drop(registry);
         if let Some(before) = before {
-            self.show(&before.pool, before.shown, Levels::default());
+            self.update_metrics(&before.pool, before.shown, Levels::default());
         }
         if let Some(withdrawn) = withdrawn {
-            withdrawn.enter(PoolPhase::Withdrawn);
+            withdrawn.enter_phase(PoolPhase::Withdrawn);
         }
         pool
     }
 
-    /// From now on the pools of `listener` go by these settings, those that are there at once, whatever settings the sessions
-    /// bring that ask for one.
+    /// Sets the settings for all current and future pools of `listener`, regardless of the settings of requesting
+    /// sessions.
     pub fn configure(&self, listener: &ListenerName, settings: &Arc<PoolSettings>) {
         self.lock().settings.insert(listener.clone(), Arc::clone(settings));
         let filter = Filter { listener: Some(listener.clone()), ..Filter::default() };
-        for pool in self.matching(&filter) {
+        for pool in self.matching_pools(&filter) {
             if pool.target().mode == settings.mode {
                 pool.configure(settings);
             }
@@ -231,34 +232,34 @@ impl Pools {
         self.lock().pools.values().map(|entry| Arc::clone(&entry.pool)).collect()
     }
 
-    /// Pools that match give out no backends until they are resumed, those made later too: whoever asks waits. How many
-    /// there are now. [`Pools::quiet`] waits until every backend is back.
+    /// Pauses current and future pools that match: sessions wait until resume. Returns the number of current pools.
+    /// [`Pools::quiet`] waits until every backend is returned.
     pub fn pause(&self, filter: &Filter) -> usize {
-        self.order(filter, PoolPhase::Paused)
+        self.set_phase(filter, PoolPhase::Paused)
     }
 
-    /// As [`Pools::pause`], and their backends are closed as they come back.
+    /// Like [`Pools::pause`], and closes returned backends.
     pub fn drain(&self, filter: &Filter) -> usize {
-        self.order(filter, PoolPhase::Draining)
+        self.set_phase(filter, PoolPhase::Draining)
     }
 
     /// Pools that match give out backends again. How many there are.
     pub fn resume(&self, filter: &Filter) -> usize {
-        self.order(filter, PoolPhase::Open)
+        self.set_phase(filter, PoolPhase::Open)
     }
 
-    /// Every backend of the pools that match is closed: idle ones now, the others when they come back. How many pools there
-    /// are.
+    /// Closes all backends of matching pools: idle backends now, leased backends on return. Returns the number of
+    /// pools.
     pub fn reconnect(&self, filter: &Filter) -> usize {
-        let pools = self.matching(filter);
+        let pools = self.matching_pools(filter);
         for pool in &pools {
             pool.renew();
         }
         pools.len()
     }
 
-    /// The endpoint has other settings or credentials, another trust or role, or is gone: its pools are forgotten, and their
-    /// backends closed as with [`Pools::reconnect`]. Whoever waits hears [`LeaseError::Withdrawn`].
+    /// Removes the pools of an endpoint with changed settings, credentials, trust or role, or of a removed endpoint,
+    /// and closes the backends as [`Pools::reconnect`] does. Waiters get [`LeaseError::Withdrawn`].
     pub fn withdraw(&self, endpoint: &EndpointName) -> usize {
         let filter = Filter::endpoint(endpoint.clone());
         let mut gone = Vec::new();
@@ -274,38 +275,38 @@ impl Pools {
         });
         drop(registry);
         for (pool, shown) in &gone {
-            pool.enter(PoolPhase::Withdrawn);
-            self.show(pool, *shown, Levels::default());
+            pool.enter_phase(PoolPhase::Withdrawn);
+            self.update_metrics(pool, *shown, Levels::default());
         }
         gone.len()
     }
 
-    /// The process ends: nobody gets a backend any more, and idle ones are closed.
+    /// Process shutdown: no more leases, and idle backends are closed.
     pub fn shutdown(&self) {
         self.lock().closed = true;
-        for pool in self.matching(&Filter::all()) {
-            pool.enter(PoolPhase::Closed);
+        for pool in self.matching_pools(&Filter::all()) {
+            pool.enter_phase(PoolPhase::Closed);
         }
     }
 
-    /// Waits until nobody has a backend of the pools that match, which give out none.
+    /// Waits until no backend of the matching paused pools is leased.
     ///
     /// Cancel safe.
     pub async fn quiet(&self, filter: &Filter) {
         loop {
             let next = self.quiet.notified();
-            if self.matching(filter).iter().all(|pool| pool.is_quiet()) {
+            if self.matching_pools(filter).iter().all(|pool| pool.is_quiet()) {
                 return;
             }
             next.await;
         }
     }
 
-    /// The backends that an endpoint's pools hold together, and how many they may.
+    /// Backends of an endpoint's pools, and the limit.
     #[must_use]
     pub fn budget(&self, endpoint: &EndpointName) -> (usize, Option<usize>) {
         let budget = self.lock().budgets.get(endpoint).map(Arc::clone);
-        budget.map_or((0, None), |budget| budget.taken())
+        budget.map_or((0, None), |budget| budget.taken_and_limit())
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
@@ -316,7 +317,7 @@ impl Pools {
         self.workers
     }
 
-    pub(super) fn tell(&self, target: &Target, running: &Running, event: Event) {
+    pub(super) fn report_event(&self, target: &PoolKey, running: &BackendHandle, event: BackendEvent) {
         (self.told)(target, running, event);
     }
 
@@ -324,16 +325,16 @@ impl Pools {
         (self.spawn)(worker, name, work);
     }
 
-    pub(super) fn quietened(&self) {
+    pub(super) fn notify_quiet(&self) {
         self.quiet.notify_waiters();
     }
 
-    /// Takes an idle backend of another pool of the same endpoint, the one used longest ago, for `pool`.
-    pub(super) fn steal(&self, pool: &Arc<Pool>) -> Option<Permit> {
+    /// Takes the longest idle backend of another pool of the endpoint, for `pool`.
+    pub(super) fn take_permit_from_others(&self, pool: &Arc<Pool>) -> Option<Permit> {
         self.steal_among(pool, &Filter::endpoint(pool.target.endpoint.clone()))
     }
 
-    /// As [`Pools::steal`], for a login refused by a full server. For a limit of the role or the database, evicts only
+    /// As [`Pools::take_permit_from_others`], for a login refused by a full server. For a limit of the role or the database, evicts only
     /// a backend of the role or database.
     pub(super) fn evict_for(&self, pool: &Arc<Pool>, full: &ConnectError) -> Option<Permit> {
         let mut among = Filter::endpoint(pool.target.endpoint.clone());
@@ -350,7 +351,7 @@ impl Pools {
     }
 
     fn steal_among(&self, pool: &Arc<Pool>, among: &Filter) -> Option<Permit> {
-        let others = self.matching(among);
+        let others = self.matching_pools(among);
         let others = others.into_iter().filter(|other| !Arc::ptr_eq(other, pool));
         let (_, victim) = others
             .filter_map(|other| {
@@ -358,39 +359,40 @@ impl Pools {
                 Some((since, other))
             })
             .min_by_key(|(since, _)| *since)?;
-        victim.evict()
+        victim.evict_idle()
     }
 
-    /// There may be something left in the endpoint's budget: for who has nothing, then for who has waited longest.
-    pub(super) fn feed(&self, endpoint: &EndpointName, worker: usize) {
-        let mut hungry = self.matching(&Filter::endpoint(endpoint.clone()));
-        hungry.retain(|pool| pool.is_hungry());
+    /// Offers returned permits of the endpoint's budget to pools without backends, then to the pool with the longest
+    /// wait.
+    pub(super) fn redistribute(&self, endpoint: &EndpointName, worker: usize) {
+        let mut hungry = self.matching_pools(&Filter::endpoint(endpoint.clone()));
+        hungry.retain(|pool| pool.is_under_pressure());
         hungry.sort_by_cached_key(|pool| {
             let state = pool.lock();
-            (state.slots.used() > 0, state.queue.oldest())
+            (state.slots.used_count() > 0, state.queue.longest_wait_start())
         });
         for pool in hungry {
-            pool.grow(worker);
+            pool.dial_needed(worker);
         }
     }
 
-    /// Looks after what belongs to `worker`, which this is called on.
+    /// Maintains the backends and waiters of the current worker `worker`.
     pub(super) fn tick(&self, worker: usize) {
         let now = Instant::now();
-        for pool in self.matching(&Filter::all()) {
+        for pool in self.matching_pools(&Filter::all()) {
             pool.tick(worker, now);
         }
         if worker == 0 {
             self.hand_over(now);
             self.tick_renewals(now);
-            self.retire(now);
+            self.remove_unused(now);
         }
     }
 
-    /// Forgets the pools that nobody needs, and shows the metrics what the others look like.
-    fn retire(&self, now: Instant) {
+    /// Removes unused pools, and updates the metrics of the others.
+    fn remove_unused(&self, now: Instant) {
         let mut registry = self.lock();
-        registry.pools.retain(|_, Entry { pool, shown, successor }| {
+        registry.pools.retain(|_, PoolEntry { pool, shown, successor }| {
             let state = pool.lock();
             let limit = if state.answered.is_some() { FORGOTTEN } else { FRUITLESS };
             let empty = state.empty_since.filter(|_| successor.is_none());
@@ -398,13 +400,13 @@ impl Pools {
             let forgotten = empty.is_some_and(|since| now.saturating_duration_since(since) >= limit)
                 && Arc::strong_count(pool) == 1;
             let levels = if forgotten { Levels::default() } else { pool.levels() };
-            self.show(pool, *shown, levels);
+            self.update_metrics(pool, *shown, levels);
             *shown = levels;
             !forgotten
         });
     }
 
-    pub(super) fn show(&self, pool: &Pool, before: Levels, now: Levels) {
+    pub(super) fn update_metrics(&self, pool: &Pool, before: Levels, now: Levels) {
         if before == now {
             return;
         }
@@ -415,7 +417,7 @@ impl Pools {
         );
     }
 
-    fn order(&self, filter: &Filter, phase: PoolPhase) -> usize {
+    fn set_phase(&self, filter: &Filter, phase: PoolPhase) -> usize {
         {
             let orders = &mut self.lock().orders;
             orders.retain(|(older, _)| !filter.covers(older));
@@ -423,14 +425,14 @@ impl Pools {
                 orders.push((filter.clone(), phase));
             }
         }
-        let pools = self.matching(filter);
+        let pools = self.matching_pools(filter);
         for pool in &pools {
-            pool.enter(phase);
+            pool.enter_phase(phase);
         }
         pools.len()
     }
 
-    fn matching(&self, filter: &Filter) -> Vec<Arc<Pool>> {
+    fn matching_pools(&self, filter: &Filter) -> Vec<Arc<Pool>> {
         let registry = self.lock();
         let matching = registry.pools.iter().filter(|(target, _)| filter.matches(target));
         matching
@@ -441,7 +443,7 @@ impl Pools {
             .collect()
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Registry> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, PoolTable> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -455,14 +457,17 @@ impl Pool {
         }
         state.settings = Arc::clone(settings);
         drop(state);
-        self.finish(crate::tasks::current_worker(), Afterwards { grow: true, ..Afterwards::default() });
+        self.run_deferred(
+            crate::tasks::current_worker(),
+            DeferredActions { grow: true, ..DeferredActions::default() },
+        );
     }
 
-    /// Another phase; never back from the last ones.
-    pub(super) fn enter(self: &Arc<Self>, phase: PoolPhase) {
-        let mut after = Afterwards { grow: true, quiet: true, ..Afterwards::default() };
+    /// Enters another phase; the final phases are never left.
+    pub(super) fn enter_phase(self: &Arc<Self>, phase: PoolPhase) {
+        let mut after = DeferredActions { grow: true, quiet: true, ..DeferredActions::default() };
         let mut guard = self.lock();
-        let state: &mut State = &mut guard;
+        let state: &mut PoolState = &mut guard;
         if matches!(state.phase, PoolPhase::Withdrawn | PoolPhase::Closed) {
             return;
         }
@@ -470,7 +475,7 @@ impl Pool {
         match phase {
             PoolPhase::Withdrawn => state.fail_waiters(&LeaseError::Withdrawn, &mut after),
             PoolPhase::Closed => state.fail_waiters(&LeaseError::Closed, &mut after),
-            PoolPhase::Open => self.serve(state, &mut after),
+            PoolPhase::Open => self.serve_waiters(state, &mut after),
             PoolPhase::Paused | PoolPhase::Draining => {}
         }
         self.sort_out_all(state, &mut after);
@@ -478,40 +483,40 @@ impl Pool {
         if matches!(phase, PoolPhase::Withdrawn | PoolPhase::Closed) {
             self.ended.notify_waiters();
         }
-        self.finish(crate::tasks::current_worker(), after);
+        self.run_deferred(crate::tasks::current_worker(), after);
     }
 
-    /// Gives idle backends to those who wait.
-    fn serve(self: &Arc<Self>, state: &mut State, after: &mut Afterwards) {
+    /// Hands idle backends to waiters.
+    fn serve_waiters(self: &Arc<Self>, state: &mut PoolState, after: &mut DeferredActions) {
         let now = state.now;
         while !state.queue.is_empty() {
             let Some((place, member)) = state.slots.take_longest_idle(now) else { return };
-            self.place(state, place, member, after);
+            self.place_backend(state, place, member, after);
         }
     }
 
     /// Backends logged in until now are not used again.
     pub(super) fn renew(self: &Arc<Self>) {
-        let mut after = Afterwards { grow: true, ..Afterwards::default() };
+        let mut after = DeferredActions { grow: true, ..DeferredActions::default() };
         let mut guard = self.lock();
-        let state: &mut State = &mut guard;
+        let state: &mut PoolState = &mut guard;
         state.epoch += 1;
         state.welcome = None;
         self.sort_out_all(state, &mut after);
         drop(guard);
-        self.finish(crate::tasks::current_worker(), after);
+        self.run_deferred(crate::tasks::current_worker(), after);
     }
 
     /// Closes the idle backend that was used longest ago, for another pool.
-    fn evict(self: &Arc<Self>) -> Option<Permit> {
+    fn evict_idle(self: &Arc<Self>) -> Option<Permit> {
         let mut state = self.lock();
         let now = state.now;
         let (place, member) = state.slots.take_longest_idle(now)?;
-        let tenant = state.slots.vacate(place, now).flatten();
+        let record = state.slots.free_slot(place, now).flatten();
         drop(state);
         self.metrics.backend_closed(CloseReason::Shared);
-        self.tell(&member.running, Event::Closed(CloseReason::Shared));
+        self.report_event(&member.running, BackendEvent::Closed(CloseReason::Shared));
         member.close();
-        tenant.map(|tenant| tenant.permit)
+        record.map(|record| record.permit)
     }
 }

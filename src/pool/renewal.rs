@@ -1,8 +1,7 @@
 //! Renews backends whose logins are out of date after changes to roles or databases.
 //!
-//! Sessions report their clients' changes. For changes made elsewhere, an idle backend reads counters of the server's
-//! catalogs every [`WATCH_INTERVAL`]. Standbys do not count replayed changes: the writer's counters stand for the whole
-//! cluster.
+//! Sessions report their clients' changes. For other changes, an idle backend reads counters of the server's catalogs
+//! every [`WATCH_INTERVAL`]. Standbys do not count replayed changes: the writer's counters stand for the whole cluster.
 
 use std::{
     collections::HashMap,
@@ -14,10 +13,10 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Pool, Pools,
-    chore::Workplace,
-    member::Member,
-    slots::{Occupancy, Place},
-    state::Afterwards,
+    maintenance::SlotGuard,
+    pooled_backend::PooledBackend,
+    slots::{Occupancy, SlotKey},
+    state::DeferredActions,
 };
 use crate::{
     backend::{Columns, QueryError, query},
@@ -121,7 +120,7 @@ impl Pools {
         for pool in self.list() {
             let endpoint = pool.endpoint.endpoint();
             if endpoint.role == DeclaredRole::Primary && self.renewals.is_watch_due(&endpoint.cluster, now) {
-                pool.watch();
+                pool.watch_counters();
             }
         }
     }
@@ -184,18 +183,18 @@ impl Renewals {
 }
 
 impl Pool {
-    /// Backends logged in until now are not used again, and none is made for later use within [`IDLE_PAUSE`].
+    /// Backends logged in until now are not reused, and no backend is prepared within [`IDLE_PAUSE`].
     fn renew_after_change(self: &Arc<Self>) {
         let mut state = self.lock();
         state.idle_pause_until = Some(Instant::now() + IDLE_PAUSE);
         // Logins refused before may succeed now.
-        state.trouble = None;
+        state.login_backoff = None;
         drop(state);
         self.renew();
     }
 
-    /// Reads the server's counters over an idle backend, if any; the backend keeps its place in the idle order.
-    fn watch(self: &Arc<Self>) {
+    /// Reads the server's counters over an idle backend, if any; the backend keeps the position in the idle order.
+    fn watch_counters(self: &Arc<Self>) {
         let Some(pools) = self.pools.upgrade() else { return };
         let cluster = self.endpoint.endpoint().cluster.clone();
         let mut state = self.lock();
@@ -205,13 +204,13 @@ impl Pool {
         state.slots.work_on(place, Occupancy::Settling, now);
         drop(state);
         pools.renewals.note_watch(&cluster, now);
-        let mut workplace = Workplace { pool: Arc::clone(self), place: Some(place) };
+        let mut guard = SlotGuard { pool: Arc::clone(self), place: Some(place) };
         let worker = member.worker;
         self.spawn(worker, "login watch", async move {
             member.tracked_state.queried();
             let asked = timeout(WATCH_LIMIT, query(&mut member.stream, COUNTERS_SQL, read_counters)).await;
-            let Some(place) = workplace.leave() else { return };
-            let pool = &workplace.pool;
+            let Some(place) = guard.take_slot() else { return };
+            let pool = &guard.pool;
             match asked {
                 Ok(Ok(counters)) => {
                     if let Some(pools) = pool.pools.upgrade() {
@@ -225,19 +224,19 @@ impl Pool {
                 }
                 Ok(Err(_)) | Err(_) => {
                     member.close();
-                    pool.lost(place, CloseReason::Broken);
+                    pool.discard_lost(place, CloseReason::Broken);
                 }
             }
         });
     }
 
     /// Returns a backend to the idle order after internal use, idle since `since`.
-    fn rest_again(self: &Arc<Self>, place: Place, member: Member, since: Instant) {
+    fn rest_again(self: &Arc<Self>, place: SlotKey, member: PooledBackend, since: Instant) {
         let worker = member.worker;
-        let mut after = Afterwards::default();
+        let mut after = DeferredActions::default();
         let mut state = self.lock();
         self.place_since(&mut state, place, member, Some(since), &mut after);
         drop(state);
-        self.finish(worker, after);
+        self.run_deferred(worker, after);
     }
 }

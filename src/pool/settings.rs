@@ -1,43 +1,42 @@
-//! What an operator may say about a listener's pools.
+//! Pool settings of a listener.
 
 use crate::closed_set::closed_set;
 use std::{fmt, time::Duration};
 
-/// One listener's pools: each of its pools goes by these.
+/// Settings of all pools of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolSettings {
-    /// For how long a session keeps its backend.
+    /// Duration of leases.
     pub mode: PoolMode,
-    /// Backends of one pool, those being dialed included. At least 1.
+    /// Maximum number of backends of a pool, including logins under way. At least 1.
     pub size: usize,
-    /// Backends that are kept idle for whoever comes next. Default 0.
+    /// Backends kept idle in advance. Default 0.
     pub min_idle: usize,
-    /// A backend this old is closed instead of being used again; each a little earlier by chance, so that they do not all go
-    /// at one time. Zero is no limit. Default 1 h.
+    /// Maximum age of a backend for reuse, reduced by random jitter. Zero is no limit. Default 1 h.
     pub max_lifetime: Duration,
-    /// A backend that nobody used for so long is closed. Zero is no limit. Default 10 min.
+    /// Maximum idle time of a backend. Zero is no limit. Default 10 min.
     pub idle_timeout: Duration,
-    /// How long a session waits for a backend. Zero is no limit. Default 30 s: whoever waits that long for a backend has mostly
-    /// been given up by its own caller, and an application should hear of it while somebody is still looking.
+    /// Maximum wait of a session for a backend. Zero is no limit. Default 30 s: callers mostly give up at that time,
+    /// and the application should learn the reason before.
     pub query_wait_timeout: Duration,
-    /// After how long a waiting client is told so. Zero is never. Default 5 s.
+    /// Wait after which a client gets a notice. Zero is never. Default 5 s.
     pub wait_notice: Duration,
     /// Functions, in lower case, whose call pins the backend to the session.
     pub pin_on_functions: Vec<String>,
     /// A state check follows each transaction before the next session gets the backend. Default no: the check then
     /// skips transactions proved to leave no state.
     pub strict_isolation: bool,
-    /// Whether the listener splits: backends of endpoints that serve reads learn which node they lead to, and a server that is
-    /// no standby gets no reads. Default no.
+    /// The listener splits reads: backends of endpoints that serve reads learn the node's identity, and a server that
+    /// is not a standby gets no reads. Default no.
     pub splits: bool,
 }
 
 closed_set! {
-    /// For how long a session keeps its backend.
+    /// Duration of leases.
     pub enum PoolMode {
         /// For life.
         Session = "session",
-        /// For a transaction, unless it is pinned.
+        /// A transaction, or until the end of a pin.
         Transaction = "transaction",
     }
 }
@@ -49,11 +48,11 @@ impl fmt::Display for PoolMode {
 }
 
 impl PoolSettings {
-    /// The size of a pool in transaction mode, unless somebody says otherwise.
+    /// Default pool size in transaction mode.
     pub const TRANSACTION_SIZE: usize = 20;
 
-    /// The defaults for a mode. In session mode the size is what the listener's own limit on clients leaves, `max_clients`: each
-    /// client has a backend of its own, as it would have without a proxy.
+    /// Defaults of a mode. In session mode the size is the listener's limit on clients, `max_clients`: each client has
+    /// a backend, as without a proxy.
     #[must_use]
     pub fn new(mode: PoolMode, max_clients: usize) -> Self {
         Self {

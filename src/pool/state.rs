@@ -1,4 +1,4 @@
-//! What a pool's lock guards.
+//! Contents of a pool's lock.
 
 use std::{sync::Arc, task::Waker};
 
@@ -6,27 +6,27 @@ use tokio::time::Instant;
 
 use super::{
     LeaseError, PoolPhase, PoolSettings, Welcome,
-    member::{Member, Tenant},
+    login_backoff::LoginBackoff,
+    pooled_backend::{BackendRecord, PooledBackend},
     queue::Queue,
     slots::{Occupancy, Slots},
-    trouble::Trouble,
-    waiter::Seat,
+    waiter::WaitCell,
 };
 use crate::telemetry::labels::CloseReason;
 
-/// What a pool's lock guards.
-pub(super) struct State {
+/// Contents of a pool's lock.
+pub(super) struct PoolState {
     pub(super) settings: Arc<PoolSettings>,
     pub(super) phase: PoolPhase,
-    pub(super) slots: Slots<Member, Tenant>,
-    pub(super) queue: Queue<Arc<Seat>>,
-    /// The time of the last tick: near enough for what lasts minutes, and it costs no clock read.
+    pub(super) slots: Slots<PooledBackend, BackendRecord>,
+    pub(super) queue: Queue<Arc<WaitCell>>,
+    /// Time of the last tick: exact enough for minutes, without a clock read.
     pub(super) now: Instant,
-    /// Backends of an earlier epoch are closed when they come back.
+    /// Backends of earlier epochs are closed on return.
     pub(super) epoch: u64,
     pub(super) welcome: Option<Arc<Welcome>>,
-    pub(super) trouble: Option<Trouble>,
-    /// Time of the last returned or logged-in backend, by [`State::now`].
+    pub(super) login_backoff: Option<LoginBackoff>,
+    /// Time of the last returned or logged-in backend, by [`PoolState::now`].
     pub(super) answered: Option<Instant>,
     /// End of the pause in making idle backends.
     pub(super) idle_pause_until: Option<Instant>,
@@ -34,97 +34,102 @@ pub(super) struct State {
     pub(super) prepared: usize,
     /// Leases since the pool was made.
     pub(super) leases: u64,
-    /// Since when it has been without backends and waiters.
+    /// Start of the time without backends and waiters.
     pub(super) empty_since: Option<Instant>,
 }
 
-/// What is left to be done once the lock is released: wakers, sockets and other pools' locks are not touched under it.
+/// Actions deferred until the lock is released: wakers, sockets and locks of other pools are not touched under the
+/// lock.
 #[derive(Default)]
 #[must_use = "somebody has to be woken"]
-pub(super) struct Afterwards {
-    /// The usual case: one.
+pub(super) struct DeferredActions {
+    /// The usual case: a single waker.
     pub(super) wake: Option<Waker>,
     pub(super) wake_too: Vec<Waker>,
-    pub(super) gone: Vec<Gone>,
+    pub(super) closed: Vec<ClosedBackend>,
     /// The pool may want to dial.
     pub(super) grow: bool,
-    /// The last lease of a pool that gives out none has come back.
+    /// The last lease of a paused pool was returned.
     pub(super) quiet: bool,
 }
 
 /// A backend that the pool no longer has.
-pub(super) struct Gone {
-    /// Not there when whoever had it has closed it.
-    pub(super) member: Option<Member>,
-    /// What was known of it: its permit with it.
-    pub(super) tenant: Option<Tenant>,
+pub(super) struct ClosedBackend {
+    /// `None` if the session has closed the connection.
+    pub(super) member: Option<PooledBackend>,
+    /// Record of the backend, with the permit.
+    pub(super) record: Option<BackendRecord>,
     pub(super) reason: CloseReason,
 }
 
-/// Why a pool wants one more backend.
+/// Reason for another backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
-    /// Somebody waits.
+pub(super) enum GrowthReason {
+    /// A session waits.
     Waiters,
     /// Fewer than `min_idle` are idle.
     Idle,
 }
 
-// === impl State ===
+// === impl PoolState ===
 
-impl State {
-    /// Whether one more backend should be dialed now, and for whom.
-    pub(super) fn needs(&self, now: Instant, at_once: usize) -> Option<Need> {
+impl PoolState {
+    /// Reason to dial another backend now, if any.
+    pub(super) fn growth_reason(&self, now: Instant, at_once: usize) -> Option<GrowthReason> {
         let dialing = self.slots.count(Occupancy::Dialing);
         if self.phase != PoolPhase::Open
-            || self.slots.used() >= self.settings.size
+            || self.slots.used_count() >= self.settings.size
             || dialing >= at_once
-            || self.trouble.as_ref().is_some_and(|trouble| dialing > 0 || now < trouble.retry_at)
+            || self
+                .login_backoff
+                .as_ref()
+                .is_some_and(|login_backoff| dialing > 0 || now < login_backoff.retry_at)
         {
             return None;
         }
         if self.queue.len() > dialing {
-            return Some(Need::Waiters);
+            return Some(GrowthReason::Waiters);
         }
         // A settling backend is idle soon.
         let idle = self.slots.count(Occupancy::Idle) + self.slots.count(Occupancy::Settling) + dialing;
         let pauses = self.idle_pause_until.is_some_and(|until| now < until);
         (self.queue.is_empty() && !pauses && idle < self.settings.min_idle.max(self.prepared))
-            .then_some(Need::Idle)
+            .then_some(GrowthReason::Idle)
     }
 
-    /// What a new waiter is told at once, if it is.
-    pub(super) fn refusal(&self, now: Instant) -> Option<LeaseError> {
+    /// Immediate error for a new waiter, if any.
+    pub(super) fn immediate_error(&self, now: Instant) -> Option<LeaseError> {
         match self.phase {
             PoolPhase::Withdrawn => return Some(LeaseError::Withdrawn),
             PoolPhase::Closed => return Some(LeaseError::Closed),
             PoolPhase::Open | PoolPhase::Paused | PoolPhase::Draining => {}
         }
-        let trouble = self.trouble.as_ref()?;
-        let told = now < trouble.retry_at && trouble.is_hopeless(self.slots.live(), self.answered);
-        told.then(|| LeaseError::Down(Arc::clone(&trouble.error)))
+        let login_backoff = self.login_backoff.as_ref()?;
+        let told =
+            now < login_backoff.retry_at && login_backoff.is_hopeless(self.slots.live_count(), self.answered);
+        told.then(|| LeaseError::Down(Arc::clone(&login_backoff.error)))
     }
 
-    /// Fails everybody who waits.
-    pub(super) fn fail_waiters(&mut self, error: &LeaseError, after: &mut Afterwards) {
+    /// Fails all waiters.
+    pub(super) fn fail_waiters(&mut self, error: &LeaseError, after: &mut DeferredActions) {
         for entry in self.queue.drain() {
-            after.wake(entry.who.fail(error.clone()));
+            after.add_waker(entry.who.fail_wait(error.clone()));
         }
     }
 
-    /// Why a backend must not be used again, if it must not.
-    pub(super) fn unfit(&self, tenant: &Tenant) -> Option<CloseReason> {
+    /// Reason to close the backend instead of reuse, if any.
+    pub(super) fn close_reason(&self, record: &BackendRecord) -> Option<CloseReason> {
         match self.phase {
             PoolPhase::Withdrawn | PoolPhase::Closed | PoolPhase::Draining => {
                 return Some(CloseReason::Withdrawn);
             }
             PoolPhase::Open | PoolPhase::Paused => {}
         }
-        if tenant.epoch != self.epoch {
+        if record.epoch != self.epoch {
             Some(CloseReason::Withdrawn)
-        } else if tenant.expires.is_some_and(|expires| expires <= self.now) {
+        } else if record.expires.is_some_and(|expires| expires <= self.now) {
             Some(CloseReason::Lifetime)
-        } else if self.slots.used() > self.settings.size {
+        } else if self.slots.used_count() > self.settings.size {
             Some(CloseReason::Resized)
         } else {
             None
@@ -132,11 +137,11 @@ impl State {
     }
 }
 
-// === impl Afterwards ===
+// === impl DeferredActions ===
 
-impl Afterwards {
-    /// Somebody is to be woken.
-    pub(super) fn wake(&mut self, waker: Option<Waker>) {
+impl DeferredActions {
+    /// Adds a waker.
+    pub(super) fn add_waker(&mut self, waker: Option<Waker>) {
         match waker {
             Some(waker) if self.wake.is_some() => self.wake_too.push(waker),
             Some(waker) => self.wake = Some(waker),
@@ -145,7 +150,12 @@ impl Afterwards {
     }
 
     /// A backend is to be closed.
-    pub(super) fn close(&mut self, member: Option<Member>, tenant: Option<Tenant>, reason: CloseReason) {
-        self.gone.push(Gone { member, tenant, reason });
+    pub(super) fn add_closed(
+        &mut self,
+        member: Option<PooledBackend>,
+        record: Option<BackendRecord>,
+        reason: CloseReason,
+    ) {
+        self.closed.push(ClosedBackend { member, record, reason });
     }
 }

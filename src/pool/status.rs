@@ -1,4 +1,4 @@
-//! What a pool looks like to people.
+//! Status of a pool for operators.
 
 use std::{
     net::SocketAddr,
@@ -8,57 +8,57 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Pool, PoolSettings, Running, Target, slots::Occupancy};
+use super::{BackendHandle, Pool, PoolKey, PoolSettings, slots::Occupancy};
 use crate::{closed_set::closed_set, telemetry::labels::PoolBackendState};
 
-/// What a pool looks like now.
+/// Status of a pool.
 pub struct PoolStatus {
     /// The pool key.
-    pub target: Target,
-    /// Its settings.
+    pub target: PoolKey,
+    /// Settings of the pool.
     pub settings: Arc<PoolSettings>,
-    /// Whether it gives out backends.
+    /// Phase of the pool.
     pub phase: PoolPhase,
-    /// Its backends; those being dialed are only counted.
+    /// Backends of the pool, without logins under way.
     pub backends: Vec<BackendStatus>,
     /// Logins under way.
     pub dialing: usize,
     /// Sessions that wait for a backend.
     pub waiting: usize,
-    /// How long the one has waited that has waited longest.
+    /// Longest current wait.
     pub longest_wait: Duration,
     /// Leases since the pool was made.
     pub leases: u64,
-    /// How many of them had to be waited for.
+    /// Number of leases after a wait.
     pub waits: u64,
-    /// How long they waited, all together.
+    /// Total waiting time.
     pub waited: Duration,
-    /// Why the last login failed, if none has succeeded since.
-    pub trouble: Option<Arc<crate::backend::ConnectError>>,
+    /// Error of the last login, if no login has succeeded since.
+    pub last_login_error: Option<Arc<crate::backend::ConnectError>>,
 }
 
-/// What a backend looks like now.
+/// Status of a backend.
 pub struct BackendStatus {
-    /// Its number, process id, address.
-    pub running: Arc<Running>,
-    /// What is done with it.
+    /// Number, process ID, address.
+    pub running: Arc<BackendHandle>,
+    /// State of the backend.
     pub state: PoolBackendState,
     /// For how long, to a tenth of a second.
     pub state_for: Duration,
-    /// It will be closed when it comes back: it is too old, or somebody asked for new ones.
+    /// Closed on return: too old, or replaced on request.
     pub close_needed: bool,
 }
 
 closed_set! {
-    /// Whether a pool gives out backends.
+    /// Phase of a pool.
     pub enum PoolPhase {
-        /// It does.
+        /// Leases backends.
         Open = "open",
-        /// Whoever asks waits; nothing is dialed.
+        /// Sessions wait; no logins.
         Paused = "paused",
-        /// As paused, and its backends are closed as they come back.
+        /// Paused, and returned backends are closed.
         Draining = "draining",
-        /// It is no longer in use.
+        /// No longer in use.
         Withdrawn = "withdrawn",
         /// The process ends.
         Closed = "closed",
@@ -66,16 +66,16 @@ closed_set! {
 }
 
 impl Pool {
-    /// What the pool looks like now.
+    /// Status of the pool now.
     #[must_use]
     pub fn status(&self) -> PoolStatus {
         let now = Instant::now();
         let state = self.lock();
-        let backends = state.slots.iter().map(|(occupancy, since, tenant)| BackendStatus {
-            running: Arc::clone(&tenant.running),
-            state: shown(occupancy),
+        let backends = state.slots.iter().map(|(occupancy, since, record)| BackendStatus {
+            running: Arc::clone(&record.running),
+            state: state_label(occupancy),
             state_for: now.saturating_duration_since(since),
-            close_needed: state.unfit(tenant).is_some(),
+            close_needed: state.close_reason(record).is_some(),
         });
         PoolStatus {
             target: self.target.clone(),
@@ -86,12 +86,15 @@ impl Pool {
             waiting: state.queue.len(),
             longest_wait: state
                 .queue
-                .oldest()
+                .longest_wait_start()
                 .map_or(Duration::ZERO, |oldest| now.saturating_duration_since(oldest)),
             leases: state.leases,
             waits: self.waits.load(Relaxed),
             waited: Duration::from_micros(self.waited.load(Relaxed)),
-            trouble: state.trouble.as_ref().map(|trouble| Arc::clone(&trouble.error)),
+            last_login_error: state
+                .login_backoff
+                .as_ref()
+                .map(|login_backoff| Arc::clone(&login_backoff.error)),
         }
     }
 
@@ -107,7 +110,7 @@ impl Pool {
             Occupancy::Resetting,
             Occupancy::Settling,
         ] {
-            levels.backends[shown(occupancy).index()] += state.slots.count(occupancy);
+            levels.backends[state_label(occupancy).index()] += state.slots.count(occupancy);
         }
         levels
     }
@@ -121,7 +124,7 @@ pub(super) struct Levels {
     pub(super) limit: usize,
 }
 
-fn shown(occupancy: Occupancy) -> PoolBackendState {
+fn state_label(occupancy: Occupancy) -> PoolBackendState {
     match occupancy {
         Occupancy::Free | Occupancy::Dialing => PoolBackendState::Dialing,
         Occupancy::Idle => PoolBackendState::Idle,
@@ -147,7 +150,7 @@ impl PoolStatus {
 // === impl BackendStatus ===
 
 impl BackendStatus {
-    /// When it logged in.
+    /// Time of the login.
     #[must_use]
     pub fn opened(&self) -> SystemTime {
         self.running.opened()
@@ -159,7 +162,7 @@ impl BackendStatus {
         self.running.peer()
     }
 
-    /// Cancel requests on their way to it.
+    /// Number of pending cancel requests.
     #[must_use]
     pub fn cancels(&self) -> usize {
         self.running.cancels()

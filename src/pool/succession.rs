@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Filter, Pool, PoolPhase, Pools, registry::Entry, status::Levels};
+use super::{Filter, Pool, PoolPhase, Pools, registry::PoolEntry, status::Levels};
 use crate::{backend::EndpointHandle, names::EndpointName};
 
 /// Pool that will replace a pool.
@@ -27,14 +27,14 @@ const PREPARATION: Duration = Duration::from_secs(5);
 /// withdrawn for a reason.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(60);
 
-impl Entry {
-    /// True if the pool, or its successor, uses `endpoint`.
+impl PoolEntry {
+    /// True if the pool, or the successor, uses `endpoint`.
     pub(super) fn leads_to(&self, endpoint: &EndpointHandle) -> bool {
-        self.newest().endpoint.same(endpoint)
+        self.newest_pool().endpoint.same(endpoint)
     }
 
     /// Returns the successor, or the pool if there is none.
-    fn newest(&self) -> &Pool {
+    fn newest_pool(&self) -> &Pool {
         self.successor.as_ref().map_or(&self.pool, |successor| &successor.pool)
     }
 }
@@ -50,7 +50,7 @@ impl Pools {
     /// Replaces backends after a change of certificates or authorities; the endpoint handle stays. Pools serve on as
     /// with [`Pools::replace`].
     pub fn replace_backends(self: &Arc<Self>, endpoint: &EndpointName) {
-        self.replace_pools(endpoint, |entry| Some(entry.newest().endpoint.clone()));
+        self.replace_pools(endpoint, |entry| Some(entry.newest_pool().endpoint.clone()));
     }
 
     /// Creates successors of an endpoint's pools. `way` returns the successor's endpoint handle, or `None` to keep the
@@ -58,7 +58,7 @@ impl Pools {
     fn replace_pools(
         self: &Arc<Self>,
         endpoint: &EndpointName,
-        way: impl Fn(&Entry) -> Option<EndpointHandle>,
+        way: impl Fn(&PoolEntry) -> Option<EndpointHandle>,
     ) {
         let now = Instant::now();
         let filter = Filter::endpoint(endpoint.clone());
@@ -71,7 +71,8 @@ impl Pools {
             let Some(endpoint) = way(entry) else { return true };
             gone.extend(entry.successor.take().map(|successor| (successor.pool, Levels::default())));
             let state = entry.pool.lock();
-            let (live, phase, settings) = (state.slots.live(), state.phase, Arc::clone(&state.settings));
+            let (live, phase, settings) =
+                (state.slots.live_count(), state.phase, Arc::clone(&state.settings));
             drop(state);
             if phase != PoolPhase::Open || live == 0 {
                 gone.push((Arc::clone(&entry.pool), entry.shown));
@@ -86,8 +87,8 @@ impl Pools {
         });
         drop(registry);
         for (pool, shown) in &gone {
-            pool.enter(PoolPhase::Withdrawn);
-            self.show(pool, *shown, Levels::default());
+            pool.enter_phase(PoolPhase::Withdrawn);
+            self.update_metrics(pool, *shown, Levels::default());
         }
     }
 
@@ -102,12 +103,12 @@ impl Pools {
                 if waited >= PREPARATION_DELAY {
                     state.prepared = successor.wanted;
                 }
-                let ready = state.slots.live();
+                let ready = state.slots.live_count();
                 drop(state);
                 ready >= successor.wanted
                     || (ready > 0 && waited >= PREPARATION)
                     || waited >= HANDOVER_LIMIT
-                    || entry.pool.lock().slots.live() == 0
+                    || entry.pool.lock().slots.live_count() == 0
             }) else {
                 continue;
             };
@@ -117,8 +118,8 @@ impl Pools {
         }
         drop(registry);
         for (pool, shown) in &gone {
-            pool.enter(PoolPhase::Withdrawn);
-            self.show(pool, *shown, Levels::default());
+            pool.enter_phase(PoolPhase::Withdrawn);
+            self.update_metrics(pool, *shown, Levels::default());
         }
     }
 }

@@ -9,53 +9,53 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Disposition, Lease, LeaseError, Pool, Want};
+use super::{AcquireOptions, Disposition, Lease, LeaseError, Pool};
 
-/// A session that may wait for a backend: made once, used for all its waits, of which only the first one allocates.
+/// A session's place in queues for backends: created once and reused; only the first wait allocates.
 ///
-/// Dropping it leaves the queue; a backend that was handed over and not taken yet goes back.
+/// Drop leaves the queue and returns a granted backend that was not taken.
 #[derive(Default)]
 pub struct Waiter {
     /// Most sessions never wait.
-    seat: Option<Arc<Seat>>,
+    seat: Option<Arc<WaitCell>>,
     queued: Option<Queued>,
 }
 
-/// What came of waiting.
+/// Result of waiting.
 pub enum Waited {
     /// A backend; the wait is over.
     Lease(Lease),
-    /// The wait is as long as [`super::PoolSettings::wait_notice`] says, and goes on. Comes once for each wait.
+    /// The wait exceeds [`super::PoolSettings::wait_notice`] and continues. Once per wait.
     Notice(Duration),
-    /// There is none; the wait is over.
+    /// No backend; the wait is over.
     Failed(LeaseError),
 }
 
-/// Where and since when somebody waits.
+/// Queue and start of a wait.
 pub(super) struct Queued {
     pub(super) pool: Arc<Pool>,
-    pub(super) want: Want,
-    /// `None` when the wait was over before it began.
+    pub(super) want: AcquireOptions,
+    /// `None` if the wait ended before the start.
     pub(super) ticket: Option<u64>,
     pub(super) since: Instant,
 }
 
-/// Where the pool leaves what the waiter takes up. Locked behind the pool's lock, never before it.
+/// Result cell between pool and waiter. Locked behind the pool's lock, never before.
 #[derive(Default)]
-pub(super) struct Seat {
-    state: Mutex<State>,
+pub(super) struct WaitCell {
+    state: Mutex<WaitState>,
 }
 
 #[derive(Default)]
-struct State {
-    outcome: Outcome,
+struct WaitState {
+    outcome: WaitOutcome,
     notice: Option<Duration>,
     waker: Option<Waker>,
 }
 
 #[derive(Default)]
-enum Outcome {
-    /// Nothing yet, or taken up already.
+enum WaitOutcome {
+    /// No result yet, or already taken.
     #[default]
     None,
     Lease(Lease),
@@ -65,25 +65,25 @@ enum Outcome {
 // === impl Waiter ===
 
 impl Waiter {
-    /// One that does not wait.
+    /// A waiter outside of queues.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether it waits, or has not taken up what came of it.
+    /// True while waiting, or with a result not yet taken.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.queued.is_some()
     }
 
-    /// What came of the wait. Pending for ever when there is none.
+    /// Result of the wait. Pending forever without a wait.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Waited> {
         loop {
             let (Some(_), Some(seat)) = (&self.queued, &self.seat) else { return Poll::Pending };
             let mut seat = seat.lock();
             let outcome = mem::take(&mut seat.outcome);
-            if let Outcome::None = outcome {
+            if let WaitOutcome::None = outcome {
                 if let Some(waited) = seat.notice.take() {
                     return Poll::Ready(Waited::Notice(waited));
                 }
@@ -97,12 +97,12 @@ impl Waiter {
             drop(seat);
             let Some(Queued { pool, want, since, .. }) = self.queued.take() else { return Poll::Pending };
             let lease = match outcome {
-                Outcome::Lease(lease) => lease.moved_to(want.worker),
-                Outcome::Failed(error) => return Poll::Ready(Waited::Failed(error)),
-                Outcome::None => None,
+                WaitOutcome::Lease(lease) => lease.moved_to(want.worker),
+                WaitOutcome::Failed(error) => return Poll::Ready(Waited::Failed(error)),
+                WaitOutcome::None => None,
             };
             if let Some(lease) = lease {
-                pool.waited(want.worker, since.elapsed());
+                pool.count_wait(want.worker, since.elapsed());
                 return Poll::Ready(Waited::Lease(lease));
             }
             // The backend could not be used: back into the queue.
@@ -110,29 +110,29 @@ impl Waiter {
         }
     }
 
-    /// Waits no longer: the statement was cancelled, or nobody is there any more.
+    /// Leaves the queue: the statement was canceled, or the client is gone.
     pub fn leave(&mut self) {
         let Some(Queued { pool, want, ticket, .. }) = self.queued.take() else { return };
         if let Some(ticket) = ticket {
-            pool.left(want.worker, ticket);
+            pool.remove_waiter(want.worker, ticket);
         }
         let Some(seat) = &self.seat else { return };
         let mut seat = seat.lock();
         let outcome = mem::take(&mut seat.outcome);
         seat.clear();
         drop(seat);
-        if let Outcome::Lease(lease) = outcome {
-            // Nobody has used it since it was handed over.
+        if let WaitOutcome::Lease(lease) = outcome {
+            // Not used since the grant.
             lease.release(Disposition::Clean);
         }
     }
 
-    pub(super) fn seat(&mut self) -> &Arc<Seat> {
+    pub(super) fn wait_cell(&mut self) -> &Arc<WaitCell> {
         self.seat.get_or_insert_default()
     }
 
-    /// It begins to wait.
-    pub(super) fn sit(&mut self, queued: Queued) {
+    /// Begins a wait.
+    pub(super) fn enqueue(&mut self, queued: Queued) {
         debug_assert!(self.queued.is_none(), "one wait at a time");
         self.queued = Some(queued);
     }
@@ -144,36 +144,36 @@ impl Drop for Waiter {
     }
 }
 
-// === impl Seat ===
+// === impl WaitCell ===
 
-impl Seat {
-    /// The wait is over: a backend. Whom to wake.
-    pub(super) fn grant(&self, lease: Lease) -> Option<Waker> {
+impl WaitCell {
+    /// Ends the wait with a backend; returns the waker.
+    pub(super) fn grant_lease(&self, lease: Lease) -> Option<Waker> {
         let mut state = self.lock();
-        state.outcome = Outcome::Lease(lease);
+        state.outcome = WaitOutcome::Lease(lease);
         state.waker.take()
     }
 
-    /// The wait is over: none. Whom to wake.
-    pub(super) fn fail(&self, error: LeaseError) -> Option<Waker> {
+    /// Ends the wait with an error; returns the waker.
+    pub(super) fn fail_wait(&self, error: LeaseError) -> Option<Waker> {
         let mut state = self.lock();
-        state.outcome = Outcome::Failed(error);
+        state.outcome = WaitOutcome::Failed(error);
         state.waker.take()
     }
 
-    /// The wait is long. Whom to wake.
-    pub(super) fn tell(&self, waited: Duration) -> Option<Waker> {
+    /// Reports a long wait; returns the waker.
+    pub(super) fn notify_long_wait(&self, waited: Duration) -> Option<Waker> {
         let mut state = self.lock();
         state.notice = Some(waited);
         state.waker.take()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WaitState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl WaitState {
     fn clear(&mut self) {
         (self.notice, self.waker) = (None, None);
     }

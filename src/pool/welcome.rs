@@ -1,4 +1,4 @@
-//! What a server said when it let a backend in.
+//! Reports of a server at the login of a backend.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use crate::{
     wire::ProtocolVersion,
 };
 
-/// What a server said when it let a backend in: enough to greet a client as the server would, without a backend.
+/// Reports of a server at the login of a backend: enough to greet a client as the server would, without a backend.
 #[derive(Clone)]
 pub struct Welcome {
     /// The version spoken with the server.
     pub version: ProtocolVersion,
-    /// What it reported of its settings.
+    /// Settings reported by the server.
     pub parameters: Arc<Parameters>,
-    /// NoticeResponses, as they came, one behind the other.
+    /// NoticeResponses, unchanged and concatenated.
     pub notices: Vec<u8>,
 }
 
@@ -27,8 +27,8 @@ impl Welcome {
         }
     }
 
-    /// Whether another login was answered in the very same words.
-    pub(super) fn says(&self, logged_in: &LoggedIn) -> bool {
+    /// True if another login had equal reports.
+    pub(super) fn has_same_reports(&self, logged_in: &LoggedIn) -> bool {
         self.version == logged_in.version
             && *self.parameters == logged_in.parameters
             && self.notices == logged_in.notices

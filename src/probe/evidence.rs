@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{keeper::Message, wanted::Wanted};
+use super::{publisher::ProbeMessage, sample_request::SampleRequest};
 use crate::{
     names::EndpointName,
     topology::{ObservedRole, ReplayReport, TopologySnapshot},
@@ -27,14 +27,14 @@ pub enum Evidence {
 /// Receives evidence from session traffic. Cheap to clone; never waits.
 #[derive(Clone)]
 pub struct EvidenceSink {
-    pub(super) inbox: mpsc::Sender<Message>,
-    pub(super) wanted: Arc<Wanted>,
+    pub(super) inbox: mpsc::Sender<ProbeMessage>,
+    pub(super) wanted: Arc<SampleRequest>,
 }
 
 /// Evidence of a test, in order.
 #[cfg(test)]
 pub(crate) struct RecordedEvidence {
-    outbox: mpsc::Receiver<Message>,
+    outbox: mpsc::Receiver<ProbeMessage>,
 }
 
 #[cfg(test)]
@@ -43,7 +43,7 @@ impl RecordedEvidence {
     pub(crate) fn take(&mut self) -> Vec<(String, Evidence)> {
         std::iter::from_fn(|| self.outbox.try_recv().ok())
             .filter_map(|message| match message {
-                Message::Evidence { endpoint, evidence } => Some((endpoint.to_string(), evidence)),
+                ProbeMessage::Evidence { endpoint, evidence } => Some((endpoint.to_string(), evidence)),
                 _ => None,
             })
             .collect()
@@ -62,20 +62,20 @@ impl EvidenceSink {
 
     /// Reports `evidence` about `endpoint`. Drops evidence if the queue is full: a probe is under way then.
     pub fn submit(&self, endpoint: &EndpointName, evidence: Evidence) {
-        self.inbox.try_send(Message::Evidence { endpoint: endpoint.clone(), evidence }).ok();
+        self.inbox.try_send(ProbeMessage::Evidence { endpoint: endpoint.clone(), evidence }).ok();
     }
 
     /// Reports the replay position of a node, unless `snapshot`, as used by the session, already has the information.
     /// Updates only the node's position.
     pub fn replayed(&self, snapshot: &TopologySnapshot, replayed: ReplayReport) {
         if snapshot.is_news(&replayed) {
-            self.inbox.try_send(Message::Replayed(replayed)).ok();
+            self.inbox.try_send(ProbeMessage::Replayed(replayed)).ok();
         }
     }
 
     /// Requests a WAL sample of the writer after now, as soon as possible: a session has written and wants to read
     /// elsewhere. A request during a pending request costs an atomic load.
     pub fn want_sample(&self) {
-        self.wanted.want();
+        self.wanted.request_sample();
     }
 }

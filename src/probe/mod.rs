@@ -10,13 +10,13 @@
 //! [`SnapshotChange`].
 
 mod evidence;
-mod keeper;
-mod knock;
-mod line;
+mod liveness;
 mod prober;
+mod publisher;
+mod sample_connection;
+mod sample_request;
 mod sampler;
 mod settings;
-mod wanted;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -33,15 +33,15 @@ use crate::{
 #[cfg(test)]
 pub(crate) use evidence::RecordedEvidence;
 pub use evidence::{Evidence, EvidenceSink};
-use keeper::{Keeper, Message};
+use publisher::{ProbeMessage, TopologyPublisher};
+use sample_request::SampleRequest;
 pub use settings::ProbeSettings;
-use wanted::Wanted;
 
 /// The running probe. Ends when the probe and every [`EvidenceSink`] are dropped.
 pub struct Probe {
     snapshot: Live<TopologySnapshot>,
-    inbox: mpsc::Sender<Message>,
-    wanted: Arc<Wanted>,
+    inbox: mpsc::Sender<ProbeMessage>,
+    wanted: Arc<SampleRequest>,
 }
 
 /// Capacity of the publisher's queue; the publisher processes a hundred thousand messages per second.
@@ -63,10 +63,10 @@ impl Probe {
         report: impl FnMut(&SnapshotChange, &TopologySnapshot) + Send + 'static,
     ) -> Self {
         let (inbox, told) = mpsc::channel(INBOX);
-        let wanted = Arc::new(Wanted::default());
+        let wanted = Arc::new(SampleRequest::default());
         let first = TopologySnapshot::declared(endpoints.iter().map(|it| Arc::clone(it.endpoint())));
         let (publisher, snapshot) = live(first.clone());
-        let mut keeper = Keeper {
+        let mut keeper = TopologyPublisher {
             publisher,
             snapshot: first,
             settings: settings.clone(),
@@ -79,7 +79,7 @@ impl Probe {
             sampling: None,
             unpublished: false,
         };
-        keeper.configure(endpoints, settings);
+        keeper.apply_settings(endpoints, settings);
         tasks.spawn("topology keeper", keeper.run(told));
         Self { snapshot, inbox, wanted }
     }
@@ -101,6 +101,6 @@ impl Probe {
     ///
     /// Cancel safety: a dropped call changes nothing.
     pub async fn reconfigure(&self, endpoints: Vec<EndpointHandle>, settings: ProbeSettings) {
-        self.inbox.send(Message::Configure { endpoints, settings }).await.ok();
+        self.inbox.send(ProbeMessage::Configure { endpoints, settings }).await.ok();
     }
 }

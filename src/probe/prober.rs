@@ -11,14 +11,14 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{ProbeSettings, keeper::Message, knock::knock};
+use super::{ProbeSettings, liveness::liveness_check, publisher::ProbeMessage};
 use crate::{
     backend::{
         Backend, ConnectError, ConnectFailure, ConnectRequest, EndpointHandle, ProbeLogin, QueryError,
-        Questions, ask,
+        Questions, query_state,
     },
     blame::{Blame, Chain},
-    telemetry::labels::Outcome as Counted,
+    telemetry::labels::Outcome as CountedOutcome,
     topology::{Observation, ProbeOutcome},
     wire::{self, ProtocolVersion, StartupMessage, tag},
 };
@@ -28,15 +28,15 @@ pub(super) struct Prober {
     id: u64,
     endpoint: EndpointHandle,
     settings: ProbeSettings,
-    inbox: mpsc::WeakSender<Message>,
+    inbox: mpsc::WeakSender<ProbeMessage>,
     wake: Arc<Notify>,
-    kept: Option<Kept>,
+    kept: Option<KeptConnection>,
     questions: Questions,
     failures: u32,
 }
 
 /// A connection that is asked again.
-struct Kept {
+struct KeptConnection {
     backend: Backend,
     /// Time of the next probe with a new connection.
     login_due: Instant,
@@ -70,7 +70,7 @@ impl Prober {
         id: u64,
         endpoint: EndpointHandle,
         settings: ProbeSettings,
-        inbox: mpsc::WeakSender<Message>,
+        inbox: mpsc::WeakSender<ProbeMessage>,
         wake: Arc<Notify>,
     ) -> Self {
         Self { id, endpoint, settings, inbox, wake, kept: None, questions: Questions::All, failures: 0 }
@@ -80,7 +80,7 @@ impl Prober {
     pub(super) async fn run(mut self) {
         loop {
             let began = Instant::now();
-            let (asked_at, outcome) = match timeout(self.settings.timeout, self.look()).await {
+            let (asked_at, outcome) = match timeout(self.settings.timeout, self.probe_once()).await {
                 Ok(seen) => seen,
                 Err(_elapsed) => {
                     // The previous connection is no longer needed.
@@ -97,22 +97,22 @@ impl Prober {
                     | ProbeOutcome::NoCredentials { answer: None, .. }
             );
             self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
-            let counted = if failed { Counted::Error } else { Counted::Ok };
+            let counted = if failed { CountedOutcome::Error } else { CountedOutcome::Ok };
             self.endpoint.metrics().record_probe(counted, ended_at - began, SystemTime::now());
             let endpoint = self.endpoint.name().clone();
             let observation = Observation { endpoint, asked_at, ended_at, outcome };
             let Some(inbox) = self.inbox.upgrade() else { return };
-            if inbox.send(Message::Observed { prober: self.id, observation }).await.is_err() {
+            if inbox.send(ProbeMessage::Observed { prober: self.id, observation }).await.is_err() {
                 return;
             }
             drop(inbox);
-            self.pause().await;
+            self.wait_for_next().await;
         }
     }
 
     /// Waits for the next probe: the scheduled time, or evidence. Evidence requires a new login, not only a working
     /// connection.
-    async fn pause(&mut self) {
+    async fn wait_for_next(&mut self) {
         sleep(GAP).await;
         let usual = match (&self.endpoint.settings().probe_login, self.failures) {
             (None, 0) => self.settings.interval.max(KNOCK_INTERVAL),
@@ -120,7 +120,7 @@ impl Prober {
         };
         // A failing endpoint is probed at the usual interval until the endpoint counts as down.
         let backoff = self.failures.saturating_sub(self.settings.failures).saturating_add(1).min(BACKOFF);
-        let pause = (usual * backoff).mul_f64(0.9 + 0.2 * random()).saturating_sub(GAP);
+        let pause = (usual * backoff).mul_f64(0.9 + 0.2 * random_fraction()).saturating_sub(GAP);
         tokio::select! {
             () = sleep(pause) => {}
             () = self.wake.notified() => {
@@ -132,15 +132,15 @@ impl Prober {
     }
 
     /// A single probe: result, and time of the query.
-    async fn look(&mut self) -> (Instant, ProbeOutcome) {
+    async fn probe_once(&mut self) -> (Instant, ProbeOutcome) {
         let endpoint = self.endpoint.clone();
         match &endpoint.settings().probe_login {
-            Some(login) => self.question(login).await,
-            None => (Instant::now(), self.knock().await),
+            Some(login) => self.query_server(login).await,
+            None => (Instant::now(), self.check_liveness().await),
         }
     }
 
-    async fn question(&mut self, login: &ProbeLogin) -> (Instant, ProbeOutcome) {
+    async fn query_server(&mut self, login: &ProbeLogin) -> (Instant, ProbeOutcome) {
         if self.kept.as_ref().is_some_and(|kept| Instant::now() < kept.login_due)
             && let Some(seen) = self.ask_kept().await
         {
@@ -148,7 +148,7 @@ impl Prober {
         }
         // Half of the timeout is left for the server, however long the token command runs.
         let token_wait = Some(self.settings.timeout / 2);
-        let connecting = self.endpoint.connect(ConnectRequest { token_wait, ..request(login) }).await;
+        let connecting = self.endpoint.connect(ConnectRequest { token_wait, ..connect_request(login) }).await;
         let asked_at = Instant::now();
         let mut backend = match connecting {
             Ok(backend) => backend,
@@ -157,14 +157,14 @@ impl Prober {
             Err(error) => return (asked_at, not_connected(&error)),
         };
         if let Some(old) = self.kept.take() {
-            farewell(old.backend).await;
+            send_terminate(old.backend).await;
         }
         match self.ask(&mut backend).await {
             Ok(answer) => {
-                self.kept = Some(Kept { backend, login_due: asked_at + RELOGIN, no_login: None });
+                self.kept = Some(KeptConnection { backend, login_due: asked_at + RELOGIN, no_login: None });
                 (asked_at, ProbeOutcome::Answered(answer))
             }
-            Err(error) => (asked_at, failed(&error)),
+            Err(error) => (asked_at, failed_outcome(&error)),
         }
     }
 
@@ -203,7 +203,7 @@ impl Prober {
         if !matches!(error.failure(), ConnectFailure::Token(_)) {
             return (asked_at, ProbeOutcome::Failed(reason));
         }
-        match self.knock().await {
+        match self.check_liveness().await {
             ProbeOutcome::Alive => (asked_at, ProbeOutcome::NoCredentials { answer: None, reason }),
             outcome => (asked_at, outcome),
         }
@@ -211,32 +211,32 @@ impl Prober {
 
     /// Asks, and asks for less from then on when the server takes offence.
     async fn ask(&mut self, backend: &mut Backend) -> Result<crate::topology::ProbeAnswer, QueryError> {
-        match ask(&mut backend.stream, self.questions).await {
+        match query_state(&mut backend.stream, self.questions).await {
             Err(error) if self.questions == Questions::All && error.is_about_the_question() => {
                 tracing::info!(
                     endpoint = %self.endpoint.name(), error = %error,
                     "probe lacks privileges: reading only the role; WAL positions stay unknown"
                 );
                 self.questions = Questions::Role;
-                ask(&mut backend.stream, self.questions).await
+                query_state(&mut backend.stream, self.questions).await
             }
             answer => answer,
         }
     }
 
-    async fn knock(&self) -> ProbeOutcome {
+    async fn check_liveness(&self) -> ProbeOutcome {
         let mut dialed = match self.endpoint.dial_for_probe().await {
             Ok(dialed) => dialed,
             Err(error) => return not_connected(&error),
         };
-        match knock(&mut dialed.stream).await {
+        match liveness_check(&mut dialed.stream).await {
             Ok(()) => ProbeOutcome::Alive,
-            Err(error) => failed(&error),
+            Err(error) => failed_outcome(&error),
         }
     }
 }
 
-pub(super) fn request(login: &ProbeLogin) -> ConnectRequest {
+pub(super) fn connect_request(login: &ProbeLogin) -> ConnectRequest {
     let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
     startup.set("user", login.user.as_str());
     startup.set("database", login.database.as_str());
@@ -254,16 +254,16 @@ fn is_saturation(error: &ConnectError) -> bool {
 fn not_connected(error: &ConnectError) -> ProbeOutcome {
     match error.blame() {
         Blame::Us => ProbeOutcome::Unasked(Chain(error).to_string().into()),
-        _ => failed(error),
+        _ => failed_outcome(error),
     }
 }
 
-fn failed(error: &(dyn std::error::Error + 'static)) -> ProbeOutcome {
+fn failed_outcome(error: &(dyn std::error::Error + 'static)) -> ProbeOutcome {
     ProbeOutcome::Failed(Chain(error).to_string().into())
 }
 
 /// Sends Terminate, so that the server logs no lost connection.
-pub(super) async fn farewell(mut backend: Backend) {
+pub(super) async fn send_terminate(mut backend: Backend) {
     let mut terminate = Vec::new();
     wire::write_frame(&mut terminate, tag::frontend::TERMINATE, |_| {});
     let leave = async {
@@ -274,7 +274,7 @@ pub(super) async fn farewell(mut backend: Backend) {
 }
 
 /// In 0..1.
-fn random() -> f64 {
+fn random_fraction() -> f64 {
     let mut bytes = [0; 4];
     // Jitter works without randomness; no other code depends on the value.
     _ = aws_lc_rs::rand::fill(&mut bytes);

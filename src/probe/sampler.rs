@@ -14,19 +14,19 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{keeper::Message, line::LineError, wanted::Wanted};
+use super::{publisher::ProbeMessage, sample_connection::SampleError, sample_request::SampleRequest};
 use crate::{
     names::EndpointName,
-    telemetry::{EndpointMetrics, labels::Outcome as Counted},
+    telemetry::{EndpointMetrics, labels::Outcome as CountedOutcome},
     topology::{Observation, ProbeAnswer, ProbeOutcome},
 };
 
 /// Connection of a sampler to the writer.
-pub(super) trait Line: Send {
+pub(super) trait SampleConnection: Send {
     /// Opens a connection, unless there is one.
-    fn open(&mut self) -> impl Future<Output = Result<(), LineError>> + Send;
+    fn open(&mut self) -> impl Future<Output = Result<(), SampleError>> + Send;
     /// Asks.
-    fn ask(&mut self) -> impl Future<Output = Result<ProbeAnswer, LineError>> + Send;
+    fn ask(&mut self) -> impl Future<Output = Result<ProbeAnswer, SampleError>> + Send;
     /// Closes the connection, if any.
     fn close(&mut self) -> impl Future<Output = ()> + Send;
 }
@@ -39,8 +39,8 @@ pub(super) struct Sampler<L> {
     pub(super) metrics: Arc<EndpointMetrics>,
     /// Time limit of a sample, with the login.
     pub(super) limit: Duration,
-    pub(super) wanted: Arc<Wanted>,
-    pub(super) inbox: mpsc::WeakSender<Message>,
+    pub(super) wanted: Arc<SampleRequest>,
+    pub(super) inbox: mpsc::WeakSender<ProbeMessage>,
 }
 
 /// Minimum interval of samples. Two hundred samples per second cost the writer about a hundredth of a core (60 µs
@@ -56,29 +56,29 @@ const IDLE: Duration = Duration::from_secs(60);
 
 // === impl Sampler ===
 
-impl<L: Line> Sampler<L> {
+impl<L: SampleConnection> Sampler<L> {
     /// Samples until the publisher has ended; waits `patience` first.
     pub(super) async fn run(mut self, patience: Duration) {
         let mut pause = patience;
         let mut backoff = BACKOFF.0;
         loop {
             sleep(pause).await;
-            if timeout(IDLE, self.wanted.wait()).await.is_err() {
+            if timeout(IDLE, self.wanted.wait_for_request()).await.is_err() {
                 self.line.close().await;
-                self.wanted.wait().await;
+                self.wanted.wait_for_request().await;
             }
-            let seen = timeout(self.limit, self.sample()).await.unwrap_or(Err(LineError::Late(self.limit)));
+            let seen = timeout(self.limit, self.sample()).await.unwrap_or(Err(SampleError::Late(self.limit)));
             let Some(inbox) = self.inbox.upgrade() else { return };
             match seen {
                 Ok(observation) => {
-                    self.metrics.writer_sampled(Counted::Ok);
+                    self.metrics.writer_sampled(CountedOutcome::Ok);
                     (pause, backoff) = (GAP, BACKOFF.0);
-                    if inbox.send(Message::Sampled { sampler: self.id, observation }).await.is_err() {
+                    if inbox.send(ProbeMessage::Sampled { sampler: self.id, observation }).await.is_err() {
                         return;
                     }
                 }
                 Err(error) => {
-                    self.metrics.writer_sampled(Counted::Error);
+                    self.metrics.writer_sampled(CountedOutcome::Error);
                     tracing::debug!(
                         endpoint = %self.endpoint, error = %crate::blame::Chain(&error),
                         "WAL sample of the writer failed"
@@ -91,10 +91,10 @@ impl<L: Line> Sampler<L> {
     }
 
     /// Cancel safety: a connection with a dropped call must be discarded.
-    async fn sample(&mut self) -> Result<Observation, LineError> {
+    async fn sample(&mut self) -> Result<Observation, SampleError> {
         self.line.open().await?;
         // In this order: later requests get another sample.
-        self.wanted.take();
+        self.wanted.take_request();
         let asked_at = Instant::now();
         let answer = self.line.ask().await?;
         let outcome = ProbeOutcome::Sampled(answer);

@@ -30,30 +30,40 @@ pub fn decide(
 ) -> Result<RouteDecision, NoEndpoint> {
     let open = |status: &&EndpointStatus| !tried.contains(&status.endpoint.name);
     match policy {
-        RoutePolicy::Primary | RoutePolicy::Split(_) => writer(snapshot, open, RouteReason::Writer),
+        RoutePolicy::Primary | RoutePolicy::Split(_) => decide_writer(snapshot, open, RouteReason::Writer),
         RoutePolicy::ReadPool { when_no_reader } => {
             let standing_in = *when_no_reader == WhenNoReader::Primary;
             let serves = |status: &&EndpointStatus| {
                 status.endpoint.role.serves_reads() && !(standing_in && status.health == Health::Down)
             };
-            match balance(snapshot.endpoints.iter().filter(open).filter(serves), rank, load, draw) {
-                Some(status) => Ok(answer(status, RouteReason::ReadPool)),
+            match choose_balanced(
+                snapshot.endpoints.iter().filter(open).filter(serves),
+                preference_rank,
+                load,
+                draw,
+            ) {
+                Some(status) => Ok(decision_for(status, RouteReason::ReadPool)),
                 None if standing_in => {
-                    writer(snapshot, open, RouteReason::NoReader).map_err(|_| NoEndpoint::Reader)
+                    decide_writer(snapshot, open, RouteReason::NoReader).map_err(|_| NoEndpoint::Reader)
                 }
                 None => Err(NoEndpoint::Reader),
             }
         }
         RoutePolicy::Secondary => {
             let secondary = |status: &&EndpointStatus| status.endpoint.role == DeclaredRole::Secondary;
-            balance(snapshot.endpoints.iter().filter(open).filter(secondary), rank, load, draw)
-                .map(|status| answer(status, RouteReason::Secondary))
-                .ok_or(NoEndpoint::Secondary)
+            choose_balanced(
+                snapshot.endpoints.iter().filter(open).filter(secondary),
+                preference_rank,
+                load,
+                draw,
+            )
+            .map(|status| decision_for(status, RouteReason::Secondary))
+            .ok_or(NoEndpoint::Secondary)
         }
         RoutePolicy::Endpoint(name) => snapshot
             .get(name)
             .filter(open)
-            .map(|status| answer(status, RouteReason::Named))
+            .map(|status| decision_for(status, RouteReason::Named))
             .ok_or(NoEndpoint::Named),
     }
 }
@@ -76,9 +86,9 @@ pub fn decide_split(
 ) -> Result<RouteDecision, NoEndpoint> {
     let open = |status: &&EndpointStatus| !demand.tried.contains(&status.endpoint.name);
     if demand.side == RouteSide::Writer {
-        return writer(snapshot, open, demand.reason);
+        return decide_writer(snapshot, open, demand.reason);
     }
-    let home = home(snapshot);
+    let home = home_endpoint(snapshot);
     let local =
         settings.local_region.as_deref().or_else(|| home.and_then(|home| home.endpoint.region.as_deref()));
     let standing_in = settings.when_no_reader == WhenNoReader::Primary;
@@ -94,41 +104,41 @@ pub fn decide_split(
     // Order of preference: health, then recent failures, then distance.
     let preference = |status: &EndpointStatus| {
         let remote = local.is_some() && status.endpoint.region.as_deref() != local;
-        (status.health == Health::Down, avoided(&status.endpoint.name), rank(status), remote)
+        (status.health == Health::Down, avoided(&status.endpoint.name), preference_rank(status), remote)
     };
-    match (balance(readers, preference, load, draw), standing_in) {
-        (Some(status), _) => Ok(answer(status, demand.reason)),
-        (None, true) => writer(snapshot, open, RouteReason::NoReader).map_err(|_| NoEndpoint::Reader),
+    match (choose_balanced(readers, preference, load, draw), standing_in) {
+        (Some(status), _) => Ok(decision_for(status, demand.reason)),
+        (None, true) => decide_writer(snapshot, open, RouteReason::NoReader).map_err(|_| NoEndpoint::Reader),
         (None, false) => Err(NoEndpoint::Reader),
     }
 }
 
 /// The writer, or without a known writer the endpoint declared primary.
-fn home(snapshot: &TopologySnapshot) -> Option<&EndpointStatus> {
+fn home_endpoint(snapshot: &TopologySnapshot) -> Option<&EndpointStatus> {
     let declared = || snapshot.endpoints.iter().find(|status| status.endpoint.role == DeclaredRole::Primary);
     snapshot.writer.as_ref().and_then(|name| snapshot.get(name)).or_else(declared)
 }
 
-fn answer(status: &EndpointStatus, reason: RouteReason) -> RouteDecision {
+fn decision_for(status: &EndpointStatus, reason: RouteReason) -> RouteDecision {
     RouteDecision { endpoint: Arc::clone(&status.endpoint), reason }
 }
 
 /// The elected writer. No second candidate is tried: a session with writes on two servers would be worse than no
 /// writer.
-fn writer(
+fn decide_writer(
     snapshot: &TopologySnapshot,
     open: impl Fn(&&EndpointStatus) -> bool,
     reason: RouteReason,
 ) -> Result<RouteDecision, NoEndpoint> {
     let elected = snapshot.writer.as_ref().and_then(|name| snapshot.get(name)).filter(open);
-    elected.map(|status| answer(status, reason)).ok_or(NoEndpoint::Writer)
+    elected.map(|status| decision_for(status, reason)).ok_or(NoEndpoint::Writer)
 }
 
 /// The best endpoint of lowest `rank`: the less loaded of two random candidates.
 ///
 /// Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (1996). Failing endpoints are excluded, except
 /// the last endpoint: a probe may be wrong.
-fn balance<'a, R: Ord>(
+fn choose_balanced<'a, R: Ord>(
     candidates: impl Iterator<Item = &'a EndpointStatus> + Clone,
     rank: impl Fn(&EndpointStatus) -> R,
     load: impl Fn(&EndpointName) -> usize,
@@ -148,7 +158,7 @@ fn balance<'a, R: Ord>(
 }
 
 /// Lower is better: up with the declared role, up, unknown, down.
-fn rank(status: &EndpointStatus) -> u8 {
+fn preference_rank(status: &EndpointStatus) -> u8 {
     match (status.health, status.observed) {
         (Health::Up, Some(ObservedRole::Standby)) => 0,
         (Health::Up, _) => 1,

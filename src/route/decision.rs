@@ -19,7 +19,7 @@ closed_set! {
     #[derive(thiserror::Error)]
     pub enum NoEndpoint {
         /// No endpoint declared primary is known, or believed, to take writes.
-        #[error("no endpoint takes writes now")]
+        #[error("no endpoint accepts writes now")]
         Writer = "no-writer",
         /// Every read pool is down and the primary may not stand in.
         #[error("no read pool can serve now")]

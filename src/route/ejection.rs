@@ -48,7 +48,7 @@ const MOST: usize = 64;
 impl Ejections {
     /// Ejects `who`, which failed a session at `now`; `jitter` is a random number. Failures during an ejection count
     /// once. Returns true if the list changed and needs to be published.
-    pub fn failed(&mut self, who: Outlier, now: Instant, jitter: u64) -> bool {
+    pub fn note_failure(&mut self, who: Outlier, now: Instant, jitter: u64) -> bool {
         self.ejected.retain(|ejected| now.saturating_duration_since(ejected.until) < FORGIVEN);
         // Adds up to a quarter as jitter, so that sessions do not return at the same time.
         let lasts = |backoff: Duration| backoff + backoff / 1000 * u32::try_from(jitter % 250).unwrap_or(0);
@@ -70,16 +70,16 @@ impl Ejections {
     /// True if `endpoint` should be avoided.
     #[must_use]
     pub fn avoids_endpoint(&self, endpoint: &EndpointName, now: Instant) -> bool {
-        self.avoids(now, |who| matches!(who, Outlier::Endpoint(name) if name == endpoint))
+        self.is_ejected(now, |who| matches!(who, Outlier::Endpoint(name) if name == endpoint))
     }
 
     /// True if `node` should be avoided.
     #[must_use]
     pub fn avoids_node(&self, node: &NodeId, now: Instant) -> bool {
-        self.avoids(now, |who| matches!(who, Outlier::Node(id) if id == node))
+        self.is_ejected(now, |who| matches!(who, Outlier::Node(id) if id == node))
     }
 
-    fn avoids(&self, now: Instant, is: impl Fn(&Outlier) -> bool) -> bool {
+    fn is_ejected(&self, now: Instant, is: impl Fn(&Outlier) -> bool) -> bool {
         self.ejected.iter().any(|ejected| now < ejected.until && is(&ejected.who))
     }
 }
@@ -101,7 +101,7 @@ mod tests {
         let (mut ejections, mut now) = (Ejections::default(), Instant::now());
         for expected in [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000] {
             let expected = Duration::from_millis(expected);
-            assert!(ejections.failed(suspect(), now, 0));
+            assert!(ejections.note_failure(suspect(), now, 0));
             assert!(ejections.avoids_endpoint(&reads(), now + expected - Duration::from_millis(1)));
             now += expected;
             assert!(!ejections.avoids_endpoint(&reads(), now), "{expected:?}");
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn all_that_one_incident_breaks_counts_once() {
         let (mut ejections, now) = (Ejections::default(), Instant::now());
-        let news = (0..20).filter(|_| ejections.failed(suspect(), now, 0)).count();
+        let news = (0..20).filter(|_| ejections.note_failure(suspect(), now, 0)).count();
         assert_eq!(news, 1);
         assert!(!ejections.avoids_endpoint(&reads(), now + FIRST));
     }
@@ -119,10 +119,10 @@ mod tests {
     #[test]
     fn whoever_works_for_a_minute_is_forgiven() {
         let (mut ejections, now) = (Ejections::default(), Instant::now());
-        ejections.failed(suspect(), now, 0);
-        ejections.failed(suspect(), now + FIRST, 0);
+        ejections.note_failure(suspect(), now, 0);
+        ejections.note_failure(suspect(), now + FIRST, 0);
         let later = now + FIRST * 3 + FORGIVEN;
-        ejections.failed(suspect(), later, 0);
+        ejections.note_failure(suspect(), later, 0);
         assert!(!ejections.avoids_endpoint(&reads(), later + FIRST));
     }
 
@@ -131,7 +131,7 @@ mod tests {
         let now = Instant::now();
         for jitter in [0, 1, 249, 250, u64::MAX] {
             let mut ejections = Ejections::default();
-            ejections.failed(suspect(), now, jitter);
+            ejections.note_failure(suspect(), now, jitter);
             assert!(ejections.avoids_endpoint(&reads(), now + FIRST - Duration::from_millis(1)));
             assert!(!ejections.avoids_endpoint(&reads(), now + FIRST * 5 / 4));
         }
@@ -141,7 +141,7 @@ mod tests {
     fn a_node_is_avoided_and_not_the_endpoint_that_hides_it() {
         let (mut ejections, now) = (Ejections::default(), Instant::now());
         let node = NodeId { started_us: 1, address: None, port: None };
-        ejections.failed(Outlier::Node(node), now, 0);
+        ejections.note_failure(Outlier::Node(node), now, 0);
         assert!(ejections.avoids_node(&node, now));
         assert!(!ejections.avoids_node(&NodeId { started_us: 2, ..node }, now));
         assert!(!ejections.avoids_endpoint(&reads(), now));
@@ -151,7 +151,7 @@ mod tests {
     fn no_list_of_suspects_grows_without_end() {
         let (mut ejections, now) = (Ejections::default(), Instant::now());
         for started_us in 0..1000 {
-            ejections.failed(Outlier::Node(NodeId { started_us, address: None, port: None }), now, 0);
+            ejections.note_failure(Outlier::Node(NodeId { started_us, address: None, port: None }), now, 0);
         }
         assert_eq!(ejections.ejected.len(), MOST);
     }

@@ -35,9 +35,9 @@ closed_set! {
     }
     includes {
         /// Split: the classification decides: a read pool serves proven reads, the writer all other statements.
-        Statement(ClassifyReason) = word_of { is_fallback: never },
+        Statement(ClassifyReason) = word_of { is_fallback: never_fallback },
         /// Split: a read that failed on a read pool and ran again.
-        Rerun(RerunCause) = RerunCause::as_str { is_fallback: always },
+        Rerun(RerunCause) = RerunCause::as_str { is_fallback: always_fallback },
     }
 }
 
@@ -90,11 +90,11 @@ const fn word_of(classify_reason: ClassifyReason) -> &'static str {
     }
 }
 
-const fn never(_: ClassifyReason) -> bool {
+const fn never_fallback(_: ClassifyReason) -> bool {
     false
 }
 
-const fn always(_: RerunCause) -> bool {
+const fn always_fallback(_: RerunCause) -> bool {
     true
 }
 

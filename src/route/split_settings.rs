@@ -108,7 +108,7 @@ impl FromStr for RelationName {
 
     /// Reads a name as SQL does: folds unquoted parts to lower case.
     fn from_str(text: &str) -> Result<Self, RelationNameError> {
-        let (first, rest) = part(text)?;
+        let (first, rest) = parse_part(text)?;
         let Some(rest) = rest.strip_prefix('.') else {
             return if rest.is_empty() {
                 Ok(Self { schema: None, name: first })
@@ -116,7 +116,7 @@ impl FromStr for RelationName {
                 Err(RelationNameError)
             };
         };
-        match part(rest)? {
+        match parse_part(rest)? {
             (name, "") => Ok(Self { schema: Some(first), name }),
             _ => Err(RelationNameError),
         }
@@ -124,7 +124,7 @@ impl FromStr for RelationName {
 }
 
 /// The first part of a name, and the remaining text.
-fn part(text: &str) -> Result<(String, &str), RelationNameError> {
+fn parse_part(text: &str) -> Result<(String, &str), RelationNameError> {
     let mut name = String::new();
     let Some(mut rest) = text.strip_prefix('"') else {
         let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$')).unwrap_or(text.len());

@@ -76,7 +76,7 @@ impl RoutingUnit {
         let hint = self.hint.or(situation.wish);
         let hinted = if self.hint.is_some() { RouteReason::Hint } else { RouteReason::SessionSetting };
         if hint == Some(Hint::Primary) && situation.hints.may_force_primary() {
-            return writer(hinted);
+            return need_writer(hinted);
         }
         let transaction = match (self.begins, situation.begun) {
             (Some(modes), Some(before)) => Some(modes.over(before)),
@@ -84,38 +84,38 @@ impl RoutingUnit {
         };
         let modes = transaction.unwrap_or_default();
         if modes.serializable.unwrap_or(situation.serializable) {
-            return writer(RouteReason::Statement(ClassifyReason::Serializable));
+            return need_writer(RouteReason::Statement(ClassifyReason::Serializable));
         }
         let read_only = modes.read_only.unwrap_or(situation.read_only);
         let declared = read_only || (hint == Some(Hint::Read) && situation.hints.may_call_a_read());
         // A unit declared as read-only by the client stays in place, regardless of later messages.
         if self.unfinished || (self.keeps_portal && !declared) {
-            return writer(RouteReason::Unfinished);
+            return need_writer(RouteReason::Unfinished);
         }
         let refused = if self.touches_session && self.classify_reason == ClassifyReason::Read {
-            writer(RouteReason::Statement(ClassifyReason::SessionState))
+            need_writer(RouteReason::Statement(ClassifyReason::SessionState))
         } else {
-            writer(RouteReason::Statement(self.classify_reason))
+            need_writer(RouteReason::Statement(self.classify_reason))
         };
         if read_only {
             if self.touches_session || !self.classify_reason.suits_read_only() {
                 return refused;
             }
-            return reader(RouteReason::ReadOnly);
+            return need_reader(RouteReason::ReadOnly);
         }
         if transaction.is_some() {
-            return writer(RouteReason::Statement(ClassifyReason::Transaction));
+            return need_writer(RouteReason::Statement(ClassifyReason::Transaction));
         }
         if self.touches_session {
             return refused;
         }
         if self.access == StatementAccess::Read && self.classify_reason.leaves_primary() {
-            return reader(RouteReason::Statement(ClassifyReason::Read));
+            return need_reader(RouteReason::Statement(ClassifyReason::Read));
         }
         let could_be =
             self.access != StatementAccess::Write && self.classify_reason != ClassifyReason::LearnedWrite;
         if hint == Some(Hint::Read) && situation.hints.may_call_a_read() && could_be {
-            return reader(hinted);
+            return need_reader(hinted);
         }
         refused
     }
@@ -142,11 +142,11 @@ impl RoutingUnit {
     }
 }
 
-const fn writer(reason: RouteReason) -> RouteNeed {
+const fn need_writer(reason: RouteReason) -> RouteNeed {
     RouteNeed { side: RouteSide::Writer, reason }
 }
 
-const fn reader(reason: RouteReason) -> RouteNeed {
+const fn need_reader(reason: RouteReason) -> RouteNeed {
     RouteNeed { side: RouteSide::Reader, reason }
 }
 

@@ -10,12 +10,12 @@ use std::{
 
 use super::SandboxError;
 
-/// The account that servers run as, and that owns their files.
+/// The account of the servers and their files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Account {
-    /// The one we run as.
+    /// The current account.
     Ours,
-    /// User `postgres`, since we are root.
+    /// User `postgres`, if the current user is root.
     Postgres { user: u32, group: u32 },
 }
 
@@ -34,7 +34,7 @@ impl Account {
         }
     }
 
-    /// A command run as this account, with an environment that says nothing of the caller's.
+    /// A command for the account, with a clean environment.
     pub(super) fn command(self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env_clear().env("LC_ALL", "C").env("PATH", "/usr/bin:/bin").current_dir("/");
@@ -45,8 +45,8 @@ impl Account {
         command
     }
 
-    /// Gives `path` to this account.
-    pub(super) fn give(self, path: &Path) -> io::Result<()> {
+    /// Makes the account the owner of `path`.
+    pub(super) fn give_ownership(self, path: &Path) -> io::Result<()> {
         match self {
             Self::Ours => Ok(()),
             Self::Postgres { user, group } => chown(path, Some(user), Some(group)),
@@ -54,7 +54,7 @@ impl Account {
     }
 }
 
-/// Whether we may write to `/etc` and become somebody else.
+/// True if the process may write to `/etc` and change the user.
 pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

@@ -1,4 +1,4 @@
-//! A cluster's certificate authority: it signs the servers' certificates and can be replaced with an overlap.
+//! Certificate authority of a cluster: signs server certificates, and supports rotation with an overlap.
 
 use std::{
     fs, io,
@@ -16,7 +16,7 @@ use rcgen::{
 
 use super::{SandboxError, account::Account};
 
-/// One cluster's certificate authority.
+/// Certificate authority of a cluster.
 ///
 /// A rotation takes three steps: [`begin_rotation`](Self::begin_rotation) makes a new CA and publishes both; the servers
 /// then get new certificates; [`finish_rotation`](Self::finish_rotation) withdraws the old CA.
@@ -24,23 +24,23 @@ pub struct Authority {
     cluster: String,
     file: PathBuf,
     foreign_file: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<AuthorityState>,
 }
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 
-struct State {
-    /// Signs what is issued from now on.
+struct AuthorityState {
+    /// Signs new certificates.
     current: Issuer,
-    /// Still trusted, signs nothing.
+    /// Trusted, without new signatures.
     previous: Option<Issuer>,
-    /// Trusted by nobody; made when first asked for.
+    /// Not trusted; created on first use.
     foreign: Issuer,
-    /// How many CAs there were: part of the name, so that they can be told apart.
+    /// Number of CAs so far: part of the name, to distinguish CAs.
     serial: u32,
 }
 
-/// What a server's certificate says.
+/// Kind of a server certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Certificate {
     /// The endpoint's DNS name and no address, as AlloyDB's.
@@ -48,15 +48,15 @@ pub enum Certificate {
     Named,
     /// The DNS name and the address.
     NamedWithAddress,
-    /// The right name, by an authority that nobody trusts.
+    /// The right name, by an unknown authority.
     UnknownAuthority,
-    /// The right name, but its time is over.
+    /// The right name, expired.
     Expired,
-    /// The right name, but its time has not come.
+    /// The right name, not valid yet.
     NotYetValid,
 }
 
-/// A certificate and its key, as files for `ssl_cert_file` and `ssl_key_file`.
+/// A certificate and the key, as files for `ssl_cert_file` and `ssl_key_file`.
 pub(super) struct Identity {
     certificate: String,
     key: String,
@@ -71,22 +71,22 @@ impl Authority {
             cluster: cluster.to_owned(),
             file: folder.join(format!("{cluster}-ca.pem")),
             foreign_file: folder.join(format!("{cluster}-foreign-ca.pem")),
-            state: Mutex::new(State {
-                current: ca(&format!("{cluster} CA 1"))?,
+            state: Mutex::new(AuthorityState {
+                current: new_ca(&format!("{cluster} CA 1"))?,
                 previous: None,
-                foreign: ca(&format!("{cluster} foreign CA"))?,
+                foreign: new_ca(&format!("{cluster} foreign CA"))?,
                 serial: 1,
             }),
         };
         {
             let state = authority.state();
-            publish(&authority.foreign_file, &state.foreign.pem())?;
-            publish(&authority.file, &state.current.pem())?;
+            publish_atomically(&authority.foreign_file, &state.foreign.pem())?;
+            publish_atomically(&authority.file, &state.current.pem())?;
         }
         Ok(authority)
     }
 
-    /// The PEM file of the CAs to trust: one, or two during a rotation. It is replaced by renaming.
+    /// PEM file of the trusted CAs: two during a rotation. Replaced by renaming.
     #[must_use]
     pub fn ca_file(&self) -> &Path {
         &self.file
@@ -98,32 +98,32 @@ impl Authority {
         &self.foreign_file
     }
 
-    /// Makes a new CA, which signs from now on, and publishes it beside the old one.
+    /// Creates a new signing CA, and publishes both CAs.
     ///
     /// # Errors
     /// When the file cannot be replaced.
     pub fn begin_rotation(&self) -> Result<(), SandboxError> {
         let mut state = self.state();
         state.serial += 1;
-        let new = ca(&format!("{} CA {}", self.cluster, state.serial))?;
+        let new = new_ca(&format!("{} CA {}", self.cluster, state.serial))?;
         let old = std::mem::replace(&mut state.current, new);
-        publish(&self.file, &(old.pem() + &state.current.pem()))?;
+        publish_atomically(&self.file, &(old.pem() + &state.current.pem()))?;
         state.previous = Some(old);
         Ok(())
     }
 
-    /// Withdraws the old CA: only the new one is published.
+    /// Ends the rotation: publishes the new CA only.
     ///
     /// # Errors
     /// When the file cannot be replaced.
     pub fn finish_rotation(&self) -> Result<(), SandboxError> {
         let mut state = self.state();
-        publish(&self.file, &state.current.pem())?;
+        publish_atomically(&self.file, &state.current.pem())?;
         state.previous = None;
         Ok(())
     }
 
-    pub(super) fn issue(
+    pub(super) fn issue_certificate(
         &self,
         kind: Certificate,
         name: &str,
@@ -150,7 +150,7 @@ impl Authority {
         Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, AuthorityState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -164,14 +164,14 @@ impl Identity {
             let mut options = fs::OpenOptions::new();
             let mut open = options.write(true).create_new(true).mode(0o600).open(&new)?;
             io::Write::write_all(&mut open, text.as_bytes())?;
-            account.give(&new)?;
+            account.give_ownership(&new)?;
             fs::rename(new, file)?;
         }
         Ok(())
     }
 }
 
-fn ca(name: &str) -> Result<Issuer, SandboxError> {
+fn new_ca(name: &str) -> Result<Issuer, SandboxError> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -181,8 +181,8 @@ fn ca(name: &str) -> Result<Issuer, SandboxError> {
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
 }
 
-/// Replaces `file` in one step, so that no reader sees half of it.
-fn publish(file: &Path, pem: &str) -> Result<(), SandboxError> {
+/// Replaces `file` atomically.
+fn publish_atomically(file: &Path, pem: &str) -> Result<(), SandboxError> {
     let new = file.with_extension("pem.new");
     fs::write(&new, pem)
         .and_then(|()| fs::rename(&new, file))

@@ -1,13 +1,13 @@
-//! A block of loopback addresses that one sandbox has to itself, so that several run side by side.
+//! A block of loopback addresses for a sandbox, so that several sandboxes run side by side.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use super::SandboxError;
 
-/// The addresses `127.x.y.1` to `127.x.y.253`, ours until dropped.
+/// Addresses `127.x.y.1` to `127.x.y.253`, claimed until dropped.
 ///
-/// Linux answers on all of `127.0.0.0/8` without being asked. The block is claimed by a listening socket on its last
-/// address, so a claim ends with the process that made it, however that ends.
+/// Linux answers on all of `127.0.0.0/8` without configuration. A listening socket on the last address claims the
+/// block, so the claim ends with the process in any case.
 #[derive(Debug)]
 pub struct AddressBlock {
     _claim: TcpListener,
@@ -15,13 +15,13 @@ pub struct AddressBlock {
     port: u16,
 }
 
-/// The host part of the address whose socket claims a block.
+/// Host part of the claiming socket's address.
 const CLAIM: u8 = 254;
-/// PostgreSQL's port, and others in case something listens on it on every address.
+/// PostgreSQL's port, and alternatives for a machine with a wildcard listener on the port.
 const PORTS: [u16; 4] = [5432, 5433, 15432, 25432];
 
 impl AddressBlock {
-    /// Claims a block that nobody has.
+    /// Claims a free block.
     ///
     /// # Errors
     /// [`SandboxError::NoAddress`] when every block tried is taken.
@@ -41,7 +41,7 @@ impl AddressBlock {
         Err(SandboxError::NoAddress)
     }
 
-    /// The address with host part `host` (1 to 253) and this block's port: 5432 where possible.
+    /// Address with host part `host` (1 to 253) and the block's port: 5432 where possible.
     #[must_use]
     pub fn address(&self, host: u8) -> SocketAddr {
         (self.ip(host), self.port).into()

@@ -1,10 +1,10 @@
-//! One cluster of a sandbox: its CA and its endpoints.
+//! A cluster of a sandbox: CA and endpoints.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{Authority, Certificate, Middleman, Node, SandboxError};
 
-/// One cluster: its certificate authority and its endpoints.
+/// A cluster: certificate authority and endpoints.
 pub struct SandboxCluster {
     pub(super) name: &'static str,
     pub(super) region: &'static str,
@@ -13,7 +13,7 @@ pub struct SandboxCluster {
     pub(super) endpoints: Vec<SandboxEndpoint>,
 }
 
-/// One address that clients dial, and the nodes behind it.
+/// An address for clients, and the nodes behind.
 pub struct SandboxEndpoint {
     pub(super) name: &'static str,
     pub(super) role: &'static str,
@@ -23,19 +23,19 @@ pub struct SandboxEndpoint {
 }
 
 impl SandboxCluster {
-    /// Its name.
+    /// Name of the cluster.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Its certificate authority.
+    /// Certificate authority of the cluster.
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// Its endpoints: the one that writes, or would after a promotion, then its read pool.
+    /// Endpoints: the writer, or writer after a promotion, then the read pool.
     #[must_use]
     pub fn endpoints(&self) -> &[SandboxEndpoint] {
         &self.endpoints
@@ -65,7 +65,7 @@ impl SandboxCluster {
         self.authority.finish_rotation()
     }
 
-    /// Gives every server a certificate of this kind, effective for new connections.
+    /// Gives every server a certificate of the given kind, for new connections.
     ///
     /// # Errors
     /// When a certificate cannot be written.
@@ -79,7 +79,7 @@ impl SandboxCluster {
 }
 
 impl SandboxEndpoint {
-    /// Its name in the configuration that the sandbox writes.
+    /// Name in the sandbox's configuration.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
@@ -97,19 +97,19 @@ impl SandboxEndpoint {
         self.middleman.address()
     }
 
-    /// The one name in the certificates of its nodes.
+    /// The name in the certificates of the nodes.
     #[must_use]
     pub const fn dns_name(&self) -> &'static str {
         self.dns_name
     }
 
-    /// What stands between its address and its nodes.
+    /// The middleman between the address and the nodes.
     #[must_use]
     pub const fn middleman(&self) -> &Middleman {
         &self.middleman
     }
 
-    /// The nodes behind its address.
+    /// Nodes behind the address.
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes

@@ -1,23 +1,23 @@
-//! Why a sandbox cannot do what was asked of it.
+//! Errors of a sandbox.
 
 use std::{io, path::PathBuf, time::Duration};
 
-/// Why a sandbox cannot do what was asked of it.
+/// Reason of a sandbox failure.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// No PostgreSQL server is installed where it was looked for.
+    /// No PostgreSQL server found.
     #[error(
         "no PostgreSQL server {wanted}found; looked in {}. Install one (Debian: `apt-get install postgresql`) or set \
          GATEKEEPER_PG_BIN to the folder of `postgres` and `initdb`",
         list(.looked)
     )]
     NoServer {
-        /// The major version asked for with a space behind it, or nothing.
+        /// Requested major version with a trailing space, or empty.
         wanted: String,
         /// The folders that were tried.
         looked: Vec<PathBuf>,
     },
-    /// PostgreSQL refuses to run as root and there is nobody else to run it as.
+    /// PostgreSQL does not run as root, and no other account exists.
     #[error(
         "PostgreSQL servers refuse to run as root and there is no user `postgres`: add one or run as another user"
     )]
@@ -25,10 +25,10 @@ pub enum SandboxError {
     /// No block of loopback addresses is free.
     #[error("no block of loopback addresses is free")]
     NoAddress,
-    /// Something that the operating system refused.
+    /// An error of the operating system.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// Failed operation.
         what: String,
         /// The operating system's answer.
         source: io::Error,
@@ -36,9 +36,9 @@ pub enum SandboxError {
     /// A command that failed.
     #[error("{what} failed: {output}")]
     Command {
-        /// What it was for.
+        /// Purpose of the command.
         what: String,
-        /// What it said on standard error.
+        /// Standard error of the command.
         output: String,
     },
     /// A certificate that could not be made.
@@ -49,17 +49,17 @@ pub enum SandboxError {
     Ended {
         /// The node.
         node: String,
-        /// The last lines of its log.
+        /// Last lines of the log.
         log: String,
     },
-    /// Something that did not come true in time.
+    /// A condition was not met in time.
     #[error("{what} did not happen within {limit:?}; last seen: {seen}")]
     Timeout {
-        /// What was waited for.
+        /// Awaited condition.
         what: String,
         /// How long.
         limit: Duration,
-        /// What was seen last.
+        /// Last observed state.
         seen: String,
     },
     /// A switchover that would lose transactions.
@@ -75,7 +75,7 @@ pub enum SandboxError {
 }
 
 impl SandboxError {
-    /// For `map_err`: names what was tried.
+    /// For `map_err`: names the failed operation.
     pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         |source| Self::Io { what: what.into(), source }
     }

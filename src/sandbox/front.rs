@@ -4,8 +4,7 @@ use std::{fmt::Write as _, fs, net::SocketAddr, path::PathBuf};
 
 use super::{ALICE, NativeUser, SERVICE_ACCOUNT, Sandbox, SandboxEndpoint, SandboxError};
 
-/// Whom clients log in as at the listeners of [`Sandbox::config_toml`]: the password is Gatekeeper's own affair, the
-/// servers see a token.
+/// Client login at the listeners of [`Sandbox::config_toml`]: Gatekeeper checks the password, the servers get a token.
 pub const ALICE_AT_LISTENERS: NativeUser = NativeUser { name: ALICE, password: "alice-password" };
 
 /// The verifier of that password, made with a salt that is no secret.
@@ -18,11 +17,11 @@ const ADMIN_PORT: u16 = 8080;
 /// A listener of [`Sandbox::config_toml`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrontListener {
-    /// Its name.
+    /// Name of the listener.
     pub name: &'static str,
-    /// Its route, as in the configuration.
+    /// Route in the configuration.
     pub route: &'static str,
-    /// Where it listens.
+    /// Address of the listener.
     pub address: SocketAddr,
 }
 
@@ -34,7 +33,7 @@ const LISTENERS: [(&str, &str, u16); 4] = [
 ];
 
 impl Sandbox {
-    /// The listeners of [`Sandbox::config_toml`], one for each endpoint.
+    /// Listeners of [`Sandbox::config_toml`], one for each endpoint.
     #[must_use]
     pub fn listeners(&self) -> Vec<FrontListener> {
         let ip = self.block().ip(FRONT);
@@ -53,9 +52,9 @@ impl Sandbox {
         self.folder().join("audit.jsonl")
     }
 
-    /// A Gatekeeper configuration for this sandbox: a listener for each endpoint, whose clients log in as
-    /// [`ALICE_AT_LISTENERS`]; tokens to every endpoint, over connections verified by name; statements audited. Writes the
-    /// users file that it names.
+    /// Gatekeeper configuration for the sandbox: a listener per endpoint with client login [`ALICE_AT_LISTENERS`];
+    /// token logins to every endpoint, over connections with verified names; audited statements. Also writes the users
+    /// file.
     ///
     /// # Errors
     /// When the users file cannot be written.

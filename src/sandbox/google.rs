@@ -32,7 +32,7 @@ use crate::tasks::Tasks;
 /// Fake servers, stopped on drop.
 pub struct FakeGoogle {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<FakeServer>,
     _tasks: Tasks,
 }
 
@@ -58,7 +58,7 @@ pub enum GoogleFault {
     RetryAfter(u16, u64),
     /// No response.
     Hang,
-    /// Endless body, one byte each 50 ms.
+    /// Endless body, a byte per 50 ms.
     Trickle,
     /// A body of so many bytes.
     Flood(usize),
@@ -74,11 +74,11 @@ pub enum GoogleFault {
 enum TokenIssue {
     /// `ya29.fake-N`, N counting.
     Counted,
-    /// Tokens accepted by the sandbox's servers, from the command that mints them.
+    /// Tokens accepted by the sandbox's servers, from the minting command.
     Accepted(Vec<String>),
 }
 
-struct Shared {
+struct FakeServer {
     issue: TokenIssue,
     state: Mutex<FakeState>,
 }
@@ -107,7 +107,7 @@ impl FakeGoogle {
     /// Starts the servers on a free port; tokens are `ya29.fake-1` and so on.
     ///
     /// # Errors
-    /// No port is free.
+    /// Without a free port.
     pub async fn start() -> io::Result<Self> {
         Self::start_with(TokenIssue::Counted).await
     }
@@ -115,7 +115,7 @@ impl FakeGoogle {
     /// Starts the servers on a free port; `tokens` mints the tokens.
     ///
     /// # Errors
-    /// No port is free.
+    /// Without a free port.
     pub async fn start_for(tokens: &Tokens) -> io::Result<Self> {
         Self::start_with(TokenIssue::Accepted(tokens.command_words())).await
     }
@@ -131,8 +131,8 @@ impl FakeGoogle {
             issued: HashMap::new(),
             count: 0,
         };
-        let shared = Arc::new(Shared { issue, state: Mutex::new(state) });
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        let shared = Arc::new(FakeServer { issue, state: Mutex::new(state) });
+        let router = Router::new().fallback(respond_to).with_state(Arc::clone(&shared));
         let tasks = Tasks::new();
         tasks.spawn("fake google", async move {
             if let Err(error) = axum::serve(listener, router).await {
@@ -191,7 +191,7 @@ impl FakeGoogle {
         self.shared.lock().universe = universe.map(str::to_owned);
     }
 
-    /// Revokes every token: none impersonates any more.
+    /// Revokes every token: impersonation fails.
     pub fn revoke_all(&self) {
         self.shared.lock().issued.clear();
     }
@@ -281,15 +281,15 @@ impl FakeRequest {
     }
 }
 
-// === impl Shared ===
+// === impl FakeServer ===
 
-impl Shared {
+impl FakeServer {
     fn lock(&self) -> MutexGuard<'_, FakeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Mints a token of the account `email`.
-    async fn issue(&self, email: &str) -> Result<String, String> {
+    async fn issue_certificate(&self, email: &str) -> Result<String, String> {
         let token = match &self.issue {
             TokenIssue::Counted => {
                 let mut state = self.lock();
@@ -311,7 +311,7 @@ impl Shared {
 
     /// OAuth's answer with a new token of `email`.
     async fn oauth(&self, email: &str) -> Response {
-        match self.issue(email).await {
+        match self.issue_certificate(email).await {
             Ok(token) => {
                 let expires_in = TOKEN_LIFETIME_SECONDS;
                 json_response(
@@ -382,7 +382,7 @@ impl Shared {
         }
         let name = request.target.rsplit('/').next().unwrap_or_default();
         let email = name.strip_suffix(":generateAccessToken").unwrap_or_default().to_owned();
-        match self.issue(&email).await {
+        match self.issue_certificate(&email).await {
             Ok(token) => {
                 let until = jiff::Timestamp::now() + Duration::from_secs(TOKEN_LIFETIME_SECONDS);
                 json_response(
@@ -411,7 +411,7 @@ impl Shared {
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+async fn respond_to(State(shared): State<Arc<FakeServer>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, BODY).await.unwrap_or_default();
     let request = FakeRequest {
@@ -428,7 +428,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let fault = shared.fault(&request.target);
     let mut response = match &fault {
         None | Some(GoogleFault::WithoutFlavor) => respond(&shared, &request).await,
-        Some(fault) => misbehave(fault).await,
+        Some(fault) => apply_fault(fault).await,
     };
     if matches!(fault, Some(GoogleFault::WithoutFlavor)) {
         response.headers_mut().remove("metadata-flavor");
@@ -436,7 +436,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     response
 }
 
-async fn respond(shared: &Shared, request: &FakeRequest) -> Response {
+async fn respond(shared: &FakeServer, request: &FakeRequest) -> Response {
     let path = request.target.split('?').next().unwrap_or_default();
     match path {
         _ if path.starts_with("/computeMetadata/") => shared.metadata(request).await,
@@ -447,7 +447,7 @@ async fn respond(shared: &Shared, request: &FakeRequest) -> Response {
     }
 }
 
-async fn misbehave(fault: &GoogleFault) -> Response {
+async fn apply_fault(fault: &GoogleFault) -> Response {
     match fault {
         GoogleFault::Status(status, body) => status_response(*status, body),
         GoogleFault::RetryAfter(status, seconds) => {

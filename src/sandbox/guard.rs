@@ -1,4 +1,4 @@
-//! What ends everything when the owner ends, even when it is killed.
+//! Guard that ends the sandbox with the owner, even after SIGKILL.
 
 use std::{
     io,
@@ -7,14 +7,14 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// What the guard does, in `sh`.
+/// The guard's script, in `sh`.
 const SCRIPT: &str = include_str!("sh/guard.sh");
 
-/// A shell that outlives us: it reads from a pipe that only we hold the other end of, and when that closes it stops the
-/// servers in the sandbox's folder and removes the folder. Dropping the guard waits for that.
+/// A shell that outlives the process: reads from a pipe whose other end belongs to the process. When the pipe closes,
+/// the shell stops the servers in the sandbox's folder and removes the folder. Drop waits for completion.
 ///
-/// The kernel closes the pipe whatever ends us, SIGKILL included; the shell has a process group of its own, so what a
-/// terminal or a test runner sends to ours does not reach it.
+/// The kernel closes the pipe at any end of the process, including SIGKILL. The shell has a separate process group, so
+/// signals of a terminal or test runner do not reach the shell.
 #[derive(Debug)]
 pub(super) struct Guard {
     shell: Child,

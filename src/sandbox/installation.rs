@@ -1,4 +1,4 @@
-//! An installed PostgreSQL: where its programs are, which version, what it was built with.
+//! An installed PostgreSQL: programs, version, build options.
 
 use std::{
     env, fs,
@@ -20,11 +20,11 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Looks in `bin_dir`, or else in `GATEKEEPER_PG_BIN`, the folder that `pg_config` names and Debian's
-    /// `/usr/lib/postgresql/*/bin`; of several, the newest of version `major`, or the newest.
+    /// Searches `bin_dir`, or else `GATEKEEPER_PG_BIN`, the folder of `pg_config` and Debian's
+    /// `/usr/lib/postgresql/*/bin`. Selects the newest release of version `major`, or the newest.
     ///
     /// # Errors
-    /// [`SandboxError::NoServer`] says where it looked, [`SandboxError::NoAccount`] that servers cannot run here.
+    /// [`SandboxError::NoServer`] with the searched folders, [`SandboxError::NoAccount`] if servers cannot run here.
     pub fn find(bin_dir: Option<&Path>, major: Option<u32>) -> Result<Self, SandboxError> {
         let account = Account::find()?;
         let looked = match bin_dir {
@@ -47,23 +47,23 @@ impl Installation {
             return None;
         }
         // "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)", "18beta1" before a release.
-        let version = said(Command::new(folder.join("postgres")).arg("--version").output())?;
+        let version = output_of(Command::new(folder.join("postgres")).arg("--version").output())?;
         let number = version.split_whitespace().nth(2)?;
         let major = number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
-        let pam = said(Command::new(folder.join("pg_config")).arg("--configure").output())
+        let pam = output_of(Command::new(folder.join("pg_config")).arg("--configure").output())
             .is_some_and(|configure| configure.contains("--with-pam"));
         let own = folder.join("psql");
         let psql = if own.is_file() { own } else { PathBuf::from("psql") };
         Some(Self { bin: folder.to_owned(), psql, version, major, pam, account })
     }
 
-    /// The folder of its programs.
+    /// Folder of the programs.
     #[must_use]
     pub fn bin_dir(&self) -> &Path {
         &self.bin
     }
 
-    /// A `psql`, of this version if it brings one.
+    /// A `psql`, of the same version if installed.
     #[must_use]
     pub fn psql(&self) -> &Path {
         &self.psql
@@ -75,7 +75,7 @@ impl Installation {
         self.major
     }
 
-    /// What `postgres --version` says.
+    /// Output of `postgres --version`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
@@ -89,7 +89,7 @@ impl Installation {
         self.account
     }
 
-    /// One of its programs, run as the servers' account.
+    /// A program, run as the servers' account.
     pub(super) fn command(&self, program: &str) -> Command {
         self.account.command(self.bin.join(program))
     }
@@ -119,7 +119,7 @@ fn usual_folders() -> Vec<PathBuf> {
     if let Some(named) = env::var_os("GATEKEEPER_PG_BIN") {
         return vec![named.into()];
     }
-    if let Some(folder) = said(Command::new("pg_config").arg("--bindir").output()) {
+    if let Some(folder) = output_of(Command::new("pg_config").arg("--bindir").output()) {
         folders.push(folder.trim().into());
     }
     if let Ok(versions) = fs::read_dir("/usr/lib/postgresql") {
@@ -129,7 +129,7 @@ fn usual_folders() -> Vec<PathBuf> {
     folders
 }
 
-fn said(output: std::io::Result<Output>) -> Option<String> {
+fn output_of(output: std::io::Result<Output>) -> Option<String> {
     let output = output.ok()?;
     if !output.status.success() {
         return None;

@@ -1,4 +1,4 @@
-//! What stands between clients and servers: the address of an endpoint, a balancer, and bad weather on demand.
+//! Proxy between clients and servers: address of an endpoint, balancer, and network faults on demand.
 
 use std::{
     io,
@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::tasks::{Tasks, Workers};
 
-/// One address, the servers behind it, and what happens to the connections between them.
+/// An address, the servers behind, and the current fault.
 ///
 /// Connections are spread round-robin; a server that does not accept is skipped. Bytes are relayed unread.
 pub struct Middleman {
@@ -29,17 +29,17 @@ pub struct Middleman {
     turns: Arc<AtomicUsize>,
 }
 
-/// What happens to connections.
+/// Treatment of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Passage {
-    /// They pass.
+    /// Bytes pass.
     #[default]
     Open,
-    /// Those that exist are reset, new ones are refused: nobody is there.
+    /// Existing connections are reset, new connections are refused: no server is reachable.
     Cut,
-    /// They are kept, and nothing passes: a partition. What was sent passes once it ends.
+    /// Connections stay open, and bytes wait until the end of the partition.
     BlackHole,
-    /// What is read in one go waits for so long before it passes, in each direction.
+    /// Each read waits for the duration before the bytes pass, in each direction.
     Delayed(Duration),
 }
 
@@ -49,11 +49,11 @@ struct Control {
     passage: Passage,
 }
 
-/// How long a server may take to accept before the next one is tried.
+/// Time limit for a server to accept before the next server is tried.
 const ACCEPT_LIMIT: Duration = Duration::from_secs(1);
 /// After an accept that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Bytes relayed in one go.
+/// Maximum bytes relayed per read.
 const CHUNK: usize = 16 * 1024;
 
 impl Middleman {
@@ -76,24 +76,24 @@ impl Middleman {
         Ok(Self { address, control, turns })
     }
 
-    /// The address it stands on.
+    /// Address of the proxy.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Connections it has accepted so far.
+    /// Number of accepted connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.turns.load(Ordering::Relaxed)
     }
 
-    /// From now on `passage` happens, to connections that exist too. It takes effect within a turn of the event loop.
+    /// Sets `passage` for new and existing connections, within a turn of the event loop.
     pub fn set(&self, passage: Passage) {
         self.control.send_modify(|control| control.passage = passage);
     }
 
-    /// New connections go to these servers; those that exist stay.
+    /// Leads new connections to the servers; existing connections stay.
     pub fn lead_to(&self, upstreams: &[SocketAddr]) {
         self.control.send_modify(|control| control.upstreams = upstreams.into());
     }
@@ -130,7 +130,7 @@ async fn serve(
                 }
                 accepted = listener.accept() => {
                     let Ok((client, _)) = accepted else {
-                        // Out of descriptors, say: others may give some back.
+                        // For example without free descriptors, which other connections may release.
                         sleep(ACCEPT_PAUSE).await;
                         continue;
                     };
@@ -148,9 +148,9 @@ async fn serve(
 }
 
 async fn relay(mut client: TcpStream, turn: usize, mut changes: watch::Receiver<Control>) {
-    // Whatever ends a relay before its time is a reset, not a polite goodbye.
+    // A relay that ends early resets the connection.
     let _ = client.set_zero_linger();
-    if hold(&mut changes).await.is_err() {
+    if wait_while_held(&mut changes).await.is_err() {
         return;
     }
     let upstreams = Arc::clone(&changes.borrow().upstreams);
@@ -161,10 +161,10 @@ async fn relay(mut client: TcpStream, turn: usize, mut changes: watch::Receiver<
         let _ = client.set_nodelay(true);
         let _ = server.set_nodelay(true);
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
-        let there = pump(from_client, to_server, changes.clone());
-        let back = pump(from_server, to_client, changes);
+        let there = relay_direction(from_client, to_server, changes.clone());
+        let back = relay_direction(from_server, to_client, changes);
         if tokio::try_join!(there, back).is_ok() {
-            // Both sides have said goodbye, and may still be reading.
+            // Both directions have ended regularly; the peers may still be reading.
             let _ = SockRef::from(&client).set_linger(None);
             let _ = SockRef::from(&server).set_linger(None);
         }
@@ -172,8 +172,8 @@ async fn relay(mut client: TcpStream, turn: usize, mut changes: watch::Receiver<
     }
 }
 
-/// Relays one direction to its end, which is passed on.
-async fn pump(
+/// Relays a direction, and passes the end on.
+async fn relay_direction(
     mut from: tcp::ReadHalf<'_>,
     mut to: tcp::WriteHalf<'_>,
     mut changes: watch::Receiver<Control>,
@@ -181,7 +181,7 @@ async fn pump(
     let mut chunk = vec![0; CHUNK];
     loop {
         let read = from.read(&mut chunk).await?;
-        hold(&mut changes).await?;
+        wait_while_held(&mut changes).await?;
         if read == 0 {
             return to.shutdown().await;
         }
@@ -189,8 +189,8 @@ async fn pump(
     }
 }
 
-/// Lets bytes pass when it is their time.
-async fn hold(changes: &mut watch::Receiver<Control>) -> io::Result<()> {
+/// Waits while the current fault holds bytes back.
+async fn wait_while_held(changes: &mut watch::Receiver<Control>) -> io::Result<()> {
     let ended = |_| io::Error::from(io::ErrorKind::ConnectionAborted);
     let passage =
         changes.wait_for(|control| control.passage != Passage::BlackHole).await.map_err(ended)?.passage;

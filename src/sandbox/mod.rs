@@ -1,11 +1,12 @@
-//! A throwaway cluster shaped like AlloyDB, made of PostgreSQL servers on this machine, for the demo and the tests.
+//! A throwaway cluster shaped like AlloyDB, of local PostgreSQL servers, for the demo and the tests.
 //!
-//! Promises: everything it starts ends with its owner, also when that is killed; several run side by side; what a fault
-//! does is done to real servers and real connections. Refuses to know: the rest of the program. It needs Linux and an
-//! installed PostgreSQL, and keeps its files in memory.
+//! Promises: everything ends with the owner, even after SIGKILL; several sandboxes run side by side; faults affect real
+//! servers and real connections. Refuses to know: the rest of the program. Requires Linux and an installed PostgreSQL;
+//! keeps the files in memory.
 //!
-//! [`Single`] is one server. [`Sandbox`] is the whole: a primary and a read pool of two nodes behind one address; a
-//! secondary cluster, with its own CA, that replicates from the primary. Every endpoint's address is a [`Middleman`]'s.
+//! [`Single`] is a single server. [`Sandbox`] is the whole: a primary, a read pool of two nodes behind an address, and
+//! a secondary cluster with a separate CA that replicates from the primary. Every endpoint's address belongs to a
+//! [`Middleman`].
 
 mod account;
 mod authority;

@@ -1,4 +1,4 @@
-//! One PostgreSQL server of a sandbox, and what can be done to it.
+//! A PostgreSQL server of a sandbox, with controls.
 
 use std::{
     fs,
@@ -15,10 +15,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{
     Certificate, Installation, SandboxError,
     authority::Authority,
-    run::{run, until},
+    run::{run, wait_until},
 };
 
-/// One PostgreSQL server. Its methods may be called in any order; they act on the real server and report its answer.
+/// A PostgreSQL server. Methods may be called in any order; they act on the real server and report the result.
 pub struct Node {
     name: String,
     folder: PathBuf,
@@ -28,7 +28,7 @@ pub struct Node {
     process: Mutex<Option<Child>>,
 }
 
-/// Whose name a node's certificate carries, and who signs it.
+/// Name and issuer of a node's certificate.
 pub(super) struct NodeIdentity {
     pub(super) authority: Arc<Authority>,
     pub(super) dns_name: String,
@@ -43,17 +43,17 @@ pub enum Stop {
     Smart,
     /// Now, with a checkpoint; sessions are ended and standbys get the last WAL (SIGINT).
     Fast,
-    /// Now, as in a crash, but every session is told (SIGQUIT).
+    /// At once, with a notice to every session (SIGQUIT).
     Immediate,
 }
 
 /// How long a server may take to start or stop, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The line of `postmaster.pid` that tells the server's state, counted from 0.
+/// Line of `postmaster.pid` with the server's state, counted from 0.
 const STATE_LINE: usize = 7;
 
 impl Node {
-    /// A server that is yet to be started, in `folder`, whose data directory is already there.
+    /// A server not yet started, in `folder`, with an existing data directory.
     pub(super) fn new(
         name: &str,
         folder: PathBuf,
@@ -69,35 +69,35 @@ impl Node {
             identity,
             process: Mutex::default(),
         };
-        node.issue(Certificate::Named)?;
+        node.issue_certificate(Certificate::Named)?;
         Ok(node)
     }
 
-    /// Its name.
+    /// Name of the node.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its own TCP address, with nothing in between.
+    /// TCP address of the server, without middleman.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The folder of its Unix-domain socket, on which superuser `postgres` needs no password.
+    /// Folder of the Unix-domain socket, which lets superuser `postgres` in without password.
     #[must_use]
     pub fn socket_dir(&self) -> &Path {
         &self.folder
     }
 
-    /// Its data directory.
+    /// Data directory.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
         self.folder.join("data")
     }
 
-    /// Everything it has logged.
+    /// Contents of the log.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read(self.folder.join("log"))
@@ -105,28 +105,28 @@ impl Node {
             .unwrap_or_default()
     }
 
-    /// The process id of its postmaster while it runs.
+    /// Process ID of a running postmaster.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         let mut process = self.process();
         let child = process.as_mut()?;
-        // Asking also takes note of its end.
+        // The check also collects the exit status.
         matches!(child.try_wait(), Ok(None)).then(|| child.id())
     }
 
-    /// Starts it and waits until it accepts connections. Starting a running server does nothing.
+    /// Starts the server and waits until connections are accepted. No effect on a running server.
     ///
     /// Cancel safety: the server may be left running.
     ///
     /// # Errors
-    /// [`SandboxError::Ended`] with the end of its log.
+    /// [`SandboxError::Ended`] with the end of the log.
     pub async fn start(&self) -> Result<(), SandboxError> {
-        self.launch()?;
+        self.start_without_waiting()?;
         self.ready().await
     }
 
-    /// Starts it without waiting.
-    pub(super) fn launch(&self) -> Result<(), SandboxError> {
+    /// Starts the server without waiting.
+    pub(super) fn start_without_waiting(&self) -> Result<(), SandboxError> {
         if self.pid().is_some() {
             return Ok(());
         }
@@ -143,15 +143,15 @@ impl Node {
         Ok(())
     }
 
-    /// Waits until it accepts connections.
+    /// Waits until the server accepts connections.
     pub(super) async fn ready(&self) -> Result<(), SandboxError> {
-        until(&format!("server `{}` accepting connections", self.name), PATIENCE, async || {
+        wait_until(&format!("server `{}` accepting connections", self.name), PATIENCE, async || {
             let Some(pid) = self.pid() else {
-                return Err(SandboxError::Ended { node: self.name.clone(), log: tail(&self.log()) });
+                return Err(SandboxError::Ended { node: self.name.clone(), log: last_lines(&self.log()) });
             };
             let lock = fs::read_to_string(self.data_dir().join("postmaster.pid")).unwrap_or_default();
             let lines: Vec<_> = lock.lines().map(str::trim).collect();
-            // A server that crashed leaves its file behind, with its own number in it.
+            // A crashed server leaves the file behind, with the crashed server's process ID.
             let ours = lines.first().is_some_and(|first| *first == pid.to_string());
             let state = lines.get(STATE_LINE).filter(|_| ours).copied().unwrap_or("starting");
             Ok(if state == "ready" { Ok(()) } else { Err(state.to_owned()) })
@@ -159,32 +159,33 @@ impl Node {
         .await
     }
 
-    /// Stops it and waits for its end. Stopping a stopped server does nothing.
+    /// Stops the server and waits for the end. No effect on a stopped server.
     ///
     /// Cancel safety: the server may still be stopping.
     ///
     /// # Errors
-    /// [`SandboxError::Timeout`] when it does not end.
+    /// [`SandboxError::Timeout`] if the server does not end.
     pub async fn stop(&self, how: Stop) -> Result<(), SandboxError> {
         let signal = match how {
             Stop::Smart => Signal::TERM,
             Stop::Fast => Signal::INT,
             Stop::Immediate => Signal::QUIT,
         };
-        self.send(signal);
+        self.send_signal(signal);
         self.ended().await
     }
 
-    /// Kills it and all its processes as a failing machine would: nobody is told.
+    /// Kills all processes of the server, as a failing machine would: without notice to sessions.
     ///
     /// # Errors
-    /// [`SandboxError::Timeout`] when it does not end.
+    /// [`SandboxError::Timeout`] if the server does not end.
     pub async fn crash(&self) -> Result<(), SandboxError> {
         self.send_to_all(Signal::KILL);
         self.ended().await
     }
 
-    /// Stops all its processes (SIGSTOP): connections stay open, new ones are accepted by the kernel, nothing answers.
+    /// Stops all processes (SIGSTOP): connections stay open, the kernel accepts new connections, and the server does
+    /// not respond.
     pub fn freeze(&self) {
         self.send_to_all(Signal::STOP);
     }
@@ -194,15 +195,15 @@ impl Node {
         self.send_to_all(Signal::CONT);
     }
 
-    /// Makes it read its configuration and certificates again.
+    /// Reloads configuration and certificates.
     pub fn reload(&self) {
-        self.send(Signal::HUP);
+        self.send_signal(Signal::HUP);
     }
 
-    /// Runs `sql` in `database` as superuser over the control socket; rows come back as `psql -At` prints them, without
+    /// Runs `sql` in `database` as superuser over the control socket; returns rows as printed by `psql -At`, without
     /// the last line break.
     ///
-    /// Cancel safety: the statement may still run to its end.
+    /// Cancel safety: a dropped call may leave the statement running.
     ///
     /// # Errors
     /// [`SandboxError::Command`] with the server's message.
@@ -213,34 +214,34 @@ impl Node {
         Ok(rows.trim_end_matches('\n').to_owned())
     }
 
-    /// Changes one setting of the server and reloads it. Standbys can do this too.
+    /// Changes a setting of the server and reloads. Works on standbys, too.
     ///
     /// # Errors
     /// [`SandboxError::Command`] with the server's message.
     pub async fn set(&self, setting: &str, value: &str) -> Result<(), SandboxError> {
-        // Two commands: ALTER SYSTEM refuses to be part of a transaction, and `-c` makes one of several statements.
+        // Two commands: ALTER SYSTEM cannot run in a transaction, and `-c` wraps several statements into a transaction.
         self.sql("postgres", &format!("ALTER SYSTEM SET {setting} = '{}'", value.replace('\'', "''")))
             .await?;
         self.sql("postgres", "SELECT pg_reload_conf()").await.map(drop)
     }
 
-    /// Whether it is a standby now.
+    /// True for a standby.
     ///
     /// # Errors
-    /// [`SandboxError::Command`] when it does not answer.
+    /// [`SandboxError::Command`] if the server does not respond.
     pub async fn is_standby(&self) -> Result<bool, SandboxError> {
         Ok(self.sql("postgres", "SELECT pg_is_in_recovery()").await? == "t")
     }
 
-    /// Ends its life as a standby. Whom it followed is not told: there may be two writers afterwards.
+    /// Promotes a standby. The previous primary is not notified: there may be two writers afterwards.
     ///
     /// # Errors
-    /// [`SandboxError::Command`] when it is no standby.
+    /// [`SandboxError::Command`] if the server is not a standby.
     pub async fn promote(&self) -> Result<(), SandboxError> {
         self.sql("postgres", "SELECT pg_promote()").await.map(drop)
     }
 
-    /// A standby replays each commit no earlier than `delay` after it was made; zero ends the lag.
+    /// Delays the replay of each commit by `delay`; zero ends the lag.
     ///
     /// # Errors
     /// [`SandboxError::Command`] with the server's message.
@@ -248,10 +249,10 @@ impl Node {
         self.set("recovery_min_apply_delay", &format!("{}ms", delay.as_millis())).await
     }
 
-    /// A standby receives WAL, and replays none of it.
+    /// The standby receives WAL without replay.
     ///
     /// # Errors
-    /// [`SandboxError::Command`] when it is no standby.
+    /// [`SandboxError::Command`] if the server is not a standby.
     pub async fn pause_replay(&self) -> Result<(), SandboxError> {
         self.sql("postgres", "SELECT pg_wal_replay_pause()").await.map(drop)
     }
@@ -259,54 +260,54 @@ impl Node {
     /// A standby replays again.
     ///
     /// # Errors
-    /// [`SandboxError::Command`] when it is no standby.
+    /// [`SandboxError::Command`] if the server is not a standby.
     pub async fn resume_replay(&self) -> Result<(), SandboxError> {
         self.sql("postgres", "SELECT pg_wal_replay_resume()").await.map(drop)
     }
 
-    /// Waits until it has replayed everything that `writer` has written by now.
+    /// Waits until all current WAL of `writer` is replayed.
     ///
     /// # Errors
-    /// [`SandboxError::Timeout`] when it does not catch up.
+    /// [`SandboxError::Timeout`] if the standby does not catch up.
     pub async fn catch_up(&self, writer: &Self) -> Result<(), SandboxError> {
         let goal = writer.sql("postgres", "SELECT pg_current_wal_lsn()").await?;
         let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{goal}', pg_last_wal_replay_lsn()");
-        until(&format!("`{}` replaying {goal}", self.name), PATIENCE, async || {
+        wait_until(&format!("`{}` replaying {goal}", self.name), PATIENCE, async || {
             let seen = self.sql("postgres", &sql).await?;
             Ok(if seen.starts_with('t') { Ok(()) } else { Err(seen) })
         })
         .await
     }
 
-    /// Waits until it receives WAL from whom it follows.
+    /// Waits until the standby receives WAL.
     ///
     /// # Errors
-    /// [`SandboxError::Timeout`] when it does not.
+    /// [`SandboxError::Timeout`] without WAL.
     pub async fn streaming(&self) -> Result<(), SandboxError> {
         let sql = "SELECT coalesce(max(status), 'not connected') FROM pg_stat_wal_receiver";
-        until(&format!("`{}` streaming", self.name), PATIENCE, async || {
+        wait_until(&format!("`{}` streaming", self.name), PATIENCE, async || {
             let seen = self.sql("postgres", sql).await?;
             Ok(if seen == "streaming" { Ok(()) } else { Err(seen) })
         })
         .await
     }
 
-    /// Gives it another certificate, effective for new connections. The server is reloaded.
+    /// Changes the certificate for new connections. Reloads the server.
     ///
     /// # Errors
     /// When the files cannot be written.
     pub fn present(&self, kind: Certificate) -> Result<(), SandboxError> {
-        self.issue(kind)?;
+        self.issue_certificate(kind)?;
         self.reload();
         Ok(())
     }
 
-    /// The PostgreSQL it runs.
+    /// Installation of the server.
     pub(super) fn installation(&self) -> &Installation {
         &self.installation
     }
 
-    /// Where a server that was shut down cleanly wrote its last record.
+    /// Position of the last record of a cleanly stopped server.
     pub(super) async fn last_checkpoint(&self) -> Result<String, SandboxError> {
         let mut controldata = self.installation.command("pg_controldata");
         controldata.arg("-D").arg(self.data_dir());
@@ -319,20 +320,20 @@ impl Node {
     pub(super) fn become_standby(&self) -> Result<(), SandboxError> {
         let signal = self.data_dir().join("standby.signal");
         fs::write(&signal, "")
-            .and_then(|()| self.installation.account().give(&signal))
+            .and_then(|()| self.installation.account().give_ownership(&signal))
             .map_err(SandboxError::io(format!("making `{}` a standby", self.name)))
     }
 
-    fn issue(&self, kind: Certificate) -> Result<(), SandboxError> {
+    fn issue_certificate(&self, kind: Certificate) -> Result<(), SandboxError> {
         let Some(NodeIdentity { authority, dns_name, dialed }) = &self.identity else { return Ok(()) };
         authority
-            .issue(kind, dns_name, *dialed)?
+            .issue_certificate(kind, dns_name, *dialed)?
             .install(&self.folder, self.installation.account())
             .map_err(SandboxError::io(format!("installing the certificate of `{}`", self.name)))
     }
 
     async fn ended(&self) -> Result<(), SandboxError> {
-        until(&format!("server `{}` ending", self.name), PATIENCE, async || {
+        wait_until(&format!("server `{}` ending", self.name), PATIENCE, async || {
             Ok(match self.pid() {
                 None => Ok(()),
                 Some(pid) => Err(format!("process {pid} running")),
@@ -341,19 +342,20 @@ impl Node {
         .await
     }
 
-    fn send(&self, signal: Signal) {
+    fn send_signal(&self, signal: Signal) {
         if let Some(pid) = self.postmaster() {
-            // It may have ended by now, which is no news to whoever asked.
+            // The process may have ended already.
             let _ = kill_process(pid, signal);
         }
     }
 
-    /// To the postmaster first, so that it starts no more children, then to these. They have process groups of their own.
+    /// The postmaster first, so that no new children start, then the children, which have separate process groups.
     fn send_to_all(&self, signal: Signal) {
         let Some(postmaster) = self.postmaster() else { return };
         let id = postmaster.as_raw_pid();
         let children = || fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        // A killed postmaster has no children any more: they are looked up before and, for a frozen one, again after.
+        // A killed postmaster has no children any more: children are listed before, and for a frozen postmaster again
+        // afterwards.
         let mut all = children();
         let _ = kill_process(postmaster, signal);
         all += &children();
@@ -372,7 +374,7 @@ impl Node {
 }
 
 /// The last lines of a log, for an error message.
-fn tail(log: &str) -> String {
+fn last_lines(log: &str) -> String {
     let lines: Vec<_> = log.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
 }

@@ -1,17 +1,17 @@
-//! What a caller may ask of a sandbox.
+//! Options of a sandbox.
 
 use std::{path::PathBuf, time::Duration};
 
-/// What a caller may ask of a sandbox. The default is what most want.
+/// Options of a sandbox, with defaults for most uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxOptions {
-    /// The folder of `postgres` and `initdb`; found by itself when absent (see [`super::Installation::find`]).
+    /// Folder of `postgres` and `initdb`; searched if absent (see [`super::Installation::find`]).
     pub bin_dir: Option<PathBuf>,
     /// The major version to use; the newest found when absent.
     pub major: Option<u32>,
-    /// Whether servers speak TLS. Default [`ServerTls::Required`], as AlloyDB.
+    /// TLS support of the servers. Default [`ServerTls::Required`], like AlloyDB.
     pub tls: ServerTls,
-    /// How tokens are checked. Default: by PAM where it is there.
+    /// Check of tokens. Default: by PAM if available.
     pub token_check: TokenCheck,
     /// How long a token is good for. Default 1 h, as Google's.
     pub token_ttl: Duration,
@@ -21,13 +21,13 @@ pub struct SandboxOptions {
     pub settings: Vec<(String, String)>,
 }
 
-/// Whether servers speak TLS.
+/// TLS support of the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ServerTls {
     /// Only (`hostssl`).
     #[default]
     Required,
-    /// If the client asks for it.
+    /// At the client's choice.
     Optional,
     /// Not at all.
     Off,
@@ -36,10 +36,11 @@ pub enum ServerTls {
 /// How servers check the tokens of IAM users at login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TokenCheck {
-    /// By PAM when we are root and the server is built with it, otherwise as a role's password.
+    /// By PAM as root with a server that supports PAM, otherwise as a role password.
     #[default]
     Best,
-    /// As the role's password with `VALID UNTIL`, set on the writer and replicated. A new token ends the one before.
+    /// As a role password with `VALID UNTIL`, set on the writer and replicated. A new token replaces the previous
+    /// token.
     RolePassword,
 }
 

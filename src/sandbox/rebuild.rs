@@ -1,20 +1,20 @@
-//! Making a node anew from another one, as AlloyDB replaces the nodes of a read pool.
+//! Rebuild of a node from another node, as AlloyDB replaces the nodes of a read pool.
 
 use std::fs;
 
 use super::{Node, SandboxError, Stop, run::run};
 
-/// What is a server's own in its data directory.
+/// Files of a server to keep in the data directory.
 const OWN: [&str; 2] = ["postgresql.conf", "pg_hba.conf"];
 
 impl Node {
-    /// Throws away all that it holds and makes it a standby with what `writer` holds now: the way back for a node that was
-    /// promoted. What was set by [`Node::set`] is lost. Returns when it receives WAL.
+    /// Discards the data and makes the node a standby of `writer`: the way back after a promotion. Settings changed by
+    /// [`Node::set`] are lost. Returns once the standby receives WAL.
     ///
-    /// Cancel safety: none; it may be left without its files.
+    /// Cancel safety: none; a dropped call may leave the node without files.
     ///
     /// # Errors
-    /// [`SandboxError::Command`] with what `pg_basebackup` said, [`SandboxError::Ended`] with the end of its log.
+    /// [`SandboxError::Command`] with the output of `pg_basebackup`, [`SandboxError::Ended`] with the end of the log.
     pub async fn rebuild(&self, writer: &Self) -> Result<(), SandboxError> {
         let what = format!("rebuilding `{}`", self.name());
         let data = self.data_dir();

@@ -1,4 +1,4 @@
-//! Running a command to its end, and waiting for something to come true.
+//! Helpers to run a command, and to wait for a condition.
 
 use std::{
     process::{Command, Stdio},
@@ -7,7 +7,7 @@ use std::{
 
 use super::SandboxError;
 
-/// Runs `command` to its end and returns its standard output.
+/// Runs `command` and returns the standard output.
 ///
 /// Cancel safety: a dropped future kills the command.
 pub(super) async fn run(what: &str, mut command: Command) -> Result<String, SandboxError> {
@@ -22,11 +22,11 @@ pub(super) async fn run(what: &str, mut command: Command) -> Result<String, Sand
     Err(SandboxError::Command { what: what.to_owned(), output })
 }
 
-/// Between two looks at something another process does.
+/// Interval of checks for an effect of another process.
 pub(super) const LOOK: Duration = Duration::from_millis(5);
 
-/// Looks until `look` answers `Ok`, for at most `limit`; `Err` carries what was seen instead.
-pub(super) async fn until<T>(
+/// Repeats `look` until the result is `Ok`, for at most `limit`; `Err` carries the observed state.
+pub(super) async fn wait_until<T>(
     what: &str,
     limit: Duration,
     mut look: impl AsyncFnMut() -> Result<Result<T, String>, SandboxError>,

@@ -5,19 +5,19 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use super::{
     AddressBlock, Authority, Installation, Middleman, Node, REPLICATOR, SandboxCluster, SandboxEndpoint,
     SandboxError, SandboxOptions, ServerTls, Stop, Tokens,
-    run::until,
+    run::wait_until,
     site::{NodePlan, Site},
 };
 use crate::tasks::Workers;
 
-/// A cluster with a primary and a read pool of two nodes, and a secondary cluster that replicates from it, with a leader
-/// and a read pool of one node. Dropping it stops everything and removes its files.
+/// A primary cluster with a read pool of two nodes, and a secondary cluster with a leader and a read pool of a single
+/// node. Drop stops everything and removes the files.
 pub struct Sandbox {
-    /// First, so that it goes first: the guard in it ends the servers.
+    /// The first field, dropped first: the guard ends the servers.
     site: Site,
     primary: SandboxCluster,
     secondary: SandboxCluster,
-    /// What the secondary cluster's WAL comes through: the way from one region to the other.
+    /// Proxy for the secondary cluster's WAL: the link between the regions.
     link: Middleman,
     _workers: Workers,
 }
@@ -27,10 +27,10 @@ struct EndpointPlan {
     name: &'static str,
     role: &'static str,
     dns_name: &'static str,
-    /// The host part of its address; its nodes have addresses of their own.
+    /// Host part of the endpoint's address; nodes have separate addresses.
     host: u8,
     nodes: &'static [(&'static str, u8)],
-    /// Whose WAL its nodes replay: through the link, or from this node of their cluster.
+    /// Source of the nodes' WAL: the link, or a node of the cluster.
     follows: Option<&'static str>,
 }
 
@@ -72,16 +72,16 @@ const SECONDARY: [EndpointPlan; 2] = [
 ];
 /// The host part of the link's address.
 const LINK: u8 = 9;
-/// How long a new writer may take to replay what the old one wrote.
+/// Time limit for the new writer to replay the WAL of the old writer.
 const SWITCHOVER_LIMIT: Duration = Duration::from_secs(10);
 
 impl Sandbox {
-    /// Starts it, and returns when every server accepts connections and every standby receives WAL.
+    /// Starts the sandbox; returns once every server accepts connections and every standby receives WAL.
     ///
-    /// Cancel safety: what was started is stopped.
+    /// Cancel safety: started processes are stopped.
     ///
     /// # Errors
-    /// [`SandboxError`] says what is missing on this machine.
+    /// [`SandboxError`] if the machine lacks a requirement.
     pub async fn start(options: SandboxOptions) -> Result<Self, SandboxError> {
         let tls = options.tls != ServerTls::Off;
         let site = Site::open(options).await?;
@@ -103,10 +103,10 @@ impl Sandbox {
         );
         let link = Middleman::start(&workers, link_address, &[primary.leader().address()])
             .map_err(SandboxError::io("opening the link between the clusters"))?;
-        site.tokens().follow(primary.leader())?;
+        site.tokens().set_writer(primary.leader())?;
         let sandbox = Self { site, primary, secondary, link, _workers: workers };
         for node in sandbox.nodes() {
-            node.launch()?;
+            node.start_without_waiting()?;
         }
         for node in sandbox.nodes() {
             node.ready().await?;
@@ -132,7 +132,7 @@ impl Sandbox {
     /// The endpoint called `name`: `primary`, `reads`, `dr` or `dr-reads`.
     ///
     /// # Panics
-    /// When there is none of that name.
+    /// Without an endpoint of the name.
     #[must_use]
     pub fn endpoint(&self, name: &str) -> &SandboxEndpoint {
         let mut endpoints = self.clusters().into_iter().flat_map(SandboxCluster::endpoints);
@@ -142,7 +142,7 @@ impl Sandbox {
     /// The node called `name`: `primary`, `reads-1`, `reads-2`, `dr` or `dr-reads-1`.
     ///
     /// # Panics
-    /// When there is none of that name.
+    /// Without a node of the name.
     #[must_use]
     pub fn node(&self, name: &str) -> &Node {
         self.nodes().find(|node| node.name() == name).expect("one of the five names")
@@ -153,7 +153,7 @@ impl Sandbox {
         self.clusters().into_iter().flat_map(SandboxCluster::endpoints).flat_map(SandboxEndpoint::nodes)
     }
 
-    /// What the secondary cluster's WAL comes through: cut it and the regions are apart.
+    /// Link for the secondary cluster's WAL: a cut separates the regions.
     #[must_use]
     pub const fn link(&self) -> &Middleman {
         &self.link
@@ -171,13 +171,13 @@ impl Sandbox {
         self.site.folder()
     }
 
-    /// Its block of addresses: host parts from 100 up are the caller's.
+    /// Block of addresses: host parts from 100 up are free for callers.
     #[must_use]
     pub const fn block(&self) -> &AddressBlock {
         self.site.block()
     }
 
-    /// The PostgreSQL it runs.
+    /// Installation of the servers.
     #[must_use]
     pub fn installation(&self) -> &Installation {
         self.site.installation()
@@ -186,19 +186,19 @@ impl Sandbox {
     /// Makes the secondary cluster write too, as AlloyDB's `promote` does: afterwards there are two writers.
     ///
     /// # Errors
-    /// [`SandboxError::Command`] when it writes already.
+    /// [`SandboxError::Command`] if the cluster accepts writes already.
     pub async fn promote_secondary(&self) -> Result<(), SandboxError> {
         self.secondary.leader().promote().await
     }
 
-    /// Exchanges the clusters' roles without losing a transaction, as AlloyDB's `switchover` does. Addresses stay: it is
-    /// the node behind `dr` that writes afterwards, and the one behind `primary` that replicates. A second call
-    /// exchanges them back.
+    /// Exchanges the roles of the clusters without losing a transaction, like AlloyDB's `switchover`. Addresses stay:
+    /// the node behind `dr` accepts writes afterwards, and the node behind `primary` replicates. A second call
+    /// exchanges the roles back.
     ///
-    /// Cancel safety: none; the clusters are left wherever it was dropped.
+    /// Cancel safety: none; a dropped call leaves the clusters in an intermediate state.
     ///
     /// # Errors
-    /// [`SandboxError::Diverged`] when the new writer lacks a transaction; the old one is stopped by then.
+    /// [`SandboxError::Diverged`] if the new writer lacks a transaction; the old writer is stopped then.
     pub async fn switchover(&self) -> Result<(), SandboxError> {
         let (old, new) = if self.primary.leader().is_standby().await? {
             (self.secondary.leader(), self.primary.leader())
@@ -210,7 +210,7 @@ impl Sandbox {
         old.stop(Stop::Fast).await?;
         let last = old.last_checkpoint().await?;
         let replayed = format!("SELECT pg_last_wal_replay_lsn() > '{last}', pg_last_wal_replay_lsn()");
-        let caught_up = until("the new writer replaying", SWITCHOVER_LIMIT, async || {
+        let caught_up = wait_until("the new writer replaying", SWITCHOVER_LIMIT, async || {
             let seen = new.sql("postgres", &replayed).await?;
             Ok(if seen.starts_with('t') { Ok(()) } else { Err(seen) })
         });
@@ -220,7 +220,7 @@ impl Sandbox {
         })?;
         new.promote().await?;
         self.link.lead_to(&[new.address()]);
-        self.site.tokens().follow(new)?;
+        self.site.tokens().set_writer(new)?;
         old.become_standby()?;
         old.start().await?;
         old.streaming().await
@@ -234,7 +234,7 @@ struct Maker<'a> {
     workers: &'a Workers,
     /// How a leader reaches the other cluster.
     link: &'a str,
-    /// Whether the leader starts as a standby.
+    /// True if the leader starts as a standby.
     standby: bool,
 }
 

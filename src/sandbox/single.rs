@@ -1,4 +1,4 @@
-//! One server by itself: most tests need no more, and it is up in a fraction of a second.
+//! A single server, for most tests: starts in a fraction of a second.
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
@@ -7,8 +7,8 @@ use super::{
     site::{NodePlan, Site},
 };
 
-/// One primary by itself, with everything the servers of a [`super::Sandbox`] have: users, tokens, database `app`, TLS.
-/// Dropping it stops the server and removes its files.
+/// A single primary with users, tokens, database `app` and TLS like the servers of a [`super::Sandbox`]. Drop stops the
+/// server and removes the files.
 pub struct Single {
     site: Site,
     authority: Arc<Authority>,
@@ -19,12 +19,12 @@ pub struct Single {
 const DNS_NAME: &str = "primary.orders.example";
 
 impl Single {
-    /// Starts it and waits until it accepts connections.
+    /// Starts the server and waits until connections are accepted.
     ///
-    /// Cancel safety: what was started is stopped.
+    /// Cancel safety: started processes are stopped.
     ///
     /// # Errors
-    /// [`SandboxError`] says what is missing on this machine.
+    /// [`SandboxError`] if the machine lacks a requirement.
     pub async fn start(options: SandboxOptions) -> Result<Self, SandboxError> {
         let site = Site::open(options).await?;
         let authority = Arc::new(Authority::new("orders", site.folder())?);
@@ -39,7 +39,7 @@ impl Single {
             standby: false,
         };
         let node = site.node(plan).await?;
-        site.tokens().follow(&node)?;
+        site.tokens().set_writer(&node)?;
         node.start().await?;
         Ok(Self { site, authority, node })
     }
@@ -50,19 +50,19 @@ impl Single {
         &self.node
     }
 
-    /// Its address.
+    /// Address of the server.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.node.address()
     }
 
-    /// The one name in its certificate.
+    /// The name in the certificate.
     #[must_use]
     pub const fn dns_name(&self) -> &'static str {
         DNS_NAME
     }
 
-    /// The CA of its certificate.
+    /// Issuer of the certificate.
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.authority
@@ -80,13 +80,13 @@ impl Single {
         self.site.folder()
     }
 
-    /// Its block of addresses: host parts from 100 up are the caller's.
+    /// Block of addresses: host parts from 100 up are free for callers.
     #[must_use]
     pub const fn block(&self) -> &AddressBlock {
         self.site.block()
     }
 
-    /// The PostgreSQL it runs.
+    /// Installation of the server.
     #[must_use]
     pub fn installation(&self) -> &Installation {
         self.site.installation()

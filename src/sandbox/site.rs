@@ -1,4 +1,4 @@
-//! What all servers of one sandbox share: a folder, an installation, a block of addresses, and the guard.
+//! Shared parts of a sandbox's servers: folder, installation, block of addresses, guard.
 
 use std::{
     fmt::Write as _,
@@ -15,13 +15,13 @@ use super::{
     guard::Guard,
     node::{Node, NodeIdentity},
     run::run,
-    template::{ground, template},
+    template::{template, template_folder},
     tokens::Tokens,
 };
 
-/// What all servers of one sandbox share.
+/// Shared parts of a sandbox's servers.
 pub(super) struct Site {
-    /// First, so that it goes first: it ends the servers and removes the folder.
+    /// The first field, dropped first: ends the servers and removes the folder.
     _guard: Guard,
     folder: PathBuf,
     template: PathBuf,
@@ -31,7 +31,7 @@ pub(super) struct Site {
     tokens: Tokens,
 }
 
-/// One server to be made.
+/// Plan of a server.
 pub(super) struct NodePlan<'a> {
     pub(super) name: &'a str,
     pub(super) address: SocketAddr,
@@ -39,7 +39,7 @@ pub(super) struct NodePlan<'a> {
     pub(super) dns_name: &'a str,
     /// The address clients dial.
     pub(super) dialed: IpAddr,
-    /// The folder of the socket of the server it follows, or the address of a link to it.
+    /// Socket folder of the upstream server, or address of a link to the upstream.
     pub(super) upstream: Option<&'a str>,
     pub(super) standby: bool,
 }
@@ -47,7 +47,7 @@ pub(super) struct NodePlan<'a> {
 impl Site {
     pub(super) async fn open(options: SandboxOptions) -> Result<Self, SandboxError> {
         let installation = Arc::new(Installation::find(options.bin_dir.as_deref(), options.major)?);
-        let ground = ground()?;
+        let ground = template_folder()?;
         let template = template(&ground, &installation).await?;
         let folder = tempfile::Builder::new()
             .prefix("run-")
@@ -55,7 +55,7 @@ impl Site {
             .tempdir_in(&ground)
             .map_err(SandboxError::io("making the sandbox's folder"))?;
         let guard = Guard::start(folder.path()).map_err(SandboxError::io("starting the guard"))?;
-        // From here on the guard removes it.
+        // From here on the guard removes the folder.
         let folder = folder.keep();
         let tokens = Tokens::new(&folder, &options, &installation)?;
         let block = AddressBlock::claim()?;
@@ -78,7 +78,7 @@ impl Site {
         &self.installation
     }
 
-    /// Where a node's files are, also before it is made.
+    /// Folder of a node's files, existing or not.
     pub(super) fn node_folder(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
@@ -89,7 +89,9 @@ impl Site {
         let folder = self.node_folder(plan.name);
         let data = folder.join("data");
         let account = self.installation.account();
-        private_folder(&folder).and_then(|()| account.give(&folder)).map_err(SandboxError::io(&*what))?;
+        private_folder(&folder)
+            .and_then(|()| account.give_ownership(&folder))
+            .map_err(SandboxError::io(&*what))?;
         let mut copy = account.command("cp");
         copy.arg("-a").arg(&self.template).arg(&data);
         run(&what, copy).await?;
@@ -143,20 +145,19 @@ impl Site {
         if plan.standby {
             let signal = data.join("standby.signal");
             fs::write(&signal, "")?;
-            self.installation.account().give(&signal)?;
+            self.installation.account().give_ownership(&signal)?;
         }
         Ok(())
     }
 }
 
-/// A folder that only its owner, and root, may enter.
+/// A folder for the owner and root only.
 pub(super) fn private_folder(folder: &Path) -> io::Result<()> {
     fs::create_dir(folder)?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
 }
 
-/// What every server is set to. Nothing has to outlive a crash of the machine, and a start must be cheap; the WAL is
-/// logical so that replication connections of either kind can be tried.
+/// Settings of every server: no durability, fast start, and logical WAL for both kinds of replication connections.
 const SETTINGS: &str = "\
 fsync = off
 full_page_writes = off

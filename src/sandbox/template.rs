@@ -11,12 +11,12 @@ use std::{
 
 use super::{
     Installation, SandboxError,
-    run::{run, until},
+    run::{run, wait_until},
 };
 
 /// The roles and databases that every server starts with.
 const CLUSTER_SQL: &str = include_str!("sql/cluster.sql");
-/// What is in database `app`.
+/// Contents of database `app`.
 const APP_SQL: &str = include_str!("sql/app.sql");
 /// Counts up when the steps below change, so that templates made by an older build are left alone.
 const STEPS: u32 = 2;
@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The folder in memory where templates and running sandboxes live, made if need be.
 ///
 /// # Errors
-/// When it cannot be made, or belongs to somebody else.
-pub(super) fn ground() -> Result<PathBuf, SandboxError> {
+/// If the folder cannot be created, or belongs to another user.
+pub(super) fn template_folder() -> Result<PathBuf, SandboxError> {
     let user = rustix::process::geteuid().as_raw();
     let memory = Path::new("/dev/shm");
     let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
@@ -41,19 +41,19 @@ pub(super) fn ground() -> Result<PathBuf, SandboxError> {
         }
         _ => {}
     }
-    // The name can be foreseen: what somebody else put there is not used.
+    // The name is predictable: a folder of another user is not used.
     let owner = fs::symlink_metadata(&ground).map_err(SandboxError::io(what()))?;
     if !owner.is_dir() || owner.uid() != user {
         let error = std::io::Error::other("it belongs to another user");
         return Err(SandboxError::io(what())(error));
     }
-    // The servers' account passes through, and lists nothing.
+    // The servers' account may pass through, without listing.
     fs::set_permissions(&ground, fs::Permissions::from_mode(0o711)).map_err(SandboxError::io(what()))?;
     Ok(ground)
 }
 
-/// A data directory, cleanly shut down, that every server of this version may start from: they share its system
-/// identifier, so any of them can follow any other.
+/// A cleanly stopped data directory as a template for every server of the version: with a common system identifier,
+/// each server can follow each other.
 ///
 /// Cancel safety: a dropped future leaves an unfinished folder that the next caller removes.
 pub(super) async fn template(ground: &Path, installation: &Installation) -> Result<PathBuf, SandboxError> {
@@ -66,7 +66,7 @@ pub(super) async fn template(ground: &Path, installation: &Installation) -> Resu
     }
     let lock = ground.join(format!("{name}.lock"));
     let lock = File::create(&lock).map_err(SandboxError::io(format!("creating {}", lock.display())))?;
-    until("another sandbox finishing the template", PATIENCE, async || {
+    wait_until("another sandbox finishing the template", PATIENCE, async || {
         Ok(lock.try_lock().map_err(|busy| busy.to_string()))
     })
     .await?;
@@ -76,14 +76,14 @@ pub(super) async fn template(ground: &Path, installation: &Installation) -> Resu
             fs::remove_dir_all(&unfinished).map_err(SandboxError::io(what))?;
         }
         fs::create_dir(&unfinished).map_err(SandboxError::io(what))?;
-        installation.account().give(&unfinished).map_err(SandboxError::io(what))?;
-        make(&unfinished, installation).await?;
+        installation.account().give_ownership(&unfinished).map_err(SandboxError::io(what))?;
+        make_template(&unfinished, installation).await?;
         fs::rename(&unfinished, &done).map_err(SandboxError::io(what))?;
     }
     Ok(done.join("data"))
 }
 
-async fn make(folder: &Path, installation: &Installation) -> Result<(), SandboxError> {
+async fn make_template(folder: &Path, installation: &Installation) -> Result<(), SandboxError> {
     let data = folder.join("data");
     let mut initdb = installation.command("initdb");
     // Segments of 1 MiB keep a fresh server at 28 MiB.
@@ -102,7 +102,7 @@ async fn make(folder: &Path, installation: &Installation) -> Result<(), SandboxE
     let mut numbers = installation.command("pg_resetwal");
     numbers.arg(format!("--next-oid={FIRST_NORMAL_OBJECT_ID}")).arg("-D").arg(&data);
     run("setting the first object id", numbers).await?;
-    // Single-user mode: no socket, and it ends by itself should we be killed.
+    // Single-user mode: no socket, and the server ends with the process.
     for (database, sql) in [("postgres", CLUSTER_SQL), ("app", APP_SQL)] {
         let mut server = installation.command("postgres");
         server.args(["--single", "-j", "-F", "-c", "exit_on_error=on", "-D"]).arg(&data).arg(database);

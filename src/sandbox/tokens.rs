@@ -1,4 +1,4 @@
-//! IAM's tokens: a command that mints them, a store that servers check them against, and their end on demand.
+//! IAM tokens: a minting command, a store for the servers' checks, and revocation.
 
 use std::{
     fs, io,
@@ -15,11 +15,11 @@ use super::{
     site::private_folder,
 };
 
-/// The tokens of one sandbox.
+/// Tokens of a sandbox.
 ///
-/// Where we are root and the server knows PAM, a server runs `check-token` at each login of a member of
-/// `alloydbiamuser`. PAM wants a service file in `/etc/pam.d`; it is the same for every sandbox of a machine, names the
-/// script relative to the server's data directory, and stays there.
+/// As root, with a server that supports PAM, a server runs `check-token` at each login of a member of `alloydbiamuser`.
+/// PAM requires a service file in `/etc/pam.d`. The file is the same for every sandbox of a machine, names the script
+/// relative to the server's data directory, and is never removed.
 pub struct Tokens {
     folder: PathBuf,
     check: Check,
@@ -68,7 +68,7 @@ impl Tokens {
 
     fn write(&self) -> io::Result<()> {
         private_folder(&self.folder)?;
-        self.account.give(&self.folder)?;
+        self.account.give_ownership(&self.folder)?;
         for (name, script) in [("check-token", CHECK_TOKEN), ("mint-token", MINT_TOKEN)] {
             let file = self.folder.join(name);
             fs::write(&file, script)?;
@@ -83,17 +83,17 @@ impl Tokens {
         self.command_words().join(" ")
     }
 
-    /// The same as words.
+    /// The command as words.
     #[must_use]
     pub fn command_words(&self) -> Vec<String> {
         // Through `sh`: memory file systems are often mounted `noexec`.
         vec!["/bin/sh".to_owned(), self.folder.join("mint-token").display().to_string()]
     }
 
-    /// Mints a token for `user`; it counts as one.
+    /// Mints a token for `user`, and counts the mint.
     ///
     /// # Errors
-    /// [`SandboxError::Command`] with the command's words when it was told to fail.
+    /// [`SandboxError::Command`] with the command's output if set to fail.
     pub async fn mint(&self, user: &str) -> Result<String, SandboxError> {
         let [shell, script] = [self.command_words().remove(0), self.command_words().remove(1)];
         let mut command = Command::new(shell);
@@ -107,7 +107,7 @@ impl Tokens {
         self.mints().lines().count()
     }
 
-    /// How many times it was run for `user`.
+    /// Number of mints for `user`.
     #[must_use]
     pub fn mints_for(&self, user: &str) -> usize {
         self.mints().lines().filter(|minted| *minted == user).count()
@@ -128,7 +128,7 @@ impl Tokens {
 
     /// Ends the life of every token minted so far. Sessions live on, as with AlloyDB.
     ///
-    /// `writer` is only spoken to where tokens are role passwords; standbys then follow as they replay.
+    /// Contacts `writer` only if tokens are role passwords; standbys follow by replay.
     ///
     /// # Errors
     /// When the store cannot be written.
@@ -155,7 +155,7 @@ impl Tokens {
         Ok(())
     }
 
-    /// From now on the command says `message` on standard error and fails.
+    /// Makes the command fail with `message` on standard error.
     ///
     /// # Errors
     /// When the store cannot be written.
@@ -186,8 +186,8 @@ impl Tokens {
             .map_err(SandboxError::io("changing the token command"))
     }
 
-    /// Says which server writes: where tokens are role passwords, they are set there.
-    pub(super) fn follow(&self, writer: &Node) -> Result<(), SandboxError> {
+    /// Sets the writer, which stores tokens if tokens are role passwords.
+    pub(super) fn set_writer(&self, writer: &Node) -> Result<(), SandboxError> {
         if self.check == Check::Pam {
             return Ok(());
         }
@@ -210,14 +210,14 @@ fn install_service() -> io::Result<()> {
     if fs::read_to_string(&file).is_ok_and(|there| there == PAM_RULES) {
         return Ok(());
     }
-    // Another sandbox may be doing the same.
+    // Another sandbox may write the file at the same time.
     let mut new = tempfile::NamedTempFile::new_in("/etc/pam.d")?;
     io::Write::write_all(&mut new, PAM_RULES.as_bytes())?;
     fs::set_permissions(new.path(), fs::Permissions::from_mode(0o644))?;
     new.persist(file).map(drop).map_err(io::Error::from)
 }
 
-/// Linux-PAM keeps its modules in one of these, by distribution.
+/// Module folders of Linux-PAM, by distribution.
 fn pam_exec_exists() -> bool {
     let roots = ["/lib", "/usr/lib", "/lib64", "/usr/lib64"].map(Path::new);
     let by_architecture = roots.iter().filter_map(|root| fs::read_dir(root).ok()).flatten().flatten();

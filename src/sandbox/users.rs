@@ -1,11 +1,11 @@
 //! The users that every sandbox has.
 
-/// A user with a password of its own.
+/// A user with a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NativeUser {
     /// The role's name.
     pub name: &'static str,
-    /// Its password, known on purpose.
+    /// The password, publicly known.
     pub password: &'static str,
 }
 
@@ -13,7 +13,7 @@ pub struct NativeUser {
 pub const SUPERUSER: NativeUser = NativeUser { name: "postgres", password: "postgres-password" };
 /// Owns database [`DATABASE`]; SCRAM-SHA-256.
 pub const APP: NativeUser = NativeUser { name: "app", password: "app-password" };
-/// May use what [`APP`] owns; MD5.
+/// May use the objects of [`APP`]; MD5.
 pub const APP_MD5: NativeUser = NativeUser { name: "app_md5", password: "app-md5-password" };
 /// May replicate; SCRAM-SHA-256.
 pub const REPLICATOR: NativeUser = NativeUser { name: "replicator", password: "replicator-password" };

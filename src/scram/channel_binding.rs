@@ -32,7 +32,7 @@ impl ChannelBinding {
         }
     }
 
-    pub(super) const fn flag(&self) -> Flag {
+    pub(super) const fn gs2_flag(&self) -> Flag {
         match self {
             Self::Unavailable => Flag::Unavailable,
             Self::NotOffered => Flag::NotOffered,

@@ -9,7 +9,7 @@ use super::{
     NONCE_BYTES, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
     channel_binding::ChannelBinding,
     error::ScramError,
-    keys::{KEY_BYTES, Keys, hash, mac, xor},
+    keys::{KEY_BYTES, Keys, hash, hmac_sha256, xor_bytes},
     message::{ServerFirst, parse_server_final},
 };
 
@@ -50,7 +50,7 @@ impl AwaitServerFirst {
     /// The first message. The user name is empty: PostgreSQL uses the name in the StartupMessage.
     #[must_use]
     pub fn first_message(&self) -> String {
-        format!("{}{}", self.binding.flag().header(), self.first_bare())
+        format!("{}{}", self.binding.gs2_flag().header(), self.first_bare())
     }
 
     fn first_bare(&self) -> String {
@@ -74,16 +74,16 @@ impl AwaitServerFirst {
         if first.nonce.len() <= self.nonce.len() || !first.nonce.starts_with(&self.nonce) {
             return Err(ScramError::Nonce);
         }
-        let keys = match kept.filter(|keys| keys.fit(&first.salt, first.iterations)) {
+        let keys = match kept.filter(|keys| keys.were_derived_with(&first.salt, first.iterations)) {
             Some(keys) => Cow::Borrowed(keys),
             None => Cow::Owned(Keys::derive(password, &first.salt, first.iterations)?),
         };
-        let binding = self.binding.flag().input(self.binding.data());
+        let binding = self.binding.gs2_flag().input(self.binding.data());
         let without_proof = format!("c={binding},r={}", first.nonce);
         let bare = self.first_bare();
         let dialog: [&[u8]; 5] = [bare.as_bytes(), b",", message, b",", without_proof.as_bytes()];
-        let proof = xor(keys.client(), &mac(&hash(keys.client()), &dialog));
-        let signature = mac(keys.server(), &dialog);
+        let proof = xor_bytes(keys.client(), &hmac_sha256(&hash(keys.client()), &dialog));
+        let signature = hmac_sha256(keys.server(), &dialog);
         Ok((format!("{without_proof},p={}", BASE64.encode(proof)), AwaitServerFinal { signature }, keys))
     }
 }

@@ -12,16 +12,16 @@ pub enum ScramError {
     #[error("unsupported SCRAM feature: {0}")]
     Unsupported(&'static str),
     /// A nonce of another exchange.
-    #[error("the nonce of the SCRAM exchange was changed on the way")]
+    #[error("the nonce of the SCRAM exchange does not match")]
     Nonce,
     /// Zero iterations, or more than the limit.
-    #[error("the server asks for {0} SCRAM iterations, allowed are 1 to {ITERATIONS_MAX}")]
+    #[error("the server requests {0} SCRAM iterations; the limit is {ITERATIONS_MAX}")]
     Iterations(u64),
     /// The client binds to another TLS channel than the connection's: a man in the middle.
     #[error("the SCRAM exchange is bound to another TLS channel")]
     Binding,
     /// The client could bind to the channel and was made to think that the server cannot.
-    #[error("the offer of channel binding was taken away on the way to the client")]
+    #[error("the offer of channel binding was removed on the way to the client")]
     Downgrade,
     /// The client does not know the password (or there is no such user).
     #[error("the SCRAM proof does not match")]

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use aws_lc_rs::{digest, hmac, pbkdf2};
 use zeroize::Zeroizing;
 
-use super::{error::ScramError, password::prepare};
+use super::{error::ScramError, password::prepare_password};
 
 /// Bytes of SHA-256, and so of all keys and signatures.
 pub(super) const KEY_BYTES: usize = 32;
@@ -37,18 +37,18 @@ impl Keys {
             .filter(|rounds| rounds.get() <= ITERATIONS_MAX)
             .ok_or(ScramError::Iterations(iterations.into()))?;
         let mut salted = Zeroizing::new([0; KEY_BYTES]);
-        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, &prepare(password), &mut *salted);
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, &prepare_password(password), &mut *salted);
         Ok(Self {
             salt: salt.to_vec(),
             iterations,
-            client: Zeroizing::new(mac(&*salted, &[b"Client Key"])),
-            server: Zeroizing::new(mac(&*salted, &[b"Server Key"])),
+            client: Zeroizing::new(hmac_sha256(&*salted, &[b"Client Key"])),
+            server: Zeroizing::new(hmac_sha256(&*salted, &[b"Server Key"])),
         })
     }
 
     /// True if the keys were derived with the given salt and iterations.
     #[must_use]
-    pub fn fit(&self, salt: &[u8], iterations: u32) -> bool {
+    pub fn were_derived_with(&self, salt: &[u8], iterations: u32) -> bool {
         self.salt == salt && self.iterations == iterations
     }
 
@@ -70,7 +70,7 @@ impl Keys {
 }
 
 /// HMAC-SHA-256 over the concatenated `parts`.
-pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; KEY_BYTES] {
+pub(super) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; KEY_BYTES] {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
     parts.iter().for_each(|part| context.update(part));
     context.sign().as_ref().try_into().expect("SHA-256 has 32 bytes")
@@ -82,7 +82,7 @@ pub(super) fn hash(bytes: &[u8]) -> [u8; KEY_BYTES] {
 }
 
 /// Byte by byte.
-pub(super) fn xor(a: &[u8; KEY_BYTES], b: &[u8; KEY_BYTES]) -> [u8; KEY_BYTES] {
+pub(super) fn xor_bytes(a: &[u8; KEY_BYTES], b: &[u8; KEY_BYTES]) -> [u8; KEY_BYTES] {
     let mut out = *a;
     out.iter_mut().zip(b).for_each(|(out, b)| *out ^= b);
     out

@@ -7,7 +7,7 @@ use super::{
     NONCE_BYTES, SCRAM_SHA_256, SCRAM_SHA_256_PLUS,
     channel_binding::Flag,
     error::ScramError,
-    keys::{KEY_BYTES, hash, mac, xor},
+    keys::{KEY_BYTES, hash, hmac_sha256, xor_bytes},
     message::{ClientFinal, ClientFirst},
     verifier::Verifier,
 };
@@ -102,9 +102,9 @@ impl AwaitClientFinal {
             return Err(ScramError::Binding);
         }
         let dialog = [self.dialog.as_bytes(), last.without_proof.as_bytes()];
-        let client_key = xor(&last.proof, &mac(&self.stored_key, &dialog));
+        let client_key = xor_bytes(&last.proof, &hmac_sha256(&self.stored_key, &dialog));
         match hash(&client_key).ct_eq(&self.stored_key).into() {
-            true => Ok(format!("v={}", BASE64.encode(mac(&self.server_key, &dialog)))),
+            true => Ok(format!("v={}", BASE64.encode(hmac_sha256(&self.server_key, &dialog)))),
             false => Err(ScramError::WrongProof),
         }
     }

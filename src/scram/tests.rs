@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{password::prepare, verifier::VerifierError, *};
+use super::{password::prepare_password, verifier::VerifierError, *};
 
 /// Example of RFC 7677, section 3, with an empty user name, as sent by PostgreSQL clients.
 const CLIENT_NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
@@ -36,10 +36,10 @@ fn keys_are_those_of_rfc_7677() {
     let keys = Keys::derive(b"pencil", &salt, 4096).unwrap();
     let dialog = b"n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
         s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
-    let signature = keys::mac(&keys::hash(keys.client()), &[dialog]);
-    let proof = keys::xor(keys.client(), &signature);
+    let signature = keys::hmac_sha256(&keys::hash(keys.client()), &[dialog]);
+    let proof = keys::xor_bytes(keys.client(), &signature);
     assert_eq!(BASE64.encode(proof), "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
-    let signature = keys::mac(keys.server(), &[dialog]);
+    let signature = keys::hmac_sha256(keys.server(), &[dialog]);
     assert_eq!(BASE64.encode(signature), "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
 }
 
@@ -102,13 +102,13 @@ fn both_sides_agree_with_and_without_channel_binding() {
 #[test]
 fn a_wrong_password_and_an_unknown_user_fail_alike() {
     let wrong = exchange(b"pencils", &pencil(), ChannelBinding::Unavailable, None);
-    let mock = Verifier::mock(b"secret", b"nobody", 3);
+    let mock = Verifier::mock_for(b"secret", b"nobody", 3);
     let unknown = exchange(b"pencil", &mock, ChannelBinding::Unavailable, None);
     assert_eq!(wrong, Err(ScramError::WrongProof));
     assert_eq!(unknown, wrong);
-    assert!(mock == Verifier::mock(b"secret", b"nobody", 3), "asked again, the same salt");
-    assert!(mock.salt != Verifier::mock(b"secret", b"nobodi", 3).salt);
-    assert!(mock.salt != Verifier::mock(b"secrey", b"nobody", 3).salt);
+    assert!(mock == Verifier::mock_for(b"secret", b"nobody", 3), "asked again, the same salt");
+    assert!(mock.salt != Verifier::mock_for(b"secret", b"nobodi", 3).salt);
+    assert!(mock.salt != Verifier::mock_for(b"secrey", b"nobody", 3).salt);
     assert_eq!(mock.salt.len(), pencil().salt.len());
 }
 
@@ -186,15 +186,15 @@ fn a_server_refuses_what_it_cannot_honour() {
 #[test]
 fn passwords_are_prepared_as_postgresql_prepares_them() {
     // RFC 4013, section 3.
-    assert_eq!(&*prepare("I\u{ad}X".as_bytes()), b"IX");
-    assert_eq!(&*prepare("\u{aa}".as_bytes()), b"a");
-    assert_eq!(&*prepare("\u{2168}".as_bytes()), b"IX");
-    assert_eq!(&*prepare("a\u{a0}b".as_bytes()), b"a b");
+    assert_eq!(&*prepare_password("I\u{ad}X".as_bytes()), b"IX");
+    assert_eq!(&*prepare_password("\u{aa}".as_bytes()), b"a");
+    assert_eq!(&*prepare_password("\u{2168}".as_bytes()), b"IX");
+    assert_eq!(&*prepare_password("a\u{a0}b".as_bytes()), b"a b");
     // Passwords that SASLprep rejects are used raw.
     for raw in ["", "plain", "\u{7}", "\u{627}1", "\u{ad}", "🔑", "\u{1f130}"] {
-        assert_eq!(&*prepare(raw.as_bytes()), raw.as_bytes(), "{raw:?}");
+        assert_eq!(&*prepare_password(raw.as_bytes()), raw.as_bytes(), "{raw:?}");
     }
-    assert_eq!(&*prepare(b"\xff\xfe"), b"\xff\xfe");
+    assert_eq!(&*prepare_password(b"\xff\xfe"), b"\xff\xfe");
 }
 
 /// A peer that sends arbitrary bytes in each state.
@@ -217,7 +217,7 @@ fn fuzz_exchange(message: &[u8]) {
     let (_, client, _) = client.on_server_first(b"r=abcd,s=AAAA,i=1", b"x", None).unwrap();
     assert!(client.on_server_final(message).is_err(), "nobody guesses a signature");
     let _ = std::str::from_utf8(message).map(str::parse::<Verifier>);
-    let _ = prepare(message);
+    let _ = prepare_password(message);
 }
 
 proptest! {

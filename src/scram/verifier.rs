@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use super::{
     SALT_BYTES,
     error::ScramError,
-    keys::{ITERATIONS_MAX, KEY_BYTES, Keys, hash, mac},
+    keys::{ITERATIONS_MAX, KEY_BYTES, Keys, hash, hmac_sha256},
 };
 
 /// Enough to verify a client, not enough to log in anywhere: PostgreSQL's
@@ -51,20 +51,20 @@ impl Verifier {
     /// mock from a real verifier. `secret` must be private and constant for the life of the process (better: longer);
     /// `iterations` should equal those of real users.
     #[must_use]
-    pub fn mock(secret: &[u8], user: &[u8], iterations: u32) -> Self {
-        let salt = mac(secret, &[b"salt\0", user]);
+    pub fn mock_for(secret: &[u8], user: &[u8], iterations: u32) -> Self {
+        let salt = hmac_sha256(secret, &[b"salt\0", user]);
         Self {
             iterations,
             salt: salt.iter().copied().take(SALT_BYTES).collect(),
             // No known input hashes to the value.
-            stored_key: mac(secret, &[b"stored key\0", user]),
-            server_key: mac(secret, &[b"server key\0", user]),
+            stored_key: hmac_sha256(secret, &[b"stored key\0", user]),
+            server_key: hmac_sha256(secret, &[b"server key\0", user]),
         }
     }
 
     /// True if the verifier was derived from `password`. The time is constant: the cost of [`Keys::derive`].
     #[must_use]
-    pub fn fits(&self, password: &[u8]) -> bool {
+    pub fn matches_password(&self, password: &[u8]) -> bool {
         let Ok(keys) = Keys::derive(password, &self.salt, self.iterations) else { return false };
         hash(keys.client()).ct_eq(&self.stored_key).into()
     }

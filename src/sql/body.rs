@@ -4,7 +4,7 @@ use super::{
     Effects,
     keyword::may_matter,
     lexer::{Lexer, begins_word, is_space, word_length},
-    scan::{Before, Scan, Statement, TextOrigin},
+    scan::{Before, Scan, ScannedStatement, TextOrigin},
 };
 
 /// How deep bodies within bodies are followed.
@@ -12,7 +12,7 @@ const DEEPEST: u8 = 4;
 
 impl<F: FnMut(&[u8])> Scan<'_, F> {
     /// A text constant that will run.
-    pub(super) fn body(&mut self, content: &[u8], plain: bool) {
+    pub(super) fn scan_body(&mut self, content: &[u8], plain: bool) {
         if self.depth == DEEPEST {
             self.effects |= Effects::ALL;
             return;
@@ -21,14 +21,14 @@ impl<F: FnMut(&[u8])> Scan<'_, F> {
         if plain {
             self.text(content, TextOrigin::Body);
         } else {
-            self.raw(content);
+            self.scan_raw(content);
         }
         self.depth -= 1;
     }
 
     /// Scans `text` with quotes and comments read as code, which covers every reading by the server: a statement may
     /// begin behind any quote, comment, dollar sign and semicolon.
-    pub(super) fn raw(&mut self, text: &[u8]) {
+    pub(super) fn scan_raw(&mut self, text: &[u8]) {
         // String ends are unknown, and so are the called functions.
         self.effects |= Effects::UNPROVED | Effects::UNKNOWN;
         let place = if self.depth > 0 || self.effects.contains(Effects::BLOCK) {
@@ -36,7 +36,7 @@ impl<F: FnMut(&[u8])> Scan<'_, F> {
         } else {
             TextOrigin::Client
         };
-        let mut statement = Statement::default();
+        let mut statement = ScannedStatement::default();
         let mut before = Before::Start;
         let mut line_comment = false;
         let mut at = 0;

@@ -15,7 +15,7 @@ const TYPES: &str = include_str!("built_in/types.txt");
 
 /// Effect of a call of the built-in function `name`.
 pub(super) fn function(name: &str, arguments: Option<usize>) -> Found {
-    let Some(line) = row(FUNCTIONS, name) else { return Found::Nothing };
+    let Some(line) = find_row(FUNCTIONS, name) else { return Found::Nothing };
     if let Some(found) = builtin_overrides::function(name) {
         return found;
     }
@@ -87,8 +87,8 @@ const fn count_lines(text: &[u8]) -> usize {
 /// Effect of reading the built-in relation `name`.
 pub(super) fn relation(schema: Option<&str>, name: &str) -> Found {
     let kind = match schema {
-        None | Some("pg_catalog") => row(RELATIONS, name),
-        Some("information_schema") => row(RELATIONS, &format!("information_schema.{name}")),
+        None | Some("pg_catalog") => find_row(RELATIONS, name),
+        Some("information_schema") => find_row(RELATIONS, &format!("information_schema.{name}")),
         // Every table's values too long for a row: data.
         Some("pg_toast") => Some("d"),
         Some(_) => None,
@@ -107,16 +107,16 @@ pub(super) fn relation(schema: Option<&str>, name: &str) -> Found {
 
 /// Effect of the built-in operator `name`: all operators are stable.
 pub(super) fn operator(name: &str) -> Found {
-    if row(OPERATORS, name).is_some() { Found::Safe } else { Found::Nothing }
+    if find_row(OPERATORS, name).is_some() { Found::Safe } else { Found::Nothing }
 }
 
 /// Effect of a cast to the built-in type `name`: all functions of types are stable.
 pub(super) fn kind(name: &str) -> Found {
-    if row(TYPES, name).is_some() { Found::Safe } else { Found::Nothing }
+    if find_row(TYPES, name).is_some() { Found::Safe } else { Found::Nothing }
 }
 
 /// The rest of the line of `name`, in a table sorted by bytes.
-fn row(table: &'static str, name: &str) -> Option<&'static str> {
+fn find_row(table: &'static str, name: &str) -> Option<&'static str> {
     let (mut low, mut high) = (0, table.len());
     while low < high {
         let middle = usize::midpoint(low, high);

@@ -16,7 +16,7 @@ pub(super) fn function(name: &str) -> Option<Found> {
 
 /// Names with a fixed decision.
 #[cfg(test)]
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
+pub(super) fn override_names() -> impl Iterator<Item = &'static str> {
     let decided = DECIDED.iter().filter(|(name, _)| *name != "current_setting").map(|(name, _)| *name);
     HARMLESS.iter().copied().chain(decided)
 }

@@ -12,26 +12,26 @@ use super::{Classification, LexicalSettings};
 /// A lookup takes a shared lock on one of several shards, without allocation. Entries used once make room for frequent
 /// entries.
 pub(super) struct Cache {
-    known: Shared<Key, Classification, EntryBytes, RandomState>,
+    known: Shared<CacheKey, Classification, EntryBytes, RandomState>,
 }
 
 /// All that a classification depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Circumstances {
+pub(super) struct CacheInputs {
     pub(super) lexical: LexicalSettings,
     pub(super) epoch: u64,
 }
 
 /// A text with the inputs of the classification.
 #[derive(Clone, PartialEq, Eq)]
-struct Key {
-    circumstances: Circumstances,
+struct CacheKey {
+    circumstances: CacheInputs,
     text: Box<[u8]>,
 }
 
 /// A borrowed key.
-struct Asked<'a> {
-    circumstances: Circumstances,
+struct CacheLookup<'a> {
+    circumstances: CacheInputs,
     text: &'a [u8],
 }
 
@@ -52,12 +52,12 @@ impl Cache {
         Self { known: Shared::with(entries, bytes, EntryBytes, RandomState::default(), Default::default()) }
     }
 
-    pub(super) fn get(&self, text: &[u8], circumstances: Circumstances) -> Option<Classification> {
-        self.known.get(&Asked { circumstances, text })
+    pub(super) fn get(&self, text: &[u8], circumstances: CacheInputs) -> Option<Classification> {
+        self.known.get(&CacheLookup { circumstances, text })
     }
 
-    pub(super) fn insert(&self, text: &[u8], circumstances: Circumstances, classification: Classification) {
-        self.known.insert(Key { circumstances, text: text.into() }, classification);
+    pub(super) fn insert(&self, text: &[u8], circumstances: CacheInputs, classification: Classification) {
+        self.known.insert(CacheKey { circumstances, text: text.into() }, classification);
     }
 
     /// Removes every entry of `text`.
@@ -71,29 +71,29 @@ impl Cache {
     }
 }
 
-impl Weighter<Key, Classification> for EntryBytes {
-    fn weight(&self, key: &Key, _: &Classification) -> u64 {
+impl Weighter<CacheKey, Classification> for EntryBytes {
+    fn weight(&self, key: &CacheKey, _: &Classification) -> u64 {
         key.text.len() as u64 + ENTRY
     }
 }
 
-impl Hash for Key {
+impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        Asked { circumstances: self.circumstances, text: &self.text }.hash(state);
+        CacheLookup { circumstances: self.circumstances, text: &self.text }.hash(state);
     }
 }
 
-impl Hash for Asked<'_> {
+impl Hash for CacheLookup<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Circumstances { lexical, epoch } = self.circumstances;
+        let CacheInputs { lexical, epoch } = self.circumstances;
         let bits = epoch << 2 | u64::from(lexical.standard_strings) << 1 | u64::from(lexical.utf8);
         state.write_u64(bits);
         state.write(self.text);
     }
 }
 
-impl Equivalent<Key> for Asked<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
+impl Equivalent<CacheKey> for CacheLookup<'_> {
+    fn equivalent(&self, key: &CacheKey) -> bool {
         self.circumstances == key.circumstances && *self.text == *key.text
     }
 }

@@ -10,7 +10,7 @@ use pg_query::ParserOptions;
 use super::{
     Classification, ClassifyReason, LexicalSettings, ReferenceList, SchemaInfo, StatementAccess,
     TransactionControl,
-    cache::{Cache, Circumstances},
+    cache::{Cache, CacheInputs},
     command_word, cross_check,
     hint::hint,
     reference_checker::ReferenceChecker,
@@ -68,7 +68,7 @@ impl Classifier {
         lexical: &LexicalSettings,
         schema_info: &SchemaInfo,
     ) -> Classification {
-        let circumstances = Circumstances { lexical: *lexical, epoch: schema_info.epoch() };
+        let circumstances = CacheInputs { lexical: *lexical, epoch: schema_info.epoch() };
         let short = text.len() <= TEXT_MAX;
         if short && let Some(known) = self.texts.get(text, circumstances) {
             return known;
@@ -77,28 +77,29 @@ impl Classifier {
             return Classification { hint: hint(text), ..Classification::on(reason) };
         }
         if !is_readable(text, lexical) {
-            return Classification { hint: hint(text), ..mixed(ClassifyReason::Encoding) };
+            return Classification { hint: hint(text), ..unclassified(ClassifyReason::Encoding) };
         }
         if text.len() > RUN_MAX && has_long_run(text) {
             // A template of the text would be misleading.
-            return Classification { hint: hint(text), ..mixed(ClassifyReason::TooDeep) };
+            return Classification { hint: hint(text), ..unclassified(ClassifyReason::TooDeep) };
         }
-        let template = lexical.standard_strings.then(|| Template::of(text)).flatten();
+        let template = lexical.standard_strings.then(|| Template::from_text(text)).flatten();
         if let Some(template) = &template
             && let Some(known) = self.templates.get(template.as_bytes(), circumstances)
         {
             return Classification { hint: hint(text), ..known };
         }
         if !short {
-            return Classification { hint: hint(text), ..mixed(ClassifyReason::TooLong) };
+            return Classification { hint: hint(text), ..unclassified(ClassifyReason::TooLong) };
         }
-        let judged = Classification { hint: hint(text), ..self.judge(text, lexical, schema_info, None) };
+        let judged =
+            Classification { hint: hint(text), ..self.parse_and_classify(text, lexical, schema_info, None) };
         match &template {
             // A text with changing literals would evict texts without.
             Some(template) if template.literal => {
-                self.remember(&self.templates, template.as_bytes(), circumstances, judged)
+                self.cache_result(&self.templates, template.as_bytes(), circumstances, judged)
             }
-            _ => self.remember(&self.texts, text, circumstances, judged),
+            _ => self.cache_result(&self.texts, text, circumstances, judged),
         }
     }
 
@@ -112,11 +113,11 @@ impl Classifier {
     ) -> (Classification, ReferenceList) {
         let mut findings = ReferenceList::default();
         let judged = if text.len() > TEXT_MAX {
-            mixed(ClassifyReason::TooLong)
+            unclassified(ClassifyReason::TooLong)
         } else if !is_readable(text, lexical) {
-            mixed(ClassifyReason::Encoding)
+            unclassified(ClassifyReason::Encoding)
         } else {
-            self.judge(text, lexical, schema_info, Some(&mut findings))
+            self.parse_and_classify(text, lexical, schema_info, Some(&mut findings))
         };
         (Classification { hint: hint(text), ..judged }, findings)
     }
@@ -124,7 +125,7 @@ impl Classifier {
     /// Records that a standby rejected `text` as a write (25006): from now on the text stays on the primary, and so do
     /// texts that differ only in literals.
     pub fn learn_write(&self, text: &[u8], lexical: &LexicalSettings) {
-        let template = lexical.standard_strings.then(|| Template::of(text)).flatten();
+        let template = lexical.standard_strings.then(|| Template::from_text(text)).flatten();
         let (cache, key) = match &template {
             Some(template) if template.literal => (&self.templates, template.as_bytes()),
             _ => (&self.texts, text),
@@ -153,11 +154,11 @@ impl Classifier {
         self.lock_learned().len()
     }
 
-    fn remember(
+    fn cache_result(
         &self,
         cache: &Cache,
         key: &[u8],
-        circumstances: Circumstances,
+        circumstances: CacheInputs,
         judged: Classification,
     ) -> Classification {
         cache.insert(key, circumstances, judged);
@@ -175,16 +176,16 @@ impl Classifier {
         judged
     }
 
-    fn judge(
+    fn parse_and_classify(
         &self,
         text: &[u8],
         lexical: &LexicalSettings,
         schema_info: &SchemaInfo,
         findings: Option<&mut ReferenceList>,
     ) -> Classification {
-        let Ok(text) = str::from_utf8(text) else { return mixed(ClassifyReason::Encoding) };
+        let Ok(text) = str::from_utf8(text) else { return unclassified(ClassifyReason::Encoding) };
         if has_long_run(text.as_bytes()) {
-            return mixed(ClassifyReason::TooDeep);
+            return unclassified(ClassifyReason::TooDeep);
         }
         let options = match lexical.standard_strings {
             true => ParserOptions::DEFAULT,
@@ -192,7 +193,7 @@ impl Classifier {
         };
         let parsed = match pg_query::parse(text, options) {
             Ok(parsed) => parsed,
-            Err(error) => return mixed(refused(&error)),
+            Err(error) => return unclassified(parse_failure(&error)),
         };
         let statements = &parsed.protobuf.stmts;
         let judged = ReferenceChecker::new(schema_info, &self.primary_only, findings).text(statements);
@@ -235,12 +236,12 @@ fn has_long_run(text: &[u8]) -> bool {
 }
 
 /// The transaction control statements of the text are unknown.
-fn mixed(reason: ClassifyReason) -> Classification {
+fn unclassified(reason: ClassifyReason) -> Classification {
     Classification { control: TransactionControl::Mixed, ..Classification::on(reason) }
 }
 
 /// Why the grammar did not give a tree.
-fn refused(error: &pg_query::Error) -> ClassifyReason {
+fn parse_failure(error: &pg_query::Error) -> ClassifyReason {
     match error {
         pg_query::Error::Decode(_) => ClassifyReason::TooDeep,
         pg_query::Error::Parse(message)

@@ -20,14 +20,14 @@ pub(super) fn disagrees(text: &str, statements: usize) -> bool {
     }
     match Parser::parse_sql(&PostgreSqlDialect {}, text) {
         Err(_) => false,
-        Ok(parsed) => parsed.len() != statements || !parsed.iter().all(reads),
+        Ok(parsed) => parsed.len() != statements || !parsed.iter().all(is_read_only),
     }
 }
 
-fn reads(statement: &Statement) -> bool {
+fn is_read_only(statement: &Statement) -> bool {
     match statement {
         Statement::Query(query) => query_reads(query, 0),
-        Statement::Explain { statement, .. } => reads(statement),
+        Statement::Explain { statement, .. } => is_read_only(statement),
         Statement::Copy { to, .. } => *to,
         // Read-only transactions within a text, with their statements.
         Statement::StartTransaction { .. }

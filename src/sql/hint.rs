@@ -34,7 +34,7 @@ pub(super) fn hint(text: &[u8]) -> Option<Hint> {
             if memchr::memmem::find(inside, b"/*").is_some() {
                 return None;
             }
-            if let Some(hint) = said(inside) {
+            if let Some(hint) = parse_comment(inside) {
                 return Some(hint);
             }
             rest = &comment[end + 2..];
@@ -47,7 +47,7 @@ pub(super) fn hint(text: &[u8]) -> Option<Hint> {
 }
 
 /// Parses a comment: `gatekeeper:`, then words with a `route=…`.
-fn said(comment: &[u8]) -> Option<Hint> {
+fn parse_comment(comment: &[u8]) -> Option<Hint> {
     let comment = comment.trim_ascii();
     let (name, words) = comment.split_at_checked(NAME.len())?;
     if !name.eq_ignore_ascii_case(NAME) {

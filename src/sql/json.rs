@@ -9,18 +9,18 @@ use super::reference_checker::ReferenceChecker;
 
 impl ReferenceChecker<'_> {
     /// Visits `kind` if the node belongs to SQL/JSON; `false` otherwise.
-    pub(super) fn json(&mut self, kind: &Kind) -> bool {
+    pub(super) fn visit_json(&mut self, kind: &Kind) -> bool {
         match kind {
             Kind::JsonValueExpr(value) => self.json_value(Some(value)),
             Kind::JsonKeyValue(pair) => self.json_pair(Some(pair)),
             Kind::JsonArgument(argument) => self.json_value(argument.val.as_deref()),
             Kind::JsonOutput(output) => self.json_output(Some(output)),
-            Kind::JsonIsPredicate(test) => self.optional(test.expr.as_deref()),
+            Kind::JsonIsPredicate(test) => self.visit_optional_nodes(test.expr.as_deref()),
             Kind::JsonBehavior(behavior) => self.json_behavior(Some(behavior)),
             Kind::JsonFuncExpr(function) => {
                 self.json_value(function.context_item.as_deref());
-                self.optional(function.pathspec.as_deref());
-                self.nodes(&function.passing);
+                self.visit_optional_nodes(function.pathspec.as_deref());
+                self.visit_nodes(&function.passing);
                 self.json_output(function.output.as_ref());
                 self.json_behavior(function.on_empty.as_deref());
                 self.json_behavior(function.on_error.as_deref());
@@ -30,7 +30,7 @@ impl ReferenceChecker<'_> {
                 self.json_output(parse.output.as_ref());
             }
             Kind::JsonScalarExpr(scalar) => {
-                self.optional(scalar.expr.as_deref());
+                self.visit_optional_nodes(scalar.expr.as_deref());
                 self.json_output(scalar.output.as_ref());
             }
             Kind::JsonSerializeExpr(serialize) => {
@@ -38,15 +38,15 @@ impl ReferenceChecker<'_> {
                 self.json_output(serialize.output.as_ref());
             }
             Kind::JsonObjectConstructor(object) => {
-                self.nodes(&object.exprs);
+                self.visit_nodes(&object.exprs);
                 self.json_output(object.output.as_ref());
             }
             Kind::JsonArrayConstructor(array) => {
-                self.nodes(&array.exprs);
+                self.visit_nodes(&array.exprs);
                 self.json_output(array.output.as_ref());
             }
             Kind::JsonArrayQueryConstructor(array) => {
-                self.optional(array.query.as_deref());
+                self.visit_optional_nodes(array.query.as_deref());
                 self.json_output(array.output.as_ref());
             }
             Kind::JsonObjectAgg(aggregate) => {
@@ -66,13 +66,13 @@ impl ReferenceChecker<'_> {
 
     fn json_value(&mut self, value: Option<&JsonValueExpr>) {
         let Some(JsonValueExpr { raw_expr, formatted_expr, format: _ }) = value else { return };
-        self.optional(raw_expr.as_deref());
-        self.optional(formatted_expr.as_deref());
+        self.visit_optional_nodes(raw_expr.as_deref());
+        self.visit_optional_nodes(formatted_expr.as_deref());
     }
 
     fn json_pair(&mut self, pair: Option<&JsonKeyValue>) {
         let Some(JsonKeyValue { key, value }) = pair else { return };
-        self.optional(key.as_deref());
+        self.visit_optional_nodes(key.as_deref());
         self.json_value(value.as_deref());
     }
 
@@ -81,7 +81,7 @@ impl ReferenceChecker<'_> {
     }
 
     fn json_behavior(&mut self, behavior: Option<&JsonBehavior>) {
-        self.optional(behavior.and_then(|behavior| behavior.expr.as_deref()));
+        self.visit_optional_nodes(behavior.and_then(|behavior| behavior.expr.as_deref()));
     }
 
     fn json_aggregate(&mut self, aggregate: Option<&JsonAggConstructor>) {
@@ -89,25 +89,25 @@ impl ReferenceChecker<'_> {
             return;
         };
         self.json_output(output.as_ref());
-        self.optional(agg_filter.as_deref());
-        self.nodes(agg_order);
+        self.visit_optional_nodes(agg_filter.as_deref());
+        self.visit_nodes(agg_order);
         if let Some(window) = over {
-            self.window(window);
+            self.visit_window(window);
         }
     }
 
     fn json_table(&mut self, table: &JsonTable) {
         self.json_value(table.context_item.as_deref());
-        self.optional(table.pathspec.as_ref().and_then(|path| path.string.as_deref()));
-        self.nodes(&table.passing);
-        self.nodes(&table.columns);
+        self.visit_optional_nodes(table.pathspec.as_ref().and_then(|path| path.string.as_deref()));
+        self.visit_nodes(&table.passing);
+        self.visit_nodes(&table.columns);
         self.json_behavior(table.on_error.as_deref());
     }
 
     fn json_column(&mut self, column: &JsonTableColumn) {
         self.type_name(column.type_name.as_ref());
-        self.optional(column.pathspec.as_ref().and_then(|path| path.string.as_deref()));
-        self.nodes(&column.columns);
+        self.visit_optional_nodes(column.pathspec.as_ref().and_then(|path| path.string.as_deref()));
+        self.visit_nodes(&column.columns);
         self.json_behavior(column.on_empty.as_deref());
         self.json_behavior(column.on_error.as_deref());
     }

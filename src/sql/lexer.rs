@@ -1,7 +1,7 @@
 //! Tokens of a statement text, by the rules of PostgreSQL's scanner that determine the position of words.
 //!
 //! <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>. Where the rules depend on unknown settings
-//! (`standard_conforming_strings`, the client's encoding), the lexer chooses a reading and sets [`Lexer::doubt`].
+//! (`standard_conforming_strings`, the client's encoding), the lexer chooses a reading and sets [`Lexer::has_doubt`].
 //! Refuses to know: keywords, numbers, operators, which are words and symbols.
 
 use super::name_set::NAME_LENGTH;
@@ -51,7 +51,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// True if the text read so far has another possible reading.
-    pub(super) fn doubt(&self) -> bool {
+    pub(super) fn has_doubt(&self) -> bool {
         self.doubt
     }
 
@@ -71,7 +71,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// How many comments were passed over.
-    pub(super) fn comments(&self) -> usize {
+    pub(super) fn comment_count(&self) -> usize {
         self.comments
     }
 
@@ -85,11 +85,11 @@ impl<'a> Lexer<'a> {
                 Class::Space => self.at += 1,
                 Class::Letter => return Some(self.word()),
                 Class::Digit => {
-                    self.skip(|class| class == Class::Digit);
+                    self.skip_while(|class| class == Class::Digit);
                     return Some(Token::Number);
                 }
                 Class::Other => {
-                    if let Some(token) = self.symbol(byte) {
+                    if let Some(token) = self.read_symbol(byte) {
                         return Some(token);
                     }
                 }
@@ -98,7 +98,7 @@ impl<'a> Lexer<'a> {
     }
 
     #[inline]
-    fn skip(&mut self, wanted: impl Fn(Class) -> bool) {
+    fn skip_while(&mut self, wanted: impl Fn(Class) -> bool) {
         while self.text.get(self.at).is_some_and(|byte| wanted(CLASS[usize::from(*byte)])) {
             self.at += 1;
         }
@@ -111,25 +111,25 @@ impl<'a> Lexer<'a> {
         self.at += word.len();
         if word.len() == 1 && self.text.get(self.at) == Some(&b'\'') && matches!(word, b"e" | b"E") {
             self.at += 1;
-            return self.string(true);
+            return self.read_string(true);
         }
         Token::Word(word)
     }
 
     /// Reads a token that begins with neither letter, digit nor space; `None` after a comment.
     #[inline]
-    fn symbol(&mut self, byte: u8) -> Option<Token<'a>> {
+    fn read_symbol(&mut self, byte: u8) -> Option<Token<'a>> {
         let next = self.text.get(self.at + 1).copied();
         match (byte, next) {
             (b'\'', _) => {
                 self.at += 1;
-                Some(self.string(false))
+                Some(self.read_string(false))
             }
             (b'"', _) => {
                 self.at += 1;
-                Some(self.quoted())
+                Some(self.read_quoted())
             }
-            (b'$', _) => Some(self.dollar()),
+            (b'$', _) => Some(self.read_dollar_quoted()),
             (b'-', Some(b'-')) => {
                 self.comments += 1;
                 // PostgreSQL ends the comment at a carriage return, too.
@@ -139,7 +139,7 @@ impl<'a> Lexer<'a> {
             }
             (b'/', Some(b'*')) => {
                 self.comments += 1;
-                self.comment();
+                self.skip_comment();
                 None
             }
             _ => {
@@ -150,7 +150,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Over a comment; comments nest.
-    fn comment(&mut self) {
+    fn skip_comment(&mut self) {
         self.at += 2;
         let mut depth = 1;
         while depth > 0 {
@@ -173,7 +173,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Reads a string behind the opening quote. With `escapes`, a backslash escapes the next byte.
-    fn string(&mut self, escapes: bool) -> Token<'a> {
+    fn read_string(&mut self, escapes: bool) -> Token<'a> {
         let from = self.at;
         let mut plain = true;
         while let Some(found) = memchr::memchr(b'\'', self.rest()) {
@@ -192,11 +192,11 @@ impl<'a> Lexer<'a> {
                 return Token::Text { content, plain: plain && !content.contains(&b'\\') };
             }
         }
-        self.unfinished(from)
+        self.end_unfinished(from)
     }
 
     /// Reads an identifier behind the opening quote.
-    fn quoted(&mut self) -> Token<'a> {
+    fn read_quoted(&mut self) -> Token<'a> {
         let from = self.at;
         // Mostly a few bytes: `memchr` would take longer to begin.
         while let Some(found) = self.rest().iter().position(|byte| *byte == b'"') {
@@ -207,20 +207,20 @@ impl<'a> Lexer<'a> {
             }
             self.at += 1;
         }
-        self.unfinished(from)
+        self.end_unfinished(from)
     }
 
     /// `$1`, `$$…$$`, `$tag$…$tag$`, or a dollar sign.
-    fn dollar(&mut self) -> Token<'a> {
+    fn read_dollar_quoted(&mut self) -> Token<'a> {
         let from = self.at;
         // Behind the second byte of a multibyte character, the `$` would continue an identifier.
         self.doubt |= from > 1 && self.text[from - 2] >= 0x80;
         self.at += 1;
         if self.text.get(self.at).is_some_and(u8::is_ascii_digit) {
-            self.skip(|class| class == Class::Digit);
+            self.skip_while(|class| class == Class::Digit);
             return Token::Parameter;
         }
-        self.skip(|class| matches!(class, Class::Letter | Class::Digit));
+        self.skip_while(|class| matches!(class, Class::Letter | Class::Digit));
         let tag = &self.text[from..self.at];
         self.doubt |= !tag.is_ascii();
         if self.text.get(self.at) != Some(&b'$') {
@@ -235,12 +235,12 @@ impl<'a> Lexer<'a> {
                 self.at += length + tag.len();
                 Token::Text { content: &self.text[inside..inside + length], plain: true }
             }
-            None => self.unfinished(inside),
+            None => self.end_unfinished(inside),
         }
     }
 
     /// Unterminated: PostgreSQL rejects the text in the same reading.
-    fn unfinished(&mut self, from: usize) -> Token<'a> {
+    fn end_unfinished(&mut self, from: usize) -> Token<'a> {
         self.doubt = true;
         self.at = self.text.len();
         Token::Text { content: &self.text[from..], plain: false }

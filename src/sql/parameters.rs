@@ -23,7 +23,7 @@ pub fn highest_parameter(text: &[u8]) -> Option<usize> {
             highest = highest.max(Some(number));
         }
     }
-    if lexer.doubt() || (highest.is_some() && is_query != Some(true)) {
+    if lexer.has_doubt() || (highest.is_some() && is_query != Some(true)) {
         return None;
     }
     Some(highest.unwrap_or(0))

@@ -12,26 +12,26 @@ use super::{
 };
 
 impl ReferenceChecker<'_> {
-    pub(super) fn nodes(&mut self, nodes: &[Node]) {
+    pub(super) fn visit_nodes(&mut self, nodes: &[Node]) {
         for node in nodes {
-            self.node(node);
+            self.visit_node(node);
         }
     }
 
-    fn maybe(&mut self, node: Option<&Node>) {
+    fn visit_optional(&mut self, node: Option<&Node>) {
         if let Some(node) = node {
-            self.node(node);
+            self.visit_node(node);
         }
     }
 
     /// An expression, part of an expression, or item of FROM. Recurses to the depth of the tree, limited to 100 by the
     /// decoder.
-    pub(super) fn node(&mut self, node: &Node) {
+    pub(super) fn visit_node(&mut self, node: &Node) {
         let Some(kind) = &node.node else { return };
         match kind {
-            Kind::SelectStmt(select) => self.select(select),
+            Kind::SelectStmt(select) => self.visit_select(select),
             Kind::InsertStmt(_) | Kind::UpdateStmt(_) | Kind::DeleteStmt(_) | Kind::MergeStmt(_) => {
-                self.blame(ClassifyReason::Writes);
+                self.add_reason(ClassifyReason::Writes);
             }
             // Leaves.
             Kind::AConst(_)
@@ -46,115 +46,115 @@ impl ReferenceChecker<'_> {
             | Kind::JsonTablePathSpec(_) => {}
             // As `current_schema()`.
             Kind::SqlvalueFunction(function) if function.op() == SqlValueFunctionOp::SvfopCurrentSchema => {
-                self.blame(ClassifyReason::StandbyFunction);
+                self.add_reason(ClassifyReason::StandbyFunction);
             }
             Kind::SqlvalueFunction(_) => {}
             Kind::ColumnRef(column) => {
                 if let [_, .., last] = &*column.fields
                     && let Some(name) = word(last)
                 {
-                    self.attribute(name);
+                    self.check_attribute(name);
                 }
             }
             Kind::ResTarget(target) => {
-                self.nodes(&target.indirection);
-                self.maybe(target.val.as_deref());
+                self.visit_nodes(&target.indirection);
+                self.visit_optional(target.val.as_deref());
             }
-            Kind::List(list) => self.nodes(&list.items),
-            Kind::AExpr(expression) => self.operation(expression),
-            Kind::BoolExpr(expression) => self.nodes(&expression.args),
+            Kind::List(list) => self.visit_nodes(&list.items),
+            Kind::AExpr(expression) => self.visit_operation(expression),
+            Kind::BoolExpr(expression) => self.visit_nodes(&expression.args),
             Kind::FuncCall(call) => self.function(call),
-            Kind::NamedArgExpr(argument) => self.maybe(argument.arg.as_deref()),
+            Kind::NamedArgExpr(argument) => self.visit_optional(argument.arg.as_deref()),
             Kind::TypeCast(cast) => {
-                self.maybe(cast.arg.as_deref());
+                self.visit_optional(cast.arg.as_deref());
                 self.type_name(cast.type_name.as_ref());
             }
-            Kind::CollateClause(collate) => self.maybe(collate.arg.as_deref()),
+            Kind::CollateClause(collate) => self.visit_optional(collate.arg.as_deref()),
             Kind::SubLink(link) => {
-                self.maybe(link.testexpr.as_deref());
+                self.visit_optional(link.testexpr.as_deref());
                 match &*link.oper_name {
-                    [] if link.testexpr.is_some() => self.hidden_operators(&["="]),
+                    [] if link.testexpr.is_some() => self.check_hidden_operators(&["="]),
                     [] => {}
                     name => self.operator(name),
                 }
-                self.maybe(link.subselect.as_deref());
+                self.visit_optional(link.subselect.as_deref());
             }
             Kind::CaseExpr(case) => {
                 if case.arg.is_some() {
-                    self.hidden_operators(&["="]);
+                    self.check_hidden_operators(&["="]);
                 }
-                self.maybe(case.arg.as_deref());
-                self.nodes(&case.args);
-                self.maybe(case.defresult.as_deref());
+                self.visit_optional(case.arg.as_deref());
+                self.visit_nodes(&case.args);
+                self.visit_optional(case.defresult.as_deref());
             }
             Kind::CaseWhen(when) => {
-                self.maybe(when.expr.as_deref());
-                self.maybe(when.result.as_deref());
+                self.visit_optional(when.expr.as_deref());
+                self.visit_optional(when.result.as_deref());
             }
-            Kind::CoalesceExpr(coalesce) => self.nodes(&coalesce.args),
+            Kind::CoalesceExpr(coalesce) => self.visit_nodes(&coalesce.args),
             Kind::MinMaxExpr(choice) => {
-                self.hidden_operators(&["<", ">"]);
-                self.nodes(&choice.args);
+                self.check_hidden_operators(&["<", ">"]);
+                self.visit_nodes(&choice.args);
             }
-            Kind::NullTest(test) => self.maybe(test.arg.as_deref()),
-            Kind::BooleanTest(test) => self.maybe(test.arg.as_deref()),
-            Kind::RowExpr(row) => self.nodes(&row.args),
-            Kind::AArrayExpr(array) => self.nodes(&array.elements),
+            Kind::NullTest(test) => self.visit_optional(test.arg.as_deref()),
+            Kind::BooleanTest(test) => self.visit_optional(test.arg.as_deref()),
+            Kind::RowExpr(row) => self.visit_nodes(&row.args),
+            Kind::AArrayExpr(array) => self.visit_nodes(&array.elements),
             Kind::AIndirection(indirection) => {
-                self.maybe(indirection.arg.as_deref());
+                self.visit_optional(indirection.arg.as_deref());
                 for step in &indirection.indirection {
                     match word(step) {
-                        Some(name) => self.attribute(name),
-                        None => self.node(step),
+                        Some(name) => self.check_attribute(name),
+                        None => self.visit_node(step),
                     }
                 }
             }
             Kind::AIndices(indices) => {
-                self.maybe(indices.lidx.as_deref());
-                self.maybe(indices.uidx.as_deref());
+                self.visit_optional(indices.lidx.as_deref());
+                self.visit_optional(indices.uidx.as_deref());
             }
-            Kind::GroupingFunc(grouping) => self.nodes(&grouping.args),
-            Kind::GroupingSet(set) => self.nodes(&set.content),
-            Kind::SortBy(sort) => self.sort(sort),
-            Kind::WindowDef(window) => self.window(window),
+            Kind::GroupingFunc(grouping) => self.visit_nodes(&grouping.args),
+            Kind::GroupingSet(set) => self.visit_nodes(&set.content),
+            Kind::SortBy(sort) => self.visit_sort(sort),
+            Kind::WindowDef(window) => self.visit_window(window),
             // FROM.
-            Kind::RangeVar(relation) => self.range(relation),
+            Kind::RangeVar(relation) => self.visit_range(relation),
             Kind::RangeSubselect(subselect) => {
-                self.maybe(subselect.subquery.as_deref());
-                self.alias(subselect.alias.as_ref());
+                self.visit_optional(subselect.subquery.as_deref());
+                self.visit_alias(subselect.alias.as_ref());
             }
             Kind::RangeFunction(function) => {
-                self.nodes(&function.functions);
-                self.alias(function.alias.as_ref());
-                self.nodes(&function.coldeflist);
+                self.visit_nodes(&function.functions);
+                self.visit_alias(function.alias.as_ref());
+                self.visit_nodes(&function.coldeflist);
             }
             Kind::ColumnDef(column) => self.type_name(column.type_name.as_ref()),
             Kind::RangeTableSample(sample) => {
-                self.maybe(sample.relation.as_deref());
+                self.visit_optional(sample.relation.as_deref());
                 self.call(&sample.method, None);
-                self.nodes(&sample.args);
-                self.maybe(sample.repeatable.as_deref());
+                self.visit_nodes(&sample.args);
+                self.visit_optional(sample.repeatable.as_deref());
             }
             Kind::RangeTableFunc(table) => self.xml_table(table),
             Kind::RangeTableFuncCol(column) => self.xml_column(column),
-            Kind::JoinExpr(join) => self.join(join),
+            Kind::JoinExpr(join) => self.visit_join(join),
             Kind::XmlExpr(xml) => {
-                self.nodes(&xml.named_args);
-                self.nodes(&xml.args);
+                self.visit_nodes(&xml.named_args);
+                self.visit_nodes(&xml.args);
             }
             Kind::XmlSerialize(xml) => {
-                self.maybe(xml.expr.as_deref());
+                self.visit_optional(xml.expr.as_deref());
                 self.type_name(xml.type_name.as_ref());
             }
             other => {
-                if !self.json(other) {
-                    self.blame(ClassifyReason::Uncovered);
+                if !self.visit_json(other) {
+                    self.add_reason(ClassifyReason::Uncovered);
                 }
             }
         }
     }
 
-    pub(super) fn select(&mut self, select: &SelectStmt) {
+    pub(super) fn visit_select(&mut self, select: &SelectStmt) {
         // Without `..`: additions of a newer grammar must be checked here.
         let SelectStmt {
             distinct_clause,
@@ -179,16 +179,16 @@ impl ReferenceChecker<'_> {
             rarg,
         } = select;
         if let Some(with) = with_clause {
-            self.with(with);
+            self.visit_with(with);
         }
         if into_clause.is_some() {
-            self.blame(ClassifyReason::Writes);
+            self.add_reason(ClassifyReason::Writes);
         }
         if !locking_clause.is_empty() {
-            self.blame(ClassifyReason::Locks);
+            self.add_reason(ClassifyReason::Locks);
         }
         if !distinct_clause.is_empty() || !group_clause.is_empty() || (larg.is_some() && !all) {
-            self.hidden_operators(&["=", "<", ">"]);
+            self.check_hidden_operators(&["=", "<", ">"]);
         }
         // DISTINCT without ON is a list with an empty node.
         for nodes in [
@@ -200,17 +200,17 @@ impl ReferenceChecker<'_> {
             values_lists,
             sort_clause,
         ] {
-            self.nodes(nodes);
+            self.visit_nodes(nodes);
         }
         for node in [where_clause, having_clause, limit_offset, limit_count] {
-            self.maybe(node.as_deref());
+            self.visit_optional(node.as_deref());
         }
         for side in [larg, rarg].into_iter().flatten() {
-            self.select(side);
+            self.visit_select(side);
         }
     }
 
-    pub(super) fn with(&mut self, with: &WithClause) {
+    pub(super) fn visit_with(&mut self, with: &WithClause) {
         let WithClause { ctes, recursive: _, location: _ } = with;
         // Each query may use later queries.
         for node in ctes {
@@ -220,27 +220,27 @@ impl ReferenceChecker<'_> {
         }
         for node in ctes {
             match &node.node {
-                Some(Kind::CommonTableExpr(query)) => self.common(query),
-                _ => self.blame(ClassifyReason::Uncovered),
+                Some(Kind::CommonTableExpr(query)) => self.visit_common_table(query),
+                _ => self.add_reason(ClassifyReason::Uncovered),
             }
         }
     }
 
-    fn common(&mut self, query: &CommonTableExpr) {
-        self.maybe(query.ctequery.as_deref());
+    fn visit_common_table(&mut self, query: &CommonTableExpr) {
+        self.visit_optional(query.ctequery.as_deref());
         if let Some(CteSearchClause { search_col_list, .. }) = &query.search_clause {
-            self.nodes(search_col_list);
+            self.visit_nodes(search_col_list);
         }
         if let Some(cycle) = &query.cycle_clause {
             let CteCycleClause { cycle_col_list, cycle_mark_value, cycle_mark_default, .. } = &**cycle;
-            self.hidden_operators(&["=", "<>"]);
-            self.nodes(cycle_col_list);
-            self.maybe(cycle_mark_value.as_deref());
-            self.maybe(cycle_mark_default.as_deref());
+            self.check_hidden_operators(&["=", "<>"]);
+            self.visit_nodes(cycle_col_list);
+            self.visit_optional(cycle_mark_value.as_deref());
+            self.visit_optional(cycle_mark_default.as_deref());
         }
     }
 
-    fn operation(&mut self, expression: &AExpr) {
+    fn visit_operation(&mut self, expression: &AExpr) {
         match expression.kind() {
             AExprKind::AexprOp
             | AExprKind::AexprOpAny
@@ -255,11 +255,11 @@ impl ReferenceChecker<'_> {
             AExprKind::AexprBetween
             | AExprKind::AexprNotBetween
             | AExprKind::AexprBetweenSym
-            | AExprKind::AexprNotBetweenSym => self.hidden_operators(&["<", "<=", ">", ">="]),
-            AExprKind::Undefined => self.blame(ClassifyReason::Uncovered),
+            | AExprKind::AexprNotBetweenSym => self.check_hidden_operators(&["<", "<=", ">", ">="]),
+            AExprKind::Undefined => self.add_reason(ClassifyReason::Uncovered),
         }
-        self.maybe(expression.lexpr.as_deref());
-        self.maybe(expression.rexpr.as_deref());
+        self.visit_optional(expression.lexpr.as_deref());
+        self.visit_optional(expression.rexpr.as_deref());
     }
 
     pub(super) fn function(&mut self, call: &FuncCall) {
@@ -278,62 +278,62 @@ impl ReferenceChecker<'_> {
         } = call;
         // Arguments of an ordered-set aggregate and the elements of a variadic array are not counted here.
         let counted = (!agg_within_group && !func_variadic).then_some(args.len());
-        match arguments::decided(call) {
+        match arguments::classify_call(call) {
             Some(Some(reason)) => {
                 self.call(funcname, counted);
-                self.blame(reason);
+                self.add_reason(reason);
             }
-            Some(None) => self.harmless_call(funcname),
+            Some(None) => self.check_harmless_call(funcname),
             None => self.call(funcname, counted),
         }
         if *agg_distinct {
-            self.hidden_operators(&["=", "<", ">"]);
+            self.check_hidden_operators(&["=", "<", ">"]);
         }
-        self.nodes(args);
-        self.nodes(agg_order);
-        self.maybe(agg_filter.as_deref());
+        self.visit_nodes(args);
+        self.visit_nodes(agg_order);
+        self.visit_optional(agg_filter.as_deref());
         if let Some(window) = over {
-            self.window(window);
+            self.visit_window(window);
         }
     }
 
-    fn sort(&mut self, sort: &SortBy) {
+    fn visit_sort(&mut self, sort: &SortBy) {
         match &*sort.use_op {
-            [] => self.hidden_operators(&["<", ">", "="]),
+            [] => self.check_hidden_operators(&["<", ">", "="]),
             operator => self.operator(operator),
         }
-        self.maybe(sort.node.as_deref());
+        self.visit_optional(sort.node.as_deref());
     }
 
-    pub(super) fn window(&mut self, window: &WindowDef) {
+    pub(super) fn visit_window(&mut self, window: &WindowDef) {
         if !window.partition_clause.is_empty() {
-            self.hidden_operators(&["=", "<"]);
+            self.check_hidden_operators(&["=", "<"]);
         }
-        self.nodes(&window.partition_clause);
-        self.nodes(&window.order_clause);
-        self.maybe(window.start_offset.as_deref());
-        self.maybe(window.end_offset.as_deref());
+        self.visit_nodes(&window.partition_clause);
+        self.visit_nodes(&window.order_clause);
+        self.visit_optional(window.start_offset.as_deref());
+        self.visit_optional(window.end_offset.as_deref());
     }
 
-    pub(super) fn range(&mut self, relation: &RangeVar) {
+    pub(super) fn visit_range(&mut self, relation: &RangeVar) {
         self.relation(&relation.schemaname, &relation.relname);
-        self.alias(relation.alias.as_ref());
+        self.visit_alias(relation.alias.as_ref());
     }
 
-    fn join(&mut self, join: &JoinExpr) {
+    fn visit_join(&mut self, join: &JoinExpr) {
         if join.is_natural || !join.using_clause.is_empty() {
-            self.hidden_operators(&["="]);
+            self.check_hidden_operators(&["="]);
         }
-        self.maybe(join.larg.as_deref());
-        self.maybe(join.rarg.as_deref());
-        self.maybe(join.quals.as_deref());
-        self.alias(join.alias.as_ref());
+        self.visit_optional(join.larg.as_deref());
+        self.visit_optional(join.rarg.as_deref());
+        self.visit_optional(join.quals.as_deref());
+        self.visit_alias(join.alias.as_ref());
     }
 
     /// Column names contain no code.
-    fn alias(&mut self, alias: Option<&Alias>) {
+    fn visit_alias(&mut self, alias: Option<&Alias>) {
         if let Some(Alias { aliasname: _, colnames }) = alias {
-            self.nodes(colnames);
+            self.visit_nodes(colnames);
         }
     }
 
@@ -341,27 +341,27 @@ impl ReferenceChecker<'_> {
         let Some(TypeName { names, typmods, pct_type, .. }) = name else { return };
         if *pct_type {
             // The type of a column, which may be any.
-            return self.blame(ClassifyReason::Uncovered);
+            return self.add_reason(ClassifyReason::Uncovered);
         }
         self.kind(names);
-        self.nodes(typmods);
+        self.visit_nodes(typmods);
     }
 
     fn xml_table(&mut self, table: &RangeTableFunc) {
-        self.maybe(table.docexpr.as_deref());
-        self.maybe(table.rowexpr.as_deref());
-        self.nodes(&table.namespaces);
-        self.nodes(&table.columns);
-        self.alias(table.alias.as_ref());
+        self.visit_optional(table.docexpr.as_deref());
+        self.visit_optional(table.rowexpr.as_deref());
+        self.visit_nodes(&table.namespaces);
+        self.visit_nodes(&table.columns);
+        self.visit_alias(table.alias.as_ref());
     }
 
     fn xml_column(&mut self, column: &RangeTableFuncCol) {
         self.type_name(column.type_name.as_ref());
-        self.maybe(column.colexpr.as_deref());
-        self.maybe(column.coldefexpr.as_deref());
+        self.visit_optional(column.colexpr.as_deref());
+        self.visit_optional(column.coldefexpr.as_deref());
     }
 
-    pub(super) fn optional(&mut self, node: Option<&Node>) {
-        self.maybe(node);
+    pub(super) fn visit_optional_nodes(&mut self, node: Option<&Node>) {
+        self.visit_optional(node);
     }
 }

@@ -42,52 +42,60 @@ impl<'k> ReferenceChecker<'k> {
     }
 
     /// Adds a reason to stay on the primary.
-    pub(super) fn blame(&mut self, reason: ClassifyReason) {
+    pub(super) fn add_reason(&mut self, reason: ClassifyReason) {
         self.reason = self.reason.max(reason);
     }
 
     /// Checks a call with the number of arguments, if known.
     pub(super) fn call(&mut self, name: &[Node], arguments: Option<usize>) {
-        let Some((schema, name)) = qualified(name) else { return self.blame(ClassifyReason::Uncovered) };
-        self.note(schema, name, |findings| &mut findings.functions);
+        let Some((schema, name)) = qualified_name(name) else {
+            return self.add_reason(ClassifyReason::Uncovered);
+        };
+        self.note_reference(schema, name, |findings| &mut findings.functions);
         let found = self.schema_info.function(schema, name, arguments);
-        self.found(found, ClassifyReason::UnknownFunction);
+        self.add_finding(found, ClassifyReason::UnknownFunction);
     }
 
     /// Checks a call that the arguments make harmless, provided that the name means the built-in function.
-    pub(super) fn harmless_call(&mut self, name: &[Node]) {
-        let Some((schema, name)) = qualified(name) else { return self.blame(ClassifyReason::Uncovered) };
-        self.note(schema, name, |findings| &mut findings.functions);
+    pub(super) fn check_harmless_call(&mut self, name: &[Node]) {
+        let Some((schema, name)) = qualified_name(name) else {
+            return self.add_reason(ClassifyReason::Uncovered);
+        };
+        self.note_reference(schema, name, |findings| &mut findings.functions);
         if schema.is_none() && self.schema_info.functions.contains_key(name) {
-            self.blame(ClassifyReason::VolatileFunction);
+            self.add_reason(ClassifyReason::VolatileFunction);
         }
     }
 
     pub(super) fn operator(&mut self, name: &[Node]) {
-        let Some((schema, name)) = qualified(name) else { return self.blame(ClassifyReason::Uncovered) };
+        let Some((schema, name)) = qualified_name(name) else {
+            return self.add_reason(ClassifyReason::Uncovered);
+        };
         let found = self.schema_info.operator(schema, name);
         if found != Found::Safe {
-            self.note(schema, name, |findings| &mut findings.operators);
+            self.note_reference(schema, name, |findings| &mut findings.operators);
         }
-        self.found(found, ClassifyReason::UnknownFunction);
+        self.add_finding(found, ClassifyReason::UnknownFunction);
     }
 
     /// An operator that the grammar or the executor puts in.
-    pub(super) fn hidden_operators(&mut self, names: &[&str]) {
+    pub(super) fn check_hidden_operators(&mut self, names: &[&str]) {
         for name in names {
             let found = self.schema_info.operator(None, name);
-            self.found(found, ClassifyReason::UnknownFunction);
+            self.add_finding(found, ClassifyReason::UnknownFunction);
         }
     }
 
     /// A cast to a type.
     pub(super) fn kind(&mut self, name: &[Node]) {
-        let Some((schema, name)) = qualified(name) else { return self.blame(ClassifyReason::Uncovered) };
+        let Some((schema, name)) = qualified_name(name) else {
+            return self.add_reason(ClassifyReason::Uncovered);
+        };
         let found = self.schema_info.kind(schema, name);
         if schema != Some("pg_catalog") || found != Found::Safe {
-            self.note(schema, name, |findings| &mut findings.types);
+            self.note_reference(schema, name, |findings| &mut findings.types);
         }
-        self.found(found, ClassifyReason::UnknownRelation);
+        self.add_finding(found, ClassifyReason::UnknownRelation);
     }
 
     /// A relation that is read.
@@ -99,7 +107,7 @@ impl<'k> ReferenceChecker<'k> {
             _ => true,
         };
         if self.primary_only.iter().any(|(of, listed)| listed == name && is_meant(of)) {
-            self.blame(ClassifyReason::PrimaryOnly);
+            self.add_reason(ClassifyReason::PrimaryOnly);
         }
         let found = match schema {
             Some(schema) if schema.starts_with("pg_temp") || schema.starts_with("pg_toast_temp") => {
@@ -112,26 +120,31 @@ impl<'k> ReferenceChecker<'k> {
             return;
         }
         if schema.is_some() || !self.queries.iter().any(|query| query == name) {
-            self.note(schema, name, |findings| &mut findings.relations);
+            self.note_reference(schema, name, |findings| &mut findings.relations);
         }
-        self.found(found, ClassifyReason::UnknownRelation);
+        self.add_finding(found, ClassifyReason::UnknownRelation);
     }
 
     /// `(row).name` or `table.name`, which may be another way to write a call.
-    pub(super) fn attribute(&mut self, name: &str) {
+    pub(super) fn check_attribute(&mut self, name: &str) {
         if let Some(reason) = self.schema_info.attribute(name) {
-            self.note(None, name, |findings| &mut findings.functions);
-            self.blame(reason);
+            self.note_reference(None, name, |findings| &mut findings.functions);
+            self.add_reason(reason);
         }
     }
 
-    fn found(&mut self, found: Found, unknown: ClassifyReason) {
+    fn add_finding(&mut self, found: Found, unknown: ClassifyReason) {
         if let Some(reason) = found.reason(unknown) {
-            self.blame(reason);
+            self.add_reason(reason);
         }
     }
 
-    fn note(&mut self, schema: Option<&str>, name: &str, list: fn(&mut ReferenceList) -> &mut Vec<String>) {
+    fn note_reference(
+        &mut self,
+        schema: Option<&str>,
+        name: &str,
+        list: fn(&mut ReferenceList) -> &mut Vec<String>,
+    ) {
         let Some(findings) = &mut self.findings else { return };
         let list = list(findings);
         let name = schema.map_or_else(|| name.to_owned(), |schema| format!("{schema}.{name}"));
@@ -142,7 +155,7 @@ impl<'k> ReferenceChecker<'k> {
 }
 
 /// Schema and name, without a database name in front; `None` for other forms.
-pub(super) fn qualified(parts: &[Node]) -> Option<(Option<&str>, &str)> {
+pub(super) fn qualified_name(parts: &[Node]) -> Option<(Option<&str>, &str)> {
     match parts {
         [name] => Some((None, word(name)?)),
         [schema, name] | [_, schema, name] => Some((Some(word(schema)?), word(name)?)),

@@ -117,7 +117,7 @@ pub(super) struct Scan<'c, F> {
 
 /// Facts about the current statement.
 #[derive(Default)]
-pub(super) struct Statement {
+pub(super) struct ScannedStatement {
     explains: bool,
     with: bool,
     creates: bool,
@@ -178,7 +178,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
         let mut calls = CallTracker::new(place);
         let mut lexer = Lexer::new(text);
         let mut before = Before::Start;
-        let mut statement = Statement::default();
+        let mut statement = ScannedStatement::default();
         let (mut statements, mut defines) = (0, false);
         while let Some(token) = lexer.next() {
             statements += usize::from(before == Before::Start);
@@ -205,7 +205,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
                 }
                 Token::Symbol(b';') => {
                     before = Before::Start;
-                    statement = Statement::default();
+                    statement = ScannedStatement::default();
                 }
                 Token::Symbol(b'(' | b')') => before = Before::Parenthesis,
                 // The end of a label.
@@ -217,14 +217,14 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
                 Token::Text { content, plain } => {
                     before = Before::Other;
                     if statement.runs_texts {
-                        self.body(content, plain);
+                        self.scan_body(content, plain);
                     }
                 }
                 Token::Parameter | Token::Number | Token::Symbol(_) => before = Before::Other,
             }
         }
-        if lexer.doubt() {
-            self.raw(text);
+        if lexer.has_doubt() {
+            self.scan_raw(text);
         }
         (statements, defines)
     }
@@ -234,7 +234,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
         &mut self,
         word: &[u8],
         before: Before,
-        statement: &mut Statement,
+        statement: &mut ScannedStatement,
         mut ahead: Lexer<'_>,
         place: TextOrigin,
     ) -> Before {
@@ -244,7 +244,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
             if effects == Effects::ALL
                 && let Some(content) = sole_text(ahead)
             {
-                self.body(content, true);
+                self.scan_body(content, true);
                 return Before::Other;
             }
             return self.add(effects);
@@ -321,10 +321,15 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
     }
 
     /// Handles a keyword that counts only at the start of a statement.
-    fn statement(&mut self, keyword: Keyword, statement: &mut Statement, mut ahead: Lexer<'_>) -> Effects {
+    fn statement(
+        &mut self,
+        keyword: Keyword,
+        statement: &mut ScannedStatement,
+        mut ahead: Lexer<'_>,
+    ) -> Effects {
         match keyword {
             Keyword::Set => settings::set(ahead, &mut self.found),
-            Keyword::Reset => settings::reset(ahead, &mut self.found),
+            Keyword::Reset => settings::scan_reset(ahead, &mut self.found),
             Keyword::Listen | Keyword::Unlisten => Effects::LISTEN,
             Keyword::Load => Effects::LOAD,
             Keyword::Prepare => {
@@ -384,7 +389,7 @@ fn sole_text(mut ahead: Lexer<'_>) -> Option<&[u8]> {
     let (open, text) = (ahead.next()?, ahead.next()?);
     match (open, text, ahead.next()?) {
         (Token::Symbol(b'('), Token::Text { content, plain: true }, Token::Symbol(b',' | b')'))
-            if !ahead.doubt() =>
+            if !ahead.has_doubt() =>
         {
             Some(content)
         }

@@ -100,15 +100,16 @@ impl SchemaInfo {
             let (least, most) = object.arguments;
             arguments.is_none_or(|count| (usize::from(least)..=usize::from(most)).contains(&count))
         };
-        let found = own.and(look(&self.functions, schema, name, fits));
+        let found = own.worse_of(find_object(&self.functions, schema, name, fits));
         // A call may be another way to write a cast.
         if found == Found::Nothing && arguments == Some(1) { self.known_kind(schema, name) } else { found }
     }
 
     /// Effect of reading the relation `name`.
     pub(super) fn relation(&self, schema: Option<&str>, name: &str) -> Found {
-        let found = built_in::relation(schema, name).and(look(&self.relations, schema, name, |_| true));
-        if found == Found::Nothing { self.unknown() } else { found }
+        let found =
+            built_in::relation(schema, name).worse_of(find_object(&self.relations, schema, name, |_| true));
+        if found == Found::Nothing { self.unknown_name() } else { found }
     }
 
     /// Effect of the operator `name`, for any operands.
@@ -117,13 +118,13 @@ impl SchemaInfo {
             None | Some("pg_catalog") => built_in::operator(name),
             Some(_) => Found::Nothing,
         };
-        own.and(look(&self.operators, schema, name, |_| true))
+        own.worse_of(find_object(&self.operators, schema, name, |_| true))
     }
 
     /// Effect of a cast to the type `name`.
     pub(super) fn kind(&self, schema: Option<&str>, name: &str) -> Found {
         let found = self.known_kind(schema, name);
-        if found == Found::Nothing { self.unknown() } else { found }
+        if found == Found::Nothing { self.unknown_name() } else { found }
     }
 
     fn known_kind(&self, schema: Option<&str>, name: &str) -> Found {
@@ -132,11 +133,11 @@ impl SchemaInfo {
             Some(_) => Found::Nothing,
         };
         // A relation's row type is a type, too; a cast to a row type reads no relation.
-        let row = match look(&self.relations, schema, name, |_| true) {
+        let row = match find_object(&self.relations, schema, name, |_| true) {
             Found::Nothing => Found::Nothing,
             _ => Found::Safe,
         };
-        own.and(row).and(look(&self.types, schema, name, |_| true))
+        own.worse_of(row).worse_of(find_object(&self.types, schema, name, |_| true))
     }
 
     /// Reason for `(row).name`, which may be a call.
@@ -145,26 +146,31 @@ impl SchemaInfo {
         objects.iter().filter(|object| object.of_row).filter_map(|object| object.reason).max()
     }
 
-    fn unknown(&self) -> Found {
+    fn unknown_name(&self) -> Found {
         if self.assumes { Found::Safe } else { Found::Nothing }
     }
 }
 
 /// The worst of the objects called `name` that `schema`, or any schema, has to offer and that fit.
-fn look(names: &Names, schema: Option<&str>, name: &str, fits: impl Fn(&KnownObject) -> bool) -> Found {
+fn find_object(
+    names: &Names,
+    schema: Option<&str>,
+    name: &str,
+    fits: impl Fn(&KnownObject) -> bool,
+) -> Found {
     let Some(objects) = names.get(name) else { return Found::Nothing };
     objects
         .iter()
         .filter(|object| schema.is_none_or(|schema| *object.schema == *schema) && fits(object))
         .map(|object| object.reason.map_or(Found::Safe, Found::Unsafe))
-        .fold(Found::Nothing, Found::and)
+        .fold(Found::Nothing, Found::worse_of)
 }
 
 // === impl Found ===
 
 impl Found {
     /// The worse of two possible meanings.
-    pub(super) fn and(self, other: Self) -> Self {
+    pub(super) fn worse_of(self, other: Self) -> Self {
         match (self, other) {
             (Self::Unsafe(one), Self::Unsafe(another)) => Self::Unsafe(one.max(another)),
             (Self::Unsafe(reason), _) | (_, Self::Unsafe(reason)) => Self::Unsafe(reason),

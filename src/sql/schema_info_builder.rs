@@ -45,7 +45,7 @@ pub struct SchemaInfoBuilder {
 
 /// A row is not a row of [`schema_info_sql`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("a row is not of the list of what a database has")]
+#[error("invalid row in the response to the schema information query")]
 pub struct UnknownRow;
 
 // === impl SchemaInfoBuilder ===

@@ -23,7 +23,7 @@ pub enum SessionStatement<'a> {
     DeallocateAll,
     /// `DISCARD ALL`.
     DiscardAll,
-    /// `EXECUTE name` or `EXECUTE name (…)`.
+    /// `EXECUTE name` or `EXECUTE read_name (…)`.
     Execute {
         /// Without quotes, folded.
         name: Cow<'a, [u8]>,
@@ -44,7 +44,7 @@ pub enum SessionStatement<'a> {
 pub fn session_statement(text: &[u8]) -> SessionStatement<'_> {
     let mut lexer = Lexer::new(text);
     let command = read(&mut lexer).unwrap_or(SessionStatement::Other);
-    if lexer.doubt() { SessionStatement::Other } else { command }
+    if lexer.has_doubt() { SessionStatement::Other } else { command }
 }
 
 fn read<'a>(lexer: &mut Lexer<'a>) -> Option<SessionStatement<'a>> {
@@ -59,28 +59,28 @@ fn read<'a>(lexer: &mut Lexer<'a>) -> Option<SessionStatement<'a>> {
     }
     let is = |known: &str| word.eq_ignore_ascii_case(known.as_bytes());
     if is("begin") {
-        return block(lexer, SessionStatement::Begin);
+        return end_of_block(lexer, SessionStatement::Begin);
     }
     if is("start") {
         let transaction = word_of(lexer.next()?)?.eq_ignore_ascii_case(b"transaction");
-        return if transaction { end(lexer, SessionStatement::StartTransaction) } else { None };
+        return if transaction { end_of_text(lexer, SessionStatement::StartTransaction) } else { None };
     }
     if is("commit") || is("end") {
-        return block(lexer, SessionStatement::Commit);
+        return end_of_block(lexer, SessionStatement::Commit);
     }
     if is("rollback") || is("abort") {
-        return block(lexer, SessionStatement::Rollback);
+        return end_of_block(lexer, SessionStatement::Rollback);
     }
     if is("set") {
         let local = word_of(lexer.next()?)?.eq_ignore_ascii_case(b"local");
-        return if local { rest(lexer, SessionStatement::SetLocal) } else { None };
+        return if local { end_of_rest(lexer, SessionStatement::SetLocal) } else { None };
     }
     if is("show") {
-        return rest(lexer, SessionStatement::Show);
+        return end_of_rest(lexer, SessionStatement::Show);
     }
     if is("discard") {
         let all = word_of(lexer.next()?)?.eq_ignore_ascii_case(b"all");
-        return if all { end(lexer, SessionStatement::DiscardAll) } else { None };
+        return if all { end_of_text(lexer, SessionStatement::DiscardAll) } else { None };
     }
     if is("deallocate") {
         let mut target = lexer.next()?;
@@ -92,24 +92,24 @@ fn read<'a>(lexer: &mut Lexer<'a>) -> Option<SessionStatement<'a>> {
             target = lexer.next()?;
         }
         if word_of(target).is_some_and(|word| word.eq_ignore_ascii_case(b"all")) {
-            return end(lexer, SessionStatement::DeallocateAll);
+            return end_of_text(lexer, SessionStatement::DeallocateAll);
         }
-        let name = name(target)?;
-        return end(lexer, SessionStatement::Deallocate { name });
+        let name = read_name(target)?;
+        return end_of_text(lexer, SessionStatement::Deallocate { name });
     }
     if is("execute") {
-        let name = name(lexer.next()?)?;
+        let name = read_name(lexer.next()?)?;
         let arguments = lexer.rest();
         return match lexer.next() {
             None => Some(SessionStatement::Execute { name, arguments }),
             Some(Token::Symbol(b';')) => {
-                alone(lexer)?;
+                expect_end(lexer)?;
                 Some(SessionStatement::Execute { name, arguments })
             }
             Some(Token::Symbol(b'(')) => {
                 while let Some(token) = lexer.next() {
                     if token == Token::Symbol(b';') {
-                        alone(lexer)?;
+                        expect_end(lexer)?;
                     }
                 }
                 Some(SessionStatement::Execute { name, arguments })
@@ -121,33 +121,33 @@ fn read<'a>(lexer: &mut Lexer<'a>) -> Option<SessionStatement<'a>> {
 }
 
 /// Returns `command` if only `WORK` or `TRANSACTION` follows.
-fn block<'a>(lexer: &mut Lexer<'a>, command: SessionStatement<'a>) -> Option<SessionStatement<'a>> {
+fn end_of_block<'a>(lexer: &mut Lexer<'a>, command: SessionStatement<'a>) -> Option<SessionStatement<'a>> {
     let mut behind = *lexer;
     if let Some(Token::Word(word)) = behind.next()
         && (word.eq_ignore_ascii_case(b"work") || word.eq_ignore_ascii_case(b"transaction"))
     {
         *lexer = behind;
     }
-    end(lexer, command)
+    end_of_text(lexer, command)
 }
 
 /// Returns `command` if no further statement follows.
-fn rest<'a>(lexer: &mut Lexer<'a>, command: SessionStatement<'a>) -> Option<SessionStatement<'a>> {
+fn end_of_rest<'a>(lexer: &mut Lexer<'a>, command: SessionStatement<'a>) -> Option<SessionStatement<'a>> {
     while let Some(token) = lexer.next() {
         if token == Token::Symbol(b';') {
-            alone(lexer)?;
+            expect_end(lexer)?;
         }
     }
     Some(command)
 }
 
 /// Returns `command` at the end of the text.
-fn end<'a>(lexer: &mut Lexer<'a>, command: SessionStatement<'a>) -> Option<SessionStatement<'a>> {
-    alone(lexer).map(|()| command)
+fn end_of_text<'a>(lexer: &mut Lexer<'a>, command: SessionStatement<'a>) -> Option<SessionStatement<'a>> {
+    expect_end(lexer).map(|()| command)
 }
 
 /// Checks that only semicolons follow.
-fn alone(lexer: &mut Lexer<'_>) -> Option<()> {
+fn expect_end(lexer: &mut Lexer<'_>) -> Option<()> {
     loop {
         match lexer.next() {
             None => return Some(()),
@@ -165,7 +165,7 @@ fn word_of(token: Token<'_>) -> Option<&[u8]> {
 }
 
 /// The name that an identifier means.
-fn name(token: Token<'_>) -> Option<Cow<'_, [u8]>> {
+fn read_name(token: Token<'_>) -> Option<Cow<'_, [u8]>> {
     match token {
         Token::Word(word) => folded(word).map(Cow::Owned),
         Token::Quoted(name) if name.len() > super::name_set::NAME_LENGTH || name.is_empty() => None,

@@ -68,7 +68,7 @@ pub fn find_setting_resets(text: &[u8], matters: impl Fn(&[u8]) -> bool) -> Sett
         Some(name) => set_since.contains(name),
         None => !set_since.is_empty(),
     };
-    if midway || (lexer.doubt() && is_hidden(text)) || all.iter().any(overwrites) {
+    if midway || (lexer.has_doubt() && is_hidden(text)) || all.iter().any(overwrites) {
         return SettingResets::Midway;
     }
     if all.is_empty() { SettingResets::No } else { SettingResets::AtEnd(all) }

@@ -13,28 +13,28 @@ const LONGEST: usize = 128;
 /// Parses the text behind `SET`, up to the name.
 pub(super) fn set(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effects {
     let mut first = ahead.next();
-    if leads(first, "local", ahead) {
+    if is_keyword(first, "local", ahead) {
         return if to_default(ahead).is_empty() { Effects::NONE } else { Effects::SETTINGS_LOCAL };
     }
-    if leads(first, "constraints", ahead) {
+    if is_keyword(first, "constraints", ahead) {
         return Effects::NONE;
     }
-    if leads(first, "session", ahead) {
+    if is_keyword(first, "session", ahead) {
         let mut behind = ahead;
         let second = behind.next();
-        if !leads(second, "characteristics", behind) && !leads(second, "authorization", behind) {
+        if !is_keyword(second, "characteristics", behind) && !is_keyword(second, "authorization", behind) {
             first = second;
             ahead = behind;
         }
     }
-    if leads(first, "transaction", ahead) {
+    if is_keyword(first, "transaction", ahead) {
         return Effects::NONE;
     }
-    if leads(first, "session", ahead) {
+    if is_keyword(first, "session", ahead) {
         return if is(ahead.next(), "characteristics") {
-            characteristics(found)
+            scan_characteristics(found)
         } else {
-            authorization(found) | to_default(ahead)
+            report_authorization(found) | to_default(ahead)
         };
     }
     let special = match first {
@@ -50,7 +50,7 @@ pub(super) fn set(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effect
         _ => None,
     };
     if let Some((spoken, name)) = special
-        && leads(first, spoken, ahead)
+        && is_keyword(first, spoken, ahead)
     {
         found(name.as_bytes());
         let bare = spoken == "names" && matches!(peek(ahead), None | Some(Token::Symbol(_)));
@@ -58,11 +58,11 @@ pub(super) fn set(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effect
             | if bare { Effects::SETTINGS_ALL } else { Effects::NONE }
             | to_default(ahead);
     }
-    named(first, &mut ahead, found) | to_default(ahead)
+    scan_name(first, &mut ahead, found) | to_default(ahead)
 }
 
 /// Parses the text behind `RESET`.
-pub(super) fn reset(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effects {
+pub(super) fn scan_reset(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effects {
     let first = ahead.next();
     let named = match peek(ahead) {
         _ if is(first, "all") => Effects::SETTINGS,
@@ -73,7 +73,7 @@ pub(super) fn reset(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effe
         Some(Token::Word(second))
             if is(first, "session") && second.eq_ignore_ascii_case(b"authorization") =>
         {
-            authorization(found)
+            report_authorization(found)
         }
         Some(Token::Word(second))
             if is(first, "transaction") && second.eq_ignore_ascii_case(b"isolation") =>
@@ -81,7 +81,7 @@ pub(super) fn reset(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effe
             found(b"transaction_isolation");
             Effects::SETTINGS
         }
-        _ => named(first, &mut ahead, found),
+        _ => scan_name(first, &mut ahead, found),
     };
     named | Effects::SETTINGS_ALL
 }
@@ -100,13 +100,13 @@ pub(super) fn set_config(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) ->
         && end_of_argument(&mut ahead)
         && is(ahead.next(), "true")
         && ahead.next() == Some(Token::Symbol(b')'))
-        && !ahead.doubt()
+        && !ahead.has_doubt()
     {
         return Effects::NONE;
     }
     let named = match name {
         Some(Token::Text { content, plain: true }) if simple && !content.is_empty() && is_name(content) => {
-            spell(&[content], found)
+            report_name(&[content], found)
         }
         Some(Token::Parameter) if simple => Effects::SETTINGS_BOUND,
         _ => Effects::SETTINGS_HIDDEN,
@@ -131,7 +131,7 @@ fn end_of_argument(ahead: &mut Lexer<'_>) -> bool {
 }
 
 /// Parses a setting name of one or more parts.
-fn named(first: Option<Token<'_>>, ahead: &mut Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effects {
+fn scan_name(first: Option<Token<'_>>, ahead: &mut Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effects {
     let mut parts: [&[u8]; 4] = [b""; 4];
     let mut count = 0;
     let mut part = first;
@@ -145,7 +145,7 @@ fn named(first: Option<Token<'_>>, ahead: &mut Lexer<'_>, found: &mut impl FnMut
         *slot = name;
         count += 1;
         if peek(*ahead) != Some(Token::Symbol(b'.')) {
-            return spell(&parts[..count], found);
+            return report_name(&parts[..count], found);
         }
         ahead.next();
         part = ahead.next();
@@ -153,7 +153,7 @@ fn named(first: Option<Token<'_>>, ahead: &mut Lexer<'_>, found: &mut impl FnMut
 }
 
 /// Reports the name made of `parts`, in lower case.
-fn spell(parts: &[&[u8]], found: &mut impl FnMut(&[u8])) -> Effects {
+fn report_name(parts: &[&[u8]], found: &mut impl FnMut(&[u8])) -> Effects {
     let mut name = [0; LONGEST];
     let mut length = 0;
     for part in parts {
@@ -172,7 +172,7 @@ fn spell(parts: &[&[u8]], found: &mut impl FnMut(&[u8])) -> Effects {
     match &name[..length] {
         // Sets the random generator: no query shows the state, and DISCARD ALL keeps the state.
         b"seed" => Effects::FUNCTION,
-        b"session_authorization" => authorization(found),
+        b"session_authorization" => report_authorization(found),
         name => {
             found(name);
             Effects::SETTINGS
@@ -180,7 +180,7 @@ fn spell(parts: &[&[u8]], found: &mut impl FnMut(&[u8])) -> Effects {
     }
 }
 
-fn characteristics(found: &mut impl FnMut(&[u8])) -> Effects {
+fn scan_characteristics(found: &mut impl FnMut(&[u8])) -> Effects {
     for name in
         ["default_transaction_isolation", "default_transaction_read_only", "default_transaction_deferrable"]
     {
@@ -190,7 +190,7 @@ fn characteristics(found: &mut impl FnMut(&[u8])) -> Effects {
 }
 
 /// A change of the session user also resets the role.
-fn authorization(found: &mut impl FnMut(&[u8])) -> Effects {
+fn report_authorization(found: &mut impl FnMut(&[u8])) -> Effects {
     found(b"session_authorization");
     found(b"role");
     Effects::SETTINGS
@@ -221,7 +221,7 @@ fn is(token: Option<Token<'_>>, word: &str) -> bool {
 }
 
 /// True if `token` is the keyword `word` and not a setting name; `ahead` is behind the token.
-fn leads(token: Option<Token<'_>>, word: &str, ahead: Lexer<'_>) -> bool {
+fn is_keyword(token: Option<Token<'_>>, word: &str, ahead: Lexer<'_>) -> bool {
     is(token, word) && !matches!(peek(ahead), Some(Token::Symbol(b'.' | b'='))) && !is(peek(ahead), "to")
 }
 

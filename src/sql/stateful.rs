@@ -27,10 +27,10 @@ pub fn find_stateful_names(text: &[u8], catalogue: &StatefulNames, found: &mut d
             continue;
         };
         if start {
-            defines = is(word, "create") || is(word, "alter");
+            defines = is_word(word, "create") || is_word(word, "alter");
         }
         start = false;
-        if defines && BEFORE_A_NAME.iter().any(|known| is(word, known)) {
+        if defines && BEFORE_A_NAME.iter().any(|known| is_word(word, known)) {
             tell_name(lexer, found);
         }
     }
@@ -56,8 +56,8 @@ const LEAVES: Effects = Effects::SETTINGS
 
 fn contains_temporary(text: &[u8]) -> bool {
     text.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').any(|word| {
-        is(word, "temp")
-            || is(word, "temporary")
+        is_word(word, "temp")
+            || is_word(word, "temporary")
             || word.get(..7).is_some_and(|front| front.eq_ignore_ascii_case(b"pg_temp"))
     })
 }
@@ -68,7 +68,9 @@ fn tell_name(mut lexer: Lexer<'_>, found: &mut dyn FnMut(&str)) {
     loop {
         match lexer.next() {
             Some(Token::Word(word))
-                if ["if", "not", "exists", "only", "concurrently"].iter().any(|known| is(word, known)) => {}
+                if ["if", "not", "exists", "only", "concurrently"]
+                    .iter()
+                    .any(|known| is_word(word, known)) => {}
             Some(Token::Word(name) | Token::Quoted(name)) => {
                 last = Some(name);
                 if lexer.next() != Some(Token::Symbol(b'.')) {
@@ -83,7 +85,7 @@ fn tell_name(mut lexer: Lexer<'_>, found: &mut dyn FnMut(&str)) {
     }
 }
 
-fn is(word: &[u8], known: &str) -> bool {
+fn is_word(word: &[u8], known: &str) -> bool {
     word.eq_ignore_ascii_case(known.as_bytes())
 }
 

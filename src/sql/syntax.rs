@@ -18,38 +18,38 @@ impl ReferenceChecker<'_> {
             .filter_map(|raw| raw.stmt.as_ref()?.node.as_ref())
             .map(|kind| self.statement(kind))
             .collect();
-        let control = Step::together(&steps);
+        let control = Step::combine_steps(&steps);
         let ends = !matches!(control, TransactionControl::Whole(_));
         if ends && steps.contains(&Step::Local) {
-            self.blame(ClassifyReason::SessionState);
+            self.add_reason(ClassifyReason::SessionState);
         }
         // True if a read-only transaction begins or ends in the text, or a transaction that may write.
         let doubtful = match control {
             TransactionControl::None => false,
             TransactionControl::Begin(modes) | TransactionControl::SetTransaction(modes) => {
-                self.blame(ClassifyReason::Transaction);
+                self.add_reason(ClassifyReason::Transaction);
                 modes.read_only == Some(false)
             }
             TransactionControl::Commit { .. }
             | TransactionControl::Rollback { .. }
             | TransactionControl::Savepoint => {
-                self.blame(ClassifyReason::Transaction);
+                self.add_reason(ClassifyReason::Transaction);
                 false
             }
             TransactionControl::Whole(modes) => {
                 let reads = modes.read_only == Some(true);
                 if !reads {
-                    self.blame(ClassifyReason::Transaction);
+                    self.add_reason(ClassifyReason::Transaction);
                 }
                 !reads
             }
             TransactionControl::Mixed => {
-                self.blame(ClassifyReason::Transaction);
+                self.add_reason(ClassifyReason::Transaction);
                 true
             }
         };
         if steps.iter().any(|step| step.modes().is_some_and(|modes| modes.serializable == Some(true))) {
-            self.blame(ClassifyReason::Serializable);
+            self.add_reason(ClassifyReason::Serializable);
         }
         let reason = self.reason();
         let access = if doubtful { reason.access().max(StatementAccess::Unproven) } else { reason.access() };
@@ -58,30 +58,30 @@ impl ReferenceChecker<'_> {
 
     fn statement(&mut self, kind: &Kind) -> Step {
         match kind {
-            Kind::SelectStmt(select) => self.select(select),
+            Kind::SelectStmt(select) => self.visit_select(select),
             Kind::InsertStmt(_) | Kind::UpdateStmt(_) | Kind::DeleteStmt(_) | Kind::MergeStmt(_) => {
-                self.written(kind);
+                self.visit_written(kind);
             }
             Kind::ExplainStmt(explain) => {
                 if let Some(kind) = explain.query.as_ref().and_then(|node| node.node.as_ref()) {
-                    self.explained(kind);
+                    self.visit_explained(kind);
                 }
             }
-            Kind::CopyStmt(copy) => self.copy(copy),
+            Kind::CopyStmt(copy) => self.visit_copy(copy),
             Kind::TransactionStmt(control) => return self.control(control),
             Kind::VariableSetStmt(set) => return self.set(set),
             Kind::DeclareCursorStmt(cursor) => {
-                self.optional(cursor.query.as_deref());
+                self.visit_optional_nodes(cursor.query.as_deref());
                 if cursor.options & HOLD == 0 {
                     return Step::Local;
                 }
-                self.blame(ClassifyReason::SessionState);
+                self.add_reason(ClassifyReason::SessionState);
             }
             Kind::ExecuteStmt(execute) => {
-                self.nodes(&execute.params);
-                self.blame(ClassifyReason::Named);
+                self.visit_nodes(&execute.params);
+                self.add_reason(ClassifyReason::Named);
             }
-            Kind::FetchStmt(_) => self.blame(ClassifyReason::Named),
+            Kind::FetchStmt(_) => self.add_reason(ClassifyReason::Named),
             // The statement of a PREPARE has no effect before EXECUTE.
             Kind::VariableShowStmt(_)
             | Kind::PrepareStmt(_)
@@ -90,8 +90,8 @@ impl ReferenceChecker<'_> {
             | Kind::ClosePortalStmt(_)
             | Kind::UnlistenStmt(_)
             | Kind::LoadStmt(_)
-            | Kind::ConstraintsSetStmt(_) => self.blame(ClassifyReason::SessionState),
-            Kind::LockStmt(_) => self.blame(ClassifyReason::Locks),
+            | Kind::ConstraintsSetStmt(_) => self.add_reason(ClassifyReason::SessionState),
+            Kind::LockStmt(_) => self.add_reason(ClassifyReason::Locks),
             Kind::ListenStmt(_)
             | Kind::NotifyStmt(_)
             | Kind::CallStmt(_)
@@ -100,16 +100,16 @@ impl ReferenceChecker<'_> {
             | Kind::ClusterStmt(_)
             | Kind::ReindexStmt(_)
             | Kind::CheckPointStmt(_)
-            | Kind::RefreshMatViewStmt(_) => self.blame(ClassifyReason::Utility),
-            _ => self.blame(ClassifyReason::Ddl),
+            | Kind::RefreshMatViewStmt(_) => self.add_reason(ClassifyReason::Utility),
+            _ => self.add_reason(ClassifyReason::Ddl),
         }
         Step::Plain
     }
 
     /// EXPLAIN of a write goes where the write goes: ANALYZE may be on.
-    fn explained(&mut self, kind: &Kind) {
+    fn visit_explained(&mut self, kind: &Kind) {
         match kind {
-            Kind::DeclareCursorStmt(cursor) => self.optional(cursor.query.as_deref()),
+            Kind::DeclareCursorStmt(cursor) => self.visit_optional_nodes(cursor.query.as_deref()),
             kind => {
                 self.statement(kind);
             }
@@ -117,7 +117,7 @@ impl ReferenceChecker<'_> {
     }
 
     /// The relation is only noted.
-    fn written(&mut self, kind: &Kind) {
+    fn visit_written(&mut self, kind: &Kind) {
         let relation = match kind {
             Kind::InsertStmt(insert) => insert.relation.as_ref(),
             Kind::UpdateStmt(update) => update.relation.as_ref(),
@@ -126,23 +126,23 @@ impl ReferenceChecker<'_> {
             _ => None,
         };
         if let Some(relation) = relation {
-            self.range(relation);
+            self.visit_range(relation);
         }
-        self.blame(ClassifyReason::Writes);
+        self.add_reason(ClassifyReason::Writes);
     }
 
-    fn copy(&mut self, copy: &CopyStmt) {
+    fn visit_copy(&mut self, copy: &CopyStmt) {
         if let Some(relation) = &copy.relation {
-            self.range(relation);
+            self.visit_range(relation);
         }
         if copy.is_from {
-            self.blame(ClassifyReason::Writes);
+            self.add_reason(ClassifyReason::Writes);
         }
         if copy.is_program || !copy.filename.is_empty() {
-            self.blame(ClassifyReason::ServerFile);
+            self.add_reason(ClassifyReason::ServerFile);
         }
-        self.optional(copy.query.as_deref());
-        self.optional(copy.where_clause.as_deref());
+        self.visit_optional_nodes(copy.query.as_deref());
+        self.visit_optional_nodes(copy.where_clause.as_deref());
     }
 
     fn control(&mut self, control: &TransactionStmt) -> Step {
@@ -151,13 +151,13 @@ impl ReferenceChecker<'_> {
             TransStmtSavepoint, TransStmtStart,
         };
         match control.kind() {
-            TransStmtBegin | TransStmtStart => Step::Begin(modes(&control.options)),
+            TransStmtBegin | TransStmtStart => Step::Begin(parse_modes(&control.options)),
             TransStmtCommit => Step::Commit { chain: control.chain },
             TransStmtRollback => Step::Rollback { chain: control.chain },
             TransStmtSavepoint | TransStmtRelease | TransStmtRollbackTo => Step::Savepoint,
             // Two-phase commit.
             _ => {
-                self.blame(ClassifyReason::Utility);
+                self.add_reason(ClassifyReason::Utility);
                 Step::Other
             }
         }
@@ -165,20 +165,20 @@ impl ReferenceChecker<'_> {
 
     fn set(&mut self, set: &VariableSetStmt) -> Step {
         match &*set.name {
-            "TRANSACTION" => Step::SetTransaction(modes(&set.args)),
+            "TRANSACTION" => Step::SetTransaction(parse_modes(&set.args)),
             // A snapshot exported by another session of the same server.
             "TRANSACTION SNAPSHOT" => {
-                self.blame(ClassifyReason::StandbyFunction);
+                self.add_reason(ClassifyReason::StandbyFunction);
                 Step::Other
             }
             // `transaction_read_only` and similar settings: equivalent to SET TRANSACTION.
             name if starts_with(name, "transaction_") => {
-                self.blame(ClassifyReason::Transaction);
+                self.add_reason(ClassifyReason::Transaction);
                 Step::Other
             }
             _ if set.is_local => Step::Local,
             _ => {
-                self.blame(ClassifyReason::SessionState);
+                self.add_reason(ClassifyReason::SessionState);
                 Step::Plain
             }
         }
@@ -193,7 +193,7 @@ fn starts_with(name: &str, prefix: &str) -> bool {
 }
 
 /// The modes in the options of BEGIN or SET TRANSACTION.
-fn modes(options: &[Node]) -> TransactionModes {
+fn parse_modes(options: &[Node]) -> TransactionModes {
     let mut modes = TransactionModes::default();
     for option in options {
         let Some(Kind::DefElem(option)) = &option.node else { continue };
@@ -206,7 +206,7 @@ fn modes(options: &[Node]) -> TransactionModes {
     modes
 }
 
-fn value(option: &DefElem) -> Option<&Val> {
+fn option_value(option: &DefElem) -> Option<&Val> {
     match option.arg.as_ref()?.node.as_ref()? {
         Kind::AConst(AConst { val, .. }) => val.as_ref(),
         _ => None,
@@ -215,9 +215,9 @@ fn value(option: &DefElem) -> Option<&Val> {
 
 /// READ WRITE; an unreadable value counts as READ WRITE.
 fn is_zero(option: &DefElem) -> bool {
-    !matches!(value(option), Some(Val::Ival(number)) if number.ival != 0)
+    !matches!(option_value(option), Some(Val::Ival(number)) if number.ival != 0)
 }
 
 fn is_serializable(option: &DefElem) -> bool {
-    !matches!(value(option), Some(Val::Sval(level)) if !level.sval.eq_ignore_ascii_case("serializable"))
+    !matches!(option_value(option), Some(Val::Sval(level)) if !level.sval.eq_ignore_ascii_case("serializable"))
 }

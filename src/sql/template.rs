@@ -23,16 +23,16 @@ const NUMBER: u8 = 3;
 impl Template {
     /// The template of `text`; `None` unless the text is a single query with one reading, a short template, and
     /// literals that do not matter.
-    pub(super) fn of(text: &[u8]) -> Option<Self> {
+    pub(super) fn from_text(text: &[u8]) -> Option<Self> {
         let mut lexer = Lexer::new(text);
         let mut template = Self { bytes: ArrayVec::new(), literal: false };
         // Start of the text still to copy.
         let mut copied = 0;
         let mut first = true;
         loop {
-            let (before, comments) = (lexer.at(), lexer.comments());
+            let (before, comments) = (lexer.at(), lexer.comment_count());
             let token = lexer.next();
-            if lexer.comments() != comments {
+            if lexer.comment_count() != comments {
                 template.extend(&text[copied..before])?;
                 template.push(COMMENT)?;
                 copied = lexer.began();
@@ -49,7 +49,7 @@ impl Template {
                 }
                 Token::Symbol(b';') => {
                     template.extend(&text[copied..lexer.began()])?;
-                    return (lexer.next().is_none() && !lexer.doubt()).then_some(template);
+                    return (lexer.next().is_none() && !lexer.has_doubt()).then_some(template);
                 }
                 Token::Symbol(byte) if byte < b' ' => return None,
                 Token::Word(_) | Token::Quoted(_) | Token::Parameter | Token::Symbol(_) => continue,
@@ -62,7 +62,7 @@ impl Template {
             copied = lexer.at();
         }
         template.extend(&text[copied..])?;
-        (!lexer.doubt() && !first).then_some(template)
+        (!lexer.has_doubt() && !first).then_some(template)
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {

@@ -32,7 +32,7 @@ impl Step {
     }
 
     /// Transaction control of the whole text.
-    pub(super) fn together(steps: &[Self]) -> TransactionControl {
+    pub(super) fn combine_steps(steps: &[Self]) -> TransactionControl {
         match steps {
             [] => return TransactionControl::None,
             [Self::Begin(modes)] => return TransactionControl::Begin(*modes),
@@ -43,7 +43,7 @@ impl Step {
                 inner @ ..,
                 Self::Commit { chain: false } | Self::Rollback { chain: false },
             ] => {
-                if let Some(modes) = inside(*modes, inner) {
+                if let Some(modes) = modes_inside(*modes, inner) {
                     return TransactionControl::Whole(modes);
                 }
             }
@@ -66,7 +66,7 @@ impl Step {
 }
 
 /// Modes of a transaction with the given statements; `None` if the statements end the transaction.
-fn inside(mut modes: TransactionModes, steps: &[Step]) -> Option<TransactionModes> {
+fn modes_inside(mut modes: TransactionModes, steps: &[Step]) -> Option<TransactionModes> {
     let mut begun = false;
     for step in steps {
         match step {

@@ -32,14 +32,18 @@ impl<F: Future<Output = ()>> Future for Named<F> {
         let future = this.future;
         // Unwind safety: a panicked future is never polled again; the drop is the same as tokio's.
         catch_unwind(AssertUnwindSafe(|| future.poll(context))).unwrap_or_else(|payload| {
-            tracing::error!(task = this.name, panic = words(&*payload), "a task panicked and was ended");
+            tracing::error!(
+                task = this.name,
+                panic = panic_message(&*payload),
+                "a task panicked and was ended"
+            );
             Poll::Ready(())
         })
     }
 }
 
 /// Message of a panic.
-fn words(payload: &(dyn Any + Send)) -> &str {
+fn panic_message(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<&str>()
         .copied()

@@ -129,7 +129,7 @@ impl Worker {
                 match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                     Ok(runtime) => {
                         ready.send(Ok(runtime.handle().clone())).ok();
-                        work(&runtime, jobs);
+                        run_jobs(&runtime, jobs);
                     }
                     Err(error) => {
                         ready.send(Err(error)).ok();
@@ -142,7 +142,7 @@ impl Worker {
 }
 
 /// Starts received tasks until all senders are dropped. The caller drops the runtime, which cancels the tasks.
-fn work(runtime: &LocalRuntime, mut jobs: mpsc::UnboundedReceiver<Start>) {
+fn run_jobs(runtime: &LocalRuntime, mut jobs: mpsc::UnboundedReceiver<Start>) {
     runtime.block_on(async {
         while let Some(start) = jobs.recv().await {
             start();

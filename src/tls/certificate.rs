@@ -47,13 +47,13 @@ closed_set! {
 impl CertificateFacts {
     /// Reads the facts of `der`; `None` for an invalid certificate.
     pub(super) fn read(usage: CertificateUse, der: &CertificateDer<'_>) -> Option<Self> {
-        let certificate = parse(der)?;
+        let certificate = parse_certificate(der)?;
         let validity = certificate.validity();
         Some(Self {
             usage,
             subject: certificate.subject().to_string(),
             issuer: certificate.issuer().to_string(),
-            names: names(&certificate),
+            names: names_to_check(&certificate),
             not_before: at(validity.not_before.timestamp()),
             not_after: at(validity.not_after.timestamp()),
         })
@@ -61,7 +61,7 @@ impl CertificateFacts {
 }
 
 /// Parses a certificate; `None` for an invalid certificate or trailing bytes.
-pub(super) fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
+pub(super) fn parse_certificate<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Some(certificate),
         _ => None,
@@ -69,7 +69,7 @@ pub(super) fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'
 }
 
 /// The alternative names; without any of the kinds that are checked, the common name, which libpq then checks too.
-pub(super) fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+pub(super) fn names_to_check(certificate: &X509Certificate<'_>) -> Vec<String> {
     let names = alternative_names(certificate);
     if names.is_empty() { common_name(certificate).map(str::to_owned).into_iter().collect() } else { names }
 }
@@ -102,7 +102,7 @@ pub(super) fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'
 ///
 /// <https://www.rfc-editor.org/rfc/rfc5929#section-4.1>
 pub(super) fn end_point(der: &CertificateDer<'_>) -> Option<Vec<u8>> {
-    let certificate = parse(der)?;
+    let certificate = parse_certificate(der)?;
     let hash = signature_hash(&certificate.signature_algorithm)?;
     Some(digest::digest(hash, der).as_ref().to_vec())
 }

@@ -16,7 +16,7 @@ use super::{
     TlsMode,
     pem::{self, PemFiles},
     provider,
-    verifier::{Trust, Verifier},
+    verifier::{CertificateVerifier, Trust},
 };
 use crate::{
     files::{Files, Reload, ReloadError, Reloadable},
@@ -27,7 +27,7 @@ use crate::{
 /// TLS towards an endpoint: trust, name and identity. Cheap to clone; a reload affects all clones.
 #[derive(Clone)]
 pub struct ClientTls {
-    shared: Arc<Shared>,
+    shared: Arc<SharedClientTls>,
 }
 
 /// Proof that the server presented a chain to a trusted CA, and in mode `verify-full` a certificate for the name as
@@ -37,18 +37,18 @@ pub struct VerifiedTls {
     _made_by_a_handshake: (),
 }
 
-struct Shared {
+struct SharedClientTls {
     settings: EndpointTls,
     address: Address,
     name: ServerName<'static>,
-    loaded: Live<Loaded>,
-    publisher: Mutex<Publisher<Loaded>>,
+    loaded: Live<LoadedClientTls>,
+    publisher: Mutex<Publisher<LoadedClientTls>>,
     /// The server's certificate in the last handshake.
     peer: Mutex<Option<CertificateFacts>>,
 }
 
 /// Contents of the files, replaced as a whole.
-struct Loaded {
+struct LoadedClientTls {
     config: Arc<ClientConfig>,
     digest: [u8; 32],
     certificates: Vec<CertificateFacts>,
@@ -67,9 +67,10 @@ impl ClientTls {
     /// A file that cannot be used, or a name that no certificate could carry in mode `verify-full`.
     pub fn new(settings: &EndpointTls, address: &Address) -> Result<Self, TlsFileError> {
         let name = server_name(settings, address)?;
-        let (publisher, loaded) = live(Loaded::read(settings, &PemFiles::read(&files(settings))?)?);
+        let (publisher, loaded) =
+            live(LoadedClientTls::read(settings, &PemFiles::read(&files_of(settings))?)?);
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedClientTls {
                 settings: settings.clone(),
                 address: address.clone(),
                 name,
@@ -160,27 +161,27 @@ impl ClientTls {
     }
 }
 
-// === impl Shared ===
+// === impl SharedClientTls ===
 
-impl Shared {
+impl SharedClientTls {
     fn reload_files(&self) -> Result<Reload, TlsFileError> {
         let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
-        let files = PemFiles::read(&files(&self.settings))?;
+        let files = PemFiles::read(&files_of(&self.settings))?;
         if files.digest() == self.loaded.load().digest {
             return Ok(Reload::Unchanged);
         }
-        publisher.publish(Loaded::read(&self.settings, &files)?);
+        publisher.publish(LoadedClientTls::read(&self.settings, &files)?);
         Ok(Reload::Swapped)
     }
 }
 
-impl Reloadable for Shared {
+impl Reloadable for SharedClientTls {
     fn describe(&self) -> String {
         format!("TLS towards {}", self.address)
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        files(&self.settings)
+        files_of(&self.settings)
     }
 
     fn reload(&self) -> Result<Reload, ReloadError> {
@@ -188,13 +189,13 @@ impl Reloadable for Shared {
     }
 }
 
-// === impl Loaded ===
+// === impl LoadedClientTls ===
 
-impl Loaded {
+impl LoadedClientTls {
     fn read(settings: &EndpointTls, files: &PemFiles) -> Result<Self, TlsFileError> {
         let provider = provider::towards_endpoints();
         let algorithms = provider.signature_verification_algorithms;
-        let trust = if settings.mode.verifies() { Some(trust(settings, files)?) } else { None };
+        let trust = if settings.mode.verifies() { Some(read_trust(settings, files)?) } else { None };
         let cas = trust.as_ref().map_or(&[][..], |trust| &trust.bundle);
         let mut certificates: Vec<_> =
             cas.iter().filter_map(|der| CertificateFacts::read(CertificateUse::Ca, der)).collect();
@@ -202,7 +203,7 @@ impl Loaded {
             .with_safe_default_protocol_versions()
             .map_err(TlsFileError::Settings)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier { trust, algorithms }));
+            .with_custom_certificate_verifier(Arc::new(CertificateVerifier { trust, algorithms }));
         let mut config = match &settings.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
@@ -222,7 +223,7 @@ impl Loaded {
     }
 }
 
-fn trust(settings: &EndpointTls, files: &PemFiles) -> Result<Trust, TlsFileError> {
+fn read_trust(settings: &EndpointTls, files: &PemFiles) -> Result<Trust, TlsFileError> {
     let full = settings.mode == TlsMode::VerifyFull;
     if let Some(path) = &settings.ca_file {
         let bundle = files.certificates(path)?;
@@ -238,7 +239,7 @@ fn trust(settings: &EndpointTls, files: &PemFiles) -> Result<Trust, TlsFileError
 }
 
 /// The files of `settings` that matter in the mode.
-fn files(settings: &EndpointTls) -> Vec<PathBuf> {
+fn files_of(settings: &EndpointTls) -> Vec<PathBuf> {
     if settings.mode == TlsMode::Disable {
         return Vec::new();
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
 
-use super::certificate::{at, parse};
+use super::certificate::{at, parse_certificate};
 use crate::closed_set::closed_set;
 
 closed_set! {
@@ -31,7 +31,7 @@ impl CertificateName {
     /// choose different names would let strangers in.
     #[must_use]
     pub fn of(self, verified: &CertificateDer<'_>, now: Timestamp) -> Vec<String> {
-        let Some(certificate) = parse(verified) else { return Vec::new() };
+        let Some(certificate) = parse_certificate(verified) else { return Vec::new() };
         let validity = certificate.validity();
         if !(at(validity.not_before.timestamp())..=at(validity.not_after.timestamp())).contains(&now) {
             return Vec::new();

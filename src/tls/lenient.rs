@@ -14,7 +14,7 @@ use super::certificate;
 
 /// True for a version 1 certificate, which webpki cannot parse.
 pub(super) fn is_version_1(leaf: &CertificateDer<'_>) -> bool {
-    certificate::parse(leaf).is_some_and(|facts| facts.version() == X509Version::V1)
+    certificate::parse_certificate(leaf).is_some_and(|facts| facts.version() == X509Version::V1)
 }
 
 /// Checks the dates.
@@ -41,7 +41,7 @@ pub(super) fn check_signed_directly(
     check_validity(facts, now)?;
     check_extensions(facts)?;
     let signed = Signed::read(leaf).ok_or(CertificateError::BadEncoding)?;
-    let issuer = content(facts.issuer().as_raw()).ok_or(CertificateError::BadEncoding)?;
+    let issuer = element_content(facts.issuer().as_raw()).ok_or(CertificateError::BadEncoding)?;
     let mut verdict = CertificateError::UnknownIssuer;
     for anchor in &roots.roots {
         if *anchor.subject != *issuer {
@@ -70,8 +70,8 @@ pub(super) fn check_handshake(
     signed: &DigitallySignedStruct,
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<HandshakeSignatureValid, Error> {
-    let facts = certificate::parse(leaf).ok_or(CertificateError::BadEncoding)?;
-    let key = content(facts.public_key().raw)
+    let facts = certificate::parse_certificate(leaf).ok_or(CertificateError::BadEncoding)?;
+    let key = element_content(facts.public_key().raw)
         .and_then(PublicKey::read_content)
         .ok_or(CertificateError::BadEncoding)?;
     let signed_message = Signed { message, algorithm: &[], signature: signed.signature() };
@@ -126,11 +126,15 @@ struct PublicKey<'a> {
 impl<'a> Signed<'a> {
     /// `Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue BIT STRING }`
     fn read(certificate: &'a CertificateDer<'_>) -> Option<Self> {
-        let rest = content(certificate)?;
-        let (message, rest) = element(rest)?;
-        let (algorithm, rest) = element(rest)?;
-        let (signature, _) = element(rest)?;
-        Some(Self { message, algorithm: content(algorithm)?, signature: bits(signature)? })
+        let rest = element_content(certificate)?;
+        let (message, rest) = split_element(rest)?;
+        let (algorithm, rest) = split_element(rest)?;
+        let (signature, _) = split_element(rest)?;
+        Some(Self {
+            message,
+            algorithm: element_content(algorithm)?,
+            signature: bit_string_bytes(signature)?,
+        })
     }
 }
 
@@ -139,9 +143,9 @@ impl<'a> Signed<'a> {
 impl<'a> PublicKey<'a> {
     /// `SubjectPublicKeyInfo ::= SEQUENCE { algorithm, subjectPublicKey BIT STRING }`, of which `bytes` is the content.
     fn read_content(bytes: &'a [u8]) -> Option<Self> {
-        let (algorithm, rest) = element(bytes)?;
-        let (key, _) = element(rest)?;
-        Some(Self { algorithm: content(algorithm)?, bits: bits(key)? })
+        let (algorithm, rest) = split_element(bytes)?;
+        let (key, _) = split_element(rest)?;
+        Some(Self { algorithm: element_content(algorithm)?, bits: bit_string_bytes(key)? })
     }
 
     fn verifies(&self, algorithm: &dyn SignatureVerificationAlgorithm, signed: &Signed<'_>) -> bool {
@@ -151,25 +155,25 @@ impl<'a> PublicKey<'a> {
 }
 
 /// Splits off the first DER element, with the header.
-fn element(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (head, length) = head(bytes)?;
+fn split_element(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, length) = parse_header(bytes)?;
     bytes.split_at_checked(head.checked_add(length)?)
 }
 
 /// Content of a DER element that fills `bytes`.
-fn content(bytes: &[u8]) -> Option<&[u8]> {
-    let (head, length) = head(bytes)?;
+fn element_content(bytes: &[u8]) -> Option<&[u8]> {
+    let (head, length) = parse_header(bytes)?;
     let inside = bytes.get(head..)?;
     (inside.len() == length).then_some(inside)
 }
 
 /// Content of a BIT STRING of whole bytes.
-fn bits(bytes: &[u8]) -> Option<&[u8]> {
-    content(bytes)?.strip_prefix(&[0])
+fn bit_string_bytes(bytes: &[u8]) -> Option<&[u8]> {
+    element_content(bytes)?.strip_prefix(&[0])
 }
 
 /// Size of a DER header (tag and length) and the announced length, for tags below 31.
-fn head(bytes: &[u8]) -> Option<(usize, usize)> {
+fn parse_header(bytes: &[u8]) -> Option<(usize, usize)> {
     match *bytes.get(1)? {
         short @ 0..=0x7f => Some((2, usize::from(short))),
         long @ 0x81..=0x84 => {

@@ -71,14 +71,15 @@ impl PemFiles {
         let chain = self.certificates(&files.cert)?;
         let key = provider
             .key_provider
-            .load_private_key(self.key(&files.key)?)
+            .load_private_key(self.read_private_key(&files.key)?)
             .map_err(|error| TlsFileError::BadKey { path: files.key.clone(), reason: error.to_string() })?;
         // Compared here and not by rustls, which cannot read a leaf of version 1.
-        let leaf =
-            chain.first().and_then(certificate::parse).ok_or_else(|| TlsFileError::BadCertificate {
+        let leaf = chain.first().and_then(certificate::parse_certificate).ok_or_else(|| {
+            TlsFileError::BadCertificate {
                 path: files.cert.clone(),
                 reason: "the first one is malformed".to_owned(),
-            })?;
+            }
+        })?;
         if key.public_key().is_some_and(|public| *public != *leaf.public_key().raw) {
             return Err(TlsFileError::KeyMismatch { cert: files.cert.clone(), key: files.key.clone() });
         }
@@ -86,7 +87,7 @@ impl PemFiles {
         Ok(CertifiedKey::new(chain, key))
     }
 
-    fn key(&self, path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
+    fn read_private_key(&self, path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
         let bytes = self.file_bytes(path);
         PrivateKeyDer::from_pem_slice(bytes).map_err(|error| match error {
             pem::Error::NoItemsFound if is_encrypted(bytes) => TlsFileError::EncryptedKey(path.to_owned()),

@@ -7,7 +7,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{TlsFileError, pem::PemFiles, provider, verifier::Verifier};
+use super::{TlsFileError, pem::PemFiles, provider, verifier::CertificateVerifier};
 
 /// TLS towards a server with a known certificate. Names and dates are ignored.
 pub struct PinnedTls {
@@ -39,7 +39,8 @@ impl PinnedTls {
         let leaf = leaf.ok_or_else(|| TlsFileError::NoCertificate(cert.to_owned()))?;
         let provider = provider::towards_clients();
         // The handshake proves possession of the key; the certificate is compared afterwards.
-        let verifier = Verifier { trust: None, algorithms: provider.signature_verification_algorithms };
+        let verifier =
+            CertificateVerifier { trust: None, algorithms: provider.signature_verification_algorithms };
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(TlsFileError::Settings)?

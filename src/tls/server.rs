@@ -31,19 +31,19 @@ use crate::{
 /// reload affects all clones.
 #[derive(Clone)]
 pub struct ServerTls {
-    shared: Arc<Shared>,
+    shared: Arc<SharedServerTls>,
 }
 
-struct Shared {
+struct SharedServerTls {
     settings: ListenerTls,
     /// The protocol to agree upon with clients that offer any.
     alpn: &'static [u8],
-    loaded: Live<Loaded>,
-    publisher: Mutex<Publisher<Loaded>>,
+    loaded: Live<LoadedServerTls>,
+    publisher: Mutex<Publisher<LoadedServerTls>>,
 }
 
 /// Contents of the files, replaced as a whole.
-struct Loaded {
+struct LoadedServerTls {
     config: Arc<ServerConfig>,
     digest: [u8; 32],
     end_point: Option<Vec<u8>>,
@@ -63,7 +63,7 @@ impl ServerTls {
     /// # Errors
     /// A file that cannot be used.
     pub fn new(settings: &ListenerTls) -> Result<Self, TlsFileError> {
-        Self::speaking(PROTOCOL, settings)
+        Self::with_alpn(PROTOCOL, settings)
     }
 
     /// Like [`ServerTls::new`], for HTTP/1.1 clients.
@@ -71,12 +71,14 @@ impl ServerTls {
     /// # Errors
     /// A file that cannot be used.
     pub fn https(settings: &ListenerTls) -> Result<Self, TlsFileError> {
-        Self::speaking(HTTP, settings)
+        Self::with_alpn(HTTP, settings)
     }
 
-    fn speaking(alpn: &'static [u8], settings: &ListenerTls) -> Result<Self, TlsFileError> {
-        let (publisher, loaded) = live(Loaded::read(alpn, settings, &PemFiles::read(&files(settings))?)?);
-        let shared = Shared { settings: settings.clone(), alpn, loaded, publisher: Mutex::new(publisher) };
+    fn with_alpn(alpn: &'static [u8], settings: &ListenerTls) -> Result<Self, TlsFileError> {
+        let (publisher, loaded) =
+            live(LoadedServerTls::read(alpn, settings, &PemFiles::read(&files_of(settings))?)?);
+        let shared =
+            SharedServerTls { settings: settings.clone(), alpn, loaded, publisher: Mutex::new(publisher) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -136,27 +138,27 @@ impl ServerTls {
     }
 }
 
-// === impl Shared ===
+// === impl SharedServerTls ===
 
-impl Shared {
+impl SharedServerTls {
     fn reload_files(&self) -> Result<Reload, TlsFileError> {
         let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
-        let files = PemFiles::read(&files(&self.settings))?;
+        let files = PemFiles::read(&files_of(&self.settings))?;
         if files.digest() == self.loaded.load().digest {
             return Ok(Reload::Unchanged);
         }
-        publisher.publish(Loaded::read(self.alpn, &self.settings, &files)?);
+        publisher.publish(LoadedServerTls::read(self.alpn, &self.settings, &files)?);
         Ok(Reload::Swapped)
     }
 }
 
-impl Reloadable for Shared {
+impl Reloadable for SharedServerTls {
     fn describe(&self) -> String {
         format!("TLS towards clients from `{}`", self.settings.identity.cert.display())
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        files(&self.settings)
+        files_of(&self.settings)
     }
 
     fn reload(&self) -> Result<Reload, ReloadError> {
@@ -164,9 +166,9 @@ impl Reloadable for Shared {
     }
 }
 
-// === impl Loaded ===
+// === impl LoadedServerTls ===
 
-impl Loaded {
+impl LoadedServerTls {
     fn read(alpn: &'static [u8], settings: &ListenerTls, files: &PemFiles) -> Result<Self, TlsFileError> {
         let provider = provider::towards_clients();
         let identity = files.identity(&settings.identity, &provider)?;
@@ -204,7 +206,7 @@ impl Loaded {
     }
 }
 
-fn files(settings: &ListenerTls) -> Vec<PathBuf> {
+fn files_of(settings: &ListenerTls) -> Vec<PathBuf> {
     let ca =
         settings.client_ca_file.iter().filter(|_| settings.client_certificates != ClientCertificates::None);
     [&settings.identity.cert, &settings.identity.key].into_iter().chain(ca).cloned().collect()

@@ -22,7 +22,7 @@ use x509_parser::{certificate::X509Certificate, x509::X509Version};
 use super::{certificate, lenient};
 
 /// Verifies the certificates of an endpoint.
-pub(super) struct Verifier {
+pub(super) struct CertificateVerifier {
     /// Trusted CAs; `None` in the modes `prefer` and `require`, which only encrypt. Handshake signatures are checked in
     /// any case.
     pub(super) trust: Option<Trust>,
@@ -47,9 +47,9 @@ pub(super) enum Rejection {
     UnknownCa { issuer: String },
 }
 
-// === impl Verifier ===
+// === impl CertificateVerifier ===
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for CertificateVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -96,7 +96,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-impl fmt::Debug for Verifier {
+impl fmt::Debug for CertificateVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.trust {
             None => "unverified",
@@ -116,7 +116,7 @@ impl Trust {
         algorithms: &[&dyn SignatureVerificationAlgorithm],
         now: UnixTime,
     ) -> Result<(), Error> {
-        let facts = certificate::parse(leaf).ok_or(CertificateError::BadEncoding)?;
+        let facts = certificate::parse_certificate(leaf).ok_or(CertificateError::BadEncoding)?;
         if self.bundle.iter().any(|trusted| **trusted == **leaf) {
             return lenient::check_validity(&facts, now);
         }
@@ -144,7 +144,7 @@ impl Trust {
 ///
 /// <https://www.postgresql.org/docs/current/libpq-ssl.html#LIBQ-SSL-CERTIFICATES>
 fn check_name(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Error> {
-    let facts = certificate::parse(leaf).ok_or(CertificateError::BadEncoding)?;
+    let facts = certificate::parse_certificate(leaf).ok_or(CertificateError::BadEncoding)?;
     let presented = certificate::alternative_names(&facts);
     let good = if presented.is_empty() {
         certificate::common_name(&facts).is_some_and(|common| matches_common_name(common, name))
@@ -154,7 +154,7 @@ fn check_name(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Er
     if good {
         return Ok(());
     }
-    let presented = certificate::names(&facts);
+    let presented = certificate::names_to_check(&facts);
     Err(CertificateError::NotValidForNameContext { expected: name.to_owned(), presented }.into())
 }
 
@@ -177,7 +177,7 @@ fn matches_common_name(common: &str, name: &ServerName<'_>) -> bool {
 
 /// The issuer where the chain that was shown ends.
 fn last_issuer(leaf: &X509Certificate<'_>, intermediates: &[CertificateDer<'_>]) -> String {
-    let parsed: Vec<_> = intermediates.iter().filter_map(certificate::parse).collect();
+    let parsed: Vec<_> = intermediates.iter().filter_map(certificate::parse_certificate).collect();
     let mut last = leaf;
     // Each step consumes a certificate of the chain, so a loop ends.
     for _ in 0..parsed.len() {

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     DeclaredRole, Endpoint, EndpointStatus, Health, NodeStatus, Observation, ObservedRole, ProbeAnswer,
-    ProbeOutcome, ReplayReport, SnapshotChange, TopologySnapshot, WalPosition, elect,
+    ProbeOutcome, ReplayReport, SnapshotChange, TopologySnapshot, WalPosition, elect_writer,
 };
 
 /// Rules for applying observations.
@@ -36,22 +36,22 @@ pub fn apply_observation(
     };
     let before = status.clone();
     match &observation.outcome {
-        ProbeOutcome::Answered(answer) => answered(status, answer, observation, rules),
-        ProbeOutcome::Sampled(answer) => sampled(status, answer, observation),
-        ProbeOutcome::Alive => alive(status, observation),
+        ProbeOutcome::Answered(answer) => apply_answer(status, answer, observation, rules),
+        ProbeOutcome::Sampled(answer) => apply_sample(status, answer, observation),
+        ProbeOutcome::Alive => note_success(status, observation),
         ProbeOutcome::NoCredentials { answer, reason } => {
             match answer {
-                Some(answer) => answered(status, answer, observation, rules),
-                None => reachable(status, observation),
+                Some(answer) => apply_answer(status, answer, observation, rules),
+                None => note_reachable(status, observation),
             }
             status.last_error = Some(Arc::clone(reason));
         }
-        ProbeOutcome::Failed(reason) => failed(status, reason, observation, rules),
+        ProbeOutcome::Failed(reason) => note_failure(status, reason, observation, rules),
         ProbeOutcome::Unasked(reason) => status.last_error = Some(Arc::clone(reason)),
     }
-    compare(&before, status, &mut changes);
-    conclude(snapshot, &mut next, &mut changes);
-    samples::follow(snapshot, &mut next, Some(observation));
+    add_endpoint_changes(&before, status, &mut changes);
+    add_snapshot_changes(snapshot, &mut next, &mut changes);
+    samples::follow_writer(snapshot, &mut next, Some(observation));
     (next, changes)
 }
 
@@ -71,7 +71,7 @@ pub fn apply_replay_report(
     let position = lsn.map(|lsn| WalPosition { lsn, asked_at });
     match status.nodes.iter_mut().find(|node| node.id == id) {
         Some(node) => {
-            node.position = later(node.position.filter(|_| lsn.is_some()), position);
+            node.position = later_position(node.position.filter(|_| lsn.is_some()), position);
             node.last_seen = node.last_seen.max(answered_at);
         }
         None => status.nodes.push(NodeStatus {
@@ -83,7 +83,7 @@ pub fn apply_replay_report(
             strayed: false,
         }),
     }
-    forget(&mut status.nodes, answered_at, rules);
+    forget_nodes(&mut status.nodes, answered_at, rules);
     Some(next)
 }
 
@@ -105,18 +105,18 @@ pub fn apply_configuration(
         ..TopologySnapshot::default()
     };
     let mut changes = Vec::new();
-    conclude(snapshot, &mut next, &mut changes);
-    samples::follow(snapshot, &mut next, None);
+    add_snapshot_changes(snapshot, &mut next, &mut changes);
+    samples::follow_writer(snapshot, &mut next, None);
     (next, changes)
 }
 
-fn answered(
+fn apply_answer(
     status: &mut EndpointStatus,
     answer: &ProbeAnswer,
     observation: &Observation,
     rules: &ObservationRules,
 ) {
-    alive(status, observation);
+    note_success(status, observation);
     let position = answer.lsn.map(|lsn| WalPosition { lsn, asked_at: observation.asked_at });
     status.observed = Some(answer.role);
     status.read_only = Some(answer.read_only);
@@ -134,7 +134,7 @@ fn answered(
     };
     match status.nodes.iter_mut().find(|node| node.id == id) {
         Some(node) => {
-            let position = later(node.position.filter(|_| position.is_some()), position);
+            let position = later_position(node.position.filter(|_| position.is_some()), position);
             let last_seen = node.last_seen.max(seen.last_seen);
             *node = NodeStatus { position, last_seen, strayed: node.strayed, ..seen };
         }
@@ -143,29 +143,30 @@ fn answered(
     if status.endpoint.role != DeclaredRole::ReadPool {
         status.nodes.retain(|node| node.id == id);
     }
-    forget(&mut status.nodes, observation.ended_at, rules);
+    forget_nodes(&mut status.nodes, observation.ended_at, rules);
 }
 
 /// Removes nodes of a pool that were not seen for some time: a balancer may have one address for all nodes, so absence
 /// is the only sign.
-fn forget(nodes: &mut Vec<NodeStatus>, now: Instant, rules: &ObservationRules) {
+fn forget_nodes(nodes: &mut Vec<NodeStatus>, now: Instant, rules: &ObservationRules) {
     nodes.retain(|node| now.saturating_duration_since(node.last_seen) < rules.forget_nodes_after);
 }
 
 /// Updates the WAL position, if the same server answered and is still a primary.
-fn sampled(status: &mut EndpointStatus, answer: &ProbeAnswer, observation: &Observation) {
+fn apply_sample(status: &mut EndpointStatus, answer: &ProbeAnswer, observation: &Observation) {
     let same = answer.node == status.node && answer.role == ObservedRole::Primary;
     if same && let Some(lsn) = answer.lsn {
-        status.position = later(status.position, Some(WalPosition { lsn, asked_at: observation.asked_at }));
+        status.position =
+            later_position(status.position, Some(WalPosition { lsn, asked_at: observation.asked_at }));
     }
 }
 
 /// The later position of the same server: positions never go back, but answers may arrive out of order.
-fn later(one: Option<WalPosition>, other: Option<WalPosition>) -> Option<WalPosition> {
+fn later_position(one: Option<WalPosition>, other: Option<WalPosition>) -> Option<WalPosition> {
     one.into_iter().chain(other).max_by_key(|position| (position.lsn, position.asked_at))
 }
 
-fn alive(status: &mut EndpointStatus, observation: &Observation) {
+fn note_success(status: &mut EndpointStatus, observation: &Observation) {
     status.failures = 0;
     status.last_error = None;
     status.last_success = Some(observation.ended_at);
@@ -173,14 +174,14 @@ fn alive(status: &mut EndpointStatus, observation: &Observation) {
 }
 
 /// Records a reachable server. The ability to log in stays as recorded; an endpoint down for silence becomes up.
-fn reachable(status: &mut EndpointStatus, observation: &Observation) {
+fn note_reachable(status: &mut EndpointStatus, observation: &Observation) {
     status.failures = 0;
     if status.health == Health::Down {
         set_health(status, Health::Up, observation);
     }
 }
 
-fn failed(
+fn note_failure(
     status: &mut EndpointStatus,
     reason: &Arc<str>,
     observation: &Observation,
@@ -201,7 +202,7 @@ fn set_health(status: &mut EndpointStatus, health: Health, observation: &Observa
 }
 
 /// Adds the changes of an endpoint.
-fn compare(before: &EndpointStatus, after: &EndpointStatus, changes: &mut Vec<SnapshotChange>) {
+fn add_endpoint_changes(before: &EndpointStatus, after: &EndpointStatus, changes: &mut Vec<SnapshotChange>) {
     let endpoint = &after.endpoint.name;
     if before.health != after.health {
         changes.push(SnapshotChange::Health {
@@ -225,7 +226,7 @@ fn compare(before: &EndpointStatus, after: &EndpointStatus, changes: &mut Vec<Sn
             to: observed,
         });
     }
-    match (before.mismatch(), after.mismatch()) {
+    match (before.has_mismatch(), after.has_mismatch()) {
         (false, true) => changes.push(SnapshotChange::Mismatch {
             endpoint: endpoint.clone(),
             declared: after.endpoint.role,
@@ -237,8 +238,12 @@ fn compare(before: &EndpointStatus, after: &EndpointStatus, changes: &mut Vec<Sn
 }
 
 /// Adds the changes of the whole snapshot.
-fn conclude(before: &TopologySnapshot, next: &mut TopologySnapshot, changes: &mut Vec<SnapshotChange>) {
-    let election = elect(&next.endpoints, before.writer.as_ref());
+fn add_snapshot_changes(
+    before: &TopologySnapshot,
+    next: &mut TopologySnapshot,
+    changes: &mut Vec<SnapshotChange>,
+) {
+    let election = elect_writer(&next.endpoints, before.writer.as_ref());
     if election.writer != before.writer {
         changes.push(SnapshotChange::Writer { from: before.writer.clone(), to: election.writer.clone() });
     }

@@ -21,7 +21,7 @@ pub struct Election {
 
 /// Elects among `endpoints`; `current` is the previous writer and stays the writer in doubt.
 #[must_use]
-pub fn elect(endpoints: &[EndpointStatus], current: Option<&EndpointName>) -> Election {
+pub fn elect_writer(endpoints: &[EndpointStatus], current: Option<&EndpointName>) -> Election {
     let writer = declared_and_saying_so(endpoints, current).or_else(|| declared_only(endpoints, current));
     Election { writer, two_writers: two_writers(endpoints) }
 }

@@ -72,7 +72,7 @@ pub enum AddressError {
     #[error("an address needs a host, as in `10.20.30.40:5432`")]
     NoHost,
     /// The text behind the last colon is not a valid port.
-    #[error("`{0}` is not a valid port: a number from 1 to 65535")]
+    #[error("`{0}` is not a valid port: use a number from 1 to 65535")]
     Port(String),
     /// An IPv6 address has to stand in brackets when a port follows.
     #[error("write an IPv6 address in brackets, as in `[fd00::1]:5432`")]

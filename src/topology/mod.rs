@@ -16,7 +16,7 @@ mod status;
 mod writer_samples;
 
 pub use apply::{ObservationRules, apply_configuration, apply_observation, apply_replay_report};
-pub use election::elect;
+pub use election::elect_writer;
 pub use endpoint::{Address, Cluster, DeclaredRole, Endpoint};
 pub use lsn::parse_lsn;
 pub use node::{NodeId, NodeStatus};

@@ -35,7 +35,9 @@ impl TopologySnapshot {
     /// Freshness of `node` relative to `floor`. `None` stands for a server that does not report an identity.
     #[must_use]
     pub fn freshness_of(&self, node: Option<&NodeId>, floor: Instant, now: Instant) -> NodeFreshness {
-        let Some(wanted) = self.writer_samples.since(floor) else { return NodeFreshness::Unknown };
+        let Some(wanted) = self.writer_samples.first_sample_since(floor) else {
+            return NodeFreshness::Unknown;
+        };
         let ask = NodeFreshness::Ask { lsn: wanted.lsn };
         if !self.may_serve(node) {
             return NodeFreshness::Stale;
@@ -43,7 +45,7 @@ impl TopologySnapshot {
         let Some((_, node)) = node.and_then(|id| self.node(id)) else { return ask };
         let hopeless = match node.position {
             Some(position) if position.lsn >= wanted.lsn => return NodeFreshness::Fresh,
-            Some(position) => lags(&self.writer_samples, position, wanted, floor, now),
+            Some(position) => probably_lacks(&self.writer_samples, position, wanted, floor, now),
             // In recovery without a reported position: as stale as possible.
             None => now.saturating_duration_since(node.last_seen) < NODE_RETRY_INTERVAL,
         };
@@ -93,7 +95,7 @@ impl TopologySnapshot {
 }
 
 /// True if a node that lacked `wanted` at the last known `position` probably still lacks `wanted`.
-fn lags(
+fn probably_lacks(
     writer_samples: &WriterSamples,
     position: WalPosition,
     wanted: WalPosition,
@@ -108,7 +110,7 @@ fn lags(
         return true;
     }
     // The query was earlier. If the lag at that time exceeds the age of the floor, the node probably lacks `wanted`.
-    let Some(lacked) = writer_samples.beyond(position.lsn) else { return false };
+    let Some(lacked) = writer_samples.first_sample_beyond(position.lsn) else { return false };
     position
         .asked_at
         .checked_duration_since(lacked.asked_at)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Endpoint, EndpointStatus, NODE_RETRY_INTERVAL, ReplayReport, WriterSamples, elect};
+use super::{Endpoint, EndpointStatus, NODE_RETRY_INTERVAL, ReplayReport, WriterSamples, elect_writer};
 use crate::names::EndpointName;
 
 /// Status of every endpoint. Replaced as a whole; the probe's publisher is the only writer.
@@ -26,7 +26,7 @@ impl TopologySnapshot {
     #[must_use]
     pub fn declared(endpoints: impl IntoIterator<Item = Arc<Endpoint>>) -> Self {
         let endpoints: Vec<_> = endpoints.into_iter().map(EndpointStatus::unknown).collect();
-        let election = elect(&endpoints, None);
+        let election = elect_writer(&endpoints, None);
         Self { endpoints, writer: election.writer, two_writers: false, writer_samples: Arc::default() }
     }
 

@@ -177,20 +177,20 @@ impl fmt::Display for SnapshotChange {
                 )
             }
             Self::MismatchEnded { endpoint } => {
-                write!(f, "endpoint `{endpoint}` is what it was declared to be again")
+                write!(f, "endpoint `{endpoint}` has the declared role again")
             }
             Self::Node { endpoint, from, to } => {
                 write!(f, "another server answers for endpoint `{endpoint}`: {to}, was {from}")
             }
             Self::Writer { from, to } => write!(f, "the writer is {}, was {}", named(to), named(from)),
             Self::TwoWriters { endpoints } => {
-                f.write_str("several servers say that they take writes:")?;
+                f.write_str("several servers report that they accept writes:")?;
                 for endpoint in endpoints {
                     write!(f, " `{endpoint}`")?;
                 }
                 Ok(())
             }
-            Self::TwoWritersEnded => f.write_str("at most one server says that it takes writes again"),
+            Self::TwoWritersEnded => f.write_str("at most one server accepts writes again"),
         }
     }
 }

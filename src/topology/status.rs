@@ -89,8 +89,8 @@ impl EndpointStatus {
 
     /// True if the reported role differs from the declared role.
     #[must_use]
-    pub fn mismatch(&self) -> bool {
-        self.observed.is_some_and(|observed| observed != self.endpoint.role.expects())
+    pub fn has_mismatch(&self) -> bool {
+        self.observed.is_some_and(|observed| observed != self.endpoint.role.expected_role())
     }
 
     /// True if there may be a standby behind the address: not every recently seen server reports that it accepts
@@ -126,7 +126,7 @@ impl EndpointStatus {
 impl DeclaredRole {
     /// Role that a healthy server with the declared role reports.
     #[must_use]
-    pub const fn expects(self) -> ObservedRole {
+    pub const fn expected_role(self) -> ObservedRole {
         match self {
             Self::Primary => ObservedRole::Primary,
             Self::Replica | Self::ReadPool | Self::Secondary => ObservedRole::Standby,

@@ -42,7 +42,7 @@ impl WriterSamples {
     /// on a new timeline) discards all earlier samples: replay of the old history does not count. A sample older than
     /// the last sample is ignored.
     pub fn push(&mut self, position: WalPosition, answered_at: Instant) {
-        let position = WalPosition { lsn: floor(position.lsn), ..position };
+        let position = WalPosition { lsn: page_floor(position.lsn), ..position };
         if self.samples.back().is_some_and(|last| last.position.asked_at > position.asked_at) {
             return;
         }
@@ -64,7 +64,7 @@ impl WriterSamples {
             self.samples.pop_back();
         }
         self.samples.push_back(Sample { position, answered_at });
-        self.thin(position.asked_at);
+        self.drop_dense_samples(position.asked_at);
     }
 
     /// Drops all samples: another writer was elected.
@@ -89,14 +89,14 @@ impl WriterSamples {
     /// The first sample taken at `floor` or later: a node that has replayed the sample shows all transactions committed
     /// before `floor`.
     #[must_use]
-    pub fn since(&self, floor: Instant) -> Option<WalPosition> {
+    pub fn first_sample_since(&self, floor: Instant) -> Option<WalPosition> {
         let first = self.samples.partition_point(|sample| sample.position.asked_at < floor);
         self.samples.get(first).map(|sample| sample.position)
     }
 
     /// The first sample beyond `lsn`.
     #[must_use]
-    pub fn beyond(&self, lsn: u64) -> Option<WalPosition> {
+    pub fn first_sample_beyond(&self, lsn: u64) -> Option<WalPosition> {
         let first = self.samples.partition_point(|sample| sample.position.lsn <= lsn);
         self.samples.get(first).map(|sample| sample.position)
     }
@@ -107,7 +107,7 @@ impl WriterSamples {
         self.samples.back().map(|sample| sample.position.lsn.saturating_sub(lsn))
     }
 
-    fn thin(&mut self, now: Instant) {
+    fn drop_dense_samples(&mut self, now: Instant) {
         let age = |sample: &Sample| now.saturating_duration_since(sample.position.asked_at);
         while self.samples.front().is_some_and(|oldest| age(oldest) > KEPT) {
             self.samples.pop_front();
@@ -142,7 +142,7 @@ impl WriterSamples {
 /// position is the start of the next record: behind the next page's header, if the last record filled the page. A
 /// standby reports the page start instead, so an idle cluster would never look caught up. No record ends inside a
 /// header; only the first page of a segment has a long header.
-fn floor(lsn: u64) -> u64 {
+fn page_floor(lsn: u64) -> u64 {
     const PAGE: u64 = 8192;
     const SHORT_HEADER: u64 = 24;
     const SEGMENT: u64 = 16 << 20;

@@ -85,7 +85,7 @@ impl<'a> AuthenticationRequest<'a> {
             code::SASL_FINAL => return Ok(Self::SaslFinal(reader.rest())),
             unknown => return Ok(Self::Unknown(unknown)),
         };
-        reader.finish()?;
+        reader.expect_end()?;
         Ok(request)
     }
 }
@@ -140,7 +140,7 @@ impl<'a> Mechanisms<'a> {
         let list = reader.rest();
         let mut ahead = reader;
         while !ahead.string()?.is_empty() {}
-        ahead.finish()?;
+        ahead.expect_end()?;
         let names = list.get(..list.len() - 1).ok_or(DecodeError::Short)?;
         Ok(Self { names })
     }
@@ -176,7 +176,7 @@ impl<'a> SaslInitialResponse<'a> {
                 Some(reader.bytes(length)?)
             }
         };
-        reader.finish()?;
+        reader.expect_end()?;
         Ok(Self { mechanism, data })
     }
 
@@ -201,7 +201,7 @@ impl<'a> SaslInitialResponse<'a> {
 pub fn decode_password(body: &[u8]) -> Result<&[u8], DecodeError> {
     let mut reader = Reader::new(body);
     let password = reader.string()?;
-    reader.finish()?;
+    reader.expect_end()?;
     Ok(password)
 }
 

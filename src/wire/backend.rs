@@ -122,7 +122,7 @@ impl<'a> BackendMessage<'a> {
                 let (pid, channel) = (reader.i32()?, reader.string()?);
                 Self::NotificationResponse { pid, channel, payload: reader.string()? }
             }
-            tag::NEGOTIATE_PROTOCOL_VERSION => return Self::negotiation(reader),
+            tag::NEGOTIATE_PROTOCOL_VERSION => return Self::decode_negotiation(reader),
             tag::COPY_IN_RESPONSE => return Ok(Self::CopyInResponse),
             tag::COPY_OUT_RESPONSE => return Ok(Self::CopyOutResponse),
             tag::COPY_BOTH_RESPONSE => return Ok(Self::CopyBothResponse),
@@ -138,18 +138,18 @@ impl<'a> BackendMessage<'a> {
             tag::PORTAL_SUSPENDED => Self::PortalSuspended,
             unknown => return Ok(Self::Unknown(unknown)),
         };
-        reader.finish()?;
+        reader.expect_end()?;
         Ok(message)
     }
 
-    fn negotiation(mut reader: Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode_negotiation(mut reader: Reader<'a>) -> Result<Self, DecodeError> {
         let version = ProtocolVersion::from_negotiation(reader.u32()?);
         let unknown = reader.u32()?;
         // The count is unchecked input: missing names end the loop with an error.
         for _ in 0..unknown {
             reader.string()?;
         }
-        reader.finish()?;
+        reader.expect_end()?;
         Ok(Self::NegotiateProtocolVersion { version, unknown })
     }
 }
@@ -184,7 +184,7 @@ impl<'a> ParameterStatus<'a> {
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let (name, value) = (reader.string()?, reader.string()?);
-        reader.finish()?;
+        reader.expect_end()?;
         Ok(Self { name, value })
     }
 

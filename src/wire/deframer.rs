@@ -100,7 +100,7 @@ impl Deframer {
             return Ok((here > 0).then_some(FramePiece::Rest(here)));
         }
         let Some(header) = Header::read(self.speaker, unread)? else { return Ok(None) };
-        Ok(Some(match Frame::behind(header, unread) {
+        Ok(Some(match Frame::after_header(header, unread) {
             Some(frame) => FramePiece::Whole(frame),
             None => FramePiece::Partial(PartialFrame { header, here: unread.len() }),
         }))

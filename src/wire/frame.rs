@@ -109,12 +109,12 @@ impl<'a> Frame<'a> {
     #[inline]
     pub fn read(speaker: Speaker, unread: &'a [u8]) -> Result<Option<Self>, FrameError> {
         let Some(header) = Header::read(speaker, unread)? else { return Ok(None) };
-        Ok(Self::behind(header, unread))
+        Ok(Self::after_header(header, unread))
     }
 
     /// The frame of `header`, which was read at the start of `unread`; `None` if bytes are missing.
     #[inline]
-    pub(super) fn behind(header: Header, unread: &'a [u8]) -> Option<Self> {
+    pub(super) fn after_header(header: Header, unread: &'a [u8]) -> Option<Self> {
         let bytes = unread.get(..header.total())?;
         let body = bytes.get(Header::BYTES..)?;
         Some(Self { tag: header.tag, bytes, body })

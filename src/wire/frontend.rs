@@ -115,7 +115,7 @@ impl<'a> FrontendMessage<'a> {
             tag::TERMINATE => return Ok(Self::Terminate),
             _ => return Err(DecodeError::Invalid("type")),
         };
-        reader.finish()?;
+        reader.expect_end()?;
         Ok(message)
     }
 }
@@ -164,7 +164,7 @@ impl<'a> DescribeTarget<'a> {
     /// Reads all that is left; the unnamed portal if malformed, as the least that a message can speak of.
     fn read_all(mut reader: Reader<'a>) -> Self {
         let read = Self::read(&mut reader).ok();
-        read.filter(|_| reader.finish().is_ok()).unwrap_or(Self::Portal(b""))
+        read.filter(|_| reader.expect_end().is_ok()).unwrap_or(Self::Portal(b""))
     }
 
     fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
@@ -218,20 +218,20 @@ pub fn write_bind_binary(out: &mut Vec<u8>, portal: &[u8], statement: &[u8], par
 
 /// Appends a Describe of a prepared statement.
 pub fn write_describe_statement(out: &mut Vec<u8>, name: &[u8]) {
-    object(out, tag::DESCRIBE, b'S', name);
+    write_object(out, tag::DESCRIBE, b'S', name);
 }
 
 /// Appends a Close of a prepared statement.
 pub fn write_close_statement(out: &mut Vec<u8>, name: &[u8]) {
-    object(out, tag::CLOSE, b'S', name);
+    write_object(out, tag::CLOSE, b'S', name);
 }
 
 /// Appends a Close of a portal.
 pub fn write_close_portal(out: &mut Vec<u8>, name: &[u8]) {
-    object(out, tag::CLOSE, b'P', name);
+    write_object(out, tag::CLOSE, b'P', name);
 }
 
-fn object(out: &mut Vec<u8>, tag: u8, kind: u8, name: &[u8]) {
+fn write_object(out: &mut Vec<u8>, tag: u8, kind: u8, name: &[u8]) {
     writer::write_frame(out, tag, |body| {
         body.push(kind);
         writer::write_string(body, name);

@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::Trailing`].
     #[inline]
-    pub const fn finish(self) -> Result<(), DecodeError> {
+    pub const fn expect_end(self) -> Result<(), DecodeError> {
         match self.left.len() {
             0 => Ok(()),
             more => Err(DecodeError::Trailing(more)),

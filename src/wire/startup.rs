@@ -169,7 +169,7 @@ impl StartupMessage {
                 }
                 parameters.push((name.to_vec(), reader.string()?.to_vec()));
             }
-            reader.finish()?;
+            reader.expect_end()?;
         }
         Ok(Self { version, parameters })
     }

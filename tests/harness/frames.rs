@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use gatekeeper::testing::{
-    handshake::{Credential, Login},
+    handshake::{Credential, ServerLogin},
     sandbox::NativeUser,
     wire::{self, BackendKey, ProtocolVersion, StartupMessage, backend::ParameterStatus, tag},
 };
@@ -43,7 +43,7 @@ impl Frames {
         }
         let mut raw = Raw::connect(address).await;
         // No secret is at stake: any nonce will do.
-        let mut login = Login::new(&startup, Credential::Password(user.password), None, [7; _]);
+        let mut login = ServerLogin::new(&startup, Credential::Password(user.password), None, [7; _]);
         loop {
             if let Some(bytes) = login.poll_output() {
                 raw.send(&bytes).await;

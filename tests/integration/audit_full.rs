@@ -131,7 +131,7 @@ async fn shed_goes_on_serving_and_says_what_was_lost() {
     assert_eq!(inserts(&lines) + usize::try_from(lost).unwrap(), ran, "each is told or counted");
     let (code, said) = verified(&file, &[]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains(&format!("{lost} records were lost here, as the log itself says")), "{said}");
+    assert!(said.contains(&format!("{lost} records were lost here, as recorded in the log")), "{said}");
     let (code, said) = verified(&file, &["--strict", "--quiet"]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("FAULT") && said.contains("NOT COMPLETE"), "{said}");

@@ -100,7 +100,7 @@ async fn a_whole_cluster_is_seen_with_roles_positions_and_nodes() {
     ] {
         watched.until(name, |status| status.health == Health::Up && status.observed == Some(role)).await;
         let status = watched.status(name);
-        assert!(status.position.is_some() && status.node.is_some() && !status.mismatch(), "{status:?}");
+        assert!(status.position.is_some() && status.node.is_some() && !status.has_mismatch(), "{status:?}");
         assert_eq!(status.read_only, Some(role == ObservedRole::Standby));
     }
     assert_eq!(watched.status("primary").timeline, Some(1));
@@ -123,11 +123,11 @@ async fn two_writers_raise_an_alarm_and_the_first_one_stays_the_writer() {
     watched.until("dr", |status| status.observed == Some(ObservedRole::Standby)).await;
     watched.until("primary", |status| status.observed == Some(ObservedRole::Primary)).await;
     sandbox.promote_secondary().await.unwrap();
-    watched.until("dr", EndpointStatus::mismatch).await;
+    watched.until("dr", EndpointStatus::has_mismatch).await;
     let snapshot = watched.snapshot.load();
     assert!(snapshot.two_writers);
     assert_eq!(watched.writer().as_deref(), Some("primary"));
-    assert!(watched.heard("several servers say that they take writes: `primary` `dr`"));
+    assert!(watched.heard("several servers report that they accept writes: `primary` `dr`"));
     assert!(watched.heard("endpoint `dr` is declared secondary, but its server reports primary"));
 }
 

@@ -35,7 +35,7 @@ use crate::{
     tasks::{Tasks, Workers},
     telemetry::{Metrics, traces::Tracer},
     tls::{EndpointTls, Negotiation, TlsMode},
-    topology::{Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, elect},
+    topology::{Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, elect_writer},
     wire::BackendKey,
 };
 
@@ -253,7 +253,7 @@ fn snapshot(lines: &str) -> TopologySnapshot {
             }
         })
         .collect();
-    let election = elect(&endpoints, None);
+    let election = elect_writer(&endpoints, None);
     TopologySnapshot {
         endpoints,
         writer: election.writer,

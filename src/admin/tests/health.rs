@@ -67,7 +67,7 @@ async fn an_endpoint_that_never_answered_is_not_ready() {
 #[tokio::test]
 async fn a_primary_in_recovery_is_named_as_what_is_wrong() {
     let desk = Desk::new("primary primary up standby\nreads read-pool up standby");
-    let app = "app - no-writer no endpoint takes writes now: endpoint `primary` is declared primary, but its server reports standby";
+    let app = "app - no-writer no endpoint accepts writes now: endpoint `primary` is declared primary, but its server reports standby";
     assert_eq!(readiness(&desk, "/readyz?listener=app").await, (503, vec![app.into()]));
 }
 

@@ -3,14 +3,14 @@ use std::sync::Arc;
 use super::desk::{Answer, Desk, WELL};
 use crate::{
     names::{DatabaseName, EndpointName, ListenerName, UserName},
-    pool::{Pool, PoolMode, PoolSettings, Target},
+    pool::{Pool, PoolKey, PoolMode, PoolSettings},
     wire::{ProtocolVersion, StartupMessage},
 };
 
 /// A pool of listener `app`, for user `alice`.
 fn pool(desk: &Desk, endpoint: &str, database: &str) -> Arc<Pool> {
     let routing = &desk.context.api.routing;
-    let target = Target {
+    let target = PoolKey {
         listener: ListenerName::new("app").unwrap(),
         endpoint: EndpointName::new(endpoint).unwrap(),
         database: DatabaseName::new(database).unwrap(),

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     backend::{
         Backend, ConnectError, ConnectRequest, EndpointHandle, EndpointSettings, ProbeLogin, QueryError,
-        Questions, Resolved, ask, reach, reach_unix, resolve,
+        Questions, Resolved, query_state, reach, reach_unix, resolve,
     },
     blame::Chain,
     credentials::{Login, TokenOrigin},
@@ -200,9 +200,9 @@ async fn check_role(
     settings: &EndpointSettings,
     backend: &mut Backend,
 ) -> (Opinion, Option<(ProbeAnswer, Option<QueryError>)>) {
-    let (answer, reduced) = match in_time(settings, ask(&mut backend.stream, Questions::All)).await {
+    let (answer, reduced) = match in_time(settings, query_state(&mut backend.stream, Questions::All)).await {
         Err(error) if error.is_about_the_question() => {
-            (in_time(settings, ask(&mut backend.stream, Questions::Role)).await, Some(error))
+            (in_time(settings, query_state(&mut backend.stream, Questions::Role)).await, Some(error))
         }
         answer => (answer, None),
     };

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     app::principal::{self, PrincipalMistake},
-    backend::{ConnectError, ProbeLogin, QueryError, Shown},
+    backend::{ConnectError, CredentialKind, ProbeLogin, QueryError},
     blame::Chain,
     credentials::{Login, TokenError, TokenLoginSettings, TokenOrigin, TokenPrincipal, TokenUsers},
     handshake::Method,
@@ -141,7 +141,7 @@ fn tell_the_flag_from_the_user(opinion: &mut Opinion, others: &[(UserName, Metho
 /// True if a server rejected a token because the user has a stored password.
 pub(super) fn is_asked_for_a_stored_password(error: &ConnectError) -> bool {
     error.refused().is_some_and(|refused| {
-        refused.shown == Shown::Token
+        refused.shown == CredentialKind::Token
             && matches!(
                 refused.said.method(),
                 Some(Method::ScramSha256 | Method::ScramSha256Plus | Method::Md5Password)
@@ -186,7 +186,7 @@ pub(super) fn assess_role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opini
     if let Some(node) = answer.node {
         opinion.note(format!("node {node}"));
     }
-    match (declared.expects(), answer.role) {
+    match (declared.expected_role(), answer.role) {
         (ObservedRole::Primary, ObservedRole::Standby) => opinion.fail(
             "correct the endpoint's `address`, or declare its `role` as `read-pool` or `secondary`; after a switchover \
              the writer is elsewhere, and this is as it should be until it is switched back",

@@ -1,4 +1,4 @@
-//! The limit of one attempt, the wait for its turn included.
+//! Time limit of an attempt, including the wait for a permit.
 
 use std::{
     future::Future,
@@ -14,10 +14,9 @@ use tower::{Service, ServiceExt};
 use super::Attempt;
 use crate::backend::{ConnectError, ConnectFailure};
 
-/// Ends an attempt that takes longer than `limit`, and says where it stood.
+/// Ends an attempt that takes longer than `limit`, and reports the phase.
 ///
-/// `tower::timeout` counts from the call on, so that waiting for readiness would have no end; and it does not know
-/// what it interrupted.
+/// `tower::timeout` counts from the call, so the wait for readiness would be unlimited; the error also lacks the phase.
 #[derive(Clone)]
 pub(super) struct Deadline<S> {
     inner: S,

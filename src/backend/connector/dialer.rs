@@ -41,7 +41,7 @@ impl Dialer {
         let mut stages = Stages::start(&progress, durations);
         let Connected { mut stream, verified, peer } =
             dial(&self.settings, &self.tls, Whereto::Endpoint, deadline, &mut stages).await?;
-        let proof = proof(&credential, verified.as_ref())?;
+        let proof = proof_for(&credential, verified.as_ref())?;
         stages.enter(ConnectPhase::Login);
         let (logged_in, unread) = log_in(&mut stream, &request.startup, &proof).await?;
         Ok(Backend { stream, logged_in, unread, peer, durations: stages.end(), presence: None })
@@ -64,8 +64,8 @@ impl Service<Attempt> for Dialer {
     }
 }
 
-/// Turns the means into what may be shown to a server that was or was not verified.
-fn proof<'a>(
+/// Converts a login credential into a proof that may be shown to the server, verified or not.
+fn proof_for<'a>(
     credential: &'a LoginCredential,
     verified: Option<&VerifiedTls>,
 ) -> Result<Proof<'a>, ConnectFailure> {

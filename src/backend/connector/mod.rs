@@ -1,6 +1,5 @@
-//! The stack that every login to an endpoint goes through, sessions and probes alike: from outside in, observe → get hold
-//! of a token, and of a fresh one when a kept one was refused → limit the time → limit how many at one time → dial and log
-//! in.
+//! The stack of every login to an endpoint, for sessions and probes. From outside in: observe → get a token, and a
+//! fresh token if a cached token was rejected → limit time → limit concurrency → dial and log in.
 
 mod deadline;
 mod dialer;
@@ -26,18 +25,18 @@ pub(super) use dialer::Dialer;
 use observe::Observe;
 use prove::Prove;
 
-/// A login that somebody wants.
+/// Request for a login.
 #[derive(Debug, Clone)]
 pub struct ConnectRequest {
-    /// The database user; it takes the place of the one in `startup`.
+    /// Database user, in place of the user in `startup`.
     pub user: UserName,
-    /// What is sent: protocol version and parameters as the client gave them.
+    /// Message to send: protocol version and parameters of the client.
     pub startup: StartupMessage,
     /// Time limit of the wait for a token; `None` waits for the end of the mint.
     pub token_wait: Option<Duration>,
 }
 
-/// One try at it.
+/// An attempt to log in.
 #[derive(Clone)]
 pub(super) struct Attempt {
     endpoint: Arc<Endpoint>,
@@ -45,14 +44,14 @@ pub(super) struct Attempt {
     credential: LoginCredential,
     deadline: Instant,
     progress: Progress,
-    /// How long it took to get so far.
+    /// Durations of the phases so far.
     durations: Durations,
 }
 
-/// What can be shown to the server.
+/// Credential for the server.
 #[derive(Clone)]
 enum LoginCredential {
-    /// Nothing.
+    /// None.
     Nothing,
     /// A configured password.
     Password(Arc<PasswordMethod>),

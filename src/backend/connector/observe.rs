@@ -1,4 +1,4 @@
-//! Counts logins and how long their stages took.
+//! Counts logins and measures the phases.
 
 use std::{
     future::Future,

@@ -1,5 +1,5 @@
-//! What is shown to the server: the settings' choice, a token when they want one, and a fresh one when a kept one was
-//! refused.
+//! Choice of a credential: by the settings, with a token if configured, and a fresh token if a cached token was
+//! rejected.
 
 use std::{
     future::Future,
@@ -23,12 +23,12 @@ use crate::{
     telemetry::labels::ConnectPhase,
 };
 
-/// Finds the means of proof before anything is dialed: whoever waits for a mint holds no connection and takes no turn, and
-/// the mint has a time limit of its own.
+/// Chooses the credential before dialing: a wait for a token holds no connection and no permit, and minting has a
+/// separate time limit.
 ///
-/// A token may have been revoked, or its grants changed, while it was kept: a login refused with one is tried once more
-/// with a fresh one. `tower::retry` decides by the outcome alone; here the source of the tokens has a say as well, since it
-/// knows whether there is any token that would be better.
+/// A cached token may be revoked, or the grants changed: a rejected login is repeated once with a fresh token.
+/// `tower::retry` decides by the outcome only; here the token source decides, too, because the source knows if a better
+/// token is available.
 #[derive(Clone)]
 pub(super) struct Prove<S> {
     inner: S,
@@ -60,7 +60,7 @@ where
     }
 }
 
-/// With the password that the server has accepted of this user; once it refuses that, it is forgotten.
+/// Logs in with the password accepted by the server for the user; a rejection removes the password.
 async fn connect_as_client<S>(
     inner: S,
     accepted: &AcceptedPasswords,
@@ -94,7 +94,7 @@ where
     let endpoint = Arc::clone(&attempt.endpoint);
     let fail = |failure| ConnectError::new(Arc::clone(&endpoint), failure);
     let user = attempt.request.user.clone();
-    login_method.permit(&user).map_err(fail)?;
+    login_method.check_permitted(&user).map_err(fail)?;
     let began = Instant::now();
     let limit = attempt.request.token_wait.unwrap_or(Duration::MAX);
     let token =

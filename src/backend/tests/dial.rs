@@ -104,7 +104,10 @@ async fn an_error_instead_of_an_answer_about_tls_is_reported_in_the_servers_word
         .await;
         let error = error(wants(mode, server.settings())).await;
         let words = error.to_string();
-        assert!(words.ends_with("the server says: sorry, too [31m many clients (SQLSTATE 53300)"), "{words}");
+        assert!(
+            words.ends_with("the server reports: sorry, too [31m many clients (SQLSTATE 53300)"),
+            "{words}"
+        );
         assert!(error.refused().is_none(), "nobody has proved to be the server: no client is told");
     }
 }
@@ -113,7 +116,7 @@ async fn an_error_instead_of_an_answer_about_tls_is_reported_in_the_servers_word
 async fn bytes_between_consent_and_handshake_are_an_attack() {
     let server = Server::start(|mut guest| async move {
         guest.first_packet().await;
-        // In one write: so both are here when the first is read.
+        // In a single write: both messages arrive together.
         guest.say(b"SE\0\0\0\x05\0").await;
         guest.wait_for_the_end().await;
     })

@@ -8,11 +8,14 @@ use crate::{
     credentials::Secret,
 };
 
-async fn judge(endpoint: &EndpointHandle, password: &str) -> Result<AcceptedPassword, ConnectError> {
-    endpoint.judge(&request("alice").startup, Secret::new(password.to_owned())).await
+async fn verify_password(
+    endpoint: &EndpointHandle,
+    password: &str,
+) -> Result<AcceptedPassword, ConnectError> {
+    endpoint.verify_password(&request("alice").startup, Secret::new(password.to_owned())).await
 }
 
-/// A server that takes `good` and nothing else.
+/// A server that accepts only the password `good`.
 async fn strict(good: &'static str) -> Server {
     Server::start(move |mut guest: Guest| async move {
         guest.startup().await;
@@ -30,10 +33,10 @@ async fn an_accepted_password_logs_in_where_there_is_no_login_of_ours() {
     let endpoint = handle(server.settings(), &server.tasks);
     let nothing = endpoint.connect(request("alice")).await.map(drop).unwrap_err();
     assert!(matches!(nothing.failure(), ConnectFailure::Login(_)), "there is nothing to show yet");
-    let refused = judge(&endpoint, "wrong").await.map(drop).unwrap_err();
+    let refused = verify_password(&endpoint, "wrong").await.map(drop).unwrap_err();
     assert!(refused.refused().is_some_and(|refused| refused.is_authorization()));
 
-    let accepted = Arc::new(judge(&endpoint, "hers").await.unwrap());
+    let accepted = Arc::new(verify_password(&endpoint, "hers").await.unwrap());
     endpoint.keep_accepted(&user("alice"), &accepted);
     assert!(endpoint.connect(request("alice")).await.is_ok());
     assert!(endpoint.connect(request("bob")).await.is_err(), "it is hers alone");
@@ -52,7 +55,7 @@ async fn what_the_server_refuses_later_is_forgotten() {
     })
     .await;
     let endpoint = handle(server.settings(), &server.tasks);
-    let accepted = Arc::new(judge(&endpoint, "hers").await.unwrap());
+    let accepted = Arc::new(verify_password(&endpoint, "hers").await.unwrap());
     endpoint.keep_accepted(&user("alice"), &accepted);
     assert!(endpoint.connect(request("alice")).await.is_err());
     assert!(endpoint.accepted(&user("alice")).is_some(), "that was about the server, not the password");
@@ -68,7 +71,7 @@ async fn a_server_that_does_not_ask_proves_nothing() {
     })
     .await;
     let endpoint = handle(server.settings(), &server.tasks);
-    let error = judge(&endpoint, "anything").await.map(drop).unwrap_err();
+    let error = verify_password(&endpoint, "anything").await.map(drop).unwrap_err();
     assert!(matches!(error.failure(), ConnectFailure::NeverAsked));
 }
 
@@ -83,7 +86,7 @@ async fn a_database_that_does_not_exist_is_no_verdict_on_the_password_behind_a_r
     })
     .await;
     let endpoint = handle(server.settings(), &server.tasks);
-    assert!(judge(&endpoint, "hers").await.is_ok());
-    let unasked = judge(&endpoint, "hers").await.map(drop).unwrap_err();
+    assert!(verify_password(&endpoint, "hers").await.is_ok());
+    let unasked = verify_password(&endpoint, "hers").await.map(drop).unwrap_err();
     assert!(matches!(unasked.failure(), ConnectFailure::NeverAsked));
 }

@@ -1,10 +1,10 @@
-//! Proving to a server who we are.
+//! Authentication of Gatekeeper to a server.
 
 use std::sync::{Arc, Mutex};
 
 use super::script::{Guest, Server, handle, request, user, with_password, with_token};
 use crate::{
-    backend::{ConnectFailure, ConnectRequest, EndpointSettings, Shown},
+    backend::{ConnectFailure, ConnectRequest, CredentialKind, EndpointSettings},
     blame::Blame,
     credentials::{Login, PasswordLogin, Secret},
     telemetry::labels::ConnectPhase,
@@ -27,7 +27,7 @@ fn mints(folder: &tempfile::TempDir) -> usize {
     std::fs::read_to_string(folder.path().join("mints")).map_or(0, |lines| lines.lines().count())
 }
 
-/// What a server was shown, connection by connection.
+/// Credentials shown to a server, by connection.
 type Seen = Arc<Mutex<Vec<String>>>;
 
 /// A server that takes every password but `bad`.
@@ -120,7 +120,7 @@ async fn a_wrong_password_is_told_in_the_servers_own_words() {
     );
     assert_eq!((error.phase(), error.blame()), (ConnectPhase::Login, Blame::Credentials));
     let refused = error.refused().unwrap();
-    assert_eq!(refused.shown, Shown::Password);
+    assert_eq!(refused.shown, CredentialKind::Password);
     assert_eq!(refused.said.as_bytes().first(), Some(&b'E'), "kept as it came, for the client");
     assert_eq!(server.connections(), 1, "a password does not get better by trying again");
 }
@@ -219,7 +219,7 @@ async fn a_hanging_token_command_is_told_as_that_and_holds_no_connection() {
     let Login::Token(settings) = &mut login else { unreachable!() };
     settings.timeout = std::time::Duration::from_millis(200);
     let mut settings = logging_in(login, server.settings());
-    // Shorter than the command's own limit: they do not count against each other.
+    // Shorter than the command's limit: the limits are independent.
     settings.connect_timeout = std::time::Duration::from_millis(50);
     let error = handle(settings, &server.tasks).connect(request("alice")).await.err().unwrap();
     let words = crate::blame::Chain(&error).to_string();
@@ -256,5 +256,5 @@ async fn a_server_that_wants_a_password_nobody_has_says_so_in_the_error() {
     let endpoint = handle(server.settings(), &server.tasks);
     let error = endpoint.connect(request("alice")).await.err().unwrap();
     let words = crate::blame::Chain(&error).to_string();
-    assert!(words.contains("asks for a password (cleartext password), and none is configured"), "{words}");
+    assert!(words.contains("requests a password (cleartext password), and none is configured"), "{words}");
 }

@@ -45,7 +45,7 @@ async fn server(response: &[u8]) -> (DuplexStream, DuplexStream) {
     (ours, theirs)
 }
 
-/// The result of one query with `strictness`, and the status behind it.
+/// Result of a query with `strictness`, and the status afterwards.
 async fn run(response: &[u8], strictness: Strictness<'_>) -> Result<usize, QueryError> {
     let (mut ours, _theirs) = server(response).await;
     let mut rows = 0;

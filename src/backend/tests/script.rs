@@ -1,4 +1,4 @@
-//! Servers that follow a script, and the endpoints in front of them.
+//! Scripted servers, and endpoints in front of the servers.
 
 use std::{
     future::Future,
@@ -28,17 +28,17 @@ use crate::{
     },
 };
 
-/// A server that plays the same script for every connection, and counts them.
+/// A server that plays the same script for every connection, and counts connections.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) tasks: Arc<Tasks>,
     connections: Arc<AtomicUsize>,
 }
 
-/// One connection of a scripted server.
+/// A connection of a scripted server.
 pub(super) struct Guest {
     pub(super) tcp: TcpStream,
-    /// Which one it is, from 0.
+    /// Number of the connection, from 0.
     pub(super) number: usize,
 }
 
@@ -68,7 +68,7 @@ impl Server {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// Settings of an endpoint that is this server: plaintext, passthrough.
+    /// Settings of an endpoint for the server: plaintext, passthrough.
     pub(super) fn settings(&self) -> EndpointSettings {
         settings(&self.address.to_string())
     }
@@ -99,7 +99,7 @@ impl Guest {
         self.tcp.write_all(bytes).await.unwrap();
     }
 
-    /// The body of the next frame, which has this tag.
+    /// Body of the next frame, which must have the tag.
     pub(super) async fn hear(&mut self, tag: u8) -> Vec<u8> {
         assert_eq!(self.tcp.read_u8().await.unwrap(), tag);
         let length = self.tcp.read_u32().await.unwrap();
@@ -116,7 +116,7 @@ impl Guest {
         String::from_utf8(body).unwrap()
     }
 
-    /// Lets the guest in, and waits until it leaves.
+    /// Completes the login, and waits until the client leaves.
     pub(super) async fn welcome(mut self) {
         let mut words = b"R\0\0\0\x08\0\0\0\0".to_vec();
         write_frame(&mut words, tag::backend::PARAMETER_STATUS, |body| {
@@ -166,7 +166,7 @@ pub(super) fn settings(address: &str) -> EndpointSettings {
     }
 }
 
-/// The handle for `settings`, its tokens kept by a task of `tasks`.
+/// Handle for `settings`, with the token minter as a task of `tasks`.
 pub(super) fn handle(settings: EndpointSettings, tasks: &Tasks) -> EndpointHandle {
     let metrics = Metrics::new().endpoint(&settings.endpoint);
     let (handle, keeper) = EndpointHandle::new(settings, metrics).unwrap();

@@ -1,4 +1,4 @@
-//! Limits: how long, and how many at one time.
+//! Limits on time and concurrency.
 
 use std::{
     sync::{

@@ -425,7 +425,7 @@ fn what_is_wrong_in_the_environment_is_named_with_its_variable() {
         (
             &[host, ("GATEKEEPER_BACKEND_PORT", "none")],
             &[
-                "GATEKEEPER_BACKEND_PORT: endpoint.primary.address: `none` is not a valid port: a number from 1 to 65535; write a host and a port, as in \"10.20.30.40:5432\", or the path of a socket",
+                "GATEKEEPER_BACKEND_PORT: endpoint.primary.address: `none` is not a valid port: use a number from 1 to 65535; write a host and a port, as in \"10.20.30.40:5432\", or the path of a socket",
             ],
         ),
         (

@@ -42,7 +42,7 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
             (
                 &[("127.0.0.1:5432", "127.0.0.1:x")],
                 &[
-                    "g.toml:7:11: endpoint.primary.address: `x` is not a valid port: a number from 1 to 65535; write a host and a port, as in \"10.20.30.40:5432\", or the path of a socket",
+                    "g.toml:7:11: endpoint.primary.address: `x` is not a valid port: use a number from 1 to 65535; write a host and a port, as in \"10.20.30.40:5432\", or the path of a socket",
                 ],
             ),
             (

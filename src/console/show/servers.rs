@@ -10,7 +10,7 @@ use super::{ShowContext, client_name, server_name, socket::Socket};
 use crate::{
     console::{client::Client, response::CommandResponse, table::Value},
     names::EndpointName,
-    pool::{BackendStatus, PoolStatus, Target},
+    pool::{BackendStatus, PoolKey, PoolStatus},
     telemetry::labels::PoolBackendState,
 };
 
@@ -58,7 +58,7 @@ fn all_servers(shown: ShowContext<'_>) -> impl Iterator<Item = ServerRow> + use<
     pooled.chain(own.into_iter().filter_map(|client| of_session(&client)))
 }
 
-fn of_pool(target: &Target, backend: &BackendStatus, link: Option<u64>, now: SystemTime) -> ServerRow {
+fn of_pool(target: &PoolKey, backend: &BackendStatus, link: Option<u64>, now: SystemTime) -> ServerRow {
     let running = &backend.running;
     let socket = Socket {
         kind: "S",

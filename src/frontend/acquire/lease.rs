@@ -15,7 +15,7 @@ use crate::{
     backend::{ConnectError, EndpointHandle},
     frontend::context::{ClientServices, ListenerContext},
     names::{DatabaseName, UserName},
-    pool::{self, Disposition, Lease, Pool, Target, Trace, Waited, Waiter},
+    pool::{self, Disposition, Lease, Pool, PoolKey, Trace, Waited, Waiter},
     probe::Evidence,
     route::{NoEndpoint, Outlier, RouteNeed, RoutePolicy, RouteReason, RouteSide},
     session::AssignedBackend,
@@ -83,7 +83,7 @@ impl BackendProvider for LeaseProvider {
 
     fn place(&self, context: &AcquireContext, endpoint: &EndpointHandle) -> PoolPlace {
         let settings = &context.listener.settings;
-        let target = Target {
+        let target = PoolKey {
             listener: settings.name.clone(),
             endpoint: endpoint.name().clone(),
             database: self.database.clone(),
@@ -109,8 +109,11 @@ impl BackendProvider for LeaseProvider {
     }
 
     fn begin(&mut self, place: &PoolPlace, request: &AcquireRequest) -> Option<Lease> {
-        let wish =
-            pool::Want { worker: tasks::current_worker(), settings: request.settings, last: place.last };
+        let wish = pool::AcquireOptions {
+            worker: tasks::current_worker(),
+            settings: request.settings,
+            last: place.last,
+        };
         let lease = place.pool.try_lease(&wish);
         if lease.is_none() {
             place.pool.wait(&mut self.waiter, &wish);
@@ -257,7 +260,7 @@ impl PooledAcquirer {
 
     /// True if the backend is the one returned last by this session, and unused since.
     pub(crate) fn follows(&self, lease: &Lease) -> bool {
-        self.decided().and_then(|decided| decided.place.last).is_some_and(|last| lease.follows(&last))
+        self.decided().and_then(|decided| decided.place.last).is_some_and(|last| lease.is_same_use_as(&last))
     }
 
     /// Records a lease at `now`.

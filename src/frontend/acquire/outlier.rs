@@ -27,7 +27,7 @@ impl OutlierDetector {
     /// Records a session failure; true for a new outlier.
     pub(crate) fn failed(&self, who: Outlier) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = known.failed(who, Instant::now(), random_number());
+        let is_news = known.note_failure(who, Instant::now(), random_number());
         if is_news {
             self.published.store(known.clone().into());
         }

@@ -54,7 +54,7 @@ pub(crate) async fn authenticate(
             let known = users.verifier(name).filter(|_| listed).cloned();
             let unknown = known.is_none();
             let stranger =
-                || Verifier::mock(&services.mock_secret, name.as_bytes(), users.usual_iterations());
+                || Verifier::mock_for(&services.mock_secret, name.as_bytes(), users.usual_iterations());
             let verifier = known.unwrap_or_else(stranger);
             let mut nonce = [0; NONCE_BYTES];
             aws_lc_rs::rand::fill(&mut nonce).map_err(|_| {

@@ -26,7 +26,7 @@ use crate::{
         relay::session_end::SessionEnd,
     },
     names::UserName,
-    pool::Running,
+    pool::BackendHandle,
     probe::Evidence,
     route::RouteReason,
     session::{Pin, StatementReport},
@@ -124,7 +124,7 @@ impl Recorder {
     /// Records a lease.
     pub(crate) fn record_lease(
         &mut self,
-        running: &Running,
+        running: &BackendHandle,
         reason: RouteReason,
         path: Option<&Arc<PathCounts>>,
     ) {

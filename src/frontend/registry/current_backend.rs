@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use crate::{
     audit::record,
     backend::{ConnectError, EndpointHandle},
-    pool::{CancelGuard, Running},
+    pool::{BackendHandle, CancelGuard},
     wire::BackendKey,
 };
 
@@ -15,7 +15,7 @@ pub enum CurrentBackend {
     /// A dedicated backend.
     Own(Arc<OwnBackend>),
     /// Leased backend.
-    Leased(Arc<Running>),
+    Leased(Arc<BackendHandle>),
 }
 
 /// A backend that belongs to one dedicated session.

@@ -15,7 +15,7 @@ use super::current_backend::{Cancel, CurrentBackend};
 use crate::{
     audit::record,
     names::EndpointName,
-    pool::Running,
+    pool::BackendHandle,
     route::RouteReason,
     session::Pins,
     wire::{BackendKey, TransactionStatus},
@@ -125,7 +125,7 @@ impl SessionEntry {
     /// Records a lease. With `sheltered`, cancel requests wait for [`Self::admit_cancels`]: they would cancel the settings or
     /// the
     /// BEGIN sent ahead of the statement, and the statement would run without them.
-    pub(crate) fn leased(&self, running: &Arc<Running>, reason: RouteReason, sheltered: bool) {
+    pub(crate) fn leased(&self, running: &Arc<BackendHandle>, reason: RouteReason, sheltered: bool) {
         *self.held() =
             Held { current_backend: Some(CurrentBackend::Leased(Arc::clone(running))), sheltered, reason };
     }

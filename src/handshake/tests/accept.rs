@@ -111,7 +111,7 @@ fn what_is_no_login_is_refused_with_the_state_postgresql_uses() {
     let old = ProtocolVersion { major: 2, minor: 0 };
     let (error, state) = refuse(&startup_bytes(old));
     assert_eq!((error, state), (AcceptError::Version(old), Some(SqlState::FEATURE_NOT_SUPPORTED)));
-    assert_eq!(error.to_string(), "unsupported frontend protocol 2.0: 3.0 to 3.2 are spoken here");
+    assert_eq!(error.to_string(), "unsupported frontend protocol 2.0: 3.0 to 3.2 are supported");
     let (error, state) = refuse(b"GET / HTTP/1.1\r\n\r\n");
     assert!(matches!(error, AcceptError::Startup(StartupError::Length(_))) && state.is_none());
     let (_, state) = refuse(b"\0\0\0\x0d\0\x03\0\0user\0");

@@ -20,7 +20,7 @@ fn fuzz_machines(bytes: &[u8]) {
     let _ = challenge(None).on_bytes(bytes).map(|taken| assert!(taken.bytes <= bytes.len()));
     for prefix in prefixes() {
         let startup = startup(ProtocolVersion::V3_2);
-        let mut login = Login::new(&startup, Credential::Password("x"), None, [1; NONCE_BYTES]);
+        let mut login = ServerLogin::new(&startup, Credential::Password("x"), None, [1; NONCE_BYTES]);
         if login.on_bytes(&prefix).is_ok() {
             let _ = login.on_bytes(bytes).map(|taken| assert!(taken.bytes <= bytes.len()));
         }
@@ -80,7 +80,7 @@ proptest! {
         let stream = messages.concat();
         let run = |step: usize| {
             let startup = startup(ProtocolVersion::V3_2);
-            let mut login = Login::new(&startup, Credential::Password("x"), None, [1; NONCE_BYTES]);
+            let mut login = ServerLogin::new(&startup, Credential::Password("x"), None, [1; NONCE_BYTES]);
             let mut inbox = Inbox::default();
             inbox.send(Some(stream.clone()));
             while inbox.arrive(step) {

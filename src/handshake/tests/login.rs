@@ -4,20 +4,20 @@ use super::*;
 
 const END_POINT: &[u8] = &[7; 32];
 
-fn login(credential: Credential<'_>, end_point: Option<&[u8]>) -> Login<'static> {
+fn login(credential: Credential<'_>, end_point: Option<&[u8]>) -> ServerLogin<'static> {
     let credential = match credential {
         Credential::None => Credential::None,
         Credential::Password(text) => Credential::Password(text.to_owned().leak()),
         Credential::Token(text) => Credential::Token(text.to_owned().leak()),
     };
     let startup = startup(ProtocolVersion::V3_2);
-    Login::new(&startup, credential, end_point.map(<[u8]>::to_vec), [1; NONCE_BYTES])
+    ServerLogin::new(&startup, credential, end_point.map(<[u8]>::to_vec), [1; NONCE_BYTES])
 }
 
 /// Plays `script` (messages of the server, with a client response between each two), `step` bytes at a time. Returns
 /// the responses and the end.
 fn play(
-    mut login: Login<'_>,
+    mut login: ServerLogin<'_>,
     script: &[Vec<u8>],
     step: usize,
 ) -> (Vec<Vec<u8>>, Result<Option<LoggedIn>, LoginError>) {
@@ -61,7 +61,7 @@ fn end(
 
 /// Login to Gatekeeper's own challenge: both machines, `step` bytes at a time.
 fn against_challenge(
-    login: &mut Login<'_>,
+    login: &mut ServerLogin<'_>,
     challenge: &mut Challenge,
     step: usize,
 ) -> Result<LoggedIn, (Option<LoginError>, Option<ChallengeError>)> {
@@ -150,7 +150,8 @@ fn kept_keys_save_the_derivation() {
     let kept = against_challenge(&mut first, &mut challenge(None), 99).ok().unwrap().keys.unwrap();
     let startup = startup(ProtocolVersion::V3_2);
     // With a wrong password the login can only succeed by the keys.
-    let mut second = Login::new(&startup, Credential::Password("?"), None, [3; NONCE_BYTES]).with_keys(&kept);
+    let mut second =
+        ServerLogin::new(&startup, Credential::Password("?"), None, [3; NONCE_BYTES]).with_keys(&kept);
     let end = against_challenge(&mut second, &mut challenge(None), 99);
     assert!(end.is_ok_and(|end| end.keys.is_none()));
 }
@@ -158,7 +159,7 @@ fn kept_keys_save_the_derivation() {
 #[test]
 fn a_wrong_password_and_an_unknown_user_are_told_the_same() {
     let mut seen = Vec::new();
-    for verifier in [verifier(), Verifier::mock(b"secret", b"nobody", 5)] {
+    for verifier in [verifier(), Verifier::mock_for(b"secret", b"nobody", 5)] {
         let mut challenge = Challenge::new(verifier, [2; NONCE_BYTES], None);
         let mut login = login(Credential::Password("wrong"), None);
         let Err((None, Some(error))) = against_challenge(&mut login, &mut challenge, 99) else { panic!() };

@@ -53,8 +53,12 @@ impl Legs {
 /// A whole SCRAM login through the relay.
 fn scram(password: &'static str, step: usize) -> (Result<LoggedIn, LoginError>, Option<Relayed>) {
     let mut legs = Legs::new(startup(ProtocolVersion::V3_0));
-    let mut client =
-        Login::new(&startup(ProtocolVersion::V3_0), Credential::Password(password), None, [1; NONCE_BYTES]);
+    let mut client = ServerLogin::new(
+        &startup(ProtocolVersion::V3_0),
+        Credential::Password(password),
+        None,
+        [1; NONCE_BYTES],
+    );
     client.poll_output().unwrap();
     assert!(legs.relay.poll_server_output().is_some(), "the StartupMessage");
     let mut server = challenge(Some(&[7; 32]));

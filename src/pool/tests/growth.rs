@@ -40,7 +40,7 @@ async fn while_the_endpoint_is_down_nobody_waits_in_vain() {
     stand.server.refuse(None);
     tokio::time::sleep(Duration::from_secs(1)).await;
     lease(&pool).await.unwrap().release(Disposition::Clean);
-    assert!(pool.status().trouble.is_none());
+    assert!(pool.status().last_login_error.is_none());
 }
 
 fn connects(page: &str) -> Vec<&str> {
@@ -87,7 +87,7 @@ async fn refused_logins_fail_nobody_while_backends_live() {
         pool.wait(&mut waiter, &want());
         waiters.push(waiter);
         tokio::time::sleep(Duration::from_secs(5)).await;
-        assert!(pool.status().trouble.is_some());
+        assert!(pool.status().last_login_error.is_some());
     }
     held.release(Disposition::Clean);
     for mut waiter in waiters {

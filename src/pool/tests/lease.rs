@@ -36,13 +36,13 @@ async fn the_backend_used_last_is_preferred_while_nobody_else_has_used_it() {
     let three = leases(&pool, 3).await;
     let (id, trace) = (three[0].running().id(), three[0].trace());
     three.into_iter().for_each(|lease| lease.release(Disposition::Clean));
-    let again = pool.try_lease(&Want { last: Some(trace), ..want() }).unwrap();
+    let again = pool.try_lease(&AcquireOptions { last: Some(trace), ..want() }).unwrap();
     assert_eq!(again.running().id(), id);
     again.release(Disposition::Clean);
     let newest = pool.try_lease(&want()).unwrap();
     assert_eq!(newest.running().id(), id, "without a wish: the one used last by anybody");
     newest.release(Disposition::Clean);
-    let others = pool.try_lease(&Want { last: Some(trace), ..want() }).unwrap();
+    let others = pool.try_lease(&AcquireOptions { last: Some(trace), ..want() }).unwrap();
     assert_eq!(others.running().id(), id, "an outdated wish is no obstacle");
 }
 

@@ -9,7 +9,7 @@ async fn a_page_is_written_while_a_pool_is_locked() {
     let stand = Stand::new(2).await;
     let pool = stand.pool();
     let page = {
-        let _locked = (pool.lock(), pool.hunger.lock());
+        let _locked = (pool.lock(), pool.pressure.lock());
         let (sender, pages) = mpsc::channel();
         let metrics = stand.metrics.clone();
         std::thread::spawn(move || sender.send(metrics.render()));

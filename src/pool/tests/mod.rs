@@ -39,7 +39,7 @@ use server::Server;
 
 /// Tells backends apart, also those that are gone.
 #[derive(Debug)]
-struct BackendIdentity(Weak<Running>);
+struct BackendIdentity(Weak<BackendHandle>);
 
 impl PartialEq for BackendIdentity {
     fn eq(&self, other: &Self) -> bool {
@@ -47,7 +47,7 @@ impl PartialEq for BackendIdentity {
     }
 }
 
-impl Running {
+impl BackendHandle {
     fn id(self: &Arc<Self>) -> BackendIdentity {
         BackendIdentity(Arc::downgrade(self))
     }
@@ -147,8 +147,8 @@ fn endpoint_of(
     EndpointHandle::new(settings, metrics).unwrap().0
 }
 
-fn target(user: &str) -> Target {
-    Target {
+fn target(user: &str) -> PoolKey {
+    PoolKey {
         listener: ListenerName::new("app").unwrap(),
         endpoint: EndpointName::new("primary").unwrap(),
         database: DatabaseName::new("shop").unwrap(),
@@ -158,8 +158,8 @@ fn target(user: &str) -> Target {
     }
 }
 
-fn want() -> Want {
-    Want { worker: 0, settings: 0, last: None }
+fn want() -> AcquireOptions {
+    AcquireOptions { worker: 0, settings: 0, last: None }
 }
 
 /// A lease as a session gets it.
@@ -167,7 +167,7 @@ async fn lease(pool: &Arc<Pool>) -> Result<Lease, LeaseError> {
     lease_by(pool, &want()).await
 }
 
-async fn lease_by(pool: &Arc<Pool>, want: &Want) -> Result<Lease, LeaseError> {
+async fn lease_by(pool: &Arc<Pool>, want: &AcquireOptions) -> Result<Lease, LeaseError> {
     match pool.try_lease(want) {
         Some(lease) => Ok(lease),
         None => {

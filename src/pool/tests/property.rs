@@ -37,35 +37,35 @@ fn a_slot_holds_one_backend_and_old_places_change_nothing() {
         for _ in 0..400 {
             now += Duration::from_millis(chance.below(5) as u64);
             match chance.below(8) {
-                0 if slots.used() < 9 => {
-                    let place = slots.reserve(now);
+                0 if slots.used_count() < 9 => {
+                    let place = slots.reserve_slot(now);
                     if chance.below(3) > 0 {
                         backends += 1;
-                        slots.arrive(place, backends, now);
+                        slots.fill_reserved(place, backends, now);
                         assert!(held.insert(backends, place).is_none());
                     } else {
-                        assert_eq!(slots.vacate(place, now), Some(None));
+                        assert_eq!(slots.free_slot(place, now), Some(None));
                     }
                 }
                 1 | 2 => {
                     let last = old.get(chance.below(old.len().max(1))).copied();
                     let sought = Sought { worker: chance.below(3), mark: chance.below(3) as u64, last };
                     if let Some((place, backend)) = slots.take(&sought, now) {
-                        assert_eq!(slots.tenant(place), Some(&backend));
+                        assert_eq!(slots.record(place), Some(&backend));
                         assert!(held.insert(backend, place).is_none(), "seed {seed}: leased twice");
                     }
                 }
                 3 | 4 => {
                     if let Some((&backend, &place)) = held.iter().next() {
                         held.remove(&backend);
-                        slots.rest(place, backend, chance.below(3), chance.below(3) as u64, now);
+                        slots.make_idle(place, backend, chance.below(3), chance.below(3) as u64, now);
                         old.push(place);
                     }
                 }
                 5 => {
                     if let Some((&backend, &place)) = held.iter().next() {
                         held.remove(&backend);
-                        assert_eq!(slots.vacate(place, now), Some(Some(backend)));
+                        assert_eq!(slots.free_slot(place, now), Some(Some(backend)));
                         old.push(place);
                     }
                 }
@@ -78,17 +78,17 @@ fn a_slot_holds_one_backend_and_old_places_change_nothing() {
                 }
                 _ => {
                     if let Some((&backend, &place)) = held.iter().next() {
-                        slots.park(place, backend, now);
-                        assert_eq!(slots.vacate(place, now), None, "it is not outside");
+                        slots.park_backend(place, backend, now);
+                        assert_eq!(slots.free_slot(place, now), None, "it is not outside");
                         assert_eq!(slots.resume(place.index), Some((place, backend)));
                         assert_eq!(slots.resume(place.index), None, "taken already");
                     }
                 }
             }
             for place in &old {
-                assert!(held.values().any(|now| now == place) || slots.vacate(*place, now).is_none());
+                assert!(held.values().any(|now| now == place) || slots.free_slot(*place, now).is_none());
             }
-            assert_eq!(slots.used(), held.len() + slots.count(Occupancy::Idle), "seed {seed}");
+            assert_eq!(slots.used_count(), held.len() + slots.count(Occupancy::Idle), "seed {seed}");
             let longest = (0..3).filter_map(|worker| slots.idle_at(worker, 0)).map(|(.., since)| since).min();
             assert_eq!(slots.longest_idle(), longest);
         }
@@ -156,7 +156,7 @@ async fn whatever_happens_no_backend_has_two_sessions_and_none_is_lost() {
             let at = chance.below(12);
             let (pool, want) = (&pools[at % 2], want());
             let session = &mut sessions[at];
-            let want = Want { worker: at % 2, last: session.trace, ..want };
+            let want = AcquireOptions { worker: at % 2, last: session.trace, ..want };
             if let Some(lease) = session.lease.take() {
                 match chance.below(8) {
                     0 => drop(lease),

@@ -105,7 +105,7 @@ async fn no_wait_is_three_times_as_long_as_most() {
         let (pool, waits) = (Arc::clone(&pool), Arc::clone(&waits));
         stand.tasks.spawn("client", async move {
             // An uneven spread: four of five clients live on worker 0.
-            let want = Want { worker: usize::from(client % 5 == 0), ..want() };
+            let want = AcquireOptions { worker: usize::from(client % 5 == 0), ..want() };
             for turn in 0..20 {
                 let began = Instant::now();
                 let lease = lease_by(&pool, &want).await.unwrap();

@@ -27,7 +27,7 @@ async fn a_backend_goes_to_the_worker_that_needs_it() {
     let use_it = |worker: usize| {
         let pool = Arc::clone(&pool);
         on(&workers, worker, move || async move {
-            let mut lease = lease_by(&pool, &Want { worker, ..want() }).await.unwrap();
+            let mut lease = lease_by(&pool, &AcquireOptions { worker, ..want() }).await.unwrap();
             query(&mut lease, "SELECT 1").await;
             let id = lease.running().id();
             lease.release(Disposition::Clean);
@@ -57,7 +57,7 @@ async fn sessions_of_all_workers_share_a_small_pool() {
         workers.spawn_on(session % 3, "session", move || async move {
             let mut last = None;
             for _ in 0..100 {
-                let want = Want { worker: session % 3, last, ..want() };
+                let want = AcquireOptions { worker: session % 3, last, ..want() };
                 let mut lease = lease_by(&pool, &want).await.unwrap();
                 query(&mut lease, "SELECT 1").await;
                 last = Some(lease.trace());

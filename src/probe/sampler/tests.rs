@@ -32,21 +32,21 @@ struct Pretended {
     open: bool,
 }
 
-impl Line for Pretended {
-    async fn open(&mut self) -> Result<(), LineError> {
+impl SampleConnection for Pretended {
+    async fn open(&mut self) -> Result<(), SampleError> {
         if !std::mem::replace(&mut self.open, true) {
             self.script.opened.fetch_add(1, SeqCst);
         }
         Ok(())
     }
 
-    async fn ask(&mut self) -> Result<ProbeAnswer, LineError> {
+    async fn ask(&mut self) -> Result<ProbeAnswer, SampleError> {
         self.script.asked.lock().unwrap().push(tokio::time::Instant::now());
         if self.script.hangs.load(SeqCst) {
             std::future::pending::<()>().await;
         }
         if self.script.fails.load(SeqCst) {
-            return Err(LineError::Ask(QueryError::Nothing));
+            return Err(SampleError::Ask(QueryError::Nothing));
         }
         sleep(Duration::from_millis(1)).await;
         let lsn = Some(self.script.asked.lock().unwrap().len() as u64);
@@ -62,16 +62,17 @@ impl Line for Pretended {
 
 struct Stand {
     script: Arc<Script>,
-    wanted: Arc<Wanted>,
-    told: mpsc::Receiver<Message>,
-    _inbox: mpsc::Sender<Message>,
+    wanted: Arc<SampleRequest>,
+    told: mpsc::Receiver<ProbeMessage>,
+    _inbox: mpsc::Sender<ProbeMessage>,
     _tasks: Tasks,
 }
 
 impl Stand {
     fn new() -> Self {
         let (inbox, told) = mpsc::channel(1024);
-        let (script, wanted, tasks) = (Arc::<Script>::default(), Arc::<Wanted>::default(), Tasks::new());
+        let (script, wanted, tasks) =
+            (Arc::<Script>::default(), Arc::<SampleRequest>::default(), Tasks::new());
         let endpoint = Endpoint {
             name: EndpointName::new("primary").unwrap(),
             cluster: ClusterName::new("orders").unwrap(),
@@ -98,7 +99,7 @@ impl Stand {
 
     async fn sample(&mut self) -> Observation {
         match self.told.recv().await {
-            Some(Message::Sampled { sampler: 1, observation }) => observation,
+            Some(ProbeMessage::Sampled { sampler: 1, observation }) => observation,
             _ => panic!("a sample was awaited"),
         }
     }
@@ -114,7 +115,7 @@ async fn while_nobody_wants_to_know_nobody_asks() {
 #[tokio::test(start_paused = true)]
 async fn a_thousand_who_want_it_at_one_time_cost_one_question() {
     let mut stand = Stand::new();
-    (0..1000).for_each(|_| stand.wanted.want());
+    (0..1000).for_each(|_| stand.wanted.request_sample());
     let before = Instant::now();
     let observation = stand.sample().await;
     assert!(matches!(observation.outcome, ProbeOutcome::Sampled(ProbeAnswer { lsn: Some(1), .. })));
@@ -126,11 +127,11 @@ async fn a_thousand_who_want_it_at_one_time_cost_one_question() {
 #[tokio::test(start_paused = true)]
 async fn whoever_wants_it_while_the_writer_is_asked_gets_another_sample() {
     let mut stand = Stand::new();
-    stand.wanted.want();
+    stand.wanted.request_sample();
     while stand.asked() == 0 {
         tokio::task::yield_now().await;
     }
-    stand.wanted.want();
+    stand.wanted.request_sample();
     stand.sample().await;
     stand.sample().await;
     assert_eq!(stand.asked(), 2);
@@ -140,7 +141,7 @@ async fn whoever_wants_it_while_the_writer_is_asked_gets_another_sample() {
 async fn however_often_it_is_wanted_the_writer_is_asked_each_five_milliseconds_at_most() {
     let mut stand = Stand::new();
     for _ in 0..50 {
-        stand.wanted.want();
+        stand.wanted.request_sample();
         stand.sample().await;
     }
     let asked = stand.script.asked.lock().unwrap().clone();
@@ -154,7 +155,7 @@ async fn a_writer_that_fails_is_asked_less_and_less_on_a_new_connection_each_tim
     stand.script.fails.store(true, SeqCst);
     let minute = tokio::time::Instant::now() + Duration::from_secs(60);
     while tokio::time::Instant::now() < minute {
-        stand.wanted.want();
+        stand.wanted.request_sample();
         sleep(Duration::from_millis(10)).await;
     }
     let asked = stand.asked();
@@ -163,7 +164,7 @@ async fn a_writer_that_fails_is_asked_less_and_less_on_a_new_connection_each_tim
     // The request is kept, and is fulfilled once the writer answers.
     let mut stand = stand;
     stand.script.fails.store(false, SeqCst);
-    stand.wanted.want();
+    stand.wanted.request_sample();
     stand.sample().await;
 }
 
@@ -171,22 +172,22 @@ async fn a_writer_that_fails_is_asked_less_and_less_on_a_new_connection_each_tim
 async fn a_writer_that_hangs_is_given_up() {
     let mut stand = Stand::new();
     stand.script.hangs.store(true, SeqCst);
-    stand.wanted.want();
+    stand.wanted.request_sample();
     sleep(Duration::from_secs(6)).await;
     assert_eq!(stand.script.closed.load(SeqCst), 1);
     stand.script.hangs.store(false, SeqCst);
-    stand.wanted.want();
+    stand.wanted.request_sample();
     stand.sample().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_nobody_wants_anything_of_is_closed_and_made_again() {
     let mut stand = Stand::new();
-    stand.wanted.want();
+    stand.wanted.request_sample();
     stand.sample().await;
     sleep(IDLE * 2).await;
     assert_eq!(stand.script.closed.load(SeqCst), 1);
-    stand.wanted.want();
+    stand.wanted.request_sample();
     stand.sample().await;
     assert_eq!(stand.script.opened.load(SeqCst), 2);
 }

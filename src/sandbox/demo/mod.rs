@@ -1,7 +1,7 @@
-//! `gatekeeper demo`: the sandbox with Gatekeeper in front of it, and a guided tour of real traffic.
+//! `gatekeeper demo`: the sandbox with Gatekeeper in front, and a guided tour of real traffic.
 //!
-//! Promises: what is printed has happened; when something happens that should not, the tour ends with an error. Refuses
-//! to know: the rest of the program, which it starts as a process and speaks to as its users do.
+//! Promises: printed results are real; an unexpected result ends the tour with an error. Refuses to know: the rest of
+//! the program, which runs as a process and is used like by any client.
 
 mod process;
 mod psql;
@@ -17,24 +17,24 @@ use super::SandboxError;
 /// Why the demo ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// The sandbox could not do its part.
+    /// The sandbox failed.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     /// Gatekeeper ended.
     #[error("gatekeeper ended; its log ends with:\n{0}")]
     Ended(String),
-    /// Something happened that should not have.
+    /// An unexpected result.
     #[error("{what} was expected, and this came: {came}")]
     Unexpected {
-        /// What was expected.
+        /// Expected result.
         what: String,
-        /// What came.
+        /// Actual result.
         came: String,
     },
-    /// Standard output is gone, or the operating system refused something.
+    /// Standard output is closed, or the operating system failed.
     #[error("{what}")]
     Io {
-        /// What was tried.
+        /// Failed operation.
         what: &'static str,
         /// The operating system's answer.
         #[source]
@@ -49,7 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// server.
 ///
 /// # Errors
-/// [`DemoError`] says what did not go as it should.
+/// [`DemoError`] for an unexpected result.
 pub fn demo(once: bool, iam: bool, out: &mut impl Write) -> Result<(), DemoError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -62,8 +62,8 @@ pub fn demo(once: bool, iam: bool, out: &mut impl Write) -> Result<(), DemoError
                 .map_err(|source| DemoError::Io { what: "waiting for Ctrl-C", source })
         };
         tokio::select! {
-            // Dropping the tour stops everything, wherever it is.
-            ended = tour::take(once, iam, out) => ended,
+            // Drop stops all processes of the tour at any point.
+            ended = tour::take_tour(once, iam, out) => ended,
             interrupted = interrupted => interrupted,
         }
     })

@@ -1,4 +1,4 @@
-//! Gatekeeper as a process of its own.
+//! Gatekeeper as a separate process.
 
 use std::{
     fs::{self, File},
@@ -75,7 +75,8 @@ impl<'a> Process<'a> {
         fs::write(&config, toml).map_err(io)?;
         let mut gatekeeper = Command::new(std::env::current_exe().map_err(io)?);
         gatekeeper.args(["run", "--config"]).arg(&config);
-        // The guard knows it by its working folder and its number, and a Ctrl-C is for us alone.
+        // The guard finds the process by working folder and process ID; a process group shields the process from
+        // Ctrl-C.
         gatekeeper.current_dir(folder).process_group(0);
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GATEKEEPER_"))
@@ -107,7 +108,7 @@ impl<'a> Process<'a> {
         }
     }
 
-    /// Waits for its end, which is nothing to wish for.
+    /// Waits for an unexpected exit.
     pub(super) async fn ended(&mut self) -> Result<(), DemoError> {
         loop {
             self.check()?;
@@ -122,7 +123,7 @@ impl<'a> Process<'a> {
         }
     }
 
-    /// The body of an answer of its admin API.
+    /// Body of an admin API response.
     pub(super) async fn get(&self, path: &str) -> Result<String, DemoError> {
         self.request(path).await.map_err(|source| DemoError::Io { what: "asking the admin API", source })
     }
@@ -139,7 +140,7 @@ impl<'a> Process<'a> {
 
 impl Drop for Process<'_> {
     fn drop(&mut self) {
-        // No drain: its clients are the tour's, and the servers behind it are about to go.
+        // No drain: the clients belong to the tour, and the servers are about to stop.
         let _ = kill_process(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.wait();
     }

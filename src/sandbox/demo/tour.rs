@@ -1,4 +1,4 @@
-//! The guided tour: each stop says what is to be seen, shows it, and holds it to what was promised.
+//! The guided tour: each stop announces, shows and verifies a feature.
 
 use std::{
     fs,
@@ -10,17 +10,17 @@ use std::{
 use super::{
     super::{
         ALICE_AT_LISTENERS as ALICE, FakeGoogle, FrontListener, NativeUser, Node, Sandbox, SandboxOptions,
-        run::until,
+        run::wait_until,
     },
     DemoError, PATIENCE, expect,
     process::{POOLED, Process},
     psql::{PsqlSession, command, target},
 };
 
-/// Starts everything and takes the tour; without `once` it then goes on for as long as Gatekeeper does.
+/// Starts the processes and takes the tour; without `once` the call then waits for the end of Gatekeeper.
 ///
 /// Cancel safety: what was started is stopped.
-pub(super) async fn take(once: bool, iam: bool, out: &mut impl Write) -> Result<(), DemoError> {
+pub(super) async fn take_tour(once: bool, iam: bool, out: &mut impl Write) -> Result<(), DemoError> {
     write_to(out, PROGRAM)?;
     let began = Instant::now();
     let sandbox = Sandbox::start(SandboxOptions::default()).await?;
@@ -68,8 +68,8 @@ async fn start_google(sandbox: &Sandbox) -> Result<FakeGoogle, DemoError> {
     Ok(google)
 }
 
-/// What `psql` printed.
-struct Answer {
+/// Output of `psql`.
+struct PsqlOutput {
     success: bool,
     text: String,
 }
@@ -216,7 +216,7 @@ impl<W: Write> Tour<'_, W> {
         let mut session = PsqlSession::open(self.sandbox, &listener, ALICE)?;
         let read = "SELECT count(*) FROM customers WHERE name = 'Demo'";
         // The first reads go to the primary: the catalog of the database is read meanwhile.
-        until("a read on a read pool", PATIENCE, async || {
+        wait_until("a read on a read pool", PATIENCE, async || {
             let rows = session.ask(&format!("{read};\nSHOW gatekeeper.last_route")).await;
             let rows = rows.unwrap_or_else(|error| error.to_string());
             Ok(if rows.contains("reads (") { Ok(()) } else { Err(rows) })
@@ -268,7 +268,7 @@ impl<W: Write> Tour<'_, W> {
     async fn audit(&mut self) -> Result<(), DemoError> {
         let file = self.sandbox.audit_file();
         self.say(&format!("\n9. And the audit log.\n\n$ tail -n 3 {}\n", file.display()))?;
-        let lines = until("an audit record of the last login", PATIENCE, async || {
+        let lines = wait_until("an audit record of the last login", PATIENCE, async || {
             let text = fs::read_to_string(&file).unwrap_or_default();
             let lines: Vec<_> = text.lines().map(str::to_owned).collect();
             Ok(if lines.len() >= 3 { Ok(lines) } else { Err(text) })
@@ -278,7 +278,7 @@ impl<W: Write> Tour<'_, W> {
     }
 
     async fn succeeds(&mut self, listener: &FrontListener, sql: &str) -> Result<(), DemoError> {
-        let Answer { success, text } = self.ask(listener, ALICE, sql).await?;
+        let PsqlOutput { success, text } = self.ask(listener, ALICE, sql).await?;
         expect(success, "an answer", || text)
     }
 
@@ -289,17 +289,17 @@ impl<W: Write> Tour<'_, W> {
         sql: &str,
         words: &str,
     ) -> Result<(), DemoError> {
-        let Answer { success, text } = self.ask(listener, user, sql).await?;
+        let PsqlOutput { success, text } = self.ask(listener, user, sql).await?;
         expect(!success && text.contains(words), &format!("`{words}`"), || text)
     }
 
-    /// Runs `psql` and shows what it was asked and what it said.
+    /// Runs `psql` and prints the input and output.
     async fn ask(
         &mut self,
         listener: &FrontListener,
         user: NativeUser,
         sql: &str,
-    ) -> Result<Answer, DemoError> {
+    ) -> Result<PsqlOutput, DemoError> {
         let mut psql = command(self.sandbox, listener, user);
         psql.args(["-c", sql]).stdin(Stdio::null());
         let output = tokio::process::Command::from(psql).kill_on_drop(true).output().await;
@@ -307,7 +307,7 @@ impl<W: Write> Tour<'_, W> {
         let text =
             [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         self.say(&format!("{}@{}=> {sql};\n{}\n\n", user.name, listener.name, text.trim_end()))?;
-        Ok(Answer { success: output.status.success(), text })
+        Ok(PsqlOutput { success: output.status.success(), text })
     }
 
     /// Runs a statement in an open session and shows both.
@@ -325,7 +325,7 @@ impl<W: Write> Tour<'_, W> {
     /// Shows the series of a metric with `label`, once it has a value.
     async fn shows_metric(&mut self, name: &str, label: &str) -> Result<(), DemoError> {
         let front = &self.front;
-        let series = until("a value of a metric", PATIENCE, async || {
+        let series = wait_until("a value of a metric", PATIENCE, async || {
             let metrics = front.get("/metrics").await.unwrap_or_default();
             let mut lines = metrics.lines().filter(|line| line.starts_with(name) && line.contains(label));
             let found = lines.find(|line| !line.ends_with(" 0")).map(str::to_owned);

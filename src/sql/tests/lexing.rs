@@ -75,7 +75,7 @@ fn ours(text: &str) -> Option<Vec<Mark>> {
             Token::Symbol(_) => continue,
         });
     }
-    (!lexer.doubt()).then_some(marks)
+    (!lexer.has_doubt()).then_some(marks)
 }
 
 /// Both readings must agree. A string continued on the next line is a single token for the server.

@@ -8,7 +8,7 @@ use crate::topology::{
 
 /// Adds the position in `observation` to the samples of `next`. A new writer, or a new server at the same address,
 /// drops the old samples: the new server may lack WAL of the old.
-pub(super) fn follow(
+pub(super) fn follow_writer(
     before: &TopologySnapshot,
     next: &mut TopologySnapshot,
     observation: Option<&Observation>,

@@ -186,13 +186,13 @@ fn an_endpoint_is_down_after_as_many_failures_as_it_takes_and_up_after_one_succe
 fn alive_says_nothing_about_the_role() {
     let story = Story::of(PAIR).tell(&["a alive"]);
     assert_eq!((story.status("a").health, story.status("a").observed), (Health::Up, None));
-    assert!(!story.status("a").mismatch());
+    assert!(!story.status("a").has_mismatch());
 }
 
 #[test]
 fn a_role_that_differs_from_the_declared_one_is_said_once_and_taken_back() {
     let story = Story::of(PAIR).tell(&["r primary", "r primary"]);
-    assert!(story.status("r").mismatch());
+    assert!(story.status("r").has_mismatch());
     assert_eq!(story.kinds(), ["health", "role", "mismatch"]);
     let story = story.tell(&["r standby"]);
     assert_eq!(story.kinds()[3..], ["role", "mismatch_ended"]);

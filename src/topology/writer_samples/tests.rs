@@ -30,11 +30,11 @@ fn a_node_is_as_fresh_as_the_latest_sample_that_it_has_replayed() {
 #[test]
 fn a_floor_asks_for_the_first_sample_that_is_not_older() {
     let (trail, start) = trail(&[(0, 100), (2, 200), (6, 300)]);
-    let since = |at: u32| trail.since(start + MS * at).map(|position| position.lsn);
+    let since = |at: u32| trail.first_sample_since(start + MS * at).map(|position| position.lsn);
     assert_eq!([since(0), since(1), since(2), since(3), since(6)], [100, 200, 200, 300, 300].map(Some));
     assert_eq!(since(7), None, "nobody has asked the writer since");
-    assert_eq!(trail.beyond(100).map(|position| position.lsn), Some(200));
-    assert_eq!(trail.beyond(300), None);
+    assert_eq!(trail.first_sample_beyond(100).map(|position| position.lsn), Some(200));
+    assert_eq!(trail.first_sample_beyond(300), None);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn answers_that_overtook_each_other_start_no_new_trail() {
     // Queried while the previous query was under way, and answered first by the server.
     push(&mut trail, start, (20, 25), 200);
     assert_eq!(trail.fresh_as_of(100), Some(start), "what was known before stays known");
-    assert_eq!(trail.since(start + MS * 10).map(|position| position.lsn), Some(200));
+    assert_eq!(trail.first_sample_since(start + MS * 10).map(|position| position.lsn), Some(200));
     // Asked before all that is known: of no more use.
     push(&mut trail, start, (5, 40), 150);
     assert_eq!(trail.fresh_as_of(199), Some(start));
@@ -72,7 +72,7 @@ fn an_idle_writer_takes_two_samples_however_often_it_is_asked() {
     let (trail, start) = trail(&(0..1000).map(|at| (at, 100)).collect::<Vec<_>>());
     assert_eq!(trail.samples.len(), 2);
     assert_eq!(trail.fresh_as_of(100), Some(start + MS * 999));
-    assert_eq!(trail.since(start + MS * 500).map(|position| position.lsn), Some(100));
+    assert_eq!(trail.first_sample_since(start + MS * 500).map(|position| position.lsn), Some(100));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn an_hour_of_samples_every_five_milliseconds_stays_small_dense_lately_and_spars
     }
     let now = asked(last);
     let age_of = |floor: Duration| {
-        let sample = trail.since(now.checked_sub(floor).unwrap()).unwrap();
+        let sample = trail.first_sample_since(now.checked_sub(floor).unwrap()).unwrap();
         now.saturating_duration_since(sample.asked_at)
     };
     assert_eq!(age_of(Duration::from_millis(100)), Duration::from_millis(100), "the last moments are whole");

@@ -54,9 +54,9 @@ pub(crate) async fn authenticate_by_password(
     let reached = reachable_endpoints(login);
     let known = remembered_password(&reached, login, remember);
     let fits = match &known {
-        Some(known) => known.fits(password.reveal()),
-        None => Verifier::mock(&login.services.mock_secret, name.as_bytes(), ITERATIONS)
-            .fits(password.reveal().as_bytes()),
+        Some(known) => known.matches_password(password.reveal()),
+        None => Verifier::mock_for(&login.services.mock_secret, name.as_bytes(), ITERATIONS)
+            .matches_password(password.reveal().as_bytes()),
     };
     if fits && listed {
         return Ok(AuthenticatedClient { output: Vec::new() });
@@ -140,7 +140,7 @@ async fn verify_on_server(
 ) -> Result<(EndpointHandle, AcceptedPassword), AuthenticateError> {
     let judge = |endpoint: EndpointHandle| {
         let (startup, password) = (&login.startup, password.clone());
-        async move { endpoint.judge(startup, password).await }
+        async move { endpoint.verify_password(startup, password).await }
     };
     let judged = tokio::select! {
         judged = acquire::acquire_dedicated(login.services, login.context, judge) => judged,

@@ -1,4 +1,4 @@
-//! A backend, for whoever has to find it while somebody else uses it.
+//! Handle of a backend, for lookups during a lease.
 
 use std::{
     net::SocketAddr,
@@ -20,8 +20,8 @@ use crate::{
     wire::BackendKey,
 };
 
-/// What stays the same about a backend, and how many cancel requests are on their way to it.
-pub struct Running {
+/// Constant facts of a backend, and the number of pending cancel requests.
+pub struct BackendHandle {
     endpoint: EndpointHandle,
     pool: Weak<Pool>,
     slot: u32,
@@ -31,20 +31,20 @@ pub struct Running {
     tls: Option<TlsFacts>,
     opened: SystemTime,
     node: Option<NodeId>,
-    /// Cancel requests whose sockets have not closed yet.
+    /// Cancel requests with open sockets.
     cancels: AtomicUsize,
-    /// One was sent since the backend was last known to be past it.
+    /// A cancel request was sent since the backend last settled.
     cancelled: AtomicBool,
 }
 
-/// A cancel request is on its way: while this lives the backend is given to nobody else.
+/// A pending cancel request: until dropped, the backend is not leased to another session.
 pub struct CancelGuard {
-    running: Arc<Running>,
+    running: Arc<BackendHandle>,
 }
 
-// === impl Running ===
+// === impl BackendHandle ===
 
-impl Running {
+impl BackendHandle {
     pub(super) fn new(pool: &Arc<Pool>, slot: u32, backend: &Backend, node: Option<NodeId>) -> Self {
         Self {
             endpoint: pool.endpoint().clone(),
@@ -61,19 +61,19 @@ impl Running {
         }
     }
 
-    /// The way to its endpoint.
+    /// The endpoint's handle.
     #[must_use]
     pub const fn endpoint(&self) -> &EndpointHandle {
         &self.endpoint
     }
 
-    /// The node it is a connection to; `None` where nobody asked, or the server would not say.
+    /// Node of the connection; `None` if unknown.
     #[must_use]
     pub const fn node(&self) -> Option<NodeId> {
         self.node
     }
 
-    /// What cancels its statements; `None` from servers that give none.
+    /// Key to cancel the backend's statements; `None` if the server sent none.
     #[must_use]
     pub const fn server_key(&self) -> Option<&BackendKey> {
         self.key.as_ref()
@@ -91,32 +91,32 @@ impl Running {
         self.peer
     }
 
-    /// Our own end of the connection; `None` for a Unix-domain socket.
+    /// Local address of the connection; `None` for a Unix-domain socket.
     #[must_use]
     pub const fn local(&self) -> Option<SocketAddr> {
         self.local
     }
 
-    /// What was agreed upon in the TLS handshake; `None` in plaintext.
+    /// Results of the TLS handshake; `None` in plaintext.
     #[must_use]
     pub const fn tls(&self) -> Option<&TlsFacts> {
         self.tls.as_ref()
     }
 
-    /// When it logged in.
+    /// Time of the login.
     #[must_use]
     pub const fn opened(&self) -> SystemTime {
         self.opened
     }
 
-    /// Cancel requests on their way to it.
+    /// Number of pending cancel requests.
     #[must_use]
     pub fn cancels(&self) -> usize {
         self.cancels.load(Relaxed)
     }
 
-    /// A cancel request sets out. Whoever calls this has to know that the session in question still holds its lease: take this
-    /// value out of a place that the session empties before it releases, and call this under that place's lock.
+    /// Starts a cancel request. The caller must ensure that the session still holds the lease: keep the handle in a
+    /// place that the session clears before the release, and call the method under the lock of the place.
     #[must_use]
     pub fn begin_cancel(self: &Arc<Self>) -> CancelGuard {
         self.cancels.fetch_add(1, SeqCst);
@@ -124,17 +124,17 @@ impl Running {
         CancelGuard { running: Arc::clone(self) }
     }
 
-    /// Whether a cancel request was sent since the last [`Running::settled`].
+    /// True if a cancel request was sent since the last [`BackendHandle::settled`].
     pub(super) fn was_cancelled(&self) -> bool {
         self.cancelled.load(SeqCst)
     }
 
-    /// Whether one is still on its way.
+    /// True if a cancel request is pending.
     pub(super) fn is_being_cancelled(&self) -> bool {
         self.cancels.load(SeqCst) > 0
     }
 
-    /// The server has answered something that was asked after the last request had arrived.
+    /// The server has answered a query sent after the last cancel request had arrived.
     pub(super) fn settled(&self) {
         self.cancelled.store(false, SeqCst);
     }
@@ -143,14 +143,14 @@ impl Running {
 // === impl CancelGuard ===
 
 impl CancelGuard {
-    /// Sends the request, and waits until the server has acted on it. Nothing is sent to a server that gave no key.
+    /// Sends the request and waits until the server has processed the request. Without a key nothing is sent.
     ///
-    /// Cancel safety: dropping it may or may not have cancelled the statement.
+    /// Cancel safety: after a drop the statement may or may not be canceled.
     ///
     /// # Errors
     /// [`ConnectError`] when the request could not be delivered.
     pub async fn send(&self) -> Result<(), ConnectError> {
-        let Running { endpoint, key, peer, .. } = &*self.running;
+        let BackendHandle { endpoint, key, peer, .. } = &*self.running;
         match key {
             Some(key) => endpoint.cancel(key, *peer).await,
             None => Ok(()),

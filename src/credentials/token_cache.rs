@@ -40,7 +40,7 @@ pub(super) struct Now {
 }
 
 /// A token that later logins may use.
-pub(super) struct Kept {
+pub(super) struct CachedToken {
     secret: Arc<Secret>,
     id: u64,
     pub(super) minted: Now,
@@ -56,12 +56,12 @@ pub(super) struct Kept {
 }
 
 /// The machine. `W` is whoever waits for a token.
-pub(super) struct Cached<W> {
+pub(super) struct TokenCache<W> {
     /// Upper limit of a token's time to live; `None`: the token's own expiry.
     ttl: Option<Duration>,
     /// Maximum number of concurrent mints.
     concurrency: usize,
-    kept: HashMap<UserName, Entry>,
+    kept: HashMap<UserName, CacheEntry>,
     /// Users whose issuer asked for a later retry, with its error.
     deferred: HashMap<UserName, (Instant, TokenError)>,
     /// Mints to come, in the order in which they were asked for.
@@ -73,8 +73,8 @@ pub(super) struct Cached<W> {
     changed: bool,
 }
 
-struct Entry {
-    kept: Arc<Kept>,
+struct CacheEntry {
+    kept: Arc<CachedToken>,
     /// Time of the next renewal check.
     look_at: Instant,
     /// Renewals that failed in a row.
@@ -89,7 +89,7 @@ struct Job<W> {
 }
 
 /// What a login is answered at once.
-pub(super) enum Answer<W> {
+pub(super) enum TokenAnswer<W> {
     /// This token is kept.
     Token(W, Token),
     /// The refused token is the freshest that makes sense: it was minted moments ago, because of a refusal.
@@ -109,7 +109,7 @@ struct Minted {
 }
 
 /// A mint that ended.
-pub(super) struct Done<W> {
+pub(super) struct MintResult<W> {
     pub(super) user: UserName,
     pub(super) cause: MintCause,
     pub(super) took: Duration,
@@ -143,9 +143,9 @@ const RETAINED_PAST_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Maximum number of users with kept tokens: without a list of users, clients may invent names.
 const MAX_KEPT_TOKENS: usize = 1_000;
 
-// === impl Kept ===
+// === impl CachedToken ===
 
-impl Kept {
+impl CachedToken {
     /// Hands the token out, if it is still good and is not the one that was `refused`.
     pub(super) fn hand_out(&self, now: Instant, refused: Option<&Token>) -> Option<Token> {
         if !self.is_given_out(now) || refused.is_some_and(|refused| refused.id == self.id) {
@@ -161,19 +161,19 @@ impl Kept {
     }
 }
 
-// === impl Cached ===
+// === impl TokenCache ===
 
-impl<W> Cached<W> {
+impl<W> TokenCache<W> {
     /// Tokens live for `ttl` at most; at most `concurrency` mints run at a time; `inherited` tokens come from an
     /// equivalent source.
     pub(super) fn new(
         ttl: Option<Duration>,
         concurrency: usize,
-        inherited: &HashMap<UserName, Arc<Kept>>,
+        inherited: &HashMap<UserName, Arc<CachedToken>>,
     ) -> Self {
         let keeps = ttl.is_none_or(|ttl| !ttl.is_zero());
         let inherited: Vec<_> = if keeps { inherited.iter().collect() } else { Vec::new() };
-        let entry = |kept: &Arc<Kept>| Entry {
+        let entry = |kept: &Arc<CachedToken>| CacheEntry {
             kept: Arc::clone(kept),
             look_at: kept.minted.instant + ttl.map_or(kept.life, |ttl| ttl.min(kept.life)).mul_f64(0.7),
             failures: 0,
@@ -198,15 +198,15 @@ impl<W> Cached<W> {
         user: UserName,
         refused: Option<&Token>,
         who: W,
-    ) -> Answer<W> {
+    ) -> TokenAnswer<W> {
         if let Some(entry) = self.kept.get(&user) {
             let kept = &entry.kept;
             if let Some(token) = kept.hand_out(now.instant, refused) {
-                return Answer::Token(who, token);
+                return TokenAnswer::Token(who, token);
             }
             if refused.is_some_and(|refused| refused.id == kept.id) {
                 if kept.after_refusal && now.instant < kept.minted.instant + CALM {
-                    return Answer::TooSoon(who);
+                    return TokenAnswer::TooSoon(who);
                 }
                 self.kept.remove(&user);
                 self.changed = true;
@@ -215,7 +215,7 @@ impl<W> Cached<W> {
         if let Some((until, error)) = self.deferred.get(&user)
             && now.instant < *until
         {
-            return Answer::Deferred(who, error.clone());
+            return TokenAnswer::Deferred(who, error.clone());
         }
         let cause = if refused.is_some() { MintCause::Refusal } else { MintCause::Login };
         let shared = self.keeps();
@@ -225,7 +225,7 @@ impl<W> Cached<W> {
             Some(job) => job.waiting.push(who),
             None => self.queue.push_back(Job { user, cause, waiting: vec![who], started: None }),
         }
-        Answer::Later
+        TokenAnswer::Later
     }
 
     /// The running mint for `user` has ended. `random` is in 0..1.
@@ -235,7 +235,7 @@ impl<W> Cached<W> {
         now: Now,
         random: f64,
         result: Result<MintedToken, TokenError>,
-    ) -> Option<Done<W>> {
+    ) -> Option<MintResult<W>> {
         let at = self.minting.iter().position(|job| job.user == *user)?;
         let Job { user, cause, waiting, started } = self.minting.swap_remove(at);
         let started = started.unwrap_or(now);
@@ -263,7 +263,15 @@ impl<W> Cached<W> {
                 Err(error)
             }
         };
-        Some(Done { user, cause, took: now.instant - started.instant, expires_at, result, fallback, waiting })
+        Some(MintResult {
+            user,
+            cause,
+            took: now.instant - started.instant,
+            expires_at,
+            result,
+            fallback,
+            waiting,
+        })
     }
 
     /// Returns the next user to mint for, unless `concurrency` mints are running. Drops jobs whose waiters are all
@@ -293,7 +301,7 @@ impl<W> Cached<W> {
     }
 
     /// The tokens kept now, if they are not those of the last call.
-    pub(super) fn poll_kept(&mut self) -> Option<HashMap<UserName, Arc<Kept>>> {
+    pub(super) fn poll_kept(&mut self) -> Option<HashMap<UserName, Arc<CachedToken>>> {
         std::mem::take(&mut self.changed)
             .then(|| self.kept.iter().map(|(user, entry)| (user.clone(), Arc::clone(&entry.kept))).collect())
     }
@@ -319,7 +327,7 @@ impl<W> Cached<W> {
             return from.shown;
         }
         let life = life(self.ttl, lifetime);
-        let kept = Arc::new(Kept {
+        let kept = Arc::new(CachedToken {
             secret: Arc::clone(&token.secret),
             id: token.id,
             minted: from,
@@ -342,7 +350,7 @@ impl<W> Cached<W> {
             }
         }
         let until = kept.expires.shown;
-        self.kept.insert(user.clone(), Entry { kept, look_at, failures: 0 });
+        self.kept.insert(user.clone(), CacheEntry { kept, look_at, failures: 0 });
         until
     }
 
@@ -368,9 +376,9 @@ impl<W> Cached<W> {
     }
 }
 
-// === impl Entry ===
+// === impl CacheEntry ===
 
-impl Entry {
+impl CacheEntry {
     /// Time at which the entry is forgotten.
     fn end(&self) -> Instant {
         self.kept.expires.instant + RETAINED_PAST_TTL

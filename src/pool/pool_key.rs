@@ -1,4 +1,4 @@
-//! The pool key: what makes two backends interchangeable.
+//! The pool key: backends with equal keys are interchangeable.
 
 use std::fmt;
 
@@ -11,31 +11,31 @@ use crate::{
 
 /// The pool key: two sessions with equal targets may use each other's backends.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Target {
-    /// Whose sessions they are: sizes and time limits are a listener's own.
+pub struct PoolKey {
+    /// Listener of the sessions: size and time limits belong to a listener.
     pub listener: ListenerName,
     /// Where the backends are.
     pub endpoint: EndpointName,
     /// The database.
     pub database: DatabaseName,
-    /// The database user who is logged in.
+    /// Database user of the login.
     pub user: UserName,
     /// Protocol version and all startup parameters except `user` and `database`: `RESET` restores the values of the
     /// startup message. In transaction mode, without session-carried parameters (see `session::startup`).
     pub startup: StartupMessage,
-    /// For how long a session keeps its backend.
+    /// Duration of leases.
     pub mode: PoolMode,
 }
 
-/// As people speak of it: `database/user@endpoint`.
-impl fmt::Display for Target {
+/// Displays `database/user@endpoint`.
+impl fmt::Display for PoolKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}@{}", self.database, self.user, self.endpoint)
     }
 }
 
-impl Target {
-    /// The login that makes a backend of this pool.
+impl PoolKey {
+    /// Login request for a backend of the pool.
     pub(super) fn request(&self) -> ConnectRequest {
         let mut startup = self.startup.clone();
         startup.set("user", self.user.as_str());

@@ -8,7 +8,10 @@ use std::{
 
 use tokio::sync::{Notify, mpsc};
 
-use super::{Evidence, ProbeSettings, line::WriterLine, prober::Prober, sampler::Sampler, wanted::Wanted};
+use super::{
+    Evidence, ProbeSettings, prober::Prober, sample_connection::WriterConnection,
+    sample_request::SampleRequest, sampler::Sampler,
+};
 use crate::{
     backend::EndpointHandle,
     live::Publisher,
@@ -22,7 +25,7 @@ use crate::{
 };
 
 /// Message for the publisher.
-pub(super) enum Message {
+pub(super) enum ProbeMessage {
     /// Result of a probe.
     Observed {
         /// Identity of the prober: results of a replaced prober are ignored.
@@ -56,17 +59,17 @@ pub(super) enum Message {
 }
 
 /// Applies observations, publishes snapshots, and reports changes.
-pub(super) struct Keeper<F> {
+pub(super) struct TopologyPublisher<F> {
     pub(super) publisher: Publisher<TopologySnapshot>,
     pub(super) snapshot: TopologySnapshot,
     pub(super) settings: ProbeSettings,
     pub(super) metrics: TopologyMetrics,
     pub(super) report: F,
     /// Sender for probers; the publisher never sends.
-    pub(super) inbox: mpsc::WeakSender<Message>,
-    pub(super) probers: HashMap<EndpointName, Running>,
+    pub(super) inbox: mpsc::WeakSender<ProbeMessage>,
+    pub(super) probers: HashMap<EndpointName, RunningProber>,
     pub(super) started: u64,
-    pub(super) wanted: Arc<Wanted>,
+    pub(super) wanted: Arc<SampleRequest>,
     pub(super) sampling: Option<Sampling>,
     /// `snapshot` has unpublished changes.
     pub(super) unpublished: bool,
@@ -81,7 +84,7 @@ pub(super) struct Sampling {
 }
 
 /// A prober at work.
-pub(super) struct Running {
+pub(super) struct RunningProber {
     id: u64,
     endpoint: EndpointHandle,
     wake: Arc<Notify>,
@@ -98,11 +101,11 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How long a node behind a read pool's address is remembered: pools are scaled in minutes.
 const FORGET_NODES_AFTER: Duration = Duration::from_secs(600);
 
-// === impl Keeper ===
+// === impl TopologyPublisher ===
 
-impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
+impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
     /// Runs until all senders are dropped.
-    pub(super) async fn run(mut self, mut told: mpsc::Receiver<Message>) {
+    pub(super) async fn run(mut self, mut told: mpsc::Receiver<ProbeMessage>) {
         while let Some(message) = told.recv().await {
             self.on_message(message);
             for _ in 1..BATCH {
@@ -115,37 +118,37 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
         }
     }
 
-    fn on_message(&mut self, message: Message) {
+    fn on_message(&mut self, message: ProbeMessage) {
         match message {
-            Message::Observed { prober, observation } => self.observed(prober, &observation),
-            Message::Sampled { sampler, observation } => self.sampled(sampler, &observation),
-            Message::Replayed(replayed) => self.replayed(&replayed),
-            Message::Evidence { endpoint, evidence } => self.evidence(&endpoint, evidence),
-            Message::Configure { endpoints, settings } => self.configure(&endpoints, settings),
+            ProbeMessage::Observed { prober, observation } => self.apply_probe(prober, &observation),
+            ProbeMessage::Sampled { sampler, observation } => self.apply_sample(sampler, &observation),
+            ProbeMessage::Replayed(replayed) => self.replayed(&replayed),
+            ProbeMessage::Evidence { endpoint, evidence } => self.evidence(&endpoint, evidence),
+            ProbeMessage::Configure { endpoints, settings } => self.apply_settings(&endpoints, settings),
         }
     }
 
-    fn observed(&mut self, prober: u64, observation: &Observation) {
+    fn apply_probe(&mut self, prober: u64, observation: &Observation) {
         if self.probers.get(&observation.endpoint).is_none_or(|running| running.id != prober) {
             return;
         }
-        let changes = self.fold(observation);
+        let changes = self.apply_and_report(observation);
         self.count(&observation.endpoint);
         for change in &changes {
-            self.tell(change);
+            self.report_change(change);
         }
     }
 
     /// A sample counts only for the server that the prober saw: a name or balancer may lead to several servers. On a
     /// difference both probe again.
-    fn sampled(&mut self, sampler: u64, observation: &Observation) {
+    fn apply_sample(&mut self, sampler: u64, observation: &Observation) {
         if self.sampling.as_ref().is_none_or(|sampling| sampling.id != sampler) {
             return;
         }
         let ProbeOutcome::Sampled(answer) = &observation.outcome else { return };
         let seen = self.snapshot.get(&observation.endpoint).and_then(|status| status.node);
         if answer.role == ObservedRole::Primary && answer.node == seen {
-            self.fold(observation);
+            self.apply_and_report(observation);
             return;
         }
         tracing::debug!(endpoint = %observation.endpoint, "WAL sample from another server than before: probing early");
@@ -157,21 +160,21 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
     }
 
     fn replayed(&mut self, replayed: &ReplayReport) {
-        if let Some(next) = apply_replay_report(&self.snapshot, replayed, &self.rules()) {
+        if let Some(next) = apply_replay_report(&self.snapshot, replayed, &self.observation_rules()) {
             self.snapshot = next;
             self.unpublished = true;
         }
     }
 
-    fn fold(&mut self, observation: &Observation) -> Vec<SnapshotChange> {
-        let (next, changes) = apply_observation(&self.snapshot, observation, &self.rules());
+    fn apply_and_report(&mut self, observation: &Observation) -> Vec<SnapshotChange> {
+        let (next, changes) = apply_observation(&self.snapshot, observation, &self.observation_rules());
         self.snapshot = next;
         self.publish();
         self.sample_writer(Duration::ZERO);
         changes
     }
 
-    fn rules(&self) -> ObservationRules {
+    fn observation_rules(&self) -> ObservationRules {
         ObservationRules { failures: self.settings.failures, forget_nodes_after: FORGET_NODES_AFTER }
     }
 
@@ -202,7 +205,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
             id,
             endpoint: endpoint.name().clone(),
             metrics: Arc::clone(endpoint.metrics()),
-            line: WriterLine { endpoint: endpoint.clone(), login, kept: None },
+            line: WriterConnection { endpoint: endpoint.clone(), login, kept: None },
             limit: self.settings.timeout,
             wanted: Arc::clone(&self.wanted),
             inbox,
@@ -222,7 +225,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
         }
     }
 
-    pub(super) fn configure(&mut self, endpoints: &[EndpointHandle], settings: ProbeSettings) {
+    pub(super) fn apply_settings(&mut self, endpoints: &[EndpointHandle], settings: ProbeSettings) {
         let unchanged = self.settings == settings;
         self.settings = settings;
         let mut before = std::mem::take(&mut self.probers);
@@ -250,11 +253,11 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
             self.count(endpoint.name());
         }
         for change in &changes {
-            self.tell(change);
+            self.report_change(change);
         }
     }
 
-    fn start(&mut self, endpoint: &EndpointHandle) -> Option<Running> {
+    fn start(&mut self, endpoint: &EndpointHandle) -> Option<RunningProber> {
         // Without senders there is nothing to probe.
         let inbox = self.inbox.upgrade()?;
         self.started += 1;
@@ -262,7 +265,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
         let prober =
             Prober::new(id, endpoint.clone(), self.settings.clone(), inbox.downgrade(), Arc::clone(&wake));
         tasks.spawn("probe", prober.run());
-        Some(Running { id, endpoint: endpoint.clone(), wake, _task: tasks })
+        Some(RunningProber { id, endpoint: endpoint.clone(), wake, _task: tasks })
     }
 
     fn count(&self, endpoint: &EndpointName) {
@@ -272,7 +275,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
             return;
         };
         let metrics = running.endpoint.metrics();
-        metrics.state(status.health, status.observed, status.mismatch());
+        metrics.state(status.health, status.observed, status.has_mismatch());
         let position = status.position.filter(|_| status.health == Health::Up);
         let behind = position.and_then(|position| self.snapshot.writer_samples.bytes_behind(position.lsn));
         let fresh = position.and_then(|position| self.snapshot.writer_samples.fresh_as_of(position.lsn));
@@ -285,8 +288,8 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
         metrics.set_replication(position.map(|position| position.lsn), behind, lag);
     }
 
-    fn tell(&mut self, change: &SnapshotChange) {
-        if let Some(kind) = kind(change) {
+    fn report_change(&mut self, change: &SnapshotChange) {
+        if let Some(kind) = change_kind(change) {
             self.metrics.record_change(kind);
         }
         let endpoint = change.endpoint().map(tracing::field::display);
@@ -300,7 +303,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> Keeper<F> {
 }
 
 /// Metric label of a change, for counted changes.
-fn kind(change: &SnapshotChange) -> Option<ChangeKind> {
+fn change_kind(change: &SnapshotChange) -> Option<ChangeKind> {
     Some(match change {
         SnapshotChange::Health { to: Health::Up, .. } => ChangeKind::Up,
         SnapshotChange::Health { to: Health::Down, .. } => ChangeKind::Down,

@@ -11,12 +11,12 @@ use crate::{
 
 /// Reason of a failed liveness check.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum KnockError {
+pub(super) enum LivenessError {
     /// The server reports that it cannot serve.
-    #[error("the server says: {0}")]
+    #[error("the server reports: {0}")]
     CannotServe(String),
     /// The connection broke.
-    #[error("the connection broke before the server said anything")]
+    #[error("the connection broke before the first response")]
     Broken(#[source] io::Error),
     /// The peer is not a PostgreSQL server.
     #[error("the answer is not PostgreSQL's protocol")]
@@ -33,35 +33,37 @@ const USER: &str = "gatekeeper";
 const MESSAGE_MAX: usize = 64 << 10;
 
 /// Sends a StartupMessage and reads the first response.
-pub(super) async fn knock(connection: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), KnockError> {
+pub(super) async fn liveness_check(
+    connection: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) -> Result<(), LivenessError> {
     let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
     startup.set("user", USER);
     startup.set("database", "postgres");
     let mut packet = Vec::new();
     startup.write(&mut packet);
-    connection.write_all(&packet).await.map_err(KnockError::Broken)?;
-    connection.flush().await.map_err(KnockError::Broken)?;
+    connection.write_all(&packet).await.map_err(LivenessError::Broken)?;
+    connection.flush().await.map_err(LivenessError::Broken)?;
     let mut unread = Vec::with_capacity(1024);
     loop {
-        if let Some(frame) = Frame::read(Speaker::Server, &unread).map_err(KnockError::Frame)? {
+        if let Some(frame) = Frame::read(Speaker::Server, &unread).map_err(LivenessError::Frame)? {
             return match frame.tag() {
                 tag::backend::AUTHENTICATION | tag::backend::NEGOTIATE_PROTOCOL_VERSION => Ok(()),
-                tag::backend::ERROR_RESPONSE => judge(&ErrorFields::new(frame.body())),
-                other => Err(KnockError::Odd(other)),
+                tag::backend::ERROR_RESPONSE => check_error(&ErrorFields::new(frame.body())),
+                other => Err(LivenessError::Odd(other)),
             };
         }
-        let bytes = connection.read_buf(&mut unread).await.map_err(KnockError::Broken)?;
+        let bytes = connection.read_buf(&mut unread).await.map_err(LivenessError::Broken)?;
         if bytes == 0 || unread.len() > MESSAGE_MAX {
-            return Err(KnockError::Broken(io::ErrorKind::UnexpectedEof.into()));
+            return Err(LivenessError::Broken(io::ErrorKind::UnexpectedEof.into()));
         }
     }
 }
 
 /// A server that rejects the user, or has no free connections, is alive; a server that starts up or shuts down cannot
 /// serve.
-fn judge(fault: &ErrorFields<'_>) -> Result<(), KnockError> {
+fn check_error(fault: &ErrorFields<'_>) -> Result<(), LivenessError> {
     let serves = fault.sqlstate().is_some_and(|state| matches!(state.class(), "28" | "3D" | "53" | "42"));
-    if serves { Ok(()) } else { Err(KnockError::CannotServe(fault_words(fault))) }
+    if serves { Ok(()) } else { Err(LivenessError::CannotServe(fault_words(fault))) }
 }
 
 #[cfg(test)]
@@ -71,7 +73,7 @@ mod tests {
     use super::*;
     use crate::wire::{ErrorResponse, FirstPacket, Severity, SqlState};
 
-    async fn knock_at_one_that_says(words: &[u8]) -> Result<(), KnockError> {
+    async fn knock_at_one_that_says(words: &[u8]) -> Result<(), LivenessError> {
         let (mut ours, mut theirs) = duplex(1024);
         let server = async {
             let mut unread = Vec::new();
@@ -81,7 +83,7 @@ mod tests {
             theirs.write_all(words).await.unwrap();
             drop(theirs);
         };
-        tokio::join!(knock(&mut ours), server).0
+        tokio::join!(liveness_check(&mut ours), server).0
     }
 
     fn refusal(sqlstate: &[u8; 5]) -> Vec<u8> {
@@ -102,14 +104,14 @@ mod tests {
     async fn a_server_that_cannot_serve_is_not_up() {
         for sqlstate in [b"57P03", b"57P01", b"58000"] {
             let knocked = knock_at_one_that_says(&refusal(sqlstate)).await;
-            assert!(matches!(knocked, Err(KnockError::CannotServe(_))), "{sqlstate:?}");
+            assert!(matches!(knocked, Err(LivenessError::CannotServe(_))), "{sqlstate:?}");
         }
     }
 
     #[tokio::test]
     async fn silence_and_other_protocols_are_not_up() {
-        assert!(matches!(knock_at_one_that_says(b"").await, Err(KnockError::Broken(_))));
-        assert!(matches!(knock_at_one_that_says(b"R\0\0").await, Err(KnockError::Broken(_))));
+        assert!(matches!(knock_at_one_that_says(b"").await, Err(LivenessError::Broken(_))));
+        assert!(matches!(knock_at_one_that_says(b"R\0\0").await, Err(LivenessError::Broken(_))));
         assert!(knock_at_one_that_says(b"HTTP/1.1 400 Bad Request\r\n").await.is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Logins of a pool that failed, one after the other.
+//! Backoff after failed logins of a pool.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,15 +6,15 @@ use tokio::time::Instant;
 
 use crate::backend::{ConnectError, ConnectFailure};
 
-/// Logins failed since the last one that did not.
-pub(super) struct Trouble {
+/// Failed logins since the last success.
+pub(super) struct LoginBackoff {
     /// The last failure.
     pub(super) error: Arc<ConnectError>,
-    /// How many in a row. Those that were under way together count as one.
+    /// Failures in a row. Overlapping logins count once.
     failures: u32,
     /// Start of the first failed login in the row.
     began: Instant,
-    /// When the last one failed.
+    /// Time of the last failure.
     last: Instant,
     /// No login is tried before.
     pub(super) retry_at: Instant,
@@ -24,14 +24,14 @@ pub(super) struct Trouble {
 const DOWN: u32 = 3;
 /// Time without a returned backend since logins began to fail; beyond, leased backends count as hanging.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Before the second try; doubled for each further one.
+/// Delay before the second attempt; doubled for each further attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-impl Trouble {
-    /// One more login failed, which began at `begun`. `chance` (any number) keeps many proxies from trying in step.
-    pub(super) fn after(
+impl LoginBackoff {
+    /// Records a failed login that began at `begun`. `chance` (a random number) adds jitter across proxies.
+    pub(super) fn after_failure(
         before: Option<Self>,
         error: Arc<ConnectError>,
         begun: Instant,
@@ -59,8 +59,8 @@ impl Trouble {
         self.failures >= DOWN && self.is_silence() && self.last.saturating_duration_since(heard) >= SILENCE
     }
 
-    /// True if the server is unresponsive or shutting down. A refusal of another kind, a missing token or an untrusted
-    /// certificate says nothing about logged-in backends.
+    /// True if the server is unresponsive or shutting down. Other rejections, a missing token or an untrusted
+    /// certificate say nothing about logged-in backends.
     fn is_silence(&self) -> bool {
         match self.error.failure() {
             ConnectFailure::Refused(refused) => refused.sqlstate().is_some_and(|state| state.class() == "57"),
@@ -73,7 +73,7 @@ impl Trouble {
         }
     }
 
-    /// Whether it is the first of its kind.
+    /// True for the first failure of its kind.
     pub(super) fn is_news(&self) -> bool {
         self.failures == 1
     }

@@ -1,4 +1,4 @@
-//! What is done to a backend between two sessions, in the background.
+//! Background work on a backend between two sessions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,8 +6,8 @@ use tokio::time::timeout;
 
 use super::{
     Pool,
-    member::Member,
-    slots::{Occupancy, Place},
+    pooled_backend::PooledBackend,
+    slots::{Occupancy, SlotKey},
 };
 use crate::{
     backend::{Columns, QueryClient, QueryError, QueryLimits, Strictness, query},
@@ -16,24 +16,24 @@ use crate::{
     wire::{TransactionStatus, frontend},
 };
 
-/// What is done to a backend.
+/// Background work on a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Chore {
-    /// Ask something, so that a cancel request whose socket has closed can have no effect on what comes later.
+pub(super) enum Maintenance {
+    /// Run a query, so that a cancel request with a closed socket cannot affect later statements.
     Settle,
-    /// Take away whatever its session left: `ROLLBACK`, `DISCARD ALL`.
+    /// Remove session state: `ROLLBACK`, `DISCARD ALL`.
     Reset,
 }
 
-/// How long it may take: after that it is cheaper to dial anew.
+/// Time limit: a new login is cheaper afterwards.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Limits of each response; the time is limited for all of them together.
+/// Limits of each response; the time limit covers all queries.
 const RESPONSE: QueryLimits = QueryLimits { max_bytes: 8 << 20, max_rows: 0, time: None };
 
-/// Reason to close a backend after a chore.
+/// Reason to close a backend after a maintenance.
 #[derive(Debug, thiserror::Error)]
-enum ChoreError {
+enum MaintenanceError {
     /// A query failed, or its response was not as expected.
     #[error("the backend could not be cleaned")]
     Query(#[from] QueryError),
@@ -52,57 +52,61 @@ enum ChoreError {
 }
 
 /// The place of a backend that is being worked on: given up if the work is dropped half-way, or never begun.
-pub(super) struct Workplace {
+pub(super) struct SlotGuard {
     pub(super) pool: Arc<Pool>,
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<SlotKey>,
 }
 
 impl Pool {
-    /// Does it on the worker where the backend's socket is registered; then the backend serves again, or is closed.
-    pub(super) fn start_chore(
+    /// Runs the work on the worker of the backend's socket; the backend then serves again, or is closed.
+    pub(super) fn start_maintenance(
         self: &Arc<Self>,
-        place: Place,
-        mut member: Member,
-        chore: Chore,
+        place: SlotKey,
+        mut member: PooledBackend,
+        maintenance: Maintenance,
         unread: Vec<u8>,
     ) {
         let worker = member.worker;
-        let mut workplace = Workplace { pool: Arc::clone(self), place: Some(place) };
-        self.spawn(worker, "pool chore", async move {
+        let mut guard = SlotGuard { pool: Arc::clone(self), place: Some(place) };
+        self.spawn(worker, "pool maintenance", async move {
             let late = |_elapsed| Err(QueryError::Late { limit: LIMIT }.into());
-            match timeout(LIMIT, perform(&mut member, chore, unread)).await.unwrap_or_else(late) {
+            match timeout(LIMIT, perform_maintenance(&mut member, maintenance, unread)).await.unwrap_or_else(late) {
                 Ok(()) => {
-                    if let Some(place) = workplace.leave() {
-                        workplace.pool.put_back(place, member);
+                    if let Some(place) = guard.take_slot() {
+                        guard.pool.put_back(place, member);
                     }
                 }
                 Err(error) => {
-                    let pool = Arc::clone(&workplace.pool);
-                    if matches!(error, ChoreError::Query(QueryError::Changed)) {
+                    let pool = Arc::clone(&guard.pool);
+                    if matches!(error, MaintenanceError::Query(QueryError::Changed)) {
                         pool.forget_welcome();
                     }
                     let (endpoint, pid) = (pool.endpoint().name(), member.running.pid());
-                    tracing::debug!(%endpoint, pid, ?chore, error = %Chain(&error), "a backend is closed");
+                    tracing::debug!(%endpoint, pid, ?maintenance, error = %Chain(&error), "closing a backend after failed maintenance");
                     member.close();
-                    if let Some(place) = workplace.leave() {
-                        pool.lost(place, CloseReason::NotClean);
+                    if let Some(place) = guard.take_slot() {
+                        pool.discard_lost(place, CloseReason::NotClean);
                     }
                 }
             }
         });
     }
 
-    /// The backend's chore, in the words that the pool's status shows.
-    pub(super) fn occupancy(chore: Chore) -> Occupancy {
-        match chore {
-            Chore::Settle => Occupancy::Settling,
-            Chore::Reset => Occupancy::Resetting,
+    /// The backend's maintenance, in the words that the pool's status shows.
+    pub(super) fn occupancy_during(maintenance: Maintenance) -> Occupancy {
+        match maintenance {
+            Maintenance::Settle => Occupancy::Settling,
+            Maintenance::Reset => Occupancy::Resetting,
         }
     }
 }
 
 /// Cancel safety: dropped half-way, the backend is of no more use.
-async fn perform(member: &mut Member, chore: Chore, unread: Vec<u8>) -> Result<(), ChoreError> {
+async fn perform_maintenance(
+    member: &mut PooledBackend,
+    maintenance: Maintenance,
+    unread: Vec<u8>,
+) -> Result<(), MaintenanceError> {
     let parameters = Arc::clone(&member.login.parameters);
     let strictness = Strictness::Unchanged(&parameters);
     let mut client = QueryClient::new(&mut member.stream, RESPONSE, strictness).with_unread(unread);
@@ -111,7 +115,7 @@ async fn perform(member: &mut Member, chore: Chore, unread: Vec<u8>) -> Result<(
     let mut sync = Vec::with_capacity(8);
     frontend::write_sync(&mut sync);
     client.send(&sync, no_rows).await?;
-    if chore == Chore::Reset {
+    if maintenance == Maintenance::Reset {
         if client.status() != TransactionStatus::Idle {
             client.query("ROLLBACK", no_rows).await?;
         }
@@ -122,13 +126,13 @@ async fn perform(member: &mut Member, chore: Chore, unread: Vec<u8>) -> Result<(
     let status = client.status();
     client.finish()?;
     if status != TransactionStatus::Idle {
-        return Err(ChoreError::InTransaction);
+        return Err(MaintenanceError::InTransaction);
     }
-    if chore == Chore::Reset {
-        reseed(member).await?;
+    if maintenance == Maintenance::Reset {
+        reseed_random(member).await?;
     }
     member.running.settled();
-    if chore == Chore::Reset {
+    if maintenance == Maintenance::Reset {
         member.tracked_state.forget(parameters);
     }
     Ok(())
@@ -136,9 +140,9 @@ async fn perform(member: &mut Member, chore: Chore, unread: Vec<u8>) -> Result<(
 
 /// Resets the seed of `random()`, which `DISCARD ALL` leaves. Backends of a database whose functions may keep more
 /// state are not reused.
-async fn reseed(member: &mut Member) -> Result<(), ChoreError> {
+async fn reseed_random(member: &mut PooledBackend) -> Result<(), MaintenanceError> {
     let mut entropy = [0; 4];
-    aws_lc_rs::rand::fill(&mut entropy).map_err(|_| ChoreError::Entropy)?;
+    aws_lc_rs::rand::fill(&mut entropy).map_err(|_| MaintenanceError::Entropy)?;
     let seed = f64::from(i32::from_ne_bytes(entropy)) / f64::from(1_u32 << 31);
     let sql = reseed_sql(seed);
     let keeps_more = query(&mut member.stream, &sql, |row| {
@@ -148,8 +152,8 @@ async fn reseed(member: &mut Member) -> Result<(), ChoreError> {
     });
     match keeps_more.await {
         Ok(false) => Ok(()),
-        Ok(true) => Err(ChoreError::KeepsState),
-        Err(error) => Err(ChoreError::Unasked(error)),
+        Ok(true) => Err(MaintenanceError::KeepsState),
+        Err(error) => Err(MaintenanceError::Unasked(error)),
     }
 }
 
@@ -164,21 +168,22 @@ fn reseed_sql(seed: f64) -> String {
     )
 }
 
-// === impl Workplace ===
+// === impl SlotGuard ===
 
-impl Workplace {
-    /// The work is done: what becomes of the place is the caller's. A method, so that a closure that calls it takes the whole
-    /// of this along: of a field that can be copied it would take a copy, and this would be dropped at once.
-    pub(super) const fn leave(&mut self) -> Option<Place> {
+impl SlotGuard {
+    /// Ends the work: the caller decides about the slot. A method, so that a closure captures the whole guard: a
+    /// captured `Copy` field would be copied, and the guard dropped at once.
+    pub(super) const fn take_slot(&mut self) -> Option<SlotKey> {
         self.place.take()
     }
 }
 
-impl Drop for Workplace {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
         if let Some(place) = self.place.take() {
-            // Work is dropped when the process ends: what the pool lacks now is for its next tick, if there is one.
-            self.pool.abandoned(place);
+            // The guard is dropped with work pending when the process ends: the next tick, if any, replaces the
+            // backend.
+            self.pool.discard_abandoned(place);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A backend of a pool while no session has it.
+//! A pool's backend outside of a lease.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{io::AsyncWrite, time::Instant};
 
-use super::{Running, Welcome, budget::Permit, chore::Chore};
+use super::{BackendHandle, Welcome, budget::Permit, maintenance::Maintenance};
 use crate::{
     session::TrackedBackendState,
     telemetry::BackendPresence,
@@ -17,41 +17,40 @@ use crate::{
     wire::frontend,
 };
 
-/// A backend of a pool while no session has it.
-pub(super) struct Member {
+/// A pool's backend outside of a lease.
+pub(super) struct PooledBackend {
     pub(super) stream: Stream,
     pub(super) tracked_state: Box<TrackedBackendState>,
-    pub(super) running: Arc<Running>,
+    pub(super) running: Arc<BackendHandle>,
     pub(super) login: Arc<Welcome>,
-    /// Where its socket is registered.
+    /// Worker with the socket's registration.
     pub(super) worker: usize,
 }
 
-/// What the pool knows of a backend, whoever has it.
-pub(super) struct Tenant {
-    pub(super) running: Arc<Running>,
+/// The pool's record of a backend, during leases, too.
+pub(super) struct BackendRecord {
+    pub(super) running: Arc<BackendHandle>,
     pub(super) permit: Permit,
-    /// Counts it as open.
+    /// Counts the backend as open.
     #[expect(dead_code, reason = "it counts by being there")]
     pub(super) presence: Option<BackendPresence>,
     /// Not to be used again from then on.
     pub(super) expires: Option<Instant>,
-    /// The pool's [`super::state::State::epoch`] when it was dialed.
+    /// [`super::state::PoolState::epoch`] of the pool at the login.
     pub(super) epoch: u64,
-    /// What is to be done once the cancel requests on their way have arrived, if it came back before.
-    pub(super) chore: Chore,
+    /// Work due after pending cancel requests, if the backend is returned earlier.
+    pub(super) maintenance: Maintenance,
 }
 
-// === impl Member ===
+// === impl PooledBackend ===
 
-impl Member {
-    /// What has come from the server since it was last asked something, as far as this process has noticed. Costs no system
-    /// call while nothing came.
+impl PooledBackend {
+    /// Activity of the server since the last query, as known to the process. No system call without activity.
     pub(super) fn quiet(&self) -> Quiet {
         self.stream.quiet()
     }
 
-    /// Makes the socket one of `worker`, which this is called on.
+    /// Registers the socket with the current worker `worker`.
     ///
     /// # Errors
     /// The system's, out of descriptors for instance; then the backend is of no more use.
@@ -63,13 +62,14 @@ impl Member {
         Ok(())
     }
 
-    /// Closes it, with a farewell if the socket takes one at once: a server logs those who leave without.
+    /// Closes the connection, with Terminate if the socket accepts the message at once: a server logs connections that
+    /// end without.
     pub(super) fn close(mut self) {
         let mut farewell = Vec::with_capacity(8);
         frontend::write_terminate(&mut farewell);
         let mut context = Context::from_waker(Waker::noop());
         let mut stream = Pin::new(&mut self.stream);
-        // Whatever comes of it, the connection ends here.
+        // The connection ends here in any case.
         if stream.as_mut().poll_write(&mut context, &farewell).is_ready() {
             let _ = stream.poll_shutdown(&mut context);
         }

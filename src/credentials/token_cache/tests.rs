@@ -10,7 +10,7 @@ const MINTS: usize = 4;
 /// The machine, the time since its start, and what its logins were told.
 struct Script {
     start: Now,
-    cached: Cached<usize>,
+    cached: TokenCache<usize>,
     seconds: f64,
     /// Users with a running mint, in start order.
     minting: Vec<UserName>,
@@ -21,7 +21,7 @@ impl Script {
         let start = Now { instant: Instant::now(), shown: Timestamp::UNIX_EPOCH };
         Self {
             start,
-            cached: Cached::new(Some(ttl), MINTS, &HashMap::new()),
+            cached: TokenCache::new(Some(ttl), MINTS, &HashMap::new()),
             seconds: 0.0,
             minting: Vec::new(),
         }
@@ -30,7 +30,7 @@ impl Script {
     /// Script in which tokens are kept until their own expiry.
     fn without_ttl() -> Self {
         let mut script = Self::new(TTL);
-        script.cached = Cached::new(None, MINTS, &HashMap::new());
+        script.cached = TokenCache::new(None, MINTS, &HashMap::new());
         script
     }
 
@@ -42,12 +42,12 @@ impl Script {
     /// What the login is told at once: a token, "too soon", or nothing.
     fn login(&mut self, user: &str, refused: Option<&Token>, who: usize) -> Option<Result<Token, ()>> {
         match self.cached.on_login(self.now(), UserName::new(user).unwrap(), refused, who) {
-            Answer::Token(told, token) => {
+            TokenAnswer::Token(told, token) => {
                 assert_eq!(told, who);
                 Some(Ok(token))
             }
-            Answer::TooSoon(_) | Answer::Deferred(..) => Some(Err(())),
-            Answer::Later => None,
+            TokenAnswer::TooSoon(_) | TokenAnswer::Deferred(..) => Some(Err(())),
+            TokenAnswer::Later => None,
         }
     }
 
@@ -58,14 +58,14 @@ impl Script {
     }
 
     /// Lets the oldest running mint succeed.
-    fn minted(&mut self, text: &str) -> Done<usize> {
+    fn minted(&mut self, text: &str) -> MintResult<usize> {
         let user = self.minting.remove(0);
         let result = Ok(MintedToken { secret: Secret::new(text.into()), lifetime: None });
         self.cached.on_minted(&user, self.now(), 0.0, result).expect("a mint was running")
     }
 
     /// Lets the oldest running mint fail.
-    fn failed(&mut self) -> Done<usize> {
+    fn failed(&mut self) -> MintResult<usize> {
         let user = self.minting.remove(0);
         self.cached.on_minted(&user, self.now(), 1.0, Err(TokenError::NoText)).expect("a mint was running")
     }
@@ -245,14 +245,14 @@ fn who_waited_for_a_mint_that_failed_gets_the_expired_token() {
 fn a_source_in_place_of_another_keeps_its_tokens() {
     let (mut script, first) = Script::with_token(TTL);
     let kept = script.cached.poll_kept().unwrap();
-    script.cached = Cached::new(Some(TTL), MINTS, &kept);
+    script.cached = TokenCache::new(Some(TTL), MINTS, &kept);
     assert_eq!(script.login("a", None, 1).unwrap().unwrap().id, first.id);
     script.seconds = 250.0;
     assert_eq!(script.start_mint().as_deref(), Some("a"), "it is renewed as ever");
     script.minted("second");
     let second = script.login("a", None, 2).unwrap().unwrap();
     assert!(second.id > first.id);
-    script.cached = Cached::new(Some(Duration::ZERO), MINTS, &kept);
+    script.cached = TokenCache::new(Some(Duration::ZERO), MINTS, &kept);
     assert!(script.login("a", None, 3).is_none(), "with a time to live of zero nothing is kept");
 }
 
@@ -351,7 +351,7 @@ fn pauses_are_jittered_and_bounded() {
 
 impl Script {
     /// Lets the oldest running mint succeed with a token of `lifetime` seconds.
-    fn minted_for(&mut self, text: &str, lifetime: u64) -> Done<usize> {
+    fn minted_for(&mut self, text: &str, lifetime: u64) -> MintResult<usize> {
         let user = self.minting.remove(0);
         let lifetime = Some(Duration::from_secs(lifetime));
         let result = Ok(MintedToken { secret: Secret::new(text.into()), lifetime });
@@ -359,7 +359,7 @@ impl Script {
     }
 
     /// Lets the oldest running mint fail with a retry time of `seconds`.
-    fn put_off(&mut self, seconds: u64) -> Done<usize> {
+    fn put_off(&mut self, seconds: u64) -> MintResult<usize> {
         let user = self.minting.remove(0);
         let error = TokenError::Google(GoogleError::Refused {
             server: "issuer".into(),
