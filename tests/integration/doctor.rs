@@ -324,7 +324,7 @@ async fn users_that_a_token_cannot_log_in_are_warned_of() {
     assert_eq!(finding["verdict"], "warning", "{finding:#}");
     let details = finding["details"].to_string();
     assert!(details.contains("users that do not exist: nobody@example.com"), "{details}");
-    assert!(details.contains("users that are no IAM users: app"), "{details}");
+    assert!(details.contains("users that are not IAM users: app"), "{details}");
     assert_eq!(visit.code, Some(0), "a warning is no failure");
 }
 
