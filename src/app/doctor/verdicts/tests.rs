@@ -91,7 +91,7 @@ fn every_failure_has_words_and_a_remedy() {
         (ConnectFailure::UnlistedUser { user: user("eve") }, "user `eve` is not among those", "`users`"),
         (
             ConnectFailure::Login(LoginError::Unanswerable(Method::Gss)),
-            "asks for GSSAPI",
+            "requests GSSAPI",
             "instead of GSSAPI",
         ),
     ] {
