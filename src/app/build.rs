@@ -62,8 +62,10 @@ impl ComponentBuilder {
 
     /// Receivers of reports; the exporter of traces runs on the control runtime.
     pub(super) fn observers(&self, traces: Option<&TraceSettings>, evidence: EvidenceSink) -> Arc<Observers> {
+        // Registered without traces, too: dashboards show 0.
+        let spans = self.metrics.traces();
         let traces = traces.map_or_else(Tracer::off, |settings| {
-            let (tracer, exporter) = Tracer::new(settings, self.metrics.traces());
+            let (tracer, exporter) = Tracer::new(settings, spans);
             self.tasks.spawn("traces", exporter.run());
             tracer
         });

@@ -44,7 +44,7 @@ async fn without_descriptors_a_client_is_told_so_and_the_next_one_is_served_when
         !told.is_empty() && told.iter().all(|words| words.contains("out of file descriptors")),
         "{told:?}"
     );
-    gatekeeper.says("out of descriptors").await;
+    gatekeeper.says("out of file descriptors").await;
     assert!(
         clients.len() > 4,
         "the soft limit was raised to the hard one, so more than {} fit",
