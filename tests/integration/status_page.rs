@@ -53,7 +53,7 @@ async fn the_page_asks_for_the_key_follows_a_failover_and_knows_who_took_a_write
 
     let browser = Browser::start(program, 1280, 900).await;
     browser.open(&format!("http://{admin}/")).await;
-    browser.reads("#login h2", |text| text.contains("key")).await;
+    browser.reads("#login h2", |text| text == "Log in").await;
     keep(&browser, "login").await;
     assert_eq!(browser.text("#page").await, "", "nothing is shown before the key");
     for (typed, then) in [("guess", "Wrong key."), (KEY, "")] {
@@ -138,7 +138,7 @@ async fn the_page_asks_for_the_key_follows_a_failover_and_knows_who_took_a_write
     let complaints: Vec<_> = browser.complaints().into_iter().filter(|it| !it.contains("401")).collect();
     assert_eq!(complaints, Vec::<String>::new());
     browser.js("document.getElementById('logout').click()").await;
-    browser.reads("#login h2", |text| text.contains("key")).await;
+    browser.reads("#login h2", |text| text == "Log in").await;
     assert_eq!(browser.js("fetch('/v1/info').then(answer => answer.status)").await, 401);
 }
 
