@@ -7,32 +7,32 @@
 //! reports the decision with [`Deframer::pass`], which returns the number of bytes to skip:
 //!
 //! ```
-//! # use gatekeeper::testing::wire::{FrameError, Piece, Speaker, Walker, tag};
+//! # use gatekeeper::testing::wire::{Deframer, FrameError, FramePiece, Speaker, tag};
 //! /// How many bytes of `unread` may be forwarded now; the rest waits for more bytes.
-//! fn forward(walker: &mut Walker, unread: &[u8], buffer: usize) -> Result<usize, FrameError> {
+//! fn forward(deframer: &mut Deframer, unread: &[u8], buffer: usize) -> Result<usize, FrameError> {
 //!     let mut at = 0;
-//!     while let Some(piece) = walker.next(&unread[at..])? {
+//!     while let Some(piece) = deframer.next(&unread[at..])? {
 //!         match piece {
-//!             // All of it is here: understand it, or let it go.
+//!             // A whole frame: process or forward.
 //!             FramePiece::Whole(frame) if frame.tag() == tag::backend::READY_FOR_QUERY => { /* … */ }
 //!             FramePiece::Whole(_) => {}
-//!             // Only its beginning is here. If it must be understood, wait: not passing it means "show it to me
-//!             // again when there is more". If not, or if it will never fit, it passes in parts.
+//!             // The beginning of a frame. Wait for the rest if the message has a meaning and fits the buffer;
+//!             // otherwise forward the frame in parts.
 //!             FramePiece::Partial(part) if part.tag() == tag::backend::ERROR_RESPONSE && part.total() <= buffer => break,
 //!             FramePiece::Partial(_) => {}
-//!             // More of a frame whose beginning was passed.
+//!             // More of a frame whose beginning was forwarded.
 //!             FramePiece::Rest(_) => {}
 //!         }
-//!         at += walker.pass(&piece);
+//!         at += deframer.pass(&piece);
 //!     }
 //!     Ok(at)
 //! }
-//! # let (mut walker, ready) = (Deframer::new(Speaker::Server), b"Z\0\0\0\x05I");
-//! # assert_eq!(forward(&mut walker, b"D\0\0\0\x0aabc", 8), Ok(8));
-//! # assert!(!walker.at_boundary());
-//! # assert_eq!(forward(&mut walker, b"defZ\0\0\0\x05IZ\0", 8), Ok(9));
-//! # assert_eq!(forward(&mut walker, b"E\0\0\0\x06a", 8), Ok(0));
-//! # assert!(walker.at_boundary());
+//! # let (mut deframer, ready) = (Deframer::new(Speaker::Server), b"Z\0\0\0\x05I");
+//! # assert_eq!(forward(&mut deframer, b"D\0\0\0\x0aabc", 8), Ok(8));
+//! # assert!(!deframer.at_boundary());
+//! # assert_eq!(forward(&mut deframer, b"defZ\0\0\0\x05IZ\0", 8), Ok(9));
+//! # assert_eq!(forward(&mut deframer, b"E\0\0\0\x06a", 8), Ok(0));
+//! # assert!(deframer.at_boundary());
 //! ```
 
 use super::{
