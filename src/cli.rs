@@ -52,8 +52,7 @@ enum CliCommand {
     /// Examine every endpoint and listener stage by stage, with a verdict and a remedy for each.
     ///
     /// Name resolution, route, TLS, token, login, role, lag and privileges of each endpoint; certificates and users
-    /// files of
-    /// each listener. Exits with 1 if a stage failed.
+    /// files of each listener. Exits with 1 if a stage failed.
     Doctor {
         /// Only this endpoint.
         endpoint: Option<String>,
@@ -66,8 +65,7 @@ enum CliCommand {
     /// Show how a statement is classified, where a split listener would send it, and why.
     ///
     /// Without an endpoint, only PostgreSQL's built-in functions are known: other relations count as ordinary tables,
-    /// other
-    /// functions as unknown.
+    /// other functions as unknown.
     Classify {
         /// The text of one or more statements; `-` reads it from standard input.
         #[arg(required_unless_present = "jsonl", conflicts_with = "jsonl")]

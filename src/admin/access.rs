@@ -77,8 +77,7 @@ impl AdminAccess {
     pub(super) fn judge(&self, method: &Method, path: &str, headers: &HeaderMap) -> Verdict {
         if self.key.is_none() {
             // Browsers send Origin when a page changes something on another site. A name that another site has pointed
-            // to this
-            // address shows up in the Host header.
+            // to this address shows up in the Host header.
             let foreign = !method.is_safe() && headers.contains_key(header::ORIGIN);
             let rebound = !is_health(path) && called_by_foreign_name(headers);
             return if foreign || rebound { Verdict::Foreign } else { Verdict::Open };
@@ -108,8 +107,7 @@ const LOGIN: &str = "/v1/login";
 const LOGOUT: &str = "/v1/logout";
 
 /// True if the request comes from the status page: not from another site, nor from another port of this host, which
-/// cookies
-/// do not distinguish. Browsers without Sec-Fetch-Site do not send the cookie for other sites.
+/// cookies do not distinguish. Browsers without Sec-Fetch-Site do not send the cookie for other sites.
 ///
 /// <https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header>
 fn from_our_page(headers: &HeaderMap) -> bool {

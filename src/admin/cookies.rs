@@ -18,8 +18,7 @@ use super::AdminSettings;
 /// Browser sessions.
 pub(super) struct Cookies {
     /// With TLS, the prefix makes the browser enforce: only this host, only encrypted, every path. Without TLS, the
-    /// port
-    /// distinguishes two programs on one host, because cookies are sent to all ports.
+    /// port distinguishes two programs on one host, because cookies are sent to all ports.
     ///
     /// <https://www.rfc-editor.org/rfc/rfc6265#section-8.5>
     name: String,

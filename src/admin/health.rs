@@ -142,8 +142,7 @@ impl Readiness {
 }
 
 /// Stricter than routing. Routing tries an endpoint in doubt, because a failed attempt costs a client nothing. A
-/// readiness
-/// check must fail, because a load balancer can send clients elsewhere.
+/// readiness check must fail, because a load balancer can send clients elsewhere.
 fn assess_listener(
     settings: &ListenerSettings,
     snapshot: &TopologySnapshot,

@@ -1,11 +1,9 @@
 //! The admin API: HTTP for health checks, scrapers, operators and the status page, on a socket of its own.
 //!
 //! Promises: every operation is described in `openapi.json`; responses contain no secret; requests without a valid key
-//! are
-//! denied, counted and audited; a browser's cookie permits reading only; a flood of requests occupies the control
-//! threads
-//! alone, one page at a time. Refuses to know: the steps of a reload ([`ProgramControl`] requests one), the messages of
-//! sessions.
+//! are denied, counted and audited; a browser's cookie permits reading only; a flood of requests occupies the control
+//! threads alone, one page at a time. Refuses to know: the steps of a reload ([`ProgramControl`] requests one), the
+//! messages of sessions.
 
 mod access;
 mod client;

@@ -1,6 +1,5 @@
 //! The status page: embedded files without secrets, readable without a key, and security headers for all responses. The
-//! page
-//! gets its data from `/v1/stream`, which requires the key.
+//! page gets its data from `/v1/stream`, which requires the key.
 
 use axum::{
     extract::{Path, Request},

@@ -79,8 +79,7 @@ pub(super) struct PoolList {
 }
 
 /// The backends for one listener, endpoint, database and user. Backends of clients that log in by their own dialog with
-/// the
-/// server belong to no pool.
+/// the server belong to no pool.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PoolView {
     listener: String,

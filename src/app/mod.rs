@@ -1,8 +1,7 @@
 //! Builds the program from a configuration, reloads and stops it.
 //!
 //! The only module that knows all others. Threads: two for control (probes, tokens, files, admin API, accepting
-//! clients),
-//! one for each worker, which serves clients, and one that writes the audit log.
+//! clients), one for each worker, which serves clients, and one that writes the audit log.
 
 mod build;
 mod console;

@@ -363,8 +363,7 @@ fn pooled_backends(config: &Config) -> usize {
 }
 
 /// Number of descriptors for sessions: the process limit minus a reserve and minus `pooled` backends. At least half of
-/// the
-/// rest after the reserve is for sessions.
+/// the rest after the reserve is for sessions.
 fn descriptors_for_sessions(pooled: usize) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));

@@ -39,8 +39,7 @@ struct WriterThread {
 /// A record being submitted. Ready at once unless the queue is full and `on_full = "block"`.
 ///
 /// Cancel safety: a record dropped while waiting takes spare room. Without spare room, the record is counted as lost
-/// and
-/// reported in the log.
+/// and reported in the log.
 #[must_use = "a record may have to wait for room"]
 pub struct Submit {
     waiting: Option<Waiting>,
@@ -118,8 +117,7 @@ impl Audit {
     }
 
     /// True if a statement with this text is recorded. `cut` marks a truncated text. A statement without a text is
-    /// always
-    /// recorded, because its effects are unknown. Call on a thread with at least 2 MiB of stack.
+    /// always recorded, because its effects are unknown. Call on a thread with at least 2 MiB of stack.
     #[must_use]
     pub fn wants_statement(&self, text: Option<(&[u8], bool)>) -> bool {
         let Some(log) = self.log.as_ref().filter(|_| self.wants_statements()) else { return false };
@@ -144,8 +142,7 @@ impl Audit {
     }
 
     /// `Some` if the next request must wait for room: with `on_full = "block"` at the levels `writes` and `statements`,
-    /// while
-    /// the queue is full. The future waits for room, at most `block_timeout`.
+    /// while the queue is full. The future waits for room, at most `block_timeout`.
     #[must_use]
     pub fn holds_statements(&self) -> Option<Submit> {
         let log = self.log.as_ref().filter(|_| self.wants_statements())?;
@@ -162,9 +159,8 @@ impl Audit {
     }
 
     /// Submits a record. The result is ready at once with `on_full = "shed"` or if the queue has room. Otherwise the
-    /// future
-    /// waits for room, at most `block_timeout`, and then takes spare room, because the recorded event has already
-    /// happened.
+    /// future waits for room, at most `block_timeout`, and then takes spare room, because the recorded event has
+    /// already happened.
     ///
     /// # Errors
     /// [`AuditUnavailable`] if no room became free in time; the next request must be refused.
@@ -186,8 +182,7 @@ impl Audit {
     }
 
     /// Submits a record from a context that cannot wait, such as a destructor. Without room, the record takes spare
-    /// room with
-    /// `on_full = "block"` and is lost otherwise.
+    /// room with `on_full = "block"` and is lost otherwise.
     pub fn submit_now(&self, record: Record) {
         let Some(log) = self.log.as_ref().filter(|log| log.wants(&record)) else { return };
         log.metrics.queued.increment();
@@ -210,8 +205,7 @@ impl Audit {
     }
 
     /// Stops accepting records, writes the queue and `audit.stopped`, and waits for the writer. Gives up after one
-    /// second if
-    /// writes fail.
+    /// second if writes fail.
     ///
     /// Cancel safety: if dropped, the writer ends without being waited for.
     pub async fn close(&self) {
@@ -242,8 +236,7 @@ impl Log {
     /// Stores a record that found no room in spare room, with `on_full = "block"`.
     fn keep_in_spare_room(&self, record: Record) {
         // Records of rejected clients are unlimited in number and describe no effect. They must not take the spare room
-        // of
-        // records of clients that were admitted.
+        // of records of clients that were admitted.
         let keeps = self.settings.on_full == OnFull::Block && !record.is_arrival();
         if !keeps || self.queue.push_spare(record).is_err() {
             self.lose();

@@ -1,10 +1,8 @@
 //! The bounded queue between the submitters of records and the writer thread.
 //!
 //! Promises: queued records are written in order; records without room are counted. Room is measured in records. A
-//! record
-//! with a long statement takes the room of several, which bounds memory. Spare room of equal size stores records of
-//! past
-//! events whose wait for room timed out.
+//! record with a long statement takes the room of several, which bounds memory. Spare room of equal size stores records
+//! of past events whose wait for room timed out.
 
 use std::{
     collections::VecDeque,
@@ -104,8 +102,7 @@ impl Queue {
     }
 
     /// Waits for the room of `record`, to be passed to [`Queue::push`]. First come, first served. `None` once the queue
-    /// is
-    /// closed.
+    /// is closed.
     ///
     /// Cancel safety: takes no room if dropped.
     pub(super) async fn room_for(&self, record: &Record) -> Option<SemaphorePermit<'_>> {
@@ -254,8 +251,7 @@ impl Queue {
     }
 
     /// Pauses before a failed write is retried. Ends early on a reopen request. Returns the requests, and true if the
-    /// queue is
-    /// being closed. `last` is the number of the last written line.
+    /// queue is being closed. `last` is the number of the last written line.
     pub(super) fn pause(&self, last: u64, time: Duration) -> (Vec<Reopen>, bool) {
         let mut state = self.lock();
         state.numbered = state.numbered.max(last);

@@ -7,10 +7,8 @@ use crate::sql::{
 /// Classifies statements by text, without the system catalogs of their database.
 ///
 /// Fails closed. Counted as writes: functions that are not built in, truncated texts, texts with a backslash
-/// (ambiguous),
-/// and statements that change the meaning of others (transaction control, settings). A view counts as a table, so
-/// writes by
-/// functions in a view are not detected.
+/// (ambiguous), and statements that change the meaning of others (transaction control, settings). A view counts as a
+/// table, so writes by functions in a view are not detected.
 pub(super) struct Reads {
     classifier: Classifier,
     knowledge: SchemaInfo,

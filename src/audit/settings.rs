@@ -28,8 +28,7 @@ pub struct AuditSettings {
 }
 
 /// When written records are synced to disk. Only a failing machine loses unsynced records; written records survive the
-/// end
-/// of the process.
+/// end of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SyncPolicy {
     /// Never; the kernel writes within about half a minute, which is the possible loss.

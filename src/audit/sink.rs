@@ -94,8 +94,7 @@ impl Sink {
     }
 
     /// Moves the file aside, under a free name with the time and a number, and returns the name. Lines are still
-    /// written to
-    /// the moved file until another is opened at the path.
+    /// written to the moved file until another is opened at the path.
     pub(super) fn move_aside(&self, now: Timestamp) -> io::Result<Option<String>> {
         let Output::File { path, .. } = &self.output else { return Ok(None) };
         let stamp = now.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();

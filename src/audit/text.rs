@@ -1,9 +1,8 @@
 //! Renders a statement's text for the log: no text, a fingerprint, the text without literals, or the full text.
 //!
 //! Promises: without `full`, no literal (including a function's quoted body) and no comment reaches the log, for any
-//! text,
-//! valid or not; passwords never reach the log, even with `full`. A text that allows no such promise (not scannable,
-//! ambiguous quoting, too long) is withheld with a reason.
+//! text, valid or not; passwords never reach the log, even with `full`. A text that allows no such promise (not
+//! scannable, ambiguous quoting, too long) is withheld with a reason.
 //!
 //! Literals are found by the server's own scanner. `pg_query::normalize` is not enough: it leaves the literals of
 //! utility statements (`EXECUTE p(4111…)`, `COPY … FROM PROGRAM '…'`, `COMMENT … IS '…'`, defaults) and all comments,
@@ -69,8 +68,7 @@ const REMEMBERED_LENGTH: usize = 4 << 10;
 
 impl QueryText {
     /// Copies the part of `text` that `settings` may need: at most 32 KiB, or `max_text` if larger and the text is
-    /// written in
-    /// full.
+    /// written in full.
     pub(super) fn capture_text(settings: &AuditSettings, text: &[u8], cut: bool) -> Option<Self> {
         let limit = match settings.statements {
             StatementText::None => return None,
@@ -90,8 +88,7 @@ impl QueryText {
 }
 
 /// Renders texts and caches the results of short ones. Used on the writer's thread only, because the parser keeps
-/// memory for
-/// every thread that has used it.
+/// memory for every thread that has used it.
 pub(super) struct TextRenderer {
     mode: StatementText,
     max_text: usize,
@@ -165,8 +162,7 @@ fn hash_text(text: &str) -> String {
 }
 
 /// The text as sent. If a secret is likely: the text without literals, or, if literals cannot be identified, the text
-/// up
-/// to the word that announces the secret.
+/// up to the word that announces the secret.
 fn render_full(text: &QueryText) -> RenderedText {
     let sent = String::from_utf8_lossy(&text.bytes);
     let announced = secrets::find_word(&sent).into_iter().chain(secrets::find_spelling(&sent)).min();

@@ -1,10 +1,8 @@
 //! Verifies a log: missing, changed and truncated records.
 //!
 //! Promises: reads every line; memory grows with the number of boots only; distinguishes a log truncated by a kill from
-//! a
-//! damaged log. Refuses to know: whether a completely rewritten log is genuine. For that, the last hash of a chain must
-//! be
-//! stored elsewhere.
+//! a damaged log. Refuses to know: whether a completely rewritten log is genuine. For that, the last hash of a chain
+//! must be stored elsewhere.
 
 mod finding;
 mod lines;

@@ -15,10 +15,8 @@ pub(super) enum AuditCommand {
     /// Verify audit files: missing, changed and truncated records.
     ///
     /// Checks that each line is JSON with a known schema version, that `seq` has no gap within a `boot_id`, and the
-    /// chain of
-    /// hashes, if present. Takes the current file and the rotated ones, in any order: `audit.jsonl*`. Exits with 0 if
-    /// the log is
-    /// intact, with 1 if damaged.
+    /// chain of hashes, if present. Takes the current file and the rotated ones, in any order: `audit.jsonl*`. Exits
+    /// with 0 if the log is intact, with 1 if damaged.
     Verify(Verify),
 }
 

@@ -1,8 +1,7 @@
 //! Every configuration key, with the environment variables that set the key.
 //!
 //! The only list of keys: other keys are unknown, in the file and in the environment. Contract tests require each row
-//! in
-//! `config/example.toml` and each variable in `config/compose.env`.
+//! in `config/example.toml` and each variable in `config/compose.env`.
 
 /// One key of the file.
 pub struct ConfigKey {

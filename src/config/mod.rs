@@ -5,8 +5,7 @@
 //!
 //! The file becomes a tree of values with positions (`tree`), and the environment is laid over the tree (`overlay`). A
 //! `Section` reads each table, reports unreadable values and keys that are missing in the `catalog`, and records the
-//! values
-//! for `gatekeeper check`. serde is not used for the file, because serde stops at the first mistake.
+//! values for `gatekeeper check`. serde is not used for the file, because serde stops at the first mistake.
 
 mod auth;
 mod catalog;

@@ -1,10 +1,8 @@
 //! Lays the environment over the file.
 //!
 //! `GATEKEEPER_<NAME>_X` sets X for the endpoint or listener NAME, and `GATEKEEPER_X` for all without a variable of
-//! their
-//! own; both override the file. An endpoint that only the environment describes gets a listener with its name and a
-//! route to
-//! it; so does every endpoint if no listener is described.
+//! their own; both override the file. An endpoint that only the environment describes gets a listener with its name and
+//! a route to it; so does every endpoint if no listener is described.
 
 use std::net::Ipv6Addr;
 

@@ -86,8 +86,7 @@ impl ConfigSource {
     }
 
     /// Disables reading of files and variables named in the configuration, and replaces secrets by a placeholder. For
-    /// checking
-    /// a configuration on another machine.
+    /// checking a configuration on another machine.
     #[must_use]
     pub fn without_references(mut self) -> Self {
         self.follow = false;
@@ -163,8 +162,7 @@ impl ConfigSource {
     }
 
     /// Reads only `[admin]` and `[runtime]`, for commands to the running program. Mistakes elsewhere are ignored,
-    /// because the
-    /// program may run with an older version of the file.
+    /// because the program may run with an older version of the file.
     ///
     /// # Errors
     /// The document cannot be read, or the mistakes of the two tables.

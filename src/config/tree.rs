@@ -1,8 +1,7 @@
 //! Values with positions, from file and environment alike.
 //!
 //! A file is read into a [`Table`], the environment is laid over it, and the settings are built from the result. serde
-//! is
-//! not used, because serde stops at the first mistake.
+//! is not used, because serde stops at the first mistake.
 
 use std::sync::Arc;
 

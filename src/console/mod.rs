@@ -1,14 +1,11 @@
 //! The console: a virtual database for `psql` and exporters, with PgBouncer's commands.
 //!
 //! Promises: only listed users may log in, and each command needs its right; every command is audited and counted like
-//! a
-//! request to the admin API; tables have PgBouncer's columns. Sessions end when the program drains. Refuses to know:
-//! how a
-//! client was authenticated, and the meaning of SQL statements.
+//! a request to the admin API; tables have PgBouncer's columns. Sessions end when the program drains. Refuses to know:
+//! how a client was authenticated, and the meaning of SQL statements.
 //!
 //! The parts: the frontend passes clients to [`Console`]. `visit` serves one client with the `protocol`. `command`
-//! parses
-//! texts, `show_target` lists the tables, `show` builds rows, and `act` runs other commands.
+//! parses texts, `show_target` lists the tables, `show` builds rows, and `act` runs other commands.
 //!
 //! Database names in tables are `database@endpoint`: one database may be reachable at several endpoints, and exporters
 //! need unique names.

@@ -1,10 +1,9 @@
 //! The server's side of the protocol for one client: messages in, commands to run, responses out.
 //!
 //! Promises: the simple and the extended protocol as in PostgreSQL: after an error in the extended protocol, messages
-//! are
-//! skipped up to Sync; portals end with Sync and may be fetched in parts. Memory is bounded: the number of statements
-//! and
-//! portals is limited, and rows are built on demand. Refuses to know: sockets, and the effect of commands.
+//! are skipped up to Sync; portals end with Sync and may be fetched in parts. Memory is bounded: the number of
+//! statements and portals is limited, and rows are built on demand. Refuses to know: sockets, and the effect of
+//! commands.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>
 

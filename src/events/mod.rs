@@ -1,9 +1,8 @@
 //! Recent events in memory, for the status page and `/v1/events`.
 //!
 //! Promises: recording never waits and takes one short lock; the number of events and of writer periods is bounded; a
-//! flood
-//! of rejected clients takes one entry for each reason, so that other events are kept. Refuses to know: the sources and
-//! readers of events. Unlike the audit log, events are dropped when old and end with the process.
+//! flood of rejected clients takes one entry for each reason, so that other events are kept. Refuses to know: the
+//! sources and readers of events. Unlike the audit log, events are dropped when old and end with the process.
 
 mod event;
 mod event_kind;

@@ -2,8 +2,7 @@
 //!
 //! Promises: a client is rejected with an error or served as by PostgreSQL; an idle client costs about its task and its
 //! socket; a slow client delays no other. Refuses to know: the meaning of messages (`session`), and the choice of
-//! endpoints
-//! (`route`).
+//! endpoints (`route`).
 
 mod accept;
 mod acquire;

@@ -389,7 +389,7 @@ impl Session {
         self.pooled_mut().is_some_and(Pooled::poll_wrote)
     }
 
-    /// RouteReason of the last replay on another backend, once.
+    /// Reason of the last replay on another backend, once.
     pub fn poll_rerun(&mut self) -> Option<RouteReason> {
         self.pooled_mut()?.poll_rerun()
     }

@@ -1,15 +1,12 @@
 //! Metrics and the program's log.
 //!
 //! Promises: every metric is listed in [`catalog`]; every series of a configured endpoint or listener exists at 0
-//! before its
-//! first event; counting a statement costs a few atomic additions to cells of one worker, and no allocation. Refuses to
-//! know: the server of the page, and the meaning of statements.
+//! before its first event; counting a statement costs a few atomic additions to cells of one worker, and no allocation.
+//! Refuses to know: the server of the page, and the meaning of statements.
 //!
 //! The exporter holds the numbers. Rare events go directly to the exporter. Events of every statement go to shards, one
-//! per
-//! worker ([`PathCounts`], [`ClientPresence`]), which [`Metrics::run_upkeep`] and [`Metrics::render`] move to the
-//! exporter.
-//! Only durations of statements stay in their shards; [`Metrics::render`] adds them to the page.
+//! per worker ([`PathCounts`], [`ClientPresence`]), which [`Metrics::run_upkeep`] and [`Metrics::render`] move to the
+//! exporter. Only durations of statements stay in their shards; [`Metrics::render`] adds them to the page.
 
 pub mod catalog;
 mod distribution;

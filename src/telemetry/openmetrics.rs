@@ -1,12 +1,10 @@
 //! The page in the [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) 1.0 format.
 //!
 //! Promises: the same series with identical numbers, and names that are equal in queries. Refuses to know: the meaning
-//! of
-//! metrics.
+//! of metrics.
 //!
 //! The formats differ little, so the text page is converted: counter families lose `_total`, units get a line, bucket
-//! bounds
-//! get a fraction, blank lines vanish, and an end mark shows that the page is complete.
+//! bounds get a fraction, blank lines vanish, and an end mark shows that the page is complete.
 
 use std::fmt::Write as _;
 

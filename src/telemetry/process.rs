@@ -56,8 +56,7 @@ impl ProcessMetrics {
 }
 
 /// Adds the processor time to a page. The exporter's counters are integers; whole seconds would give rates over a
-/// minute a
-/// step of one sixtieth of a processor.
+/// minute a step of one sixtieth of a processor.
 pub(super) fn show_cpu(page: &mut String, seconds: Option<f64>) {
     let Some(seconds) = seconds else { return };
     let name = PROCESS_CPU.name;

@@ -4,12 +4,10 @@
 //! handle; repeated handles share their numbers. Refuses to know: the counted events.
 //!
 //! Handles come from the recorder itself, not from the `metrics` crate's macros. No global recorder is installed, so
-//! several
-//! registries can live in one process, as in tests.
+//! several registries can live in one process, as in tests.
 //!
 //! The exporter cannot remove a series: series of removed endpoints and listeners stay on the page until the process
-//! ends
-//! (see [`super::EndpointMetrics::replaced`]).
+//! ends (see [`super::EndpointMetrics::replaced`]).
 
 use std::{
     collections::HashSet,
@@ -52,8 +50,7 @@ pub struct Gauge(metrics::Gauge);
 /// Durations, counted in buckets.
 ///
 /// A record is stored in 16 bytes until the next upkeep or rendering sorts it into its bucket, so histograms are not
-/// for
-/// the data path.
+/// for the data path.
 #[derive(Clone)]
 pub struct Histogram(metrics::Histogram);
 

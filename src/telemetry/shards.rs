@@ -1,8 +1,7 @@
 //! Numbers written by each worker separately.
 //!
 //! Promises: workers that count in their own shards share no cache line. Any index is valid: two threads that use one
-//! shard
-//! lose only time. Refuses to know: the content of a shard.
+//! shard lose only time. Refuses to know: the content of a shard.
 
 use std::sync::{
     Arc, Mutex, PoisonError,

@@ -1,13 +1,11 @@
 //! Durations counted in buckets by one worker.
 //!
 //! Promises: a record is one atomic addition to a cell that only its worker writes; counts of buckets and the sum of
-//! the
-//! durations, to the nanosecond, are exact and never decrease. Refuses to know: the measured events.
+//! the durations, to the nanosecond, are exact and never decrease. Refuses to know: the measured events.
 //!
 //! A cell holds the number of durations in its bucket (upper 20 bits) and their sum in nanoseconds (lower 44 bits), so
-//! both
-//! are always read together. Readers move the numbers to wider ones behind a lock. The worker does so too before either
-//! part could overflow, which is rare: half a million records, or two hours of waiting, fit.
+//! both are always read together. Readers move the numbers to wider ones behind a lock. The worker does so too before
+//! either part could overflow, which is rare: half a million records, or two hours of waiting, fit.
 
 use std::{
     array,

@@ -73,8 +73,7 @@ pub(super) const WELL: &str = "primary primary up primary\nreads read-pool up st
 
 impl Desk {
     /// On loopback, without a key; `endpoints` as in [`snapshot`]. Listeners: `app` with the route `primary`, `reports`
-    /// with
-    /// the route `read-pool`.
+    /// with the route `read-pool`.
     pub(super) fn new(endpoints: &str) -> Self {
         Self::with("127.0.0.1:8080", None, endpoints)
     }

@@ -1,8 +1,7 @@
 //! Examines endpoints and listeners stage by stage and reports problems with remedies.
 //!
 //! Promises: connects in the same way as sessions, so results apply to sessions; reports failures with the messages of
-//! the
-//! log; shows no token, password or key. Refuses to know: how to repair a problem.
+//! the log; shows no token, password or key. Refuses to know: how to repair a problem.
 
 mod certificates;
 mod endpoint;

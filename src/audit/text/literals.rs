@@ -7,8 +7,7 @@ use super::{QueryText, REDACTED, Withheld, secrets, utf8_within_limit};
 pub(super) fn scan_text(text: &QueryText) -> Result<(&str, Vec<ScanToken>), Withheld> {
     let source = utf8_within_limit(text)?;
     // `scan_tokens` of pg_query 18.1 makes a slice from a null pointer for a text without tokens: undefined behavior,
-    // or an
-    // abort in checked builds. Only white space has no tokens; comments are tokens.
+    // or an abort in checked builds. Only white space has no tokens; comments are tokens.
     if source.bytes().all(|byte| matches!(byte, b' ' | b'\t'..=b'\r')) {
         return Ok((source, Vec::new()));
     }
@@ -22,8 +21,7 @@ pub(super) fn scan_text(text: &QueryText) -> Result<(&str, Vec<ScanToken>), With
 /// The scanner reads strings as the SQL standard does. A server with `standard_conforming_strings` off reads the first
 /// plain string with a backslash before a quote differently. The scanner also assumes UTF-8: in some client encodings
 /// (SJIS, BIG5, GBK, GB18030, UHC) an ASCII byte such as the backslash may be the second half of a character. Such a
-/// byte
-/// is not an escape, and does not end a name before a dollar quote.
+/// byte is not an escape, and does not end a name before a dollar quote.
 fn is_ambiguous(source: &str, token: &ScanToken) -> bool {
     let word = token_text(source, token);
     let bytes = word.as_bytes();

@@ -75,8 +75,7 @@ pub(super) fn is_carried(source: &str, tokens: &[ScanToken]) -> bool {
 }
 
 /// True if a statement with this beginning may contain a secret as a bare word, as in `SET app.password = hunter2` or
-/// in
-/// the invalid `ALTER ROLE bob PASSWORD hunter2`.
+/// in the invalid `ALTER ROLE bob PASSWORD hunter2`.
 pub(super) fn may_be_bare(beginning: &[String]) -> bool {
     match beginning.first().map(String::as_str) {
         Some("SET") => true,

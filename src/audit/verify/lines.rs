@@ -56,8 +56,7 @@ impl Lines {
 }
 
 /// The files in the order of their first records; names do not sort by age. Files without a record come last, in the
-/// given
-/// order.
+/// given order.
 pub(super) fn in_order(files: &[PathBuf]) -> Vec<PathBuf> {
     if files.iter().any(|file| file.as_os_str() == "-") {
         return files.to_vec();

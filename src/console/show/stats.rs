@@ -1,8 +1,7 @@
 //! `SHOW STATS` and related tables.
 //!
 //! Statistics are counted per endpoint: the name in a row is `@endpoint`, as PAUSE accepts it. The time of a
-//! transaction is
-//! the sum of its statements' times; the client's time between statements is not included.
+//! transaction is the sum of its statements' times; the client's time between statements is not included.
 
 use super::ShowContext;
 use crate::console::{

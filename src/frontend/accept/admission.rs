@@ -42,8 +42,7 @@ impl Admission {
     /// Counts a client from `address`.
     ///
     /// Rejected clients are counted too, so that an error can be sent after the startup packet: up to the limit plus a
-    /// tenth,
-    /// at least sixteen. Beyond that, [`Admitted::Turned`] rejects without reading.
+    /// tenth, at least sixteen. Beyond that, [`Admitted::Turned`] rejects without reading.
     pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>, limits: &ListenerLimits) -> Admitted {
         let mut counts = self.lock();
         if counts.all >= limits.max_clients + limits.max_clients / 10 + 16 {

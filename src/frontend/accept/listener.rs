@@ -146,8 +146,7 @@ async fn accept_client(listening: &AsyncFd<BorrowedFd<'_>>) -> io::Result<(Owned
 }
 
 /// Registers a listening socket with the runtime. tokio's own listener types would register each client's socket here,
-/// and
-/// the client's worker once more.
+/// and the client's worker once more.
 #[expect(
     deprecated,
     reason = "sound here: the descriptor is borrowed from its owner for as long as the registration lives"

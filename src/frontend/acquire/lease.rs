@@ -246,8 +246,7 @@ impl PooledAcquirer {
     }
 
     /// Records a commit of the session and requests a WAL sample of the writer, so that the next reads soon find a
-    /// fresh read
-    /// pool.
+    /// fresh read pool.
     pub(crate) fn wrote(&self) {
         self.context.observers.evidence.want_sample();
     }

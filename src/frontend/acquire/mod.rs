@@ -1,15 +1,12 @@
 //! Acquires a backend: decides on an endpoint, tries it, waits, and decides again after a failure.
 //!
 //! Promises: one loop for dedicated and pooled sessions; a failing endpoint is replaced by another of the same route;
-//! while
-//! a writer that was seen up is away, as in a failover, a session waits up to `hold`. Refuses to know: how a backend is
-//! provided ([`provider::BackendProvider`]).
+//! while a writer that was seen up is away, as in a failover, a session waits up to `hold`. Refuses to know: how a
+//! backend is provided ([`provider::BackendProvider`]).
 //!
 //! A session with a split route keeps two decisions, one for the writer and one for the read pools. A read that must
-//! see
-//! the session's own writes uses a read pool's backend only if the node is known to be fresh enough, or can be queried
-//! in
-//! the same write.
+//! see the session's own writes uses a read pool's backend only if the node is known to be fresh enough, or can be
+//! queried in the same write.
 
 pub(crate) mod catalog;
 mod connect;

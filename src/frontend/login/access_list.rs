@@ -5,8 +5,8 @@ use crate::names::{DatabaseName, UserName};
 /// Users and databases that one listener admits; an empty list admits every user, or every database.
 ///
 /// With authentication by Gatekeeper, unlisted and unknown users get the same error. Without it (`passthrough`,
-/// `trust`),
-/// the error names the list. An unlisted database is refused after authentication only, so strangers learn nothing.
+/// `trust`), the error names the list. An unlisted database is refused after authentication only, so strangers learn
+/// nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AccessList {
     /// The users, by the names they log in with.

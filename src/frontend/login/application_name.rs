@@ -1,8 +1,7 @@
 //! The server's conversion of `application_name`.
 
 /// `application_name` as a server of this version stores it: plain ASCII. Other bytes become `?`, and from PostgreSQL
-/// 16 on
-/// `\\x` with two hexadecimal digits.
+/// 16 on `\\x` with two hexadecimal digits.
 ///
 /// <https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-APPLICATION-NAME>
 pub(crate) fn application_name(said: &[u8], server_version: Option<&[u8]>) -> Box<[u8]> {

@@ -6,9 +6,8 @@ use crate::names::UserName;
 ///
 /// NAME may contain one `*` for any non-empty text; a `*` in USER stands for the same text. Names are compared byte by
 /// byte, case-sensitively. A certificate may map to several users, one per line. Without lines, the name must equal the
-/// user
-/// name, as with PostgreSQL's `cert` without a map. Regular expressions are not supported, because a forgotten anchor
-/// admits strangers.
+/// user name, as with PostgreSQL's `cert` without a map. Regular expressions are not supported, because a forgotten
+/// anchor admits strangers.
 ///
 /// <https://www.postgresql.org/docs/current/auth-username-maps.html>
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -73,8 +73,7 @@ pub(crate) async fn log_in(
 }
 
 /// Relays messages in both directions until the dialog ends. Returns the bytes read from the server after the dialog,
-/// and
-/// the messages that an admitted client has not received yet.
+/// and the messages that an admitted client has not received yet.
 async fn relay_login(
     mut relay: Relay,
     client: &mut UnauthenticatedClient,

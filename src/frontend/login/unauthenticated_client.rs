@@ -65,8 +65,7 @@ impl UnauthenticatedClient {
     }
 
     /// Waits until the client leaves. Pipelined bytes are kept up to the capacity of a session's first buffer; with
-    /// more bytes
-    /// in the socket, the end is noticed later.
+    /// more bytes in the socket, the end is noticed later.
     ///
     /// Cancel safe.
     pub(crate) async fn gone(&mut self) -> io::Error {

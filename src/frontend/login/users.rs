@@ -1,10 +1,8 @@
 //! Users files: users with their SCRAM verifiers.
 //!
 //! TOML with a `[users]` table of names and SCRAM verifiers, or PgBouncer's `userlist.txt`. A verifier suffices to
-//! check a
-//! client but not to log in anywhere. A file with passwords or MD5 hashes, which PgBouncer accepts, is therefore
-//! rejected,
-//! with each line to be replaced. Refuses to know: the SCRAM dialog.
+//! check a client but not to log in anywhere. A file with passwords or MD5 hashes, which PgBouncer accepts, is
+//! therefore rejected, with each line to be replaced. Refuses to know: the SCRAM dialog.
 //!
 //! <https://www.pgbouncer.org/config.html#authentication-file-format>
 

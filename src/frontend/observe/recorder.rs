@@ -1,8 +1,7 @@
 //! Reports the events of a session to metrics and audit log.
 //!
 //! Counting never waits. Auditing may wait with `on_full = "block"`: the relay then stops until the log has room, or
-//! ends
-//! with an error.
+//! ends with an error.
 
 use std::{
     collections::VecDeque,

@@ -20,16 +20,13 @@ use crate::{
 };
 
 /// Maximum number of tries while one statement runs. A read pool's address leads to several nodes, and each new
-/// connection
-/// may reach another node than the backend's. With 20 nodes, nine of ten requests reach the right one.
+/// connection may reach another node than the backend's. With 20 nodes, nine of ten requests reach the right one.
 const TRIES: u32 = 50;
 /// Average pause before the second try, and before the fifth and later tries; doubled in between. Short, because a
-/// reached
-/// node acts at once, and with two nodes the second try usually succeeds.
+/// reached node acts at once, and with two nodes the second try usually succeeds.
 const PAUSE_MS: (u64, u64) = (10, 100);
 /// Limit on the wait for internal statements ahead of the client's statement; a server that takes longer does not
-/// handle
-/// cancel requests either.
+/// handle cancel requests either.
 const SHELTER: Duration = Duration::from_secs(5);
 
 /// Forwards a cancel request. The client gets no response and waits for the end of its connection.
@@ -115,8 +112,7 @@ pub(crate) fn max_tries(current_backend: &CurrentBackend) -> u32 {
 }
 
 /// Pause before the try `attempt`, counted from 0. Random, because requests in step with a round-robin balancer would
-/// reach
-/// the same wrong node each time.
+/// reach the same wrong node each time.
 pub(crate) fn retry_pause(attempt: u32) -> Duration {
     let (first, last) = PAUSE_MS;
     let average = (first << attempt.saturating_sub(1).min(16)).min(last);

@@ -78,8 +78,7 @@ pub enum SessionCommand {
 
 impl SessionEntry {
     /// Entry of a logged-in session. `key` is the client's cancel key, `current_backend` the backend of a dedicated
-    /// session, and
-    /// `reason` the reason for its endpoint.
+    /// session, and `reason` the reason for its endpoint.
     #[must_use]
     pub fn new(
         facts: Arc<record::Session>,
@@ -122,9 +121,8 @@ impl SessionEntry {
         self.held().reason
     }
 
-    /// Records a lease. With `sheltered`, cancel requests wait for [`Self::admit_cancels`]: they would cancel the settings or
-    /// the
-    /// BEGIN sent ahead of the statement, and the statement would run without them.
+    /// Records a lease. With `sheltered`, cancel requests wait for [`Self::admit_cancels`]: they would cancel the
+    /// settings or the BEGIN sent ahead of the statement, and the statement would run without them.
     pub(crate) fn leased(&self, running: &Arc<BackendHandle>, reason: RouteReason, sheltered: bool) {
         *self.held() =
             Held { current_backend: Some(CurrentBackend::Leased(Arc::clone(running))), sheltered, reason };

@@ -1,8 +1,8 @@
 //! A buffer for relayed bytes, from a free list per worker.
 //!
 //! A buffer is taken from the worker's free list before a read and returned when empty, so an idle client holds none.
-//! Bytes
-//! are written from where they were read; only an incomplete frame at the end is moved to the front when room runs out.
+//! Bytes are written from where they were read; only an incomplete frame at the end is moved to the front when room
+//! runs out.
 
 use std::cell::RefCell;
 

@@ -1,10 +1,8 @@
 //! Drives one session: moves bytes between its sockets as the session machine decides.
 //!
 //! One future for both directions, on the client's worker. A side is read only after earlier bytes have been written to
-//! the
-//! other side: a slow reader stops the reads from its own backend alone. An idle session holds no buffer. A pooled
-//! session
-//! returns its backend as soon as the end of the response is read, before a slow client has received it.
+//! the other side: a slow reader stops the reads from its own backend alone. An idle session holds no buffer. A pooled
+//! session returns its backend as soon as the end of the response is read, before a slow client has received it.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>
 
@@ -444,8 +442,7 @@ impl Relay {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(Ok(count)) if count > 0 => {
                 // A fresh clock value, not the time of the turn. With the older time, commits since then would count as
-                // older, and a
-                // read pool without them as fresh enough.
+                // older, and a read pool without them as fresh enough.
                 let now = self.turn.read_clock();
                 self.overhead.note_read(now);
                 self.judge_backend(now)?;

@@ -112,8 +112,7 @@ async fn leave_dedicated(
 }
 
 /// Makes a leased backend reusable: cancels its running statement and reads the responses to the end. Discards the
-/// backend
-/// if that fails.
+/// backend if that fails.
 async fn recover_lease(
     end: &SessionEnd,
     mut lease: Lease,

@@ -473,7 +473,7 @@ impl Pooled {
         })
     }
 
-    /// RouteReason of the last replay on another backend, once.
+    /// Reason of the last replay on another backend, once.
     pub(super) fn poll_rerun(&mut self) -> Option<RouteReason> {
         self.router.as_deref_mut()?.replay.poll_reason()
     }

@@ -46,7 +46,7 @@ pub(super) const MAY_WRITE: TransactionModes =
     TransactionModes { read_only: Some(false), serializable: None };
 /// Statements that one batch may prepare; with more of them it is not judged.
 const PREPARES: usize = 8;
-/// RoutingUnit of a statement prepared by SQL, or not at all.
+/// Unit of a statement prepared by SQL, or not at all.
 const UNKNOWN: RoutingUnit = RoutingUnit {
     access: StatementAccess::Unproven,
     classify_reason: ClassifyReason::Named,
@@ -211,7 +211,7 @@ impl<'a> UnitClassifier<'a> {
     }
 }
 
-/// RoutingUnit that the messages of a batch add up to.
+/// Unit that the messages of a batch add up to.
 struct BatchUnit<'a> {
     classifier: &'a UnitClassifier<'a>,
     unit: RoutingUnit,
@@ -278,7 +278,7 @@ impl<'a> BatchUnit<'a> {
         self.has_ended |= bound.ends;
     }
 
-    /// RoutingUnit of a statement parsed in the batch, or before.
+    /// Unit of a statement parsed in the batch, or before.
     fn prepared(&self, name: &[u8]) -> RoutingUnit {
         let parsed = &self.parsed[..self.parses.min(PREPARES)];
         let here = parsed.iter().rev().find(|(known, _)| *known == name).map(|(_, unit)| *unit);

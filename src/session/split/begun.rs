@@ -29,7 +29,7 @@ pub(in crate::session) struct Opening {
     pub(in crate::session) portal: PortalUse,
 }
 
-/// SessionStatement without a response: the server may yet reject the command.
+/// Command without a response: the server may yet reject the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unanswered {
     /// No pending command.

@@ -10,7 +10,7 @@ pub(in crate::session) struct Replay {
     reason: Option<RouteReason>,
     /// Count of replays of the unit answered next. Only the beginning of the response, or the writer, ends the count.
     count: u8,
-    /// RouteReason not reported to the driver yet.
+    /// Reason not reported to the driver yet.
     unreported: Option<RouteReason>,
 }
 
@@ -77,7 +77,7 @@ impl Replay {
         }
     }
 
-    /// RouteReason of the last replay, once.
+    /// Reason of the last replay, once.
     pub(in crate::session) fn poll_reason(&mut self) -> Option<RouteReason> {
         self.unreported.take()
     }

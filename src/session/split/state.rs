@@ -19,7 +19,7 @@ use crate::{
 pub struct AssignedBackend<'a> {
     /// RouteSide of the backend.
     pub side: RouteSide,
-    /// RouteReason of the route decision.
+    /// Reason of the route decision.
     pub reason: RouteReason,
     /// Name of the endpoint, for `SHOW gatekeeper.last_route`.
     pub endpoint: &'a EndpointName,

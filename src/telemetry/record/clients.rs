@@ -27,8 +27,7 @@ pub struct ClientPresence {
 /// Changes on one worker since the last collection.
 ///
 /// Arrivals and departures are counted separately and departures are collected first. A departure is then never
-/// collected
-/// before its arrival, so no level falls below zero.
+/// collected before its arrival, so no level falls below zero.
 #[derive(Default)]
 #[repr(align(128))]
 struct ClientCounts {

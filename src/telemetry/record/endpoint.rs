@@ -167,10 +167,8 @@ impl EndpointMetrics {
     }
 
     /// Ends the series of an endpoint that a reload has removed or replaced by `after`. Series whose labels no longer
-    /// match a
-    /// configured endpoint show no state: info, health and role are 0, times and distances `NaN`, so that no alert
-    /// fires;
-    /// counters keep their value. Call from the caller of [`EndpointMetrics::state`].
+    /// match a configured endpoint show no state: info, health and role are 0, times and distances `NaN`, so that no
+    /// alert fires; counters keep their value. Call from the caller of [`EndpointMetrics::state`].
     pub fn replaced(&self, after: Option<&Endpoint>) {
         let before = &self.endpoint;
         let info =

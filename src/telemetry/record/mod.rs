@@ -134,8 +134,8 @@ impl Metrics {
     }
 
     /// The page in Prometheus' text format, version 0.0.4; see [`Self::render_openmetrics`] for the other format.
-    /// Contains
-    /// everything counted before the call. Reads `/proc`. Locks that sessions need are held only while data is copied.
+    /// Contains everything counted before the call. Reads `/proc`. Locks that sessions need are held only while data is
+    /// copied.
     #[must_use]
     pub fn render(&self) -> String {
         self.sharded.flush();

@@ -43,8 +43,7 @@ pub struct PathMetrics {
 /// Counts of one worker's sessions on a path: durations since the start, other numbers since the last collection.
 ///
 /// Never allocates or waits. Any thread may count, but a thread other than the worker makes the worker wait for the
-/// cache
-/// line.
+/// cache line.
 #[repr(align(128))]
 pub struct PathCounts {
     statements: [Tally; Outcome::ALL.len()],
@@ -130,8 +129,7 @@ impl PathMetrics {
     }
 
     /// Updates a pool's levels: backends in each state, waiting clients, maximum number of backends; each as the
-    /// previous and
-    /// the current value.
+    /// previous and the current value.
     pub fn pool_levels(
         &self,
         backends: impl Fn(PoolBackendState) -> (usize, usize),

@@ -22,8 +22,7 @@ pub(super) struct Routes {
 /// Route decisions of one worker's sessions since the last collection.
 ///
 /// Never allocates or waits. Any thread may count, but a thread other than the worker makes the worker wait for the
-/// cache
-/// line.
+/// cache line.
 #[repr(align(128))]
 pub struct RouteCounts {
     decisions: [Tally; RouteReason::ALL.len()],

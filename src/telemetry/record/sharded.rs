@@ -13,8 +13,7 @@ use crate::{
 };
 
 /// Every such handle ever created. Handles are kept like the exporter's series: repeated requests return the same
-/// handle,
-/// and a session that outlives its listener's configuration is still counted.
+/// handle, and a session that outlives its listener's configuration is still counted.
 #[derive(Default)]
 pub(super) struct Sharded {
     paths: Mutex<HashMap<PathKey, Arc<PathMetrics>>>,

@@ -137,8 +137,7 @@ fn cost<T>(metrics: &Metrics, more: impl FnOnce() -> T) -> usize {
 }
 
 /// Half of an endpoint's series are buckets of its phases: one more bound adds seven series. Half of a listener's
-/// series are
-/// route reasons.
+/// series are route reasons.
 #[test]
 fn the_page_stays_within_its_budget_of_series() {
     let metrics = Metrics::new();

@@ -2,8 +2,7 @@
 //!
 //! Promises: if off, tracing costs one branch; an unsampled span costs only the search for its parent; spans wait in a
 //! bounded queue, and are dropped and counted if the queue is full or the collector fails: sessions never wait. Refuses
-//! to
-//! know: statement texts, except for the comment that names the parent. No text and no parameter is sent.
+//! to know: statement texts, except for the comment that names the parent. No text and no parameter is sent.
 //!
 //! OTLP over HTTP in plaintext, to a local collector. Implemented here, because only a dozen fields are needed, and the
 //! protocol only ever adds fields.

@@ -128,8 +128,7 @@ proptest! {
     }
 
     /// Random texts of quotes, escapes and markers: a literal of any server, for any `standard_conforming_strings` and
-    /// client
-    /// encoding, is not shown.
+    /// client encoding, is not shown.
     #[test]
     fn what_some_server_takes_for_a_literal_is_never_shown(
         parts in prop::collection::vec(prop::sample::select(PARTS), 1..24),

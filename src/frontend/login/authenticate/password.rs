@@ -1,10 +1,9 @@
 //! Authentication by a password in the clear, verified by a server.
 //!
 //! The first login with a password connects to the route's endpoint and disconnects. Then the password is remembered,
-//! and
-//! the client logs in without a query to the server. Unknown users and wrong passwords have equal responses and timing:
-//! both
-//! are checked against a verifier first, and then by the server, whose response takes equally long for both.
+//! and the client logs in without a query to the server. Unknown users and wrong passwords have equal responses and
+//! timing: both are checked against a verifier first, and then by the server, whose response takes equally long for
+//! both.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
