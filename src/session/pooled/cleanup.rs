@@ -297,6 +297,13 @@ impl Cleanup {
         self.changed_settings.clear();
     }
 
+    /// Ends the transaction for the names that its texts may define: a later catalog read shows what they do.
+    pub(in crate::session) fn end_learning(&mut self, database: &DatabaseState) {
+        if !self.learning.is_empty() {
+            database.end_learning(&std::mem::take(&mut self.learning));
+        }
+    }
+
     /// Decides the step after a transaction.
     pub(in crate::session) fn settle(&mut self, context: &SettleContext<'_>) -> SettleStep {
         let mut effects = std::mem::take(&mut self.possible_side_effects);
@@ -305,9 +312,7 @@ impl Cleanup {
             effects = effects.without(Effects::DDL);
             context.database.definitions_changed();
         }
-        if !self.learning.is_empty() {
-            context.database.end_learning(&std::mem::take(&mut self.learning));
-        }
+        self.end_learning(context.database);
         if context.is_writer && !context.is_compared {
             let database = context.database;
             let has_changed = database.is_changed() || database.edition() != self.comparison.edition;

@@ -124,6 +124,13 @@ struct ProcessIds {
 
 // === impl Pooled ===
 
+impl Drop for Pooled {
+    /// The session ends, perhaps within a transaction. What the server still commits is found by the catalog's epoch.
+    fn drop(&mut self) {
+        self.cleanup.end_learning(&self.database);
+    }
+}
+
 impl Pooled {
     /// Creates a session without a backend, as [`super::Session::pooled`].
     pub(super) fn new(
