@@ -70,6 +70,8 @@ pub(super) enum PendingRequest {
         leads_back: Vec<SettingReset>,
         /// Unnamed statement destroyed by a Query, unless the server skips the Query.
         unnamed: Option<Box<UnnamedStatement>>,
+        /// Client statements that the text deallocates, in order: each is gone with its CommandComplete.
+        deallocates: VecDeque<Box<[u8]>>,
     },
     /// An Execute of the portal: ends with its own answer.
     Execute {
@@ -342,6 +344,20 @@ impl ResponseQueue {
             Some(PendingRequest::Whole { effects, .. }) => *effects,
             _ => Effects::NONE,
         }
+    }
+
+    /// Takes the client statement deallocated by the command completed now, if a Query has deallocated one.
+    pub(super) fn take_deallocated(&mut self) -> Option<Box<[u8]>> {
+        match self.front_mut() {
+            Some(PendingRequest::Whole { deallocates, .. }) => deallocates.pop_front(),
+            _ => None,
+        }
+    }
+
+    /// True if a pending ReadyForQuery may change the transaction status.
+    pub(super) fn may_change_status(&self) -> bool {
+        self.requests()
+            .any(|request| matches!(request, PendingRequest::Sync { .. } | PendingRequest::Whole { .. }))
     }
 
     fn front(&self) -> Option<&PendingRequest> {
@@ -664,6 +680,7 @@ impl PendingRequest {
             effects: Effects::NONE,
             leads_back: Vec::new(),
             unnamed: None,
+            deallocates: VecDeque::new(),
         }
     }
 
