@@ -242,6 +242,12 @@ fn wrong_parameters_wait_for_a_batch_that_may_fail_the_transaction() {
     // The unnamed statement lists prepared statements, and is parsed again each time.
     for name in ["s", ""] {
         let mut talk = opened(true);
+        if name.is_empty() {
+            talk.say(&Client, &one_batch(&[(b'P', PARSE_LIST), (b'S', b"")]).1, 1000);
+            while !talk.to_backend.is_empty() {
+                talk.answer();
+            }
+        }
         let bind = [b"\0", name.as_bytes(), b"\0", two].concat();
         talk.say(&Client, &one_batch(&[(b'E', EXECUTE), (b'S', b""), (b'B', &bind), (b'S', b"")]).1, 1000);
         assert_eq!(shown(&talk.to_backend, Speaker::Client), "E | S", "{name:?}: the Bind waits");
