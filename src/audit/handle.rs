@@ -130,7 +130,7 @@ impl Audit {
     /// Maximum number of bytes of a statement's text that [`Audit::text`] uses.
     #[must_use]
     pub fn text_limit(&self) -> usize {
-        self.log.as_ref().map_or(0, |log| log.settings.max_text.max(super::text::PARSER_LIMIT))
+        self.log.as_ref().map_or(0, |log| log.settings.max_text.max(super::text::MAX_PARSED_BYTES))
     }
 
     /// The part of a statement's text that a record needs; `None` if no text is recorded. Copies at most 32 KiB or

@@ -59,15 +59,15 @@ closed_set! {
 }
 
 /// Maximum number of entries per write.
-const BATCH: usize = 256;
+const MAX_BATCH_ENTRIES: usize = 256;
 /// Time for entries to accumulate before a write.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER_TIME: Duration = Duration::from_millis(5);
 /// Pause between two attempts to write.
-const RETRY: Duration = Duration::from_millis(200);
+const WRITE_RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Failed attempts after which a closing writer gives up.
-const LAST_ATTEMPTS: u32 = 5;
+const MAX_CLOSING_ATTEMPTS: u32 = 5;
 /// Room reserved for the last line of a file, in bytes.
-const LAST_LINE: u64 = 512;
+const LAST_LINE_BYTES: u64 = 512;
 
 impl Writer {
     /// Opens the output and writes `audit.started`, so that an unwritable log is detected at the start.
@@ -104,7 +104,7 @@ impl Writer {
 
     fn serve(&mut self) -> Result<(), GaveUp> {
         loop {
-            let work = self.queue.take(self.seq - 1, BATCH, self.until_sync());
+            let work = self.queue.take(self.seq - 1, MAX_BATCH_ENTRIES, self.until_sync());
             self.reopen(work.reopen);
             for entry in &work.entries {
                 self.write_entry(entry)?;
@@ -127,7 +127,7 @@ impl Writer {
             if self.until_sync() == Some(Duration::ZERO) {
                 self.sync_now();
             }
-            self.queue.gather(GATHER);
+            self.queue.gather(GATHER_TIME);
         }
     }
 
@@ -139,14 +139,14 @@ impl Writer {
     /// Retries until success. The queue counts as full between attempts.
     fn retry_until_done(&mut self, mut what: impl FnMut(&mut Self) -> io::Result<()>) -> Result<(), GaveUp> {
         let mut jam: Option<Room> = None;
-        let mut last_attempts = LAST_ATTEMPTS;
+        let mut last_attempts = MAX_CLOSING_ATTEMPTS;
         while let Err(error) = what(self) {
             if jam.is_none() {
                 jam = Some(self.queue.take_all_room());
                 tracing::error!(%error, "audit log write failed; retrying");
             }
             self.metrics.errors.increment();
-            let (reopen, closing) = self.queue.pause(self.seq - 1, RETRY);
+            let (reopen, closing) = self.queue.pause(self.seq - 1, WRITE_RETRY_PAUSE);
             self.reopen(reopen);
             if closing {
                 last_attempts -= 1;
@@ -246,7 +246,7 @@ impl Writer {
     }
 
     fn is_past_limit(&self) -> bool {
-        let size = self.sink.size() + self.pending.len() as u64 + LAST_LINE;
+        let size = self.sink.size() + self.pending.len() as u64 + LAST_LINE_BYTES;
         self.rotation.as_ref().is_some_and(|rotation| size > rotation.at)
     }
 

@@ -123,7 +123,7 @@ impl Pool {
     async fn greet_evicting(self: &Arc<Self>, mut permit: Permit) -> (Result<Greeted, ConnectError>, Permit) {
         // With a full server, the permit comes from a backend closed before.
         let mut evicted = self.budget.is_full();
-        let mut pause = EVICTION_PAUSE;
+        let mut pause = MIN_EVICTION_PAUSE;
         loop {
             let error = match self.log_in_and_identify().await {
                 Err(error) if is_full(&error) => error,
@@ -324,7 +324,7 @@ enum Greeted {
 }
 
 /// Pause before the login after an eviction; doubled for each further login.
-const EVICTION_PAUSE: Duration = Duration::from_millis(20);
+const MIN_EVICTION_PAUSE: Duration = Duration::from_millis(20);
 /// Longest pause; afterwards the server counts as full of foreign connections.
 const MAX_EVICTION_PAUSE: Duration = Duration::from_millis(80);
 

@@ -95,11 +95,11 @@ type Spawn = Box<dyn Fn(usize, &'static str, Work) + Send + Sync>;
 pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Interval of checks that depend on time.
-const TICK: Duration = Duration::from_millis(100);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(100);
 /// An unreferenced pool is removed after this time without backends and waiters.
-const FORGOTTEN: Duration = Duration::from_secs(60);
+const UNUSED_POOL_LIFETIME: Duration = Duration::from_secs(60);
 /// Idle limit of an empty, unreferenced pool without a successful login: a client may name any database.
-const FRUITLESS: Duration = Duration::from_secs(5);
+const LOGINLESS_POOL_LIFETIME: Duration = Duration::from_secs(5);
 
 /// Routine in PostgreSQL that enforces the role's `CONNECTION LIMIT`; the error field with its name is not translated.
 pub(super) const ROLE_LIMIT: &[u8] = b"InitializeSessionUserId";
@@ -121,7 +121,7 @@ impl Pools {
         for worker in 0..workers.len() {
             let pools = Arc::downgrade(&pools);
             workers.spawn_on(worker, "pool upkeep", move || async move {
-                let mut due = interval(TICK);
+                let mut due = interval(MAINTENANCE_INTERVAL);
                 due.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 loop {
                     due.tick().await;
@@ -394,7 +394,7 @@ impl Pools {
         let mut registry = self.lock();
         registry.pools.retain(|_, PoolEntry { pool, shown, successor }| {
             let state = pool.lock();
-            let limit = if state.answered.is_some() { FORGOTTEN } else { FRUITLESS };
+            let limit = if state.answered.is_some() { UNUSED_POOL_LIFETIME } else { LOGINLESS_POOL_LIFETIME };
             let empty = state.empty_since.filter(|_| successor.is_none());
             drop(state);
             let forgotten = empty.is_some_and(|since| now.saturating_duration_since(since) >= limit)

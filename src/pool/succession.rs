@@ -22,7 +22,7 @@ const MAX_PREPARED_BACKENDS: usize = 8;
 /// delay, new logins would take the permits of the old pool's backends.
 const PREPARATION_DELAY: Duration = Duration::from_millis(50);
 /// Time after which fewer backends are enough.
-const PREPARATION: Duration = Duration::from_secs(5);
+const PREPARATION_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time after which old backends are closed even if the new settings admit no login: the old settings may have been
 /// withdrawn for a reason.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(60);
@@ -106,7 +106,7 @@ impl Pools {
                 let ready = state.slots.live_count();
                 drop(state);
                 ready >= successor.wanted
-                    || (ready > 0 && waited >= PREPARATION)
+                    || (ready > 0 && waited >= PREPARATION_TIMEOUT)
                     || waited >= HANDOVER_LIMIT
                     || entry.pool.lock().slots.live_count() == 0
             }) else {

@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use gatekeeper::testing::{
     sandbox::{ALICE, FakeGoogle, GoogleFault, SERVICE_ACCOUNT, SandboxOptions, Single},
-    scram::{ITERATIONS, Verifier},
+    scram::{DEFAULT_ITERATIONS, Verifier},
 };
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -99,7 +99,7 @@ async fn the_image_starts_with_its_example() {
     fs::copy(server.authority().ca_file(), secrets.join("orders-ca.pem")).unwrap();
     let identity = Pki::new(&secrets, "clients").issue("tls");
     assert_eq!(identity.cert, secrets.join("tls.crt"));
-    let verifier = Verifier::derive(b"secret", b"sixteen byte salt", ITERATIONS).unwrap();
+    let verifier = Verifier::derive(b"secret", b"sixteen byte salt", DEFAULT_ITERATIONS).unwrap();
     fs::write(secrets.join("users.toml"), format!("[users]\n\"{SERVICE_ACCOUNT}\" = \"{verifier}\"\n"))
         .unwrap();
     let example = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/compose.env")).unwrap();

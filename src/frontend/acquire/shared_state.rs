@@ -1,11 +1,11 @@
 //! State shared by the sessions of one listener, database and user.
 //!
 //! Names needed to predict leftover session state are read before the first session of a database is admitted. A
-//! session compares the catalog's epoch with the server's every [`COMPARED_EVERY`], after any listener's statement with
-//! changed definitions, and after a call of an unknown function. The comparison uses the session's own backend, before
-//! the session returns the backend. On a difference, the names are read again and the session's texts are classified
-//! anew. No client response waits for a comparison. With statement splitting, the database contents are read together
-//! with the names. A statement sent without known names pins the session.
+//! session compares the catalog's epoch with the server's every [`EPOCH_CHECK_INTERVAL`], after any listener's
+//! statement with changed definitions, and after a call of an unknown function. The comparison uses the session's own
+//! backend, before the session returns the backend. On a difference, the names are read again and the session's texts
+//! are classified anew. No client response waits for a comparison. With statement splitting, the database contents are
+//! read together with the names. A statement sent without known names pins the session.
 
 use std::{
     collections::HashMap,
@@ -81,15 +81,15 @@ struct Listed {
 }
 
 /// Maximum delay until a definition changed outside of the process applies to all new transactions.
-const COMPARED_EVERY: Duration = Duration::from_secs(1);
+const EPOCH_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum delay of a definition change while only backends possibly behind the writer are returned.
-const COMPARED_BEHIND: Duration = Duration::from_secs(60);
-/// Pause between two readings of the names, as a multiple of the reading time; at most [`COMPARED_EVERY`].
-const READ_SHARE: u32 = 10;
+const STALE_EPOCH_CHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// Pause between two readings of the names, as a multiple of the reading time; at most [`EPOCH_CHECK_INTERVAL`].
+const READ_PAUSE_FACTOR: u32 = 10;
 /// Entries kept without a sweep of unneeded entries: a client may name any database.
 const MIN_SWEPT_ENTRIES: usize = 64;
 /// Time without a session until the entry of a database is removed.
-const UNUSED: Duration = Duration::from_secs(3600);
+const UNUSED_ENTRY_LIFETIME: Duration = Duration::from_secs(3600);
 
 // === impl SharedStateRegistry ===
 
@@ -164,7 +164,7 @@ impl SharedState {
         let overdue = millis(self.began.elapsed()).saturating_sub(self.next.load(Ordering::Relaxed));
         Arc::strong_count(self) > 1
             || Arc::strong_count(&self.database_state) > 1
-            || (self.database_state.knows_database() && overdue < millis(UNUSED))
+            || (self.database_state.knows_database() && overdue < millis(UNUSED_ENTRY_LIFETIME))
     }
 
     /// Returns the initial ParameterStatus for `application` and the startup settings in `startup`. `welcome` is the
@@ -257,7 +257,7 @@ impl SharedState {
     /// catalog.
     pub(crate) fn leased(&self, now: Instant) {
         if self.is_due(now) {
-            self.next.store(millis(now.duration_since(self.began) + COMPARED_EVERY), Ordering::Relaxed);
+            self.next.store(millis(now.duration_since(self.began) + EPOCH_CHECK_INTERVAL), Ordering::Relaxed);
             self.database_state.expire_catalogue();
         }
     }
@@ -267,7 +267,8 @@ impl SharedState {
     }
 
     fn is_overdue(&self, now: Instant) -> bool {
-        millis(now.duration_since(self.began)) >= self.next.load(Ordering::Relaxed) + millis(COMPARED_BEHIND)
+        millis(now.duration_since(self.began))
+            >= self.next.load(Ordering::Relaxed) + millis(STALE_EPOCH_CHECK_INTERVAL)
     }
 
     /// Applies the settings. Derived database contents are read again.
@@ -325,7 +326,7 @@ impl SharedState {
         let epoch = catalog::read_epoch(lease, unasked).await?;
         if !self.database_state.is_epoch(&epoch, instant) {
             self.read(lease, &epoch, instant, unasked).await?;
-            let pause = (began.elapsed() * READ_SHARE).min(COMPARED_EVERY);
+            let pause = (began.elapsed() * READ_PAUSE_FACTOR).min(EPOCH_CHECK_INTERVAL);
             self.renew_after.store(millis(self.began.elapsed() + pause), Ordering::Relaxed);
         }
         self.compared.store(number, Ordering::Relaxed);
@@ -361,7 +362,7 @@ impl SharedState {
     async fn look(&self, mut lease: Lease) {
         let mut unasked = Vec::new();
         let compared = self.compare(&mut lease, &mut unasked).await;
-        self.next.store(millis(self.began.elapsed() + COMPARED_EVERY), Ordering::Relaxed);
+        self.next.store(millis(self.began.elapsed() + EPOCH_CHECK_INTERVAL), Ordering::Relaxed);
         match compared {
             // Asynchronous messages of the server reach no session.
             Ok(()) if !unasked.is_empty() => lease.release(Disposition::Discard),

@@ -31,7 +31,7 @@ pub(crate) struct InitialParameterStatusCache {
 }
 
 /// Maximum number of entries: usually one login with one or two names, but names are arbitrary.
-const KEPT: usize = 8;
+const MAX_ENTRIES: usize = 8;
 
 // === impl InitialParameterStatus ===
 
@@ -89,7 +89,7 @@ impl InitialParameterStatusCache {
         match self.latest.iter().position(|known| known.is_for(welcome, application, startup)) {
             Some(at) => self.latest[..=at].rotate_right(1),
             None => {
-                self.latest.truncate(KEPT - 1);
+                self.latest.truncate(MAX_ENTRIES - 1);
                 self.latest.insert(0, Arc::new(InitialParameterStatus::new(welcome, application, startup)));
             }
         }
@@ -132,7 +132,7 @@ mod tests {
             initial_statuses.of(&welcome, Some(format!("{number}").as_bytes()), None);
             initial_statuses.of(&welcome, Some(b"often"), None);
         }
-        assert_eq!(initial_statuses.latest.len(), KEPT);
+        assert_eq!(initial_statuses.latest.len(), MAX_ENTRIES);
         assert!(!Arc::ptr_eq(&first, &initial_statuses.of(&welcome, Some(b"first"), None)));
     }
 }

@@ -43,7 +43,7 @@ struct KnownValue {
 }
 
 /// Limit on cached entries: usually an entry for each tenant. An entry takes up to 20 kB, like a startup packet.
-const KNOWN_MAX: usize = 1024;
+const MAX_CACHED_ENTRIES: usize = 1024;
 
 // === impl KnownValues ===
 
@@ -69,7 +69,7 @@ impl KnownValues {
             *before = known;
             return;
         }
-        if self.said.len() >= KNOWN_MAX
+        if self.said.len() >= MAX_CACHED_ENTRIES
             && let Some(oldest) = self.said.pop_front()
         {
             self.by_said.remove(&oldest);
@@ -157,12 +157,12 @@ mod tests {
         let mut known = KnownValues::default();
         let welcome = Arc::new(Parameters::default());
         let said = |number: usize| vec![("app.tenant".to_owned(), number.to_string().into_bytes())];
-        for number in 0..=KNOWN_MAX {
+        for number in 0..=MAX_CACHED_ENTRIES {
             known.insert(&said(number), &welcome, Some(Arc::default()));
         }
         assert!(known.get(&said(0), &welcome).is_none());
         assert!(known.get(&said(1), &welcome).is_some());
-        assert_eq!(known.by_said.len(), KNOWN_MAX);
+        assert_eq!(known.by_said.len(), MAX_CACHED_ENTRIES);
     }
 
     #[test]
