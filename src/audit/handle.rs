@@ -11,8 +11,8 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    AuditLevel, AuditOutput, AuditSettings, OnFull, queue::Queue, reads::Reads, record::Record,
-    text::QueryText, writer::Writer,
+    AuditLevel, AuditOutput, AuditSettings, OnFull, log_writer::LogWriter, queue::Queue, reads::Reads,
+    record::Record, text::QueryText,
 };
 use crate::{tasks::Thread, telemetry::AuditMetrics};
 
@@ -92,7 +92,7 @@ impl Audit {
     pub fn open(settings: AuditSettings, metrics: AuditMetrics) -> Result<Self, AuditError> {
         let queue = Arc::new(Queue::new(settings.queue));
         metrics.limit(settings.queue);
-        let writer = Writer::open(&settings, Arc::clone(&queue), metrics.clone())?;
+        let writer = LogWriter::open(&settings, Arc::clone(&queue), metrics.clone())?;
         let (ending, ended) = oneshot::channel::<()>();
         let thread = Thread::start("audit", move || {
             let _ending = ending;

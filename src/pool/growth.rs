@@ -9,7 +9,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    BackendEvent, BackendHandle, LeaseError, Pool, Welcome,
+    BackendEvent, BackendHandle, LeaseError, Pool, StartupResponse,
     budget::{BudgetPressure, Permit},
     login_backoff::LoginBackoff,
     maintenance::{Maintenance, SlotGuard},
@@ -40,7 +40,7 @@ impl Pool {
             reserved.push((need, state.slots.reserve_slot(now)));
         }
         let epoch = state.epoch;
-        // A successor may take backends of its predecessor.
+        // A replacement may take backends of its predecessor.
         let prepares = state.prepared > 0;
         let mut pressure = BudgetPressure::None;
         drop(state);
@@ -210,11 +210,13 @@ impl Pool {
         let mut state = self.lock();
         state.login_backoff = None;
         self.budget.note_room();
-        let login = match &state.welcome {
-            Some(welcome) if welcome.has_same_reports(&backend.logged_in) => Arc::clone(welcome),
-            _ => Arc::new(Welcome::new(&backend.logged_in)),
+        let login = match &state.startup_response {
+            Some(startup_response) if startup_response.has_same_reports(&backend.logged_in) => {
+                Arc::clone(startup_response)
+            }
+            _ => Arc::new(StartupResponse::new(&backend.logged_in)),
         };
-        state.welcome = (epoch == state.epoch).then(|| Arc::clone(&login));
+        state.startup_response = (epoch == state.epoch).then(|| Arc::clone(&login));
         let lifetime = state.settings.max_lifetime;
         let record = BackendRecord {
             running: Arc::clone(&running),

@@ -80,7 +80,7 @@ impl Pool {
                 Err(error) => {
                     let pool = Arc::clone(&guard.pool);
                     if matches!(error, MaintenanceError::Query(QueryError::Changed)) {
-                        pool.forget_welcome();
+                        pool.forget_startup_response();
                     }
                     let (endpoint, pid) = (pool.endpoint().name(), member.running.pid());
                     tracing::debug!(%endpoint, pid, ?maintenance, error = %Chain(&error), "closing a backend after failed maintenance");

@@ -164,7 +164,7 @@ fn hand_over(
 ) {
     let admitted = context.admission.admit(address.map(|address| address.ip()), &context.settings.limits);
     let (permit, client_error) = match admitted {
-        Admitted::Welcome(permit) => (permit, None),
+        Admitted::Accepted(permit) => (permit, None),
         Admitted::Refused(permit, client_error) => (permit, Some(client_error)),
         Admitted::Turned(client_error) => {
             context.metrics.record_rejection(RefusalReason::MaxClients);

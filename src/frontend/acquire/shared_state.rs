@@ -27,7 +27,7 @@ use crate::{
         startup_values::{self, KnownValues, SaidSettings, StartupValues},
     },
     names::{DatabaseName, ListenerName, UserName},
-    pool::{Disposition, Lease, PoolSettings, Welcome},
+    pool::{Disposition, Lease, PoolSettings, StartupResponse},
     session::{CatalogInstant, DatabaseState},
     sql::{ClassifierOptions, StatefulNames},
     tasks,
@@ -167,20 +167,20 @@ impl SharedState {
             || (self.database_state.knows_database() && overdue < millis(UNUSED_ENTRY_LIFETIME))
     }
 
-    /// Returns the initial ParameterStatus for `application` and the startup settings in `startup`. `welcome` is the
-    /// newest login of the client's pool.
+    /// Returns the initial ParameterStatus for `application` and the startup settings in `startup`. `startup_response`
+    /// is the newest login of the client's pool.
     pub(crate) fn initial_status(
         &self,
-        welcome: &Arc<Welcome>,
+        startup_response: &Arc<StartupResponse>,
         application: Option<&[u8]>,
         startup: Option<&Arc<StartupValues>>,
     ) -> Arc<InitialParameterStatus> {
         let mut initial_statuses = self.initial_statuses.lock().unwrap_or_else(PoisonError::into_inner);
-        initial_statuses.of(welcome, application, startup)
+        initial_statuses.of(startup_response, application, startup)
     }
 
-    /// Returns startup settings as interpreted by the server; `None` if a login must decide. `welcome` is the newest
-    /// login of the client's pool; `lease` gets a backend of the pool.
+    /// Returns startup settings as interpreted by the server; `None` if a login must decide. `startup_response` is the
+    /// newest login of the client's pool; `lease` gets a backend of the pool.
     ///
     /// Cancel safety: dropped half-way, a leased backend is closed.
     ///
@@ -189,11 +189,11 @@ impl SharedState {
     pub(crate) async fn startup_values<E>(
         &self,
         said: &SaidSettings,
-        welcome: &Welcome,
+        startup_response: &StartupResponse,
         lease: impl Future<Output = Result<Lease, E>>,
     ) -> Result<Option<Arc<StartupValues>>, E> {
         let known = || self.startup.lock().unwrap_or_else(PoisonError::into_inner);
-        let values = known().get(said, &welcome.parameters);
+        let values = known().get(said, &startup_response.parameters);
         if let Some(values) = values {
             return Ok(values);
         }
@@ -207,7 +207,7 @@ impl SharedState {
         match values {
             Ok(values) => {
                 let values = values.map(Arc::new);
-                known().insert(said, &welcome.parameters, values.clone());
+                known().insert(said, &startup_response.parameters, values.clone());
                 Ok(values)
             }
             // The client gets the server's own error.

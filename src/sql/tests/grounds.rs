@@ -223,7 +223,7 @@ fn every_ground_has_a_name_of_its_own_and_stands_in_order() {
 #[test]
 fn what_is_decided_of_functions_is_asked_of_servers_too() {
     let sql = super::super::schema_info_sql(&[]);
-    for name in super::super::builtin_overrides::override_names() {
+    for name in super::super::builtin::override_names() {
         assert!(
             sql.contains(&format!("{name},"))
                 || sql.contains(&format!("{name}}}"))

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{closed_set::closed_set, telemetry::AuditMetrics};
 
-pub(super) struct Writer {
+pub(super) struct LogWriter {
     queue: Arc<Queue>,
     sink: Sink,
     shower: TextRenderer,
@@ -69,7 +69,7 @@ const MAX_CLOSING_ATTEMPTS: u32 = 5;
 /// Room reserved for the last line of a file, in bytes.
 const LAST_LINE_BYTES: u64 = 512;
 
-impl Writer {
+impl LogWriter {
     /// Opens the output and writes `audit.started`, so that an unwritable log is detected at the start.
     pub(super) fn open(
         settings: &AuditSettings,

@@ -1,22 +1,27 @@
 //! Built-in functions, relations, operators and types of `pg_catalog`, from releases 15 and 18.
 //!
 //! The lists are `pg_proc`, `pg_class`, `pg_operator` and `pg_type` of new databases of both releases. The most
-//! volatile overload is listed, with the argument counts of differing overloads. [`super::builtin_overrides`] has the
-//! functions that volatility misjudges.
+//! volatile overload is listed, with the argument counts of differing overloads. [`overrides`] has the functions
+//! that volatility misjudges.
 
-use super::{ClassifyReason, builtin_overrides, name_set::NAME_LENGTH, schema_info::Found};
+mod overrides;
+
+#[cfg(test)]
+pub(super) use overrides::override_names;
+
+use super::{ClassifyReason, name_set::NAME_LENGTH, schema_info::Found};
 
 /// `name volatility`, or `name volatility arguments,…` where other numbers of arguments are no worse than stable.
-const FUNCTIONS: &str = include_str!("built_in/functions.txt");
+const FUNCTIONS: &str = include_str!("builtin/functions.txt");
 /// `name d` or `information_schema.name d`: data like any other. `s`: a server's own state. `q`: sequences.
-const RELATIONS: &str = include_str!("built_in/relations.txt");
-const OPERATORS: &str = include_str!("built_in/operators.txt");
-const TYPES: &str = include_str!("built_in/types.txt");
+const RELATIONS: &str = include_str!("builtin/relations.txt");
+const OPERATORS: &str = include_str!("builtin/operators.txt");
+const TYPES: &str = include_str!("builtin/types.txt");
 
 /// Effect of a call of the built-in function `name`.
 pub(super) fn function(name: &str, arguments: Option<usize>) -> Found {
     let Some(line) = find_row(FUNCTIONS, name) else { return Found::Nothing };
-    if let Some(found) = builtin_overrides::function(name) {
+    if let Some(found) = overrides::function(name) {
         return found;
     }
     let mut columns = line.split(' ');

@@ -9,7 +9,7 @@ use crate::{
 
 /// Reports of a server at the login of a backend: enough to greet a client as the server would, without a backend.
 #[derive(Clone)]
-pub struct Welcome {
+pub struct StartupResponse {
     /// The version spoken with the server.
     pub version: ProtocolVersion,
     /// Settings reported by the server.
@@ -18,7 +18,7 @@ pub struct Welcome {
     pub notices: Vec<u8>,
 }
 
-impl Welcome {
+impl StartupResponse {
     pub(super) fn new(logged_in: &LoggedIn) -> Self {
         Self {
             version: logged_in.version,

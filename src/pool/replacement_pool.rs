@@ -9,7 +9,7 @@ use super::{Filter, Pool, PoolPhase, Pools, registry::PoolEntry, status::Levels}
 use crate::{backend::EndpointHandle, names::EndpointName};
 
 /// Pool that will replace a pool.
-pub(super) struct Successor {
+pub(super) struct ReplacementPool {
     pub(super) pool: Arc<Pool>,
     /// Backends made before the handover.
     wanted: usize,
@@ -18,7 +18,7 @@ pub(super) struct Successor {
 
 /// Maximum number of backends made before the handover; later backends are made on demand.
 const MAX_PREPARED_BACKENDS: usize = 8;
-/// Delay before preparation: logins of earlier successors have then returned their permits to the budget. Without the
+/// Delay before preparation: logins of earlier replacements have then returned their permits to the budget. Without the
 /// delay, new logins would take the permits of the old pool's backends.
 const PREPARATION_DELAY: Duration = Duration::from_millis(50);
 /// Time after which fewer backends are enough.
@@ -28,20 +28,20 @@ const PREPARATION_TIMEOUT: Duration = Duration::from_secs(5);
 const HANDOVER_LIMIT: Duration = Duration::from_secs(60);
 
 impl PoolEntry {
-    /// True if the pool, or the successor, uses `endpoint`.
+    /// True if the pool, or the replacement, uses `endpoint`.
     pub(super) fn leads_to(&self, endpoint: &EndpointHandle) -> bool {
         self.newest_pool().endpoint.same(endpoint)
     }
 
-    /// Returns the successor, or the pool if there is none.
+    /// Returns the replacement, or the pool if there is none.
     fn newest_pool(&self) -> &Pool {
-        self.successor.as_ref().map_or(&self.pool, |successor| &successor.pool)
+        self.replacement.as_ref().map_or(&self.pool, |replacement| &replacement.pool)
     }
 }
 
 impl Pools {
-    /// Replaces a handle of the same endpoint with `endpoint`. Each pool serves until a successor with new backends is
-    /// ready, for [`HANDOVER_LIMIT`] at most.
+    /// Replaces a handle of the same endpoint with `endpoint`. Each pool serves until a replacement with new backends
+    /// is ready, for [`HANDOVER_LIMIT`] at most.
     pub fn replace(self: &Arc<Self>, endpoint: &EndpointHandle) {
         self.lock().endpoints.insert(endpoint.name().clone(), endpoint.clone());
         self.replace_pools(endpoint.name(), |entry| (!entry.leads_to(endpoint)).then(|| endpoint.clone()));
@@ -53,8 +53,8 @@ impl Pools {
         self.replace_pools(endpoint, |entry| Some(entry.newest_pool().endpoint.clone()));
     }
 
-    /// Creates successors of an endpoint's pools. `way` returns the successor's endpoint handle, or `None` to keep the
-    /// pool.
+    /// Creates replacements of an endpoint's pools. `way` returns the replacement's endpoint handle, or `None` to keep
+    /// the pool.
     fn replace_pools(
         self: &Arc<Self>,
         endpoint: &EndpointName,
@@ -69,7 +69,7 @@ impl Pools {
                 return true;
             }
             let Some(endpoint) = way(entry) else { return true };
-            gone.extend(entry.successor.take().map(|successor| (successor.pool, Levels::default())));
+            gone.extend(entry.replacement.take().map(|replacement| (replacement.pool, Levels::default())));
             let state = entry.pool.lock();
             let (live, phase, settings) =
                 (state.slots.live_count(), state.phase, Arc::clone(&state.settings));
@@ -82,7 +82,7 @@ impl Pools {
             budget.set_limit(endpoint.settings().pooled_backends());
             let wanted = live.min(MAX_PREPARED_BACKENDS).min(settings.size);
             let pool = Pool::new(target.clone(), endpoint, settings, phase, self, budget);
-            entry.successor = Some(Successor { pool: Arc::new(pool), wanted, since: now });
+            entry.replacement = Some(ReplacementPool { pool: Arc::new(pool), wanted, since: now });
             true
         });
         drop(registry);
@@ -92,28 +92,28 @@ impl Pools {
         }
     }
 
-    /// Hands over to successors that are ready.
+    /// Hands over to replacements that are ready.
     pub(super) fn hand_over(&self, now: Instant) {
         let mut gone = Vec::new();
         let mut registry = self.lock();
         for entry in registry.pools.values_mut() {
-            let Some(successor) = entry.successor.take_if(|successor| {
-                let waited = now.saturating_duration_since(successor.since);
-                let mut state = successor.pool.lock();
+            let Some(replacement) = entry.replacement.take_if(|replacement| {
+                let waited = now.saturating_duration_since(replacement.since);
+                let mut state = replacement.pool.lock();
                 if waited >= PREPARATION_DELAY {
-                    state.prepared = successor.wanted;
+                    state.prepared = replacement.wanted;
                 }
                 let ready = state.slots.live_count();
                 drop(state);
-                ready >= successor.wanted
+                ready >= replacement.wanted
                     || (ready > 0 && waited >= PREPARATION_TIMEOUT)
                     || waited >= HANDOVER_LIMIT
                     || entry.pool.lock().slots.live_count() == 0
             }) else {
                 continue;
             };
-            successor.pool.lock().prepared = 0;
-            gone.push((std::mem::replace(&mut entry.pool, successor.pool), entry.shown));
+            replacement.pool.lock().prepared = 0;
+            gone.push((std::mem::replace(&mut entry.pool, replacement.pool), entry.shown));
             entry.shown = Levels::default();
         }
         drop(registry);

@@ -1,6 +1,6 @@
 //! Built-in functions whose volatility is misleading.
 
-use super::{ClassifyReason, schema_info::Found};
+use crate::sql::{ClassifyReason, schema_info::Found};
 
 /// Fixed decision for the built-in function `name`, independent of `pg_proc`.
 pub(super) fn function(name: &str) -> Option<Found> {
@@ -16,7 +16,7 @@ pub(super) fn function(name: &str) -> Option<Found> {
 
 /// Names with a fixed decision.
 #[cfg(test)]
-pub(super) fn override_names() -> impl Iterator<Item = &'static str> {
+pub(in crate::sql) fn override_names() -> impl Iterator<Item = &'static str> {
     let decided = DECIDED.iter().filter(|(name, _)| *name != "current_setting").map(|(name, _)| *name);
     HARMLESS.iter().copied().chain(decided)
 }
