@@ -10,6 +10,7 @@ mod last_route;
 mod lookahead;
 mod replay;
 mod replay_buffer;
+mod rerun_cause;
 mod router;
 
 pub(in crate::session) use begin_script::{BeginScript, Opening, PortalUse};
@@ -17,5 +18,6 @@ pub(in crate::session) use last_route::LastRoute;
 pub(in crate::session) use lookahead::Lookahead;
 pub(in crate::session) use replay::Replay;
 pub(in crate::session) use replay_buffer::ReplayBuffer;
+pub(in crate::session) use rerun_cause::find_rerun_cause;
 pub use router::{AssignedBackend, FreshnessCheck, RouteOptions};
-pub(in crate::session) use router::{LAST_ROUTE, Router, WRITER, rerun_on};
+pub(in crate::session) use router::{LAST_ROUTE, Router, WRITER};
