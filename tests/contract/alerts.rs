@@ -1,4 +1,4 @@
-//! The alerts: Prometheus takes them, each is tested, and each asks for what there is.
+//! The alerts: accepted by Prometheus, tested one by one, and based on existing metrics.
 
 use std::process::Output;
 

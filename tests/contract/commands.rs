@@ -60,7 +60,7 @@ fn targets_of_make_exist() {
     assert!(commands.len() > 5, "{commands:?}");
     for command in commands {
         let mut make = Command::new("make");
-        // `cargo` is another one here: a recipe that calls make again is followed, and builds nothing.
+        // `cargo` is replaced: a recipe that calls make again is followed, and builds nothing.
         make.arg("--dry-run").args(&command[1..]).current_dir(root()).env("CARGO", "true");
         let output = make.output().expect("make can be run");
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

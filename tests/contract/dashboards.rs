@@ -1,4 +1,4 @@
-//! The dashboards, as far as they can be wrong without a Prometheus; `tests/integration/prometheus.rs` has the rest.
+//! The dashboards, as far as checkable without a Prometheus; `tests/integration/prometheus.rs` has the rest.
 
 use std::process::Command;
 
@@ -27,7 +27,7 @@ fn nothing_is_wrong_with_any_dashboard() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// The overview with a mistake made in it.
+/// The overview with a mistake.
 fn spoiled(spoil: impl FnOnce(&mut Value)) -> Vec<String> {
     let dashboards = Dashboard::all();
     let known: Vec<&str> = dashboards.iter().map(|dashboard| dashboard.uid.as_str()).collect();
@@ -80,7 +80,7 @@ fn each_mistake_in_a_dashboard_is_found() {
     assert_eq!(spoiled(|_| ()), Vec::<String>::new());
 }
 
-/// Makes the first panel ask something else.
+/// Replaces the query of the first panel.
 fn ask(json: &mut Value, expr: &str) {
     json["panels"][1]["targets"][0]["expr"] = json!(expr);
 }

@@ -88,7 +88,7 @@ fn the_comparison_has_a_cell_for_each_program() {
     }
 }
 
-/// The pages that a page links to, by their paths from the root, without headings.
+/// The pages linked from a page, by path from the root, without headings.
 fn targets(page: &Page) -> BTreeSet<String> {
     let folder = page.name.rsplit_once('/').map_or("", |(folder, _)| folder);
     page.links().into_iter().filter_map(|link| resolved(folder, link)).collect()

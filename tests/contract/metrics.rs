@@ -1,4 +1,4 @@
-//! The catalogue of metrics, and what is written about it.
+//! The catalog of metrics, and its documentation.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs};
 
@@ -6,7 +6,7 @@ use gatekeeper::testing::telemetry::catalog::{CATALOG, Metric, MetricKind};
 
 use crate::grafana;
 
-/// Set to anything, the table is written anew: `make grafana`.
+/// With any value, the table is written anew: `make grafana`.
 const UPDATE: &str = "GATEKEEPER_TEST_UPDATE";
 const BEGIN: &str = "<!-- generated from src/telemetry/catalog.rs by `make grafana` -->\n";
 const END: &str = "<!-- end of what is generated -->\n";

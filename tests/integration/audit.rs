@@ -244,7 +244,7 @@ async fn with_a_full_disk_clients_are_refused_in_words_and_the_log_goes_on_witho
     .await;
     let seqs: Vec<_> = lines.iter().map(|line| line.text("seq")).collect();
     assert_eq!(seqs, (1..=lines.len()).map(|seq| seq.to_string()).collect::<Vec<_>>());
-    // What was said of clients that were refused found no room, and that is said.
+    // Records about rejected clients did not fit, and the loss is recorded.
     let lost = lines.iter().filter(|line| line.action() == "audit.lost");
     assert!(lost.map(|line| line.text("audit.lost.count")).all(|count| count != "0"));
 }

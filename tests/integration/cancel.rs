@@ -1,4 +1,4 @@
-//! Cancel requests: with our own keys, to the server that runs the statement.
+//! Cancel requests: with Gatekeeper's keys, to the server that runs the statement.
 
 use std::{process::Stdio, time::Duration};
 
@@ -90,7 +90,7 @@ async fn a_cancel_that_comes_late_does_not_hurt_the_next_statement() {
     }
 }
 
-/// A stand whose listener insists on TLS, and the CA of its certificate.
+/// A stand whose listener requires TLS, with the CA of the certificate.
 async fn tls_stand() -> (Stand, Pki) {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let pki = Pki::new(server.folder(), "proxy");
@@ -122,7 +122,7 @@ async fn a_cancel_over_tls_is_taken() {
 #[tokio::test]
 async fn psql_cancels_with_control_c_in_the_clear_even_where_tls_is_required() {
     let (stand, _pki) = tls_stand().await;
-    // libpq before 17 sends cancel requests in the clear, whatever its sslmode says.
+    // libpq before 17 sends cancel requests in the clear, for every sslmode.
     let connection = format!(
         "host={} port={} user={ALICE} dbname={DATABASE} sslmode=require",
         stand.listener.ip(),

@@ -1,10 +1,10 @@
-//! Backends go back clean or not at all, and each session sees its own state and no other's, whichever backend serves it.
+//! Backends are returned clean or not at all, and each session sees only its own state, whichever backend serves it.
 //!
-//! Random clients say random statements, each of them through Gatekeeper and to the server itself, and hear the same both
-//! ways; after each turn a session of no past looks, through the same pool, at the server's own catalogues: settings, role,
-//! locks, cursors, channels, prepared statements, temporary objects.
+//! Random clients send random statements, both through Gatekeeper and directly to the server, and must get equal
+//! responses. After each turn a new session of the same pool reads the server's own catalogs: settings, role, locks,
+//! cursors, channels, prepared statements, temporary objects.
 //!
-//! `CLEAN_SEEDS` says how many trials are held, `CLEAN_FIRST` which seed is the first one's.
+//! `CLEAN_SEEDS` sets the number of trials, `CLEAN_FIRST` the seed of the first trial.
 
 mod grammar;
 mod pair;

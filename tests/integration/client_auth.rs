@@ -1,4 +1,4 @@
-//! Who may come in: SCRAM against a users file, passthrough, trust; and what the others are told.
+//! Authentication of clients: SCRAM against a users file, passthrough, trust; and the errors of rejected clients.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -23,7 +23,7 @@ const APP: &str = "user=app password=app-password dbname=app";
 /// All clients become `app` at the endpoint.
 const AS_APP: &str = "login = { user = \"app\", password = { file = \"app-password\" } }";
 
-/// What a users file holds for `password`.
+/// Entry of a users file for `password`.
 fn verifier(password: &str) -> String {
     Verifier::derive(password.as_bytes(), b"sixteen bytes!!!", 4096).unwrap().to_string()
 }
@@ -34,7 +34,7 @@ async fn server() -> Single {
     server
 }
 
-/// A listener that checks its clients by `users`, the text of a users file.
+/// A listener with SCRAM authentication by `users`, the text of a users file.
 async fn scram(users: &str) -> (Stand, PathBuf) {
     let server = server().await;
     let file = server.folder().join("users");
@@ -79,7 +79,7 @@ async fn a_wrong_password_and_an_unknown_user_look_alike() {
     }
 }
 
-/// A SCRAM dialog whose proof fits nothing; all that the server says.
+/// A SCRAM exchange with an invalid proof; returns all messages of the server.
 async fn attempt(stand: &Stand, user: &str) -> Vec<Message> {
     let mut raw = Raw::connect(stand.listener).await;
     raw.startup(user, "app").await;
@@ -100,7 +100,7 @@ async fn attempt(stand: &Stand, user: &str) -> Vec<Message> {
     said
 }
 
-/// An attribute of a SCRAM message, behind the four bytes that say what kind of request it is.
+/// An attribute of a SCRAM message, behind the four bytes of the request code.
 fn attribute(message: &Message, name: &str) -> String {
     let text = String::from_utf8(message.body[4..].to_vec()).unwrap();
     let found = text.split(',').find_map(|attribute| attribute.strip_prefix(&format!("{name}=")));
@@ -111,7 +111,7 @@ fn salt(said: &[Message]) -> String {
     attribute(&said[1], "s")
 }
 
-/// The messages with what has to differ masked: nonce, salt and the name that the client itself gave.
+/// The messages with variable parts masked: nonce, salt and the client's user name.
 fn shapes(said: &[Message], user: &str) -> Vec<(u8, String)> {
     let nonce = attribute(&said[1], "r");
     let mask = |message: &Message| {

@@ -1,4 +1,4 @@
-//! `method = "certificate"`: whom the holder of a certificate may be.
+//! `method = "certificate"`: users allowed for the holder of a certificate.
 
 use std::{fs, time::Duration};
 
@@ -14,14 +14,14 @@ use crate::harness::{
 /// All clients become `app` at the endpoint.
 const AS_APP: &str = "login = { user = \"app\", password = { file = \"app-password\" } }";
 
-/// A listener that asks for certificates, and the authority that signs them.
+/// A listener that requests certificates, and the authority that signs them.
 struct Certificates {
     stand: Stand,
     pki: Pki,
 }
 
 impl Certificates {
-    /// `auth` is what the listener says beside its method.
+    /// `auth` holds further keys of the authentication.
     async fn start(auth: &str) -> Self {
         let server = Single::start(SandboxOptions::default()).await.unwrap();
         fs::write(server.folder().join("app-password"), "app-password\n").unwrap();

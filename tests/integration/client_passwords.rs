@@ -1,4 +1,4 @@
-//! `method = "password"`: judged by the server that knows them, and remembered.
+//! `method = "password"`: verified by the server, and cached.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::harness::{
     stand::{config, token_login, verified},
 };
 
-/// Sessions run as `app`, whoever the client is.
+/// Sessions run as `app`, for every client user.
 const AS_APP: &str = "login = { user = \"app\", password = { file = \"app-password\" } }";
 const OLD: &str = "user=app_md5 password=app-md5-password dbname=app";
 const NEW: &str = "user=app_md5 password=changed dbname=app";
@@ -23,7 +23,7 @@ async fn start(endpoint: &str, auth: &str) -> Stand {
     Stand::start(server, &config).await
 }
 
-/// Whom the statements of a client run as.
+/// User of the statements of a client.
 async fn session_user(stand: &Stand, parameters: &str) -> String {
     let client = stand.connect(parameters).await.unwrap();
     client.query_one("SELECT session_user::text", &[]).await.unwrap().get(0)
@@ -106,7 +106,7 @@ async fn a_remembered_password_that_the_server_refuses_is_forgotten() {
 #[tokio::test]
 async fn a_password_counts_at_every_endpoint_of_the_route_until_one_refuses_it() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
-    // Two read pools and a primary to stand in for them: one server, three endpoints.
+    // Two read pools and their primary: one server, three endpoints.
     let reader = |name: &str| {
         format!(
             "[[cluster.endpoint]]\nname = {name:?}\nrole = \"read-pool\"\naddress = \"{}\"\n{}\n\n",
@@ -119,7 +119,7 @@ async fn a_password_counts_at_every_endpoint_of_the_route_until_one_refuses_it()
         .replace("route = \"primary\"", "route = \"read-pool\"");
     let stand = Stand::start(server, &config).await;
     let held = stand.connect(OLD).await.unwrap();
-    // The less busy one serves next, and was never asked.
+    // The less busy endpoint serves next, without an earlier login.
     for _ in 0..4 {
         assert_eq!(session_user(&stand, OLD).await, "app_md5");
     }

@@ -1,4 +1,4 @@
-//! The console: who may come in, what it answers over both protocols, and that its commands do what they say.
+//! The console: access, responses over both protocols, and the effects of commands.
 
 use std::{fs, time::Duration};
 
@@ -15,19 +15,19 @@ use crate::harness::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Listeners of these tests trust their clients: the console has its own list.
+/// Listeners of these tests trust all clients: the console has a list of its own.
 const TRUST: &str = "auth = { method = \"trust\" }";
 const CONSOLE: &str =
     "[console]\nadmin_users = [\"root\"]\nstats_users = [\"exporter\"]\ninsecure_trust = true\n";
 
-/// A listener with a console, in front of one server.
+/// A listener with the console, in front of one server.
 async fn stand(rest: &str) -> Stand {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let config = config(&server, &token_login(&server), TRUST, &format!("{CONSOLE}\n{rest}"));
     Stand::start(server, &config).await
 }
 
-/// `psql` as `user`; rows and what it said on standard error.
+/// `psql` as `user`; returns rows and standard error.
 async fn ask(stand: &Stand, user: &str, text: &str) -> (String, String) {
     let (host, port) = (stand.listener.ip(), stand.listener.port());
     let connection = format!("host={host} port={port} user={user} dbname=gatekeeper sslmode=disable");
@@ -379,7 +379,7 @@ async fn backends_and_pins_are_shown_and_backends_renewed() {
     assert_ne!(before, after);
 
     client.batch_execute("LISTEN news").await.unwrap();
-    // The server is asked what is there once the client has its answer.
+    // The state check runs after the client's response.
     let pins = async |count: usize| {
         until(PATIENCE, async || {
             let pins = table(&console, "SHOW PINS").await;

@@ -1,4 +1,4 @@
-//! COPY in all directions, in both protocols, with everything that can go wrong in the middle.
+//! COPY in all directions, in both protocols, with every failure in the middle.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const COPY_IN: &str = "COPY copied FROM STDIN";
 const COUNT: &str = "SELECT count(*), sum(a) FROM copied";
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A server with a table `copied (a int, b text)`, reachable in the clear too, and Gatekeeper in front of it.
+/// A server with a table `copied (a int, b text)`, reachable in the clear too, and Gatekeeper in front.
 async fn stand() -> (Stand, Ways) {
     let options = SandboxOptions { tls: ServerTls::Optional, ..SandboxOptions::default() };
     let server = Single::start(options).await.unwrap();
@@ -150,7 +150,7 @@ async fn the_extended_protocol_copies_with_syncs_said_ahead() {
 async fn a_session_is_idle_again_after_a_copy_that_failed() {
     let (stand, _ways) = stand().await;
     let mut client = Frames::log_in(stand.listener, APP, &[("database", DATABASE)]).await;
-    // CopyDone comes when the server has long gone on, and is ignored by it.
+    // CopyDone arrives long after the server has continued, and the server ignores the message.
     for data in [
         [query(COPY_IN), copy_data(b"bad\n"), copy_done()].concat(),
         [query(COPY_IN), copy_data(b"bad\n")].concat(),

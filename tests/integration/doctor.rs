@@ -1,4 +1,4 @@
-//! What `gatekeeper doctor` finds, stage by stage, and what it says to do about it.
+//! Findings of `gatekeeper doctor`, stage by stage, with their remedies.
 
 use std::{
     fs,
@@ -20,11 +20,11 @@ use crate::harness::{
     until,
 };
 
-/// What the doctor said, and how it ended.
+/// Output and exit code of the doctor.
 struct Visit {
     code: Option<i32>,
     report: Value,
-    /// All it wrote, on either channel.
+    /// All output, on both channels.
     wrote: String,
 }
 
@@ -116,7 +116,7 @@ impl Visit {
         STAGES.map(|stage| self.finding(endpoint, stage)["verdict"].as_str().unwrap())
     }
 
-    /// The first endpoint fails at `stage`, with `words` and a `remedy`, and nothing behind it is gone through.
+    /// The first endpoint fails at `stage`, with `words` and a `remedy`, and later stages are not run.
     #[track_caller]
     fn fails_at(&self, stage: &str, words: &str, remedy: &str) {
         let name = self.report["endpoints"][0]["name"].as_str().unwrap();
@@ -200,7 +200,7 @@ async fn certificates_that_do_not_fit_are_told_apart() {
     until_certificate_is(&server, "expired").await;
 }
 
-/// The server takes a moment to show its new certificate.
+/// The server takes a moment to load a new certificate.
 async fn until_certificate_is(server: &Single, words: &str) {
     until(Duration::from_secs(20), async || {
         let visit = visit_one(server, primary(server)).await;
@@ -247,7 +247,7 @@ async fn what_is_no_postgres_server_is_told_by_how_it_answers() {
     }
 }
 
-/// A server that waits for eight bytes, says `answer` and hangs up, or never says anything.
+/// A server that waits for eight bytes, sends `answer` and closes, or never sends anything.
 fn stranger(server: &Single, answer: Option<&'static str>) -> SocketAddr {
     let listener = TcpListener::bind((server.block().ip(101), 0)).unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! The end of the program, and reloads: what sessions notice of them.
+//! The end of the program, and reloads, as seen by sessions.
 
 use std::{fs, time::Duration};
 
@@ -60,7 +60,7 @@ async fn who_logs_in_during_a_drain_is_told_too() {
     let mut stand = Stand::passthrough().await;
     let mut open = app(&stand).await;
     open.ask("BEGIN").await.unwrap();
-    // Its backend is dialed when the drain begins, and the server takes its time.
+    // The backend is dialed at the beginning of the drain, and the server is slow.
     stand.server.node().freeze();
     let listener = stand.listener;
     #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]

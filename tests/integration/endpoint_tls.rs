@@ -1,4 +1,4 @@
-//! TLS towards endpoints: which modes let a session through, and what is said when one does not.
+//! TLS towards endpoints: modes that let a session through, and errors of the others.
 
 use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::harness::{
     until,
 };
 
-/// One server, and an endpoint and a listener for each way of speaking to it.
+/// One server, with an endpoint and a listener for each TLS mode.
 struct Fan {
     gatekeeper: Gatekeeper,
     server: Single,
@@ -49,7 +49,7 @@ impl Fan {
         connect(bind(&self.server, place), APP).await
     }
 
-    /// What a client is told, which must be fit for anybody's ears.
+    /// The client's error, which must be free of internal details.
     async fn refusal(&self, name: &str) -> Refused {
         let refused = refused(self.connect(name).await);
         refused.gives_nothing_away(self.server.folder());
@@ -65,7 +65,7 @@ async fn server(tls: ServerTls) -> Single {
     Single::start(SandboxOptions { tls, ..SandboxOptions::default() }).await.unwrap()
 }
 
-/// Whether the endpoint's leg of a session is encrypted, as its server sees it.
+/// True if the server side of a session is encrypted, as reported by the server.
 async fn encrypted(client: &Client) -> bool {
     let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     client.query_one(sql, &[]).await.unwrap().get(0)
@@ -158,7 +158,7 @@ async fn a_certificate_out_of_its_time_is_refused_until_it_is_renewed() {
         (Certificate::UnknownAuthority, "orders foreign CA"),
     ] {
         fan.server.node().present(kind).unwrap();
-        // The server takes it up in its own time.
+        // The server applies the change after a moment.
         let told = until(PATIENCE, async || match fan.connect("ca").await {
             Ok(_) => Err("still let in"),
             Err(error) => Ok(refused(Err(error))),

@@ -24,7 +24,7 @@ fn endpoint(single: &Single, login: Login) -> EndpointSettings {
     EndpointSettings { login, ..settings("primary", DeclaredRole::Primary, single.address(), ca) }
 }
 
-/// What comes of a login as `user`.
+/// Result of a login as `user`.
 async fn login(settings: EndpointSettings, user: &str) -> Result<Backend, ConnectError> {
     handle(settings, &Tasks::new()).connect(request(user, DATABASE)).await
 }

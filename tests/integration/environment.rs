@@ -1,4 +1,4 @@
-//! Configured by the environment alone, as in a container; and what is said of mistakes.
+//! Configuration by environment variables only, as in a container; and the reports of mistakes.
 
 use std::{fs, net::TcpListener};
 
@@ -12,7 +12,7 @@ use crate::harness::{
 
 const APP: &str = "user=app password=app-password dbname=app";
 
-/// One server, and the variables that every configuration here begins with.
+/// One server, with the variables common to all configurations.
 struct Container {
     server: Single,
     variables: Vec<(&'static str, String)>,
@@ -41,7 +41,7 @@ impl Container {
         Gatekeeper::from_environment(&all, admin(&self.server)).await
     }
 
-    /// The audit log, once there is a line in it with all of `parts`.
+    /// The audit log, once a line contains all of `parts`.
     async fn audited(&self, parts: &[&str]) -> String {
         until(std::time::Duration::from_secs(10), async || {
             let log = fs::read_to_string(self.server.folder().join("audit.jsonl")).unwrap_or_default();

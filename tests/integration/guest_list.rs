@@ -1,4 +1,4 @@
-//! Who may come in, where to, and how many at one time.
+//! Access lists: users, databases, and limits on connections.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::harness::{Stand, refused, stand::config, until};
 /// All clients become `app` at the endpoint.
 const AS_APP: &str = "login = { user = \"app\", password = { file = \"app-password\" } }";
 
-/// A listener with these keys; `carol` and `danny` have passwords in its users file.
+/// A listener with the given keys; `carol` and `danny` have passwords in the users file.
 async fn start(endpoint: &str, listener: &str) -> Stand {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     fs::write(server.folder().join("app-password"), "app-password\n").unwrap();

@@ -187,7 +187,7 @@ async fn another_certificate_is_told_nothing() {
         );
         write_config(folder.path(), &block, &keys)
     };
-    // No certificate here contains the address: the certificate itself is compared.
+    // No certificate contains the address: the certificate itself is compared.
     let (own, other) = (pki.issue("admin.example"), pki.issue("other.example"));
     let text = fs::read_to_string(with(&own)).unwrap();
     let gatekeeper = Gatekeeper::launch(folder.path(), &text, bind, &[("KEY", KEY)]);

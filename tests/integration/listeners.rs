@@ -1,4 +1,4 @@
-//! Listeners and routes: who ends up where, and how many may.
+//! Listeners and routes: the endpoint of each client, and limits on clients.
 
 use std::{
     collections::HashMap, fmt::Write as _, fs, net::SocketAddr, os::unix::fs::PermissionsExt as _,
@@ -111,7 +111,7 @@ async fn each_route_leads_where_it_says() {
         assert!(nodes.contains(&node.as_str()), "{port}: {node}");
     }
     sandbox.endpoint("reads").middleman().set(Passage::Cut);
-    // Until its end is noticed, an idle backend may still be handed out: whoever gets it is told that it was lost.
+    // Until the end is noticed, an idle backend may still be leased: the client then gets an error.
     until(LIMIT, async || match served(&sandbox, 15002).await {
         Ok((node, _)) if node == "primary" => Ok(()),
         Ok((node, _)) => Err(format!("{node}, rather than nowhere")),
@@ -283,7 +283,7 @@ async fn who_does_not_speak_the_protocol_or_takes_too_long_is_let_go() {
         assert_eq!(heard.as_deref(), told, "{what}");
         assert_eq!(raw.read().await, None, "{what}: and that is the end");
     }
-    // Somebody who has said who it is, and keeps its password to itself.
+    // A client that has sent its startup packet and withholds the password.
     let mut raw = Raw::connect(stand.listener).await;
     raw.startup(APP.name, DATABASE).await;
     assert_eq!(raw.read().await.unwrap().tag, b::AUTHENTICATION);

@@ -1,5 +1,5 @@
-//! Backends that die, servers that restart, freeze or go away, while sessions share them: who hears of it, in whose words,
-//! and that everybody goes on afterwards.
+//! Backends that end, servers that restart, freeze or disappear, in transaction pooling: affected sessions, their
+//! errors, and recovery.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn backends_killed_while_nobody_has_them_are_replaced_and_nobody_notices()
         clients.push(pooled.client().await);
     }
     for round in 0..20 {
-        // So many at one time that each backend is there.
+        // Enough clients at one time that each backend is in use.
         for client in &mut clients {
             client.send(&query("SELECT pg_sleep(0.01)")).await;
         }
@@ -50,7 +50,7 @@ async fn backends_killed_while_nobody_has_them_are_replaced_and_nobody_notices()
         }
         pooled.rests().await;
         pooled.server(TERMINATE).await;
-        // They are gone there; whether that was noticed here is what this is about.
+        // The backends are gone at the server; Gatekeeper's reaction is under test.
         until(LIMIT, async || match pooled.backends().await {
             none if none.is_empty() => Ok(()),
             some => Err(some),

@@ -25,7 +25,7 @@ fn tables() -> String {
     (0..points().len()).map(each).collect()
 }
 
-/// Clients, each in the middle of something else.
+/// Clients in all states.
 async fn clients_at_all_points(place: &Place) -> Vec<Frames> {
     let mut clients = Vec::new();
     for (number, point) in points().into_iter().enumerate() {

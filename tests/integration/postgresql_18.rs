@@ -1,4 +1,4 @@
-//! PostgreSQL 18 on either side: direct TLS, protocol 3.2 and its longer cancel keys. `make test` fetches it.
+//! PostgreSQL 18 on either side: direct TLS, protocol 3.2 and longer cancel keys. `make test` fetches the server.
 
 use std::{env, fs, path::PathBuf, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::harness::{
     until,
 };
 
-/// The folder of its programs. Without one there is nothing to test; with one that does not work the tests fail.
+/// The folder of the programs. `None` skips the tests; a path to broken programs fails them.
 fn programs() -> Option<PathBuf> {
     let named = env::var_os("GATEKEEPER_TEST_PG18").filter(|folder| !folder.is_empty());
     if named.is_none() {

@@ -1,4 +1,4 @@
-//! What the probe sees of a cluster, and of what happens to it.
+//! The probe's view of a cluster and of its failures.
 
 use std::{
     sync::{Arc, Mutex},
@@ -106,7 +106,7 @@ async fn a_whole_cluster_is_seen_with_roles_positions_and_nodes() {
     assert_eq!(watched.status("primary").timeline, Some(1));
     assert_eq!(watched.writer().as_deref(), Some("primary"));
 
-    // A look that evidence asks for is a login of its own: a balancer shows another node.
+    // A probe caused by evidence uses a new login: a balancer may show another node.
     let (evidence, reads) = (watched.probe.evidence(), EndpointName::new("reads").unwrap());
     watched
         .until("reads", |status| {

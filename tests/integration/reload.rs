@@ -135,7 +135,7 @@ async fn a_listeners_certificate_is_replaced_without_ending_its_sessions() {
     assert!(log_in(&old).await.is_err(), "the old certificate is shown no more");
     session.simple_query("SELECT 1").await.unwrap();
 
-    // A key that does not fit its certificate: as half of a renewal looks.
+    // A key that does not match the certificate, as in the middle of a renewal.
     let other = old.issue("other.example");
     fs::copy(&other.key, &key).unwrap();
     beyond(&stand, REFUSED, 0.0).await;

@@ -69,7 +69,7 @@ async fn a_reload_changes_the_pools_size_and_the_endpoints_password_under_runnin
     pooled.server("ALTER ROLE app PASSWORD 'another'").await;
     fs::write(pooled.stand.server.folder().join("app-password"), "another").unwrap();
     assert_eq!(gatekeeper.ask("POST", "/v1/reload", "", "").await.unwrap().status, 200);
-    // A transaction goes on where it is; what comes after it is on a backend that logged in anew.
+    // A transaction continues on its backend; the next one uses a backend with a new login.
     one.ask("SELECT 1").await.unwrap();
     let before = one.ask("SELECT pg_backend_pid()").await.unwrap();
     one.ask("COMMIT").await.unwrap();

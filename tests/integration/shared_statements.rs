@@ -1,5 +1,5 @@
-//! Statements that mean more than their text where backends are shared: those that execute what was prepared by message, and
-//! those about whole databases.
+//! Statements with an effect beyond their text in transaction pooling: execution of statements prepared by message, and
+//! statements about whole databases.
 
 use gatekeeper::testing::{
     sandbox::{APP as USER, SandboxOptions, Single},
@@ -403,7 +403,7 @@ async fn what_a_long_statement_leaves_behind_is_its_sessions_own() {
     assert_eq!(one.ask("SELECT count(*) FROM mine").await.unwrap(), "0", "it is held to where its table is");
 }
 
-/// Another session's `EXECUTE s1` having been accepted says nothing about this one's `s1`.
+/// An accepted `EXECUTE s1` of another session is no evidence about the session's own `s1`.
 #[tokio::test]
 async fn a_prepared_execute_finds_its_own_sessions_statement_whoever_prepared_the_same_before() {
     let stand = stand(4).await;
@@ -428,7 +428,7 @@ async fn a_prepared_execute_finds_its_own_sessions_statement_whoever_prepared_th
             rows.iter().any(|row| String::from_utf8_lossy(&row.body).contains(&shown)),
             "{number}: {heard:?}"
         );
-        // It stays, so that what it prepared is known to those who come after it.
+        // The session stays, so that its prepared statement is known to later sessions.
         others.push(client);
     }
 }

@@ -1,5 +1,5 @@
-//! Clients that vanish, or do not read, while they share backends: what they did ends, their backends serve others, and
-//! nobody else waits for them.
+//! Clients that vanish or stop reading in transaction pooling: their work ends, their backends serve others, and other
+//! clients do not wait.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::harness::{
 };
 
 const ENDLESS: &str = "SELECT repeat('x', 1000) FROM generate_series(1, 1000000000)";
-/// What may be added to the memory that the program has when nothing is going on, in KiB.
+/// Allowed growth of the idle program's memory in KiB.
 const ALLOWANCE: u64 = 24 * 1024;
 
 /// The most memory the program has had, in KiB.
@@ -99,7 +99,7 @@ async fn a_client_that_vanishes_in_the_queue_leaves_it() {
             waiters.push(waiter);
         }
         pooled.looks(|seen| seen.waiting == 10).await;
-        // The middle of the queue, then all of it.
+        // The middle of the queue, then the whole queue.
         drop(waiters.drain(3..7));
         pooled.looks(|seen| seen.waiting == 6).await;
         drop(waiters);
@@ -134,8 +134,8 @@ const LOOKS: u32 = 50;
 async fn who_does_not_read_its_answers_keeps_no_backend_once_they_are_here() {
     let pooled = Pooled::start(Shape { size: 1, workers: 1, ..Shape::default() }).await;
     let (mut slow, mut other) = (pooled.client().await, pooled.client().await);
-    // One transaction after the other, each with an answer that fits a buffer, and none of them is read, until sockets hold no
-    // more: then the next one is not begun. What is sent ahead of that would be a pipeline, which is never split.
+    // Unread transactions one after the other, each with a response that fits a buffer, until sockets are full: then
+    // the next transaction does not begin. A pipeline would never be split.
     let said = query("SELECT repeat('x', 5000)");
     let mut sent = 0;
     let mut refused = 0;
@@ -149,7 +149,7 @@ async fn who_does_not_read_its_answers_keeps_no_backend_once_they_are_here() {
         refused = if pooled.statements().await == sent { 0 } else { refused + 1 };
     }
     assert_eq!(other.ask("SELECT 'served'").await.unwrap(), "served");
-    // And when it reads at last, everything is there.
+    // All responses are complete once the client reads.
     for number in 0..sent {
         let heard = slow.hear_until(b::READY_FOR_QUERY).await;
         let row = heard.iter().find(|message| message.tag == b::DATA_ROW);

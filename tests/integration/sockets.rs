@@ -1,4 +1,4 @@
-//! Sockets and descriptors: those that come with the process, and those that run out.
+//! Inherited sockets, and exhausted descriptors.
 
 use std::{net::TcpListener, os::fd::OwnedFd, process::Stdio, time::Duration};
 
@@ -14,7 +14,7 @@ async fn a_socket_that_came_with_the_process_is_taken_over() {
     let config = stand::config(&server, PASSTHROUGH.0, PASSTHROUGH.1, "");
     let socket = TcpListener::bind(stand::listener(&server)).unwrap();
     let ours: OwnedFd = socket.try_clone().unwrap().into();
-    // As systemd passes it: descriptor 3, and the variables that say so.
+    // As passed by systemd: descriptor 3, with its variables.
     let shell = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"";
     let admin = stand::admin(&server);
     let _gatekeeper = Gatekeeper::start_by(shell, Stdio::from(ours), server.folder(), &config, admin).await;

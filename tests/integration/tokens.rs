@@ -1,4 +1,4 @@
-//! Token logins from the client's side: who gets in, what a mint costs, and what is said when there is none.
+//! Token logins as seen by clients: access, the cost of a mint, and errors without a token.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::harness::{Stand, connect, refused, stand::config, until};
 const PATIENCE: Duration = Duration::from_secs(20);
 const TRUST: &str = "auth = { method = \"trust\" }";
 
-/// The keys of an endpoint whose tokens come from `command` for `users`; `more` are further keys of the login.
+/// Keys of an endpoint whose tokens come from `command` for `users`; `more` are further keys of the login.
 fn login(command: &[String], users: &[&str], more: &str) -> String {
     format!("login = {{ token_command = {command:?}, users = {users:?}{more} }}")
 }
@@ -51,7 +51,7 @@ async fn fifty_logins_at_once_cost_one_mint() {
     }
     let clients = logins.join_all().await;
     assert_eq!(clients.len(), 50);
-    // The probe shares it: one source for an endpoint.
+    // The probe uses the same source: one source per endpoint.
     assert_eq!(mints(&stand.server), [ALICE]);
 }
 
@@ -98,7 +98,7 @@ async fn a_token_command_that_fails_is_told_apart_from_one_that_is_missing_or_ha
     fs::write(stand.gatekeeper.config_file(), text.replace(&login(&missing, &[ALICE], ""), &works)).unwrap();
     stand.gatekeeper.signal(rustix::process::Signal::HUP);
     stand.gatekeeper.says("endpoint `primary` changed").await;
-    // On a busy machine a command may be too slow to fail by itself.
+    // On a busy machine the command may hit its time limit before its own failure.
     until(PATIENCE, async || {
         told_client().await;
         let said = stand.gatekeeper.stderr();
@@ -337,7 +337,7 @@ impl Gated {
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
-    /// Allows token minting, and waits until none of the backends `before` is left and new backends serve.
+    /// Allows token minting, and waits until the backends `before` are gone and new backends serve.
     async fn opens(mut self, before: &[String]) {
         fs::remove_file(&self.gate).unwrap();
         until(PATIENCE, async || {
@@ -398,7 +398,7 @@ async fn fifty_reloads_under_load_stop_no_statement() {
 #[tokio::test]
 async fn a_kept_token_that_the_server_takes_no_more_is_replaced_unnoticed() {
     let stand = Stand::tokens().await;
-    // Held, or its backend might serve the next one, too.
+    // Held open, or its backend might serve the next session, too.
     let _held = connect_alice(stand.listener).await;
     let before = mints(&stand.server).len();
     stand.server.tokens().expire_all(stand.server.node()).await.unwrap();
@@ -427,7 +427,7 @@ async fn tokens_that_expire_under_load_fail_no_login_and_no_session() {
     stand.server.tokens().expire_all(stand.server.node()).await.unwrap();
     let before = done.load(Ordering::Relaxed);
     until(PATIENCE, async || enough(done.load(Ordering::Relaxed) - before, 16)).await;
-    // A backend that was logged in before may serve some of them.
+    // An existing backend may serve some sessions.
     until(PATIENCE, async || enough(mints(&stand.server).len(), minted + 1)).await;
     assert_eq!(mints(&stand.server).len(), minted + 1);
     over.store(true, Ordering::Relaxed);
@@ -457,7 +457,7 @@ async fn a_native_user_behind_a_token_login_hears_the_server_and_the_log_explain
 async fn no_token_is_in_anything_that_is_written_or_said() {
     let server = server().await;
     let minted = server.folder().join("minted");
-    // Its own words repeat the token, as a careless command's might.
+    // Standard error repeats the token, as in a careless command.
     let script = format!(
         "token=$({}) || exit; echo \"$token\" >> {}; echo \"minted $token\" >&2; echo \"$token\"; [ ! -e {} ]",
         server.tokens().command(),
@@ -494,7 +494,7 @@ async fn no_token_is_in_anything_that_is_written_or_said() {
     let tokens = fs::read_to_string(minted).unwrap();
     assert!(tokens.lines().count() >= 3, "{tokens}");
     for token in tokens.lines() {
-        // Any piece of it would be too much.
+        // Even a piece of the token would be too much.
         for at in (0..token.len() - 16).step_by(16) {
             let piece = &token[at..at + 16];
             assert!(!said.contains(piece), "{piece} in:\n{said}");

@@ -1,4 +1,4 @@
-//! Traces: what a collector is told, and that it harms nobody when there is none.
+//! Traces: spans received by a collector, and no effect on sessions without a collector.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
-/// One field of a protocol buffer: its number, and its bytes or its number in bytes.
+/// One field of a protocol buffer: field number and value in bytes.
 fn fields(mut bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
     fn varint(bytes: &mut &[u8]) -> u64 {
         let (mut value, mut shift) = (0, 0);
@@ -54,7 +54,7 @@ fn all(bytes: &[u8], number: u64) -> Vec<Vec<u8>> {
     fields(bytes).into_iter().filter(|(field, _)| *field == number).map(|(_, content)| content).collect()
 }
 
-/// A span as it was told.
+/// A received span.
 #[derive(Debug, Clone)]
 struct Told {
     name: String,
@@ -89,7 +89,7 @@ fn told(span: &[u8]) -> Told {
     }
 }
 
-/// Takes one request, answers it, and gives back its spans.
+/// Receives one request, responds, and returns the spans.
 async fn take(collector: &TcpListener) -> Vec<Told> {
     let (mut stream, _) = collector.accept().await.unwrap();
     let mut heard = Vec::new();
@@ -155,7 +155,7 @@ async fn a_statement_is_part_of_the_span_that_its_comment_names() {
     assert!(statements[0].attributes.contains("db.response.returned_rows=3\n") && !statements[0].failed);
     assert!(statements[1].attributes.contains("db.response.status_code=22012\n") && statements[1].failed);
     assert!(statements[1].attributes.contains("error.type=22012\n"));
-    // Each waited for its backend, which is part of it.
+    // Each session waited for a backend, and the lease includes the wait.
     let lease = spans.iter().find(|span| span.name == "lease").unwrap();
     assert!(statements.iter().any(|it| it.span == lease.parent && lease.trace == TRACE), "{spans:#?}");
     assert!(spans.iter().all(|span| span.name != "connect"), "nothing without a parent is sampled");

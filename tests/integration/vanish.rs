@@ -1,4 +1,4 @@
-//! Clients that vanish, servers that die or freeze: who is told what, and that nothing is left behind.
+//! Clients that vanish, servers that end or freeze: errors of the peers, and no leftovers.
 
 use std::{fs, net::SocketAddr, time::Duration};
 
@@ -35,7 +35,7 @@ async fn server_says(server: &Single, sql: &str, wanted: &str) {
 /// How many sessions of `app` the server has.
 const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'";
 
-/// How many of them have nothing to say.
+/// Number of idle sessions at the server.
 const LISTENING: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND wait_event = 'ClientRead'";
 
@@ -49,7 +49,7 @@ async fn what_a_vanished_client_was_doing_ends_on_the_server_and_leaves_nothing_
     let server = &stand.server;
     let table = "CREATE TABLE kept (a int); GRANT ALL ON kept TO app";
     server.node().sql(DATABASE, table).await.unwrap();
-    // What is opened once, at the first use, is no leak.
+    // Descriptors opened once, at first use, are not leaks.
     drop(app(&stand).await);
     server_says(server, SESSIONS, "0").await;
     let before = open_descriptors(&stand.gatekeeper).await;
@@ -81,7 +81,7 @@ async fn what_a_vanished_client_was_doing_ends_on_the_server_and_leaves_nothing_
                 let backends = stand.gatekeeper.metric(BACKENDS).await;
                 let descriptors = open_descriptors(&stand.gatekeeper).await;
                 let seen = (what, sessions.clone(), backends, descriptors, before);
-                // The admin API and the probe open and close theirs meanwhile.
+                // The admin API and the probe open and close descriptors meanwhile.
                 if sessions == "0" && backends == Some(0.0) && descriptors <= before + 1 {
                     Ok(())
                 } else {
@@ -162,7 +162,7 @@ async fn a_server_that_dies_is_told_as_lost_and_is_used_again_when_it_is_back() 
     let last = heard.last().unwrap();
     assert_eq!((last.field(b'V').as_str(), last.field(b'C').as_str()), ("FATAL", "08006"));
     assert!(last.field(b'H').contains("unknown"), "{last:?}");
-    // The postmaster ends the others: it warns them, and closes.
+    // The postmaster ends the other sessions: a warning, then a close.
     let heard = bystander.hear_out().await;
     let states: Vec<_> = heard.iter().map(|message| (message.tag, message.field(b'C'))).collect();
     assert_eq!(states, [(b::NOTICE_RESPONSE, "57P02".to_owned()), (b::ERROR_RESPONSE, "08006".to_owned())]);
@@ -174,7 +174,7 @@ async fn a_server_that_dies_is_told_as_lost_and_is_used_again_when_it_is_back() 
     assert_eq!(app(&stand).await.ask("SELECT 'back'").await.unwrap(), "back");
 
     let mut client = app(&stand).await;
-    // A server that is told to die while it still writes drops its last words.
+    // A server that receives SIGTERM during a write drops its last message.
     server_says(&stand.server, LISTENING, "1").await;
     stand.server.node().stop(Stop::Immediate).await.unwrap();
     let heard = client.hear_out().await;
@@ -213,7 +213,7 @@ async fn a_frozen_server_stops_its_own_sessions_and_nothing_else() {
     for client in &mut stuck {
         client.send(&query("SELECT 'thawed'")).await;
     }
-    // Some leave in the middle of it, and some knock: neither may hold up anybody else.
+    // Some clients leave in the middle, and some only connect: neither may delay others.
     stuck.truncate(4);
     let knock = move || async move { Frames::log_in(icy, APP, &[("database", DATABASE)]).await };
     #[expect(clippy::disallowed_methods, reason = "they end with the test's runtime")]

@@ -1,6 +1,6 @@
-//! Judges histories: what no session may ever see, whatever happens to the servers.
+//! Judges histories: rules that no session may ever see broken, whatever happens to the servers.
 //!
-//! Nothing here knows how a history came about, so that each rule is shown to catch what it is there for.
+//! The judge does not know the origin of a history, so that a test can show that each rule catches its fault.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,31 +16,31 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Broken {
     pub(super) client: usize,
-    /// The entry that shows it.
+    /// The entry that shows the fault.
     pub(super) at: Option<usize>,
     pub(super) why: String,
 }
 
-/// What the primary holds when all is over.
+/// Contents of the primary at the end.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
     /// How often each write was applied.
     pub(super) applied: HashMap<i64, usize>,
-    /// How often each append stands in its list.
+    /// Number of times that each append stands in its list.
     pub(super) listed: HashMap<i64, usize>,
 }
 
 /// When the primary's clients were hit.
 pub(super) type Hits = [(Duration, Duration)];
 
-/// What a session has written, as far as it was told.
+/// Writes of a session, as far as acknowledged.
 #[derive(Debug, Default, Clone)]
 struct Own {
     registers: HashMap<i64, i64>,
     lists: HashMap<i64, Vec<i64>>,
 }
 
-/// For so long after the primary's clients were hit, somebody may still be handed what was hit.
+/// Time after an attack on the primary's clients in which a session may still get a lost backend.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
 /// The first thing in the history that must not be.
@@ -120,7 +120,7 @@ impl Own {
     }
 }
 
-/// What the end has to say about all writes.
+/// Checks all writes against the contents at the end.
 pub(super) fn judge_end(histories: &[History], ending: &Ending) -> Result<(), Broken> {
     for history in histories {
         for (at, entry) in history.entries.iter().enumerate() {
@@ -191,7 +191,7 @@ mod tests {
         verdict(vec![Fact::Met, wrote(3), sees(3), sees(4), sees(3)]).unwrap();
         verdict(vec![Fact::Met, wrote(3), sees(2)]).unwrap_err();
         verdict(vec![Fact::Met, Fact::Sees { register: 1, version: None }]).unwrap_err();
-        // Another session's writes are not its own.
+        // Writes of another session do not bind the session.
         verdict(vec![Fact::Met, wrote(3), Fact::Met, sees(2)]).unwrap();
     }
 
@@ -227,7 +227,7 @@ mod tests {
         judge(&failed, &[at(1, 2)]).unwrap_err();
         judge(&failed, &[at(12, 13)]).unwrap_err();
         judge(&failed, &[at(1, 2), at(8, 9)]).unwrap();
-        // What has begun to come cannot be taken back.
+        // A response cannot be taken back once begun.
         let begun = Failure { begun: true, ..Failure::lost("gone") };
         verdict(vec![Fact::Failed { why: begun }]).unwrap();
     }

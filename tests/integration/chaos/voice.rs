@@ -1,4 +1,4 @@
-//! A client's voice: frames of our own, or a driver's. Whatever happens to its connection is an answer.
+//! The connection of a client: raw frames, or a driver. Every end of the connection counts as a response.
 
 use std::{
     collections::HashMap,
@@ -30,7 +30,7 @@ use crate::harness::{
 /// An answer: the first column of each row.
 pub(super) type Answer = Result<Vec<String>, Failure>;
 
-/// In which messages something is said.
+/// Form of the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     Simple,
@@ -43,7 +43,7 @@ pub(super) enum Way {
 pub(super) enum Together {
     /// Each is a unit; all are said before the first is answered.
     Pipelined,
-    /// One unit: they happen all or not at all.
+    /// One unit: all statements happen, or none of them.
     Batch,
 }
 
@@ -52,7 +52,7 @@ pub(super) enum Voice {
     Driver(Driver),
 }
 
-/// Frames of our own.
+/// A client with raw frames.
 pub(super) struct Own {
     stream: TcpStream,
     unread: Vec<u8>,
@@ -66,7 +66,7 @@ pub(super) struct Driver {
     prepared: HashMap<&'static str, tokio_postgres::Statement>,
 }
 
-/// Nothing takes longer, or it hangs for good: far more than the longest of all faults.
+/// Longer than any fault: a request without a response by then hangs for good.
 const HANGS: Duration = Duration::from_secs(120);
 const FATAL: &[&str] = &["FATAL", "PANIC"];
 
@@ -114,7 +114,7 @@ impl Own {
         startup.write(&mut bytes);
         stream.write_all(&bytes).await.map_err(lost)?;
         let mut own = Self { stream, unread: Vec::new(), prepared: HashMap::new(), over: false };
-        // Clients are believed: there is nothing to prove.
+        // Clients are trusted, so no proof is sent.
         match own.unit(0).await.1 {
             Some(why) => Err(why),
             None => Ok(own),
@@ -136,7 +136,7 @@ impl Own {
         }
     }
 
-    /// Hears a unit of `count` statements to its ReadyForQuery: what was answered, and what ended it before its time.
+    /// Reads the response to a unit of `count` statements up to its ReadyForQuery: the results, and an early end.
     async fn unit(&mut self, count: usize) -> (Vec<Vec<String>>, Option<Failure>) {
         let (mut answers, mut rows, mut failure) = (Vec::with_capacity(count), Vec::new(), None);
         loop {
@@ -190,7 +190,7 @@ impl Own {
                 }
             }
         }
-        // A write that fails has its answer in what is read: the connection's end, or what was said before it.
+        // A failed write has its response in the bytes read: an error, or the end of the connection.
         let _ = self.stream.write_all(&bytes).await;
         let units: Vec<usize> = match together {
             Together::Pipelined => vec![1; said.len()],
@@ -244,7 +244,7 @@ impl Own {
     }
 }
 
-/// The first value of a DataRow; nothing for NULL.
+/// The first value of a DataRow; empty for NULL.
 fn first_column(row: &Message) -> String {
     let length = row.body.get(2..6).map(|length| i32::from_be_bytes(length.try_into().expect("four bytes")));
     let length = usize::try_from(length.unwrap_or(-1)).unwrap_or_default();
@@ -256,7 +256,7 @@ fn first_column(row: &Message) -> String {
 impl Driver {
     async fn say(&mut self, said: &[Statement], way: Way, together: Together) -> Vec<Answer> {
         let mut answers = match (way, together) {
-            // The driver has no batch but this one.
+            // The only batch that the driver offers.
             (_, Together::Batch) => {
                 let texts: Vec<_> = said.iter().map(Statement::text).collect();
                 match self.client.simple_query(&texts.join("; ")).await {
@@ -275,7 +275,7 @@ impl Driver {
             }
             (Way::Extended | Way::Prepared, Together::Pipelined) => self.extended(said, way).await,
         };
-        // What ended the connection may come after what it ended.
+        // The cause of the end may arrive after the end.
         if self.client.is_closed() {
             for why in answers.iter_mut().filter_map(|answer| answer.as_mut().err()) {
                 why.lost = true;
@@ -330,14 +330,14 @@ fn failure(error: &Error, login: bool) -> Failure {
             state: said.code().code().to_owned(),
             said: said.message().to_owned(),
             lost: login || FATAL.contains(&said.severity()),
-            // The driver does not show what had come.
+            // The driver hides the messages received before.
             begun: !login && FATAL.contains(&said.severity()),
         },
         None => Failure::lost(error.to_string()),
     }
 }
 
-/// Polls all of them in their order, until the last is done.
+/// Polls all futures in order, until the last is done.
 async fn all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     type Running<F, T> = Result<T, Pin<Box<F>>>;
     let mut running: Vec<Option<Running<_, T>>> = futures.map(|future| Some(Err(Box::pin(future)))).collect();

@@ -1,4 +1,4 @@
-//! What random clients say: statements of all kinds that leave state in a session, undo it, or look at it.
+//! Random statements of clients: all kinds of statements that leave session state, remove state, or show state.
 
 use std::fmt;
 
@@ -7,20 +7,20 @@ use crate::harness::{
     frames::{bind, close, copy_data, copy_done, copy_fail, describe, execute, parse, query, sync},
 };
 
-/// One turn of a client.
+/// A turn of a client.
 #[derive(Clone)]
 pub(super) enum Step {
     /// Says `bytes`, and hears so many ReadyForQuery.
     Say { what: String, bytes: Vec<u8>, ready: usize },
-    /// Goes without a word, and comes back as somebody new.
+    /// Closes the socket without a message; the next turn has a new client.
     Vanish,
-    /// Says farewell, and comes back as somebody new.
+    /// Sends Terminate; the next turn has a new client.
     Leave,
-    /// Says something, does not wait for an answer, goes, and comes back as somebody new.
+    /// Sends a request and closes the socket without reading; the next turn has a new client.
     Break { what: String, bytes: Vec<u8> },
 }
 
-/// A kind of statements. A trial draws a few: with all of them at once every session would be pinned all the time.
+/// A kind of statements. A trial draws a few: with all kinds at once every session would be pinned all the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Settings,
@@ -54,7 +54,7 @@ pub(super) const KINDS: [Kind; 13] = [
     Kind::Functions,
 ];
 
-/// Shows all that a session can know of its own state, in one row.
+/// Shows all session state that the session itself can see, in one row.
 pub(super) const PEEK: &str = "SELECT pg_catalog.concat_ws('; ', session_user, current_user, \
 (SELECT pg_catalog.string_agg(name || '=' || setting, ', ' ORDER BY name) FROM pg_catalog.pg_settings WHERE name = ANY \
 ('{TimeZone,DateStyle,work_mem,search_path,application_name,statement_timeout,client_min_messages,extra_float_digits,\
@@ -70,7 +70,7 @@ WHERE relnamespace = pg_catalog.pg_my_temp_schema()), \
 WHERE pronamespace = pg_catalog.pg_my_temp_schema()), \
 'cursors ' || (SELECT pg_catalog.string_agg(name || is_holdable, ',' ORDER BY name) FROM pg_catalog.pg_cursors WHERE name <> ''))";
 
-/// Signs of statements whose effect outlives their session: whether they were executed for a client that is gone is chance.
+/// Signs of statements whose effect outlives the session: execution for a departed client is a matter of chance.
 const LASTING: [&str; 5] = ["kept", "INSERT", "CREATE OR REPLACE", "NOTIFY", "notify"];
 
 const LIST_PREPARED: &str =
@@ -95,7 +95,7 @@ const SETTINGS: [(&str, &[&str]); 16] = [
     ("my.two", &["1", "'2'"]),
 ];
 
-/// What a client of the number `me` says next. `status` is the letter that its last ReadyForQuery said.
+/// Next turn of the client `me`. `status` is the transaction status of its last ReadyForQuery.
 pub(super) fn step(draw: &mut Draw, kinds: &[Kind], me: usize, status: u8) -> Step {
     if draw.once_in(30) {
         return match draw.below(3) {
@@ -146,13 +146,13 @@ pub(super) fn step(draw: &mut Draw, kinds: &[Kind], me: usize, status: u8) -> St
     spoken(draw, sql)
 }
 
-/// Says `sql` in one of the ways that there are.
+/// Sends `sql` in one of the available forms.
 fn spoken(draw: &mut Draw, sql: String) -> Step {
     match draw.below(8) {
         0..4 => simple(sql),
         4..7 => Step::Say { bytes: extended(&sql, true), what: format!("[extended] {sql}"), ready: 1 },
         _ => {
-            // Two batches without waiting for the first one's answer.
+            // Two batches, without waiting for the response to the first.
             let bytes = [extended(&sql, true), query(PEEK)].concat();
             Step::Say { bytes, what: format!("[extended] {sql} [and at once] peek"), ready: 2 }
         }
@@ -174,7 +174,7 @@ fn any(draw: &mut Draw, kinds: &[Kind], me: usize) -> Step {
         Kind::Prepared => prepared(draw, kinds, me),
         Kind::Copy => copy(draw, me),
         _ if draw.once_in(8) => {
-            // Several in one text are one transaction.
+            // Several statements in one text are one transaction.
             let (one, two) = (of_kind(draw, kind, me), statement(draw, kinds, me));
             let end = draw.one(&["", "; SELECT 1/0", "; ROLLBACK", "; COMMIT", "; BEGIN"]);
             simple(format!("{one}; {two}{end}"))
@@ -186,7 +186,7 @@ fn any(draw: &mut Draw, kinds: &[Kind], me: usize) -> Step {
     }
 }
 
-/// A statement of one of these kinds.
+/// A statement of one of the given kinds.
 fn statement(draw: &mut Draw, kinds: &[Kind], me: usize) -> String {
     let kind = draw.one(kinds);
     of_kind(draw, kind, me)
@@ -312,7 +312,7 @@ fn setting(draw: &mut Draw) -> String {
         5 => format!("SET SESSION {name} TO {value}"),
         6 => format!("SET LOCAL {name} = {value}"),
         7 => format!("RESET {name}"),
-        // A backend that has heard of a custom setting shows it as empty, and others do not know it.
+        // A backend that knows a custom setting shows an empty value, and others do not know the setting.
         8 => format!("SELECT NULLIF(pg_catalog.current_setting('{name}', true), '')"),
         9 if value.starts_with('\'') => format!("SELECT set_config('{name}', {value}, false)"),
         10 if value.starts_with('\'') => format!("SELECT set_config('{name}', {value}, true)"),
@@ -338,8 +338,8 @@ fn setting(draw: &mut Draw) -> String {
     }
 }
 
-/// Errors about objects that are looked for in `pg_temp` by name are caught: their words tell whether the schema was ever used
-/// on a backend.
+/// Errors about objects looked up in `pg_temp` by name are caught: their texts depend on earlier use of the schema on a
+/// backend.
 fn temporary(draw: &mut Draw) -> String {
     draw.one(&[
         "CREATE TEMP TABLE t (a int)",

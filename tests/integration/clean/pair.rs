@@ -1,4 +1,4 @@
-//! One client twice: through Gatekeeper, and with the server itself in a database of its own.
+//! One client twice: through Gatekeeper, and directly at the server in a database of its own.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -14,10 +14,10 @@ use crate::harness::{
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One way of the two.
+/// One of the two connections.
 pub(super) struct One {
     frames: Frames,
-    /// Notifications heard so far, in their order, without the process ids.
+    /// Notifications so far, in order, without process ids.
     pub(super) notified: Vec<Vec<u8>>,
 }
 
@@ -28,7 +28,7 @@ impl One {
         Self { frames, notified: Vec::new() }
     }
 
-    /// The process id that it was told.
+    /// The process id of BackendKeyData.
     pub(super) fn pid(&self) -> i32 {
         self.frames.key.as_ref().map_or(0, |key| key.pid())
     }
@@ -53,7 +53,7 @@ impl One {
         Ok(heard)
     }
 
-    /// Runs `sql`: the first column of its last row, or the SQLSTATE of its error.
+    /// Runs `sql`: the first column of the last row, or the SQLSTATE of the error.
     pub(super) async fn ask(&mut self, sql: &str) -> Result<String, String> {
         self.frames.ask(sql).await
     }
@@ -69,7 +69,7 @@ impl One {
 
     pub(super) async fn end(mut self, farewell: bool) {
         if farewell {
-            // It may have gone by itself.
+            // The connection may have ended already.
             let _ = self.frames.raw.stream.write_all(&terminate()).await;
         }
     }
@@ -97,7 +97,7 @@ fn comparable(mut message: Message) -> Message {
     message
 }
 
-/// Each field: a name, then the table's oid (4), its column (2), the type's oid (4), length (2), modifier (4), format (2).
+/// Fields: name, then table oid (4), column (2), type oid (4), length (2), modifier (4), format (2).
 fn forget_oids(body: &mut [u8]) {
     let mut at = 2;
     while at < body.len() {
@@ -111,7 +111,7 @@ fn forget_oids(body: &mut [u8]) {
     }
 }
 
-/// Puts `#` in place of `prefix` and the digits behind it.
+/// Replaces `prefix` and the digits behind with `#`.
 fn forget_number(body: &mut Vec<u8>, prefix: &[u8]) {
     let mut out = Vec::with_capacity(body.len());
     let mut rest = &body[..];

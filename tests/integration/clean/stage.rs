@@ -1,4 +1,4 @@
-//! Where trials are held: a server with two databases that look alike, and Gatekeeper in front of one of them.
+//! The stage of trials: a server with two equal databases, and Gatekeeper in front of one database.
 
 use std::{fs, time::Duration};
 
@@ -10,31 +10,31 @@ use crate::harness::{Stand, connect, stand::config, until};
 
 /// Clients of a trial, at the most.
 pub(super) const CLIENTS_MAX: usize = 4;
-/// The database that nobody pools.
+/// The database without a pool.
 pub(super) const MIRROR: &str = "mirror";
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often something is looked at that comes true in the background, and when again.
+/// Maximum number of polls of a condition in the background, and their interval.
 const LOOKS_MAX: usize = 1000;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 pub(super) struct Stage {
     pub(super) stand: Stand,
-    /// A superuser who watches.
+    /// An observing superuser.
     aside: Client,
     /// The same in the database that is pooled.
     inside: Client,
-    /// What [`Stage::look`] shows on a backend that nobody has used.
+    /// Output of [`Stage::look`] on an unused backend.
     fresh: String,
 }
 
-/// What both databases hold.
+/// Contents of both databases.
 fn schema() -> String {
     let own: String = (0..CLIENTS_MAX).map(|me| format!("CREATE TABLE own_{me} (a int);\n")).collect();
     format!("{own}{}", include_str!("schema.sql"))
 }
 
-/// Everything of [`PEEK`], all other settings, and statements that no session should see.
+/// All of [`PEEK`], all other settings, and statements hidden from sessions.
 fn look() -> String {
     format!(
         "SELECT pg_catalog.concat_ws(', ', ({PEEK}), (SELECT pg_catalog.string_agg(name || '=' || setting, ', ' ORDER BY name) \
@@ -69,7 +69,7 @@ impl Stage {
         let mut stage = Self { stand, aside, inside, fresh: String::new() };
         let mut first = stage.pooled().await;
         stage.fresh = first.ask(&look()).await.unwrap();
-        // From the first time on that somebody asks, every session keeps the backend on which it moves a sequence.
+        // From the first query on, every session keeps the backend on which a sequence was moved.
         first.ask("SELECT currval('kept')").await.unwrap_err();
         first.end(true).await;
         stage
@@ -85,7 +85,7 @@ impl Stage {
         One::log_in(self.stand.server.address(), MIRROR).await
     }
 
-    /// Both databases as they were.
+    /// Resets both databases.
     pub(super) async fn prepare(&self) {
         let own: Vec<_> = (0..CLIENTS_MAX).map(|me| format!("own_{me}")).collect();
         let made: String = (0..CLIENTS_MAX).map(|me| format!("DROP FUNCTION IF EXISTS made_{me};")).collect();
@@ -95,7 +95,7 @@ impl Stage {
         }
     }
 
-    /// What a session of no past sees through the pool, if it is not what it should be.
+    /// State seen by a new session through the pool, if different from the expected state.
     pub(super) async fn look(&self, probe: &mut One) -> Result<(), String> {
         let seen = probe.ask(&look()).await?;
         if seen == self.fresh {
@@ -127,7 +127,7 @@ impl Stage {
         .await;
     }
 
-    /// Waits until as many advisory locks are held in one database as in the other; until there are none, if `none`.
+    /// Waits until both databases have the same number of advisory locks; until there are none, with `none`.
     pub(super) async fn same_locks(&self, none: bool) -> Result<(), String> {
         let sql = format!(
             "SELECT coalesce(string_agg(concat(classid, ' ', objid, ' ', mode), ', ' ORDER BY classid, objid, mode), '') \

@@ -1,4 +1,4 @@
-//! A trial: a few clients take turns; each of them is heard twice, and a stranger looks at what they leave behind.
+//! A trial: a few clients take turns; each is compared on two connections, and a new session checks for leftover state.
 
 use super::{
     grammar::{KINDS, Kind, PEEK, Step, step},
@@ -7,30 +7,30 @@ use super::{
 };
 use crate::harness::{draw::Draw, frames::query};
 
-/// What one client did when it was its turn.
+/// The turn of one client.
 #[derive(Clone)]
 pub(super) struct Turn {
     client: usize,
     step: Step,
 }
 
-/// One client, both ways.
+/// A client with both connections.
 struct Both {
     pooled: One,
     direct: One,
-    /// What the last ReadyForQuery said.
+    /// Status of the last ReadyForQuery.
     status: u8,
 }
 
-/// Turns of one trial.
+/// Turns of a trial.
 const TURNS: usize = 40;
 
-/// Holds the trial of `seed`; when it fails, what happened, in as few turns as are needed for it to happen again.
+/// Runs the trial of `seed`; on failure, returns the fewest turns that reproduce the failure.
 pub(super) async fn hold(stage: &Stage, seed: u64) -> Result<(), String> {
     let mut turns = Vec::new();
     let Err(first) = draw(stage, seed, &mut turns).await else { return Ok(()) };
     let mut why = first.clone();
-    // What is left behind for good fails whatever comes next: then it tells nothing to leave turns out.
+    // Permanent leftover state fails every later trial: reducing the turns would not help.
     let lasts = replay(stage, &[]).await.is_err();
     let mut chunk = if lasts { 0 } else { turns.len() / 2 };
     while chunk > 0 {
@@ -80,7 +80,7 @@ struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     async fn begin(stage: &'a Stage) -> Result<Self, String> {
-        // Whoever took part in the last one is gone.
+        // All participants of the last trial have left.
         stage.only(0).await;
         stage.same_locks(true).await?;
         stage.no_temporary().await?;
@@ -124,19 +124,19 @@ impl<'a> Trial<'a> {
             direct.break_off(bytes).await;
         }
         self.stage.gone(pid).await;
-        // What it said last may be under way for a while: nobody hears the answer.
+        // The last request may be in progress for a while: no client reads the response.
         self.stage.only(self.clients.iter().flatten().count() + 1).await;
         self.stage.same_locks(false).await
     }
 
-    /// Everybody looks at what is theirs, and goes; then nothing is left.
+    /// Every client checks its own state and leaves; then no state may remain.
     async fn end(mut self) -> Result<(), String> {
         for both in self.clients.iter_mut().flatten() {
             for sql in ["ROLLBACK", PEEK] {
                 both.say(&query(sql), 1).await?;
             }
         }
-        // Whoever was notified while it did something else has heard so by now.
+        // Notifications sent during other work have arrived by now.
         for client in 0..self.clients.len() {
             if let Some(both) = &mut self.clients[client] {
                 both.say(&query("SELECT 1"), 1).await?;

@@ -1,4 +1,4 @@
-//! COPY in both directions, and all that ends it early.
+//! COPY in both directions, with every early end.
 
 use gatekeeper::testing::wire::tag::backend as b;
 

@@ -17,7 +17,7 @@ fn columns(value: &str) -> String {
     format!("SELECT {}", columns.join(", "))
 }
 
-/// `int4pl`: what `+` calls.
+/// `int4pl`, the function of the operator `+`.
 const PLUS: u32 = 177;
 
 #[tokio::test]

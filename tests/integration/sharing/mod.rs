@@ -1,5 +1,5 @@
-//! Sessions that share backends are answered as if each had its own: conversations held directly and through both pool
-//! modes, and once more with others taking the backend after every turn.
+//! Responses in transaction pooling equal those of a dedicated backend: conversations run directly and through both
+//! pool modes, and again with neighbors that take the backend after every turn.
 
 mod audited;
 mod copying;

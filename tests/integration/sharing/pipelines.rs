@@ -1,4 +1,4 @@
-//! Pipelines, errors in their middle, Flush, portals.
+//! Pipelines, errors inside a pipeline, Flush, portals.
 
 use gatekeeper::testing::wire::tag::backend as b;
 
@@ -9,7 +9,7 @@ use crate::harness::{
 };
 
 const SERIES: &str = "SELECT i FROM generate_series(1, 10) i";
-/// `int4pl`: what `+` calls.
+/// `int4pl`, the function of the operator `+`.
 const PLUS: u32 = 177;
 
 #[tokio::test]

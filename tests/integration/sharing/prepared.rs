@@ -374,7 +374,7 @@ async fn plans_that_must_not_change_fail_as_they_do_at_the_server() {
                 batch([bind("", "s", &[])]),
                 q("DROP VIEW changing; CREATE VIEW changing AS SELECT 1 + 0 AS a, 'b'::text AS b"),
                 batch([bind("", "s", &[])]),
-                // It would fail again and again; here it is prepared anew.
+                // Direct sessions fail again and again; here the statement is prepared anew.
                 batch([close(b'S', "s"), parse("s", star), bind("", "s", &[])]),
                 q("DROP VIEW changing"),
             ],

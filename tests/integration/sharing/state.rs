@@ -1,4 +1,4 @@
-//! What outlives a transaction holds the backend until it is gone.
+//! State that outlives a transaction pins the backend until the state is gone.
 
 use gatekeeper::testing::wire::tag::backend as b;
 

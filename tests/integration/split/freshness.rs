@@ -32,7 +32,7 @@ async fn a_session_reads_its_own_writes_though_the_read_pool_is_behind() {
         }
         assert!(last_route(&mut client).await.starts_with("primary"));
     }
-    // Who has written nothing sees what is there.
+    // A session without writes sees the state of the node.
     let mut other = split.client().await;
     assert_eq!(other.ask("SELECT n FROM counter").await.unwrap(), "0");
     assert_eq!(last_route(&mut other).await, "reads (read)");

@@ -1,4 +1,4 @@
-//! What a client may say about where its statements go, and what its session keeps where it is.
+//! Hints of a client for the route of its statements, and state that keeps a session on one side.
 
 use crate::harness::{
     Frames, Split,
@@ -57,7 +57,7 @@ async fn relations_that_are_the_primarys_own_are_read_there() {
         .await;
     split.settles().await;
     let mut client = split.client().await;
-    // Known once a statement has asked for it.
+    // Known after the first query of the setting.
     until(PATIENCE, async || {
         client.ask("SELECT n FROM plain").await.unwrap();
         match last_route(&mut client).await {

@@ -49,7 +49,7 @@ impl Stand {
             )
             .unwrap();
         }
-        // The probe looks once, and then when traffic has noticed something.
+        // The probe runs once, and then after reports of session traffic.
         writeln!(
             toml,
             "[admin]\nbind = \"{ip}:8080\"\n\n[probe]\ninterval = \"1h\"\ntimeout = \"2s\"\nfailures = 2\n"

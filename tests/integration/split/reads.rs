@@ -1,4 +1,4 @@
-//! Which statements leave the primary, in every way that clients ask them.
+//! Statements that leave the primary, in every form of the protocol.
 
 use crate::harness::{
     Frames, Split,
@@ -33,7 +33,7 @@ async fn reads_go_to_a_read_pool_and_everything_else_to_the_primary() {
     assert!(last_route(&mut client).await.starts_with("primary"));
 }
 
-/// Says `bytes`, and hears them answered without an error.
+/// Sends `bytes`, and reads a response without an error.
 async fn said(client: &mut Frames, bytes: Vec<u8>) {
     client.send(&bytes).await;
     let heard = client.hear_until(READY_FOR_QUERY).await;
@@ -83,7 +83,7 @@ async fn a_batch_that_comes_in_pieces_is_not_cut() {
     let mut client = split.client().await;
     let read =
         [parse("", "SELECT balance FROM account WHERE id = 1"), bind("", "", &[]), execute("", 0)].concat();
-    // Nobody knows what is to come, so it is on the primary when a write comes.
+    // The rest of the pipeline is unknown, so the read is on the primary when a write follows.
     client.send(&read).await;
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     let write = [parse("", "UPDATE account SET balance = 5 WHERE id = 1"), bind("", "", &[]), execute("", 0)]

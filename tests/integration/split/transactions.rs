@@ -1,4 +1,4 @@
-//! Transactions go where their beginning sends them.
+//! Transactions go to the side chosen by their beginning.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ async fn a_transaction_that_changes_its_mind_before_it_says_anything_can_write()
     assert_eq!(split.primary("SELECT note FROM item WHERE id = 4").await, "four");
 }
 
-/// A standby refuses READ WRITE, and the session was ended for it.
+/// A standby rejected READ WRITE, and the rejection ended the session.
 #[tokio::test]
 async fn a_transaction_once_declared_to_write_is_the_primarys() {
     let split = items().await;
@@ -83,7 +83,7 @@ async fn a_session_that_only_reads_is_a_read_pools_until_it_says_otherwise() {
     let split = items().await;
     let mut client = split.client().await;
     client.ask("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY").await.unwrap();
-    // What follows at once goes where its predecessor is, until that is looked after.
+    // A statement right behind follows its predecessor until the state check is done.
     client.ask("SELECT 1").await.unwrap();
     client.ask("BEGIN").await.unwrap();
     assert_eq!(client.ask("SELECT note FROM item WHERE id = 1").await.unwrap(), "one");
@@ -107,8 +107,8 @@ async fn a_serializable_transaction_is_the_primarys_though_it_only_reads() {
     assert_eq!(last_route(&mut client).await, "primary (serializable)");
 }
 
-/// Found by the checker of `chaos`: the beginning that a read pool had been told stayed behind when the transaction went on
-/// elsewhere, and whoever had its backend next was in it.
+/// Found by the checker of `chaos`: a BEGIN sent to a read pool stayed open when the transaction went on elsewhere, and
+/// the backend's next session was inside the transaction.
 #[tokio::test]
 async fn a_transaction_that_goes_on_elsewhere_leaves_nothing_open_where_it_began() {
     let split = items().await;
@@ -117,7 +117,7 @@ async fn a_transaction_that_goes_on_elsewhere_leaves_nothing_open_where_it_began
     }
     let mut client = split.client().await;
     let too_old = "gatekeeper_route_decisions_total{listener=\"app\",reason=\"answer-too-old\"}";
-    // What a read pool is told to begin with: the client's own messages, or what was held back until the first statement.
+    // Beginnings sent to a read pool: the client's own messages, or the BEGIN deferred until the first statement.
     let begin = [parse("", "BEGIN READ ONLY"), bind("", "", &[]), execute("", 0), sync()].concat();
     for begin in [begin, query("BEGIN READ ONLY")] {
         let before = split.gatekeeper.metric(too_old).await.unwrap();
@@ -167,7 +167,8 @@ async fn told(client: &mut Frames, units: &[Vec<u8>]) -> Vec<String> {
     told
 }
 
-/// `BEGIN READ ONLY` by messages is told a read pool at once, and nothing has to stay there until something was asked.
+/// `BEGIN READ ONLY` by messages is sent to a read pool at once, and does not bind the session there before the first
+/// query.
 #[tokio::test]
 async fn a_read_only_transaction_may_turn_to_writing_before_its_first_query() {
     let split = items().await;
