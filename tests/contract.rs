@@ -142,7 +142,7 @@ fn each_key_of_the_complete_example_stands_at_its_default() {
 }
 
 #[test]
-fn what_is_commented_out_in_the_complete_example_could_be_written() {
+fn commented_keys_of_the_complete_example_load() {
     let text = text_of("example.toml");
     for Line { number, table, key, live, .. } in lines_of(&text) {
         let line = text.lines().nth(number).unwrap_or_default();
@@ -193,7 +193,7 @@ fn the_environment_of_the_example_has_every_variable_and_no_other() {
 }
 
 #[test]
-fn what_is_commented_out_in_the_environment_could_be_set() {
+fn commented_variables_of_the_environment_load() {
     let (live, commented) = environment();
     for (name, value) in commented {
         let mut all = live.clone();

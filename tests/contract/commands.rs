@@ -43,7 +43,7 @@ fn a_forgotten_block_is_found() {
 }
 
 #[test]
-fn every_excuse_belongs_to_a_block() {
+fn every_exemption_belongs_to_a_block() {
     for (name, begin, _) in NOT_RUN {
         let page = Page::read(name);
         let blocks = page.blocks();

@@ -94,7 +94,7 @@ async fn readiness_and_topology_follow_the_server() {
 }
 
 #[tokio::test]
-async fn a_session_is_listed_and_ends_when_an_operator_says_so() {
+async fn a_session_is_listed_and_can_be_terminated() {
     let stand = Stand::passthrough().await;
     let client =
         stand.connect("user=app password=app-password dbname=app application_name=billing").await.unwrap();
@@ -128,7 +128,7 @@ async fn a_session_is_listed_and_ends_when_an_operator_says_so() {
 }
 
 #[tokio::test]
-async fn a_reload_is_answered_with_every_mistake_or_with_what_changed() {
+async fn a_reload_reports_every_mistake_or_every_change() {
     let stand = Stand::passthrough().await;
     let file = stand.gatekeeper.config_file();
     let good = fs::read_to_string(file).unwrap();
@@ -162,7 +162,7 @@ async fn a_reload_is_answered_with_every_mistake_or_with_what_changed() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_told_to_end_stops_being_ready_first() {
+async fn readiness_fails_before_a_shutdown() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let auth = "auth = { method = \"trust\" }";
     let config = config(&server, &token_login(&server), auth, "[runtime]\ndrain_delay = \"1h\"\n");
@@ -194,7 +194,7 @@ async fn alone(folder: &Path, block: &AddressBlock, tls: &str) -> (Gatekeeper, S
 }
 
 #[tokio::test]
-async fn the_key_is_asked_for_and_the_audit_log_knows_who_had_it() {
+async fn the_key_is_required_and_its_holder_is_audited() {
     let (folder, block) = (tempfile::tempdir().unwrap(), AddressBlock::claim().unwrap());
     let audit = folder.path().join("audit.jsonl");
     let (gatekeeper, _) = alone(folder.path(), &block, &format!("\n[audit]\nfile = {audit:?}\n")).await;
@@ -238,7 +238,7 @@ async fn over_tls(admin: SocketAddr, ca_file: &Path) -> std::io::Result<(String,
 }
 
 #[tokio::test]
-async fn it_speaks_tls_with_web_clients_and_takes_a_renewed_certificate() {
+async fn the_api_serves_tls_and_loads_a_renewed_certificate() {
     let (folder, block) = (tempfile::tempdir().unwrap(), AddressBlock::claim().unwrap());
     let pki = Pki::new(folder.path(), "admin");
     let Identity { cert, key } = pki.issue("admin.example");
@@ -256,7 +256,7 @@ async fn it_speaks_tls_with_web_clients_and_takes_a_renewed_certificate() {
 }
 
 #[tokio::test]
-async fn a_head_without_end_is_refused_and_harms_nobody() {
+async fn an_endless_request_head_is_rejected_without_harm() {
     let (folder, block) = (tempfile::tempdir().unwrap(), AddressBlock::claim().unwrap());
     let (gatekeeper, admin) = alone(folder.path(), &block, "").await;
     let mut endless = TcpStream::connect(admin).await.unwrap();

@@ -63,7 +63,7 @@ async fn rows(stand: &Stand) -> usize {
 }
 
 #[tokio::test]
-async fn block_stops_statements_with_an_error_loses_none_and_resumes_by_itself() {
+async fn block_fails_statements_loses_none_and_resumes() {
     let (stand, file, _) = stand("on_full = \"block\"\nblock_timeout = \"300ms\"").await;
     let client = stand.connect(APP).await.unwrap();
     // In the middle of a line, most likely.
@@ -101,7 +101,7 @@ async fn block_stops_statements_with_an_error_loses_none_and_resumes_by_itself()
 }
 
 #[tokio::test]
-async fn shed_goes_on_serving_and_says_what_was_lost() {
+async fn shed_continues_to_serve_and_records_the_loss() {
     let (stand, file, _) = stand("on_full = \"shed\"").await;
     let client = stand.connect(APP).await.unwrap();
     limit(&stand, Some(size(&file) + 5_001));
@@ -138,7 +138,7 @@ async fn shed_goes_on_serving_and_says_what_was_lost() {
 }
 
 #[tokio::test]
-async fn a_kill_takes_the_last_moment_alone_and_verify_says_so() {
+async fn a_kill_loses_only_the_last_records_and_verify_reports_it() {
     let (mut stand, file, config) = stand("sync = \"interval\"\nhash_chain = true").await;
     let client = stand.connect(APP).await.unwrap();
     for _ in 0..500 {

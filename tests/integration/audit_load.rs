@@ -71,7 +71,7 @@ async fn no_statement_is_missing_while_the_file_is_rotated_and_renamed_under_loa
 }
 
 #[tokio::test]
-async fn data_parameters_and_passwords_are_not_told_at_any_level_of_text() {
+async fn no_text_level_audits_data_parameters_or_passwords() {
     const MARKER: &str = "zq7Marker";
     for level in ["none", "fingerprint", "normalized", "full"] {
         let (stand, file) = stand(&format!("statements = \"{level}\"")).await;

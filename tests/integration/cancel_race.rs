@@ -112,7 +112,7 @@ async fn bystander(number: usize, listener: SocketAddr, sent: Arc<AtomicUsize>) 
 }
 
 #[tokio::test]
-async fn ten_thousand_cancels_end_no_statement_but_those_that_were_meant() {
+async fn ten_thousand_cancels_end_only_their_own_statements() {
     let pooled = Pooled::start(Shape { size: 4, plain: true, ..Shape::default() }).await;
     let (sent, hit) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut sessions = JoinSet::new();
@@ -146,7 +146,7 @@ async fn queued(version: ProtocolVersion, said: &[u8]) -> (Pooled, Frames, Frame
 }
 
 #[tokio::test]
-async fn a_statement_that_waits_for_a_backend_is_cancelled_where_it_waits() {
+async fn a_waiting_statement_is_canceled_in_the_queue() {
     for version in [ProtocolVersion::V3_0, ProtocolVersion::V3_2] {
         for said in [query("SELECT 1"), [statement("SELECT 1", &[]), sync()].concat()] {
             let (pooled, mut holder, mut waiter) = queued(version, &said).await;
@@ -168,7 +168,7 @@ async fn a_statement_that_waits_for_a_backend_is_cancelled_where_it_waits() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_cancelled_before_it_has_a_backend_has_failed_as_any_other() {
+async fn a_transaction_canceled_in_the_queue_has_failed() {
     for (end, done) in [("COMMIT", "ROLLBACK"), ("ROLLBACK", "ROLLBACK"), ("ROLLBACK AND CHAIN", "ROLLBACK")]
     {
         let pooled = Pooled::of(1).await;
@@ -214,7 +214,7 @@ async fn a_transaction_that_is_cancelled_before_it_has_a_backend_has_failed_as_a
 }
 
 #[tokio::test]
-async fn a_cancel_for_a_session_without_a_statement_hits_nothing_later() {
+async fn a_cancel_of_an_idle_session_hits_no_later_statement() {
     let pooled = Pooled::of(1).await;
     let (mut idle, mut other) = (pooled.client().await, pooled.client().await);
     for _ in 0..20 {

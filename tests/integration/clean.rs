@@ -18,7 +18,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 }
 
 #[tokio::test]
-async fn no_session_ever_sees_another_ones_state_and_each_always_sees_its_own() {
+async fn every_session_sees_only_its_own_state() {
     let stage = Stage::set().await;
     let first = number("CLEAN_FIRST", 1);
     for seed in first..first + number("CLEAN_SEEDS", 200) {

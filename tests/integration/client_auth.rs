@@ -59,7 +59,7 @@ async fn a_listed_user_with_the_right_password_becomes_the_endpoints_user() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_an_unknown_user_look_alike() {
+async fn wrong_passwords_and_unknown_users_get_equal_errors() {
     let (stand, _) = scram(&toml(&[("carol", "carols-own")])).await;
     let wrong = attempt(&stand, "carol").await;
     let unknown = attempt(&stand, "danny").await;
@@ -125,7 +125,7 @@ fn shapes(said: &[Message], user: &str) -> Vec<(u8, String)> {
 }
 
 #[tokio::test]
-async fn pgbouncers_users_file_is_read_and_a_changed_one_takes_over() {
+async fn a_pgbouncer_users_file_is_read_and_reloaded() {
     let line = |name: &str, password: &str| format!("\"{name}\" \"{}\"\n", verifier(password));
     let (stand, file) = scram(&line("carol", "carols-own")).await;
     let carol = stand.connect("user=carol password=carols-own dbname=app").await.unwrap();
@@ -169,7 +169,7 @@ async fn over_tls_libpq_binds_its_proof_to_the_channel() {
 }
 
 #[tokio::test]
-async fn passthrough_carries_md5_and_scram_and_the_servers_own_refusals() {
+async fn passthrough_carries_md5_scram_and_the_servers_errors() {
     let stand = Stand::passthrough().await;
     for (user, password) in [("app", "app-password"), ("app_md5", "app-md5-password")] {
         let client = stand.connect(&format!("user={user} password={password} dbname=app")).await.unwrap();
@@ -189,7 +189,7 @@ async fn passthrough_carries_md5_and_scram_and_the_servers_own_refusals() {
 }
 
 #[tokio::test]
-async fn passthrough_with_tls_on_both_legs_asks_scram_clients_to_turn_channel_binding_off() {
+async fn passthrough_over_tls_asks_clients_to_disable_channel_binding() {
     let server = server().await;
     let Identity { cert, key } = Pki::new(server.folder(), "clients").issue("gatekeeper.example");
     let listener =
@@ -214,7 +214,7 @@ async fn passthrough_with_tls_on_both_legs_asks_scram_clients_to_turn_channel_bi
 }
 
 #[tokio::test]
-async fn clients_log_in_by_every_sslmode_with_tls_on_both_legs() {
+async fn clients_log_in_with_every_sslmode_over_tls() {
     let server = server().await;
     let pki = Pki::new(server.folder(), "clients");
     let Identity { cert, key } = pki.issue("gatekeeper.example");
@@ -236,7 +236,7 @@ async fn clients_log_in_by_every_sslmode_with_tls_on_both_legs() {
 }
 
 #[tokio::test]
-async fn trust_is_for_this_machine_alone() {
+async fn trust_is_limited_to_the_local_machine() {
     let server = server().await;
     let text = config(&server, AS_APP, "auth = { method = \"trust\" }", "");
     let bind = format!("bind = \"{}\"", crate::harness::stand::listener(&server));

@@ -38,7 +38,7 @@ async fn change_password(stand: &Stand) {
 }
 
 #[tokio::test]
-async fn without_a_login_of_ours_a_client_is_logged_in_with_its_own_password() {
+async fn without_a_configured_login_the_client_password_is_used() {
     let stand = start("", "").await;
     for (user, password) in [("app", "app-password"), ("app_md5", "app-md5-password")] {
         let login = format!("user={user} password={password} dbname=app");
@@ -55,14 +55,14 @@ async fn without_a_login_of_ours_a_client_is_logged_in_with_its_own_password() {
 }
 
 #[tokio::test]
-async fn with_a_login_of_ours_the_password_opens_the_door_and_nothing_else() {
+async fn with_a_configured_login_the_client_password_only_authenticates() {
     let stand = start(AS_APP, "").await;
     assert_eq!(session_user(&stand, OLD).await, "app");
     assert_eq!(state(&stand, NEW).await, "28P01");
 }
 
 #[tokio::test]
-async fn a_stranger_a_wrong_password_and_an_unlisted_user_are_told_the_same() {
+async fn unknown_unlisted_and_wrong_password_clients_get_equal_errors() {
     for endpoint in ["", AS_APP] {
         let stand = start(endpoint, ", users = [\"app\"]").await;
         assert_eq!(session_user(&stand, "user=app password=app-password dbname=app").await, "app");
@@ -82,7 +82,7 @@ async fn a_stranger_a_wrong_password_and_an_unlisted_user_are_told_the_same() {
 }
 
 #[tokio::test]
-async fn a_remembered_password_is_replaced_by_the_one_that_the_server_accepts_next() {
+async fn a_cached_password_is_replaced_by_the_next_accepted_one() {
     let stand = start(AS_APP, "").await;
     assert_eq!(session_user(&stand, OLD).await, "app");
     change_password(&stand).await;
@@ -92,7 +92,7 @@ async fn a_remembered_password_is_replaced_by_the_one_that_the_server_accepts_ne
 }
 
 #[tokio::test]
-async fn a_remembered_password_that_the_server_refuses_is_forgotten() {
+async fn a_cached_password_rejected_by_the_server_is_dropped() {
     let stand = start("", "").await;
     assert_eq!(session_user(&stand, OLD).await, "app_md5");
     change_password(&stand).await;
@@ -104,7 +104,7 @@ async fn a_remembered_password_that_the_server_refuses_is_forgotten() {
 }
 
 #[tokio::test]
-async fn a_password_counts_at_every_endpoint_of_the_route_until_one_refuses_it() {
+async fn a_cached_password_counts_at_every_endpoint_until_rejected() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     // Two read pools and their primary: one server, three endpoints.
     let reader = |name: &str| {
@@ -134,7 +134,7 @@ async fn a_password_counts_at_every_endpoint_of_the_route_until_one_refuses_it()
 }
 
 #[tokio::test]
-async fn when_its_time_is_over_the_server_is_asked_again() {
+async fn an_expired_password_is_verified_at_the_server_again() {
     let stand = start(AS_APP, ", remember = \"1ms\"").await;
     assert_eq!(session_user(&stand, OLD).await, "app");
     change_password(&stand).await;
@@ -153,7 +153,7 @@ async fn with_a_token_login_only_listed_users_cost_a_token() {
 }
 
 #[tokio::test]
-async fn libpq_says_its_password_inside_tls() {
+async fn libpq_sends_its_password_inside_tls() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let Identity { cert, key } = Pki::new(server.folder(), "clients").issue("gatekeeper.example");
     let listener = format!(

@@ -76,7 +76,7 @@ async fn without_a_certificate_of_its_own_a_listener_declines_tls() {
 }
 
 #[tokio::test]
-async fn optional_tls_serves_both_kinds_and_required_refuses_plaintext_in_words() {
+async fn optional_tls_serves_both_and_required_tls_rejects_plaintext() {
     let optional = Tls::start("").await;
     for mode in ["disable", "require", "verify-full"] {
         let answer = psql(&optional.to(&format!("sslmode={mode}")), ENCRYPTED).await;
@@ -96,7 +96,7 @@ async fn optional_tls_serves_both_kinds_and_required_refuses_plaintext_in_words(
 }
 
 #[tokio::test]
-async fn the_name_a_client_asks_for_is_logged_and_decides_nothing() {
+async fn the_requested_server_name_is_logged_and_ignored() {
     let tls = Tls::start_with("", "", "[log]\nlevel = \"debug\"\n").await;
     let other = tls.to("sslmode=require").replace(NAME, "somebody.else.example");
     let answer = psql(&other, ENCRYPTED).await;
@@ -105,7 +105,7 @@ async fn the_name_a_client_asks_for_is_logged_and_decides_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_checked_when_shown_and_missed_when_required() {
+async fn client_certificates_are_verified_and_may_be_required() {
     for (word, without) in [("optional", true), ("required", false)] {
         let keys = format!(", client_certificates = \"{word}\", client_ca_file = \"CA_FILE\"");
         let tls = Tls::start(&keys).await;

@@ -37,7 +37,7 @@ fn undone(turns: &[Turn]) -> Vec<Turn> {
 }
 
 #[tokio::test]
-async fn data_goes_in_and_out_byte_for_byte() {
+async fn copied_data_is_identical_in_both_directions() {
     let (_stand, ways) = stand().await;
     let lines: Vec<u8> = (0..20_000).flat_map(|i| copy_data(format!("{i}\tline {i}\n").as_bytes())).collect();
     let large = copy_data(&[b"1\t".as_slice(), &vec![b'x'; 4_000_000], b"\n"].concat());
@@ -79,7 +79,7 @@ async fn data_goes_in_and_out_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn failures_in_the_middle_leave_the_session_in_step() {
+async fn failures_inside_copy_leave_the_session_in_sync() {
     let (_stand, ways) = stand().await;
     let good = copy_data(b"1\tgood\n");
     let bad = copy_data(b"no number\tbad\n");
@@ -104,7 +104,7 @@ async fn failures_in_the_middle_leave_the_session_in_step() {
 }
 
 #[tokio::test]
-async fn a_query_among_the_data_ends_the_session_as_the_server_says() {
+async fn a_query_inside_copy_data_ends_the_session_as_the_server_does() {
     let (_stand, ways) = stand().await;
     let turns = [
         Turn::Say(query(COPY_IN)),
@@ -116,7 +116,7 @@ async fn a_query_among_the_data_ends_the_session_as_the_server_says() {
 }
 
 #[tokio::test]
-async fn the_extended_protocol_copies_with_syncs_said_ahead() {
+async fn the_extended_protocol_copies_with_early_syncs() {
     let (_stand, ways) = stand().await;
     let start = [parse("", COPY_IN), bind("", "", &[]), execute("", 0)].concat();
     let good = copy_data(b"1\tgood\n");
@@ -147,7 +147,7 @@ async fn the_extended_protocol_copies_with_syncs_said_ahead() {
 }
 
 #[tokio::test]
-async fn a_session_is_idle_again_after_a_copy_that_failed() {
+async fn a_session_is_idle_after_a_failed_copy() {
     let (stand, _ways) = stand().await;
     let mut client = Frames::log_in(stand.listener, APP, &[("database", DATABASE)]).await;
     // CopyDone arrives long after the server has continued, and the server ignores the message.

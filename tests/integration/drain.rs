@@ -56,7 +56,7 @@ async fn a_drain_ends_sessions_between_transactions_and_then_the_program() {
 }
 
 #[tokio::test]
-async fn who_logs_in_during_a_drain_is_told_too() {
+async fn logins_during_a_drain_get_the_drain_error() {
     let mut stand = Stand::passthrough().await;
     let mut open = app(&stand).await;
     open.ask("BEGIN").await.unwrap();
@@ -81,7 +81,7 @@ async fn who_logs_in_during_a_drain_is_told_too() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_now() {
+async fn a_second_signal_ends_the_program_at_once() {
     let mut stand = Stand::passthrough().await;
     let mut open = app(&stand).await;
     open.ask("BEGIN").await.unwrap();

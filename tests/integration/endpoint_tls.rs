@@ -110,7 +110,7 @@ async fn a_server_without_tls_is_refused_unless_the_mode_only_prefers_it() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_be_verified_is_refused_and_the_log_says_what_to_change() {
+async fn an_unverifiable_server_is_refused_and_the_log_has_the_remedy() {
     let server = server(ServerTls::Required).await;
     let foreign = server.authority().foreign_ca_file().display().to_string();
     let ways = [
@@ -149,7 +149,7 @@ async fn a_server_that_cannot_be_verified_is_refused_and_the_log_says_what_to_ch
 }
 
 #[tokio::test]
-async fn a_certificate_out_of_its_time_is_refused_until_it_is_renewed() {
+async fn an_expired_certificate_is_refused_until_renewed() {
     let server = server(ServerTls::Required).await;
     let fan = Fan::start(server, &[("ca", "mode = \"verify-ca\"".to_owned())]).await;
     for (kind, words) in [
@@ -172,7 +172,7 @@ async fn a_certificate_out_of_its_time_is_refused_until_it_is_renewed() {
 }
 
 #[tokio::test]
-async fn plaintext_to_another_machine_has_to_be_insisted_on() {
+async fn plaintext_to_another_machine_needs_an_explicit_setting() {
     let server = server(ServerTls::Off).await;
     let text = config_with_tls(&server, "tls = { mode = \"disable\" }", "", "", "");
     let text = text.replace(&server.address().to_string(), "10.20.30.40:5432");

@@ -73,7 +73,7 @@ async fn one_endpoint_is_served_and_its_role_labels_metrics_and_audit() {
 }
 
 #[tokio::test]
-async fn several_endpoints_share_what_is_said_once_and_get_a_listener_each() {
+async fn several_endpoints_share_settings_and_have_a_listener_each() {
     let container = Container::new().await;
     let gatekeeper = container
         .run(&[
@@ -208,7 +208,7 @@ fn a_sound_environment_passes_and_shows_where_each_value_came_from() {
 }
 
 #[test]
-fn every_mistake_is_told_in_one_run_and_an_unknown_variable_names_its_neighbour() {
+fn every_mistake_is_reported_and_unknown_variables_get_a_suggestion() {
     let Checked { code, settings, said } = check(
         None,
         &[
@@ -249,7 +249,7 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn nothing_at_all_is_answered_with_what_to_write() {
+fn an_empty_environment_is_answered_with_the_required_variables() {
     let Checked { code, said, .. } = check(None, &[]);
     assert_eq!(code, Some(1));
     assert!(said.contains("GATEKEEPER_BACKEND_HOST"), "{said}");

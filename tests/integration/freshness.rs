@@ -110,7 +110,7 @@ async fn identity(node: &Node) -> i64 {
 }
 
 #[tokio::test]
-async fn a_login_learns_which_of_the_nodes_behind_one_address_it_leads_to() {
+async fn a_login_identifies_the_node_behind_one_address() {
     let watched = Watched::start().await;
     let mut expected = BTreeSet::new();
     for node in watched.nodes() {
@@ -130,7 +130,7 @@ async fn a_login_learns_which_of_the_nodes_behind_one_address_it_leads_to() {
 }
 
 #[tokio::test]
-async fn a_node_is_fresh_when_it_has_replayed_the_write_and_not_before() {
+async fn a_node_is_fresh_after_replaying_the_write() {
     let watched = Watched::start().await;
     let node = &watched.nodes()[0];
     let started = identity(node).await;
@@ -172,7 +172,7 @@ async fn a_node_is_fresh_when_it_has_replayed_the_write_and_not_before() {
 }
 
 #[tokio::test]
-async fn a_node_that_was_promoted_by_mistake_is_given_to_no_reader() {
+async fn a_node_promoted_by_mistake_serves_no_reads() {
     let watched = Watched::start().await;
     let promoted = &watched.nodes()[0];
     let started = identity(promoted).await;

@@ -24,7 +24,7 @@ async fn start(endpoint: &str, listener: &str) -> Stand {
 }
 
 #[tokio::test]
-async fn who_is_not_on_the_list_fails_like_a_stranger() {
+async fn an_unlisted_user_fails_like_an_unknown_user() {
     let auth = "auth = { method = \"scram\", users_file = \"users.toml\", users = [\"carol\"] }";
     let stand = start(AS_APP, auth).await;
     stand.connect("user=carol password=carols dbname=app").await.unwrap();
@@ -36,7 +36,7 @@ async fn who_is_not_on_the_list_fails_like_a_stranger() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_on_the_list_is_refused_and_strangers_do_not_learn_it() {
+async fn an_unlisted_database_is_rejected_after_authentication() {
     let auth = "auth = { method = \"scram\", users_file = \"users.toml\", databases = [\"app\"] }";
     let stand = start(AS_APP, auth).await;
     stand.connect("user=carol password=carols dbname=app").await.unwrap();
@@ -50,7 +50,7 @@ async fn a_database_that_is_not_on_the_list_is_refused_and_strangers_do_not_lear
 }
 
 #[tokio::test]
-async fn where_no_proof_is_asked_for_the_list_is_told_openly() {
+async fn with_trust_the_access_list_error_is_open() {
     for (endpoint, method) in [("", "passthrough"), (AS_APP, "trust")] {
         let auth = format!("auth = {{ method = \"{method}\", users = [\"app\"], databases = [\"app\"] }}");
         let stand = start(endpoint, &auth).await;
@@ -64,7 +64,7 @@ async fn where_no_proof_is_asked_for_the_list_is_told_openly() {
 }
 
 #[tokio::test]
-async fn one_user_or_one_database_takes_up_its_own_places_only() {
+async fn limits_of_a_user_or_database_are_its_own() {
     for (endpoint, method) in [("", "passthrough"), (AS_APP, "trust")] {
         let keys = format!(
             "auth = {{ method = \"{method}\" }}\nmax_clients_per_user = 1\nmax_clients_per_database = 2"

@@ -44,7 +44,7 @@ async fn process(client: &mut Frames) -> String {
 }
 
 #[tokio::test]
-async fn no_session_knows_the_random_numbers_of_the_next() {
+async fn no_session_can_predict_the_next_sessions_random_numbers() {
     let (_stand, listeners) = modes().await;
     for at in listeners {
         for discards in [false, true] {
@@ -98,7 +98,7 @@ async fn a_clean_session_leaves_its_backend_to_the_next() {
 }
 
 #[tokio::test]
-async fn languages_that_keep_variables_cost_session_mode_its_backends() {
+async fn session_mode_closes_backends_after_stateful_languages() {
     let (_stand, [session, _]) = modes().await;
     let mut first = client(session).await;
     // Stand-in for `plperl` and similar languages, possibly not installed.

@@ -273,22 +273,22 @@ async fn leave_listener(which: usize) {
 }
 
 #[tokio::test]
-async fn leaving_closes_backends_of_ones_own() {
+async fn terminate_closes_dedicated_backends() {
     leave_listener(0).await;
 }
 
 #[tokio::test]
-async fn leaving_frees_backends_kept_for_life() {
+async fn terminate_returns_backends_of_session_pools() {
     leave_listener(1).await;
 }
 
 #[tokio::test]
-async fn leaving_frees_backends_of_transactions() {
+async fn terminate_returns_backends_of_transactions() {
     leave_listener(2).await;
 }
 
 #[tokio::test]
-async fn leaving_frees_split_backends() {
+async fn terminate_returns_split_backends() {
     let split = Split::start(SplitShape { size: 1, ..SplitShape::default() }).await;
     split.primary(TABLE).await;
     split.settles().await;
@@ -297,7 +297,7 @@ async fn leaving_frees_split_backends() {
 }
 
 #[tokio::test]
-async fn leaving_ends_replication() {
+async fn terminate_ends_replication() {
     const SENDERS: &str = "SELECT count(*) FROM pg_stat_replication";
     let (stand, [own, ..]) = stand().await;
     let server = stand.server.node();
@@ -366,7 +366,7 @@ async fn heard(address: SocketAddr, messages: &[Vec<u8>]) -> Vec<Message> {
 }
 
 #[tokio::test]
-async fn what_precedes_terminate_is_answered() {
+async fn requests_before_terminate_are_answered() {
     let (stand, places) = stand().await;
     let split = Split::start(SplitShape { size: 1, ..SplitShape::default() }).await;
     split.primary(TABLE).await;
@@ -388,7 +388,7 @@ async fn what_precedes_terminate_is_answered() {
 }
 
 #[tokio::test]
-async fn what_precedes_terminate_is_done() {
+async fn requests_before_terminate_are_executed() {
     let (stand, places) = stand().await;
     for place in &places {
         // Another client holds the backend: the waiting client sends everything and closes before getting a backend.

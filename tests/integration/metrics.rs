@@ -69,7 +69,7 @@ async fn every_series_of_an_endpoint_carries_its_name_and_role() {
 }
 
 #[tokio::test]
-async fn prometheus_own_linter_has_nothing_to_say() {
+async fn promtool_finds_no_fault_in_the_metrics() {
     let Some(mut promtool) = tool("promtool") else { return };
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut promtool = promtool.spawn().unwrap();

@@ -90,7 +90,7 @@ async fn values_of_fifty_megabytes_pass_in_both_directions() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_holds_up_its_own_backend_alone() {
+async fn a_slow_reader_blocks_only_its_own_backend() {
     let stand = Stand::passthrough().await;
     let mut slow = app(&stand).await;
     let before = peak(&stand.gatekeeper);
@@ -117,7 +117,7 @@ async fn a_slow_reader_holds_up_its_own_backend_alone() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_nothing_stops_its_client_and_fills_no_memory() {
+async fn a_server_that_stops_reading_stops_its_client() {
     let stand = Stand::passthrough().await;
     stand.server.node().sql(DATABASE, "CREATE TABLE t (a text); GRANT ALL ON t TO app").await.unwrap();
     let mut client = app(&stand).await;
@@ -133,7 +133,7 @@ async fn a_server_that_takes_nothing_stops_its_client_and_fills_no_memory() {
 }
 
 #[tokio::test]
-async fn requests_piled_up_by_a_client_that_never_listens_fill_no_memory() {
+async fn requests_of_a_client_that_never_reads_fill_no_memory() {
     let stand = Stand::passthrough().await;
     let client = app(&stand).await;
     let before = peak(&stand.gatekeeper);

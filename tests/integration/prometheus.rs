@@ -210,7 +210,7 @@ async fn value(prometheus: &Prometheus, query: &str, span: Span) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_panel_and_alert_finds_numbers_on_a_bad_day_and_shows_what_happened() {
+async fn every_panel_and_alert_has_data_during_an_outage() {
     let Some(scene) = Scene::open().await else { return };
     let span = scene.bad_day().await;
     let prometheus = &scene.prometheus;
@@ -322,7 +322,7 @@ fn draw(prometheus: &Prometheus, span: Span) {
 }
 
 #[test]
-fn every_excuse_is_for_a_panel_that_exists() {
+fn every_exemption_names_an_existing_panel() {
     let places: Vec<String> = Dashboard::all()
         .iter()
         .flat_map(|dashboard| {

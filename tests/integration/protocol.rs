@@ -233,7 +233,7 @@ async fn pipelines_and_rarer_messages_are_answered_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn notifications_arrive_while_nothing_is_asked() {
+async fn notifications_arrive_at_an_idle_client() {
     let (_stand, ways) = stand("").await;
     let idle = [
         ask(query("LISTEN news")).to_vec(),
@@ -257,7 +257,7 @@ async fn notifications_arrive_while_nothing_is_asked() {
 }
 
 #[tokio::test]
-async fn a_client_that_talks_nonsense_is_told_so_and_no_other() {
+async fn only_a_client_that_violates_the_protocol_gets_an_error() {
     let (stand, ways) = stand("").await;
     let mut bystander = Frames::log_in(stand.listener, APP, &[("database", DATABASE)]).await;
     for (what, nonsense) in [

@@ -76,7 +76,7 @@ async fn beyond(stand: &Stand, series: &str, before: f64) {
 }
 
 #[tokio::test]
-async fn a_ca_is_rotated_under_load_and_no_session_and_no_login_notices() {
+async fn a_ca_rotation_under_load_fails_no_session_or_login() {
     let stand = Stand::passthrough().await;
     let mut old = Vec::new();
     for _ in 0..3 {
@@ -102,7 +102,7 @@ async fn a_ca_is_rotated_under_load_and_no_session_and_no_login_notices() {
 }
 
 #[tokio::test]
-async fn a_ca_file_that_is_half_written_changes_nothing_and_is_logged() {
+async fn a_half_written_ca_file_is_logged_and_ignored() {
     let stand = Stand::passthrough().await;
     let file = stand.server.authority().ca_file();
     let whole = fs::read_to_string(file).unwrap();

@@ -96,7 +96,7 @@ async fn token_life(token_check: TokenCheck) {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_can_be_had() {
+async fn a_server_may_run_without_tls() {
     let options = SandboxOptions { tls: ServerTls::Off, ..SandboxOptions::default() };
     let single = Single::start(options).await.unwrap();
     let parameters = format!("user={} password={} dbname={DATABASE}", APP.name, APP.password);
@@ -252,7 +252,7 @@ async fn the_configuration_in_front_has_no_mistake() {
 }
 
 #[tokio::test]
-async fn the_tour_with_a_metadata_server_ends_well() {
+async fn the_tour_with_a_metadata_server_succeeds() {
     let mut demo = tokio::process::Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
     let ended = demo.args(["demo", "--once", "--iam"]).kill_on_drop(true).output().await.unwrap();
     let [said, wrong] = [&ended.stdout, &ended.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
@@ -272,7 +272,7 @@ async fn the_tour_with_a_metadata_server_ends_well() {
 }
 
 #[tokio::test]
-async fn the_tour_ends_well_and_ctrl_c_leaves_nothing_behind() {
+async fn the_tour_succeeds_and_ctrl_c_cleans_up() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_gatekeeper"))
         .arg("demo")
         .stdout(Stdio::piped())

@@ -84,7 +84,7 @@ async fn a_reload_changes_the_pools_size_and_the_endpoints_password_under_runnin
 }
 
 #[tokio::test]
-async fn a_mistake_in_a_reload_is_put_right_unnoticed() {
+async fn a_corrected_reload_fails_no_session() {
     let pooled = Pooled::of(2).await;
     let gatekeeper = &pooled.stand.gatekeeper;
     let secret = pooled.stand.server.folder().join("app-password");
@@ -127,7 +127,7 @@ async fn a_replication_connection_has_a_backend_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_reload_of_pin_on_functions_reaches_sessions_that_are_there() {
+async fn a_reload_of_pin_on_functions_reaches_open_sessions() {
     let pooled = Pooled::start(Shape { pool: "pin_on_functions = [\"another\"]", ..Shape::default() }).await;
     pooled.server("CREATE FUNCTION leaves() RETURNS int STABLE LANGUAGE sql AS 'SELECT 1'").await;
     let mut client = pooled.client().await;

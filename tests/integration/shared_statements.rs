@@ -33,7 +33,7 @@ async fn stand_with(pool: &str) -> Stand {
 }
 
 #[tokio::test]
-async fn what_was_prepared_by_message_can_be_executed_by_sql_within_another_statement() {
+async fn sql_execute_runs_a_protocol_statement_inside_another_statement() {
     let stand = stand(2).await;
     let client = stand.connect(APP).await.unwrap();
     let prepared = client.prepare("SELECT 42 AS answer").await.unwrap();
@@ -89,7 +89,7 @@ async fn two_sessions(stand: &Stand) -> [Frames; 2] {
 }
 
 #[tokio::test]
-async fn an_unnamed_statement_outlives_what_is_said_to_clear_sequences() {
+async fn an_unnamed_statement_survives_the_reset_of_sequences() {
     let stand = stand(1).await;
     let reads = stand.connect(APP).await.unwrap();
     reads.simple_query("CREATE SEQUENCE here; SELECT nextval('here'); SELECT lastval()").await.unwrap();
@@ -177,7 +177,7 @@ async fn an_unnamed_statement_outlives_the_beginning_of_anothers_transaction() {
 
 /// Definitions changed without Gatekeeper's knowledge.
 #[tokio::test]
-async fn a_statement_parsed_a_moment_ago_is_made_for_the_definitions_of_now() {
+async fn a_parsed_statement_uses_the_current_definitions() {
     let stand = stand(1).await;
     let node = stand.server.node();
     let there = async |sql| node.sql("app", sql).await.unwrap();
@@ -236,7 +236,7 @@ fn executed(name: &str) -> [Vec<u8>; 2] {
 }
 
 #[tokio::test]
-async fn a_result_that_is_not_as_told_is_refused() {
+async fn a_result_of_another_shape_is_rejected() {
     let (_stand, mut one, mut other) = altered_elsewhere().await;
     for _ in 0..2 {
         assert_eq!(heard(&mut one, &executed("s")).await, "E(0A000) Z", "until it is prepared again");
@@ -278,7 +278,7 @@ async fn a_result_that_another_session_prepared_is_compared() {
 }
 
 #[tokio::test]
-async fn a_result_as_told_is_executed_on_any_backend() {
+async fn a_result_of_the_described_shape_runs_on_any_backend() {
     let (stand, mut one, mut other) = altered_elsewhere().await;
     stand.server.node().sql("app", "ALTER TABLE changing DROP COLUMN b").await.unwrap();
     let both = [executed("s").concat(), executed("s").concat(), describe(b'S', "s"), executed("u").concat()];
@@ -311,7 +311,7 @@ async fn a_transaction_has_the_time_of_its_beginning() {
 }
 
 #[tokio::test]
-async fn a_beginning_for_which_no_backend_is_free_fails_nothing() {
+async fn a_deferred_begin_without_a_free_backend_fails_nothing() {
     let stand = stand_with("size = 1, query_wait_timeout = \"1s\"").await;
     let [mut one, mut other] = two_sessions(&stand).await;
     other.ask("BEGIN").await.unwrap();
@@ -328,7 +328,7 @@ async fn a_beginning_for_which_no_backend_is_free_fails_nothing() {
 }
 
 #[tokio::test]
-async fn a_notification_of_a_sessions_own_has_the_process_id_it_was_told() {
+async fn a_sessions_own_notification_has_its_process_id() {
     let stand = stand(1).await;
     let mut client = Frames::log_in(stand.listener, USER, &[("database", "app")]).await;
     client.ask("LISTEN here").await.unwrap();
@@ -356,7 +356,7 @@ fn bulk_insert(bytes: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_long_statement_does_not_hold_its_session_to_a_backend() {
+async fn a_long_statement_does_not_pin_its_session() {
     const MIB: usize = 1 << 20;
     let stand = stand(1).await;
     let [mut one, mut other] = two_sessions(&stand).await;
@@ -378,7 +378,7 @@ async fn a_long_statement_does_not_hold_its_session_to_a_backend() {
 }
 
 #[tokio::test]
-async fn what_a_long_statement_leaves_behind_is_its_sessions_own() {
+async fn leftover_state_of_a_long_statement_stays_with_its_session() {
     const MIB: usize = 1 << 20;
     let stand = stand(1).await;
     let [mut one, mut other] = two_sessions(&stand).await;
@@ -405,7 +405,7 @@ async fn what_a_long_statement_leaves_behind_is_its_sessions_own() {
 
 /// An accepted `EXECUTE s1` of another session is no evidence about the session's own `s1`.
 #[tokio::test]
-async fn a_prepared_execute_finds_its_own_sessions_statement_whoever_prepared_the_same_before() {
+async fn a_prepared_execute_finds_its_own_sessions_statement() {
     let stand = stand(4).await;
     let mut others = Vec::new();
     for number in 1..=3 {

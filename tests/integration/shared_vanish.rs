@@ -22,7 +22,7 @@ fn peak(gatekeeper: &Gatekeeper) -> u64 {
 }
 
 #[tokio::test]
-async fn what_a_vanished_client_was_doing_ends_and_its_backend_serves_others() {
+async fn a_vanished_clients_statement_ends_and_frees_its_backend() {
     let pooled = Pooled::of(1).await;
     pooled.server("CREATE TABLE kept (a int); GRANT ALL ON kept TO app").await;
     let insert = "INSERT INTO kept VALUES (1)";
@@ -110,7 +110,7 @@ async fn a_client_that_vanishes_in_the_queue_leaves_it() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_keeps_its_own_backend_at_most_and_no_memory() {
+async fn a_slow_reader_costs_one_backend_and_no_memory() {
     let pooled = Pooled::of(2).await;
     let mut other = pooled.client().await;
     other.ask("SELECT 1").await.unwrap();
@@ -131,7 +131,7 @@ async fn a_slow_reader_keeps_its_own_backend_at_most_and_no_memory() {
 const LOOKS: u32 = 50;
 
 #[tokio::test]
-async fn who_does_not_read_its_answers_keeps_no_backend_once_they_are_here() {
+async fn buffered_responses_free_the_backend_of_a_slow_reader() {
     let pooled = Pooled::start(Shape { size: 1, workers: 1, ..Shape::default() }).await;
     let (mut slow, mut other) = (pooled.client().await, pooled.client().await);
     // Unread transactions one after the other, each with a response that fits a buffer, until sockets are full: then
@@ -161,7 +161,7 @@ async fn who_does_not_read_its_answers_keeps_no_backend_once_they_are_here() {
 /// The statement of a vanished client is canceled. The cancel request has a separate connection and may reach the
 /// server after the statement's end, but must not hit the next client's statement.
 #[tokio::test]
-async fn a_vanished_clients_cancel_hits_nobody_else() {
+async fn a_vanished_clients_cancel_hits_no_other_session() {
     let pooled = Pooled::of(1).await;
     for round in 0..150 {
         let mut vanishing = pooled.client().await;

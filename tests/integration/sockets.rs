@@ -9,7 +9,7 @@ use crate::harness::{Gatekeeper, connect, stand, until};
 const PASSTHROUGH: (&str, &str) = ("login = \"passthrough\"", "auth = { method = \"passthrough\" }");
 
 #[tokio::test]
-async fn a_socket_that_came_with_the_process_is_taken_over() {
+async fn an_inherited_socket_is_used() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let config = stand::config(&server, PASSTHROUGH.0, PASSTHROUGH.1, "");
     let socket = TcpListener::bind(stand::listener(&server)).unwrap();
@@ -24,7 +24,7 @@ async fn a_socket_that_came_with_the_process_is_taken_over() {
 }
 
 #[tokio::test]
-async fn without_descriptors_a_client_is_told_so_and_the_next_one_is_served_when_there_are_some() {
+async fn a_client_without_descriptors_gets_an_error_and_later_ones_succeed() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let config = stand::config(&server, PASSTHROUGH.0, PASSTHROUGH.1, "[runtime]\nworkers = 1\n");
     let admin = stand::admin(&server);

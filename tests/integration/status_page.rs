@@ -34,7 +34,7 @@ async fn asked(browser: &Browser, time: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_page_asks_for_the_key_follows_a_failover_and_knows_who_took_a_write() {
+async fn the_page_requires_the_key_and_shows_a_failovers_writer() {
     let Some(program) = program() else { return };
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let admin = sandbox.admin_address();
@@ -143,7 +143,7 @@ async fn the_page_asks_for_the_key_follows_a_failover_and_knows_who_took_a_write
 }
 
 #[tokio::test]
-async fn the_page_says_so_when_what_it_shows_is_old() {
+async fn the_page_marks_outdated_data() {
     let Some(program) = program() else { return };
     let stand = crate::harness::Stand::passthrough().await;
     let admin = crate::harness::stand::admin(&stand.server);

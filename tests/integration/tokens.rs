@@ -33,7 +33,7 @@ fn mints(server: &Single) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn people_and_service_accounts_log_in_with_tokens_that_they_never_see() {
+async fn users_and_service_accounts_log_in_with_hidden_tokens() {
     let stand = Stand::tokens().await;
     for user in [ALICE, SERVICE_ACCOUNT] {
         let client = stand.connect(&format!("user={user} dbname=app")).await.unwrap();
@@ -60,7 +60,7 @@ async fn connect_alice(listener: std::net::SocketAddr) -> tokio_postgres::Client
 }
 
 #[tokio::test]
-async fn a_user_that_is_not_listed_is_refused_and_costs_no_token() {
+async fn an_unlisted_user_is_rejected_without_a_token() {
     let stand = Stand::tokens().await;
     let bob = "bob@example.com";
     let told = refused(stand.connect(&format!("user={bob} dbname=app")).await);
@@ -75,7 +75,7 @@ async fn a_user_that_is_not_listed_is_refused_and_costs_no_token() {
 }
 
 #[tokio::test]
-async fn a_token_command_that_fails_is_told_apart_from_one_that_is_missing_or_hangs() {
+async fn failing_missing_and_hanging_token_commands_differ() {
     let server = server().await;
     let missing = vec!["/nonexistent/mint-token".to_owned()];
     let config = config(&server, &login(&missing, &[ALICE], ""), TRUST, "");
@@ -128,7 +128,7 @@ async fn primary(stand: &Stand) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn no_statement_fails_beside_living_backends_while_the_token_command_is_away() {
+async fn no_statement_fails_during_a_token_command_outage() {
     let server = server().await;
     let listener = "auth = { method = \"trust\" }\npool = { mode = \"transaction\", size = 2 }";
     let probe = "[probe]\ninterval = \"300ms\"\n";
@@ -190,7 +190,7 @@ async fn serves_without_tokens(stand: &Stand, client: &tokio_postgres::Client) {
 }
 
 #[tokio::test]
-async fn a_token_logs_in_past_its_time_to_live_while_the_command_fails() {
+async fn an_expired_cached_token_serves_while_the_command_fails() {
     let server = server().await;
     let listener = "auth = { method = \"trust\" }\npool = { max_lifetime = \"1ms\" }";
     let endpoint = login(&server.tokens().command_words(), &[ALICE], ", token_ttl = \"1s\"");
@@ -396,7 +396,7 @@ async fn fifty_reloads_under_load_stop_no_statement() {
 }
 
 #[tokio::test]
-async fn a_kept_token_that_the_server_takes_no_more_is_replaced_unnoticed() {
+async fn a_rejected_cached_token_is_replaced_within_the_login() {
     let stand = Stand::tokens().await;
     // Held open, or its backend might serve the next session, too.
     let _held = connect_alice(stand.listener).await;
@@ -441,7 +441,7 @@ fn enough(seen: usize, wanted: usize) -> Result<(), usize> {
 }
 
 #[tokio::test]
-async fn a_native_user_behind_a_token_login_hears_the_server_and_the_log_explains() {
+async fn a_native_user_with_a_token_gets_the_servers_error() {
     let server = server().await;
     let command = server.tokens().command_words();
     let config = config(&server, &login(&command, &[ALICE, "app"], ""), TRUST, "");
@@ -454,7 +454,7 @@ async fn a_native_user_behind_a_token_login_hears_the_server_and_the_log_explain
 }
 
 #[tokio::test]
-async fn no_token_is_in_anything_that_is_written_or_said() {
+async fn no_token_is_written_or_sent_to_a_client() {
     let server = server().await;
     let minted = server.folder().join("minted");
     // Standard error repeats the token, as in a careless command.

@@ -119,7 +119,7 @@ async fn stand(collector: &str, ratio: &str, pool: &str) -> Stand {
 }
 
 #[tokio::test]
-async fn a_statement_is_part_of_the_span_that_its_comment_names() {
+async fn a_statement_belongs_to_the_span_of_its_comment() {
     let collector = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", collector.local_addr().unwrap());
     let stand = stand(&address, "0%", "transaction").await;
@@ -162,7 +162,7 @@ async fn a_statement_is_part_of_the_span_that_its_comment_names() {
 }
 
 #[tokio::test]
-async fn what_has_no_parent_is_sampled_by_the_ratio_and_connecting_is_a_span() {
+async fn root_spans_are_sampled_and_logins_are_spans() {
     let collector = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", collector.local_addr().unwrap());
     let stand = stand(&address, "100%", "session").await;
@@ -185,7 +185,7 @@ async fn what_has_no_parent_is_sampled_by_the_ratio_and_connecting_is_a_span() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_not_there_harms_nobody_and_what_is_lost_is_counted() {
+async fn a_missing_collector_fails_no_statement_and_losses_are_counted() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", nobody.local_addr().unwrap());
     drop(nobody);

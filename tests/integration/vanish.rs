@@ -44,7 +44,7 @@ async fn open_descriptors(gatekeeper: &Gatekeeper) -> usize {
 }
 
 #[tokio::test]
-async fn what_a_vanished_client_was_doing_ends_on_the_server_and_leaves_nothing_here() {
+async fn a_vanished_clients_statement_ends_without_leftovers() {
     let stand = Stand::passthrough().await;
     let server = &stand.server;
     let table = "CREATE TABLE kept (a int); GRANT ALL ON kept TO app";
@@ -95,7 +95,7 @@ async fn what_a_vanished_client_was_doing_ends_on_the_server_and_leaves_nothing_
 }
 
 #[tokio::test]
-async fn what_vanished_clients_left_on_a_read_pool_ends_on_every_node() {
+async fn statements_of_vanished_clients_end_on_every_node() {
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let config = sandbox.config_toml().unwrap();
     let _gatekeeper = Gatekeeper::start(sandbox.folder(), &config, sandbox.admin_address()).await;
@@ -124,7 +124,7 @@ async fn what_vanished_clients_left_on_a_read_pool_ends_on_every_node() {
 }
 
 #[tokio::test]
-async fn a_session_that_the_server_ends_hears_the_servers_words() {
+async fn a_session_ended_by_the_server_gets_its_error() {
     let stand = Stand::passthrough().await;
     let (mut idle, mut busy) = (app(&stand).await, app(&stand).await);
     busy.send(&query(SLEEP)).await;
@@ -145,7 +145,7 @@ async fn a_session_that_the_server_ends_hears_the_servers_words() {
 }
 
 #[tokio::test]
-async fn a_server_that_dies_is_told_as_lost_and_is_used_again_when_it_is_back() {
+async fn a_lost_server_is_reported_and_used_again() {
     let stand = Stand::passthrough().await;
     let mut bystander = app(&stand).await;
     let mut victim = app(&stand).await;
@@ -188,7 +188,7 @@ async fn a_server_that_dies_is_told_as_lost_and_is_used_again_when_it_is_back() 
 }
 
 #[tokio::test]
-async fn a_frozen_server_stops_its_own_sessions_and_nothing_else() {
+async fn a_frozen_server_stops_only_its_own_sessions() {
     let (server, frozen) =
         tokio::join!(Single::start(SandboxOptions::default()), Single::start(SandboxOptions::default()));
     let (server, frozen) = (server.unwrap(), frozen.unwrap());

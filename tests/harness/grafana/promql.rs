@@ -167,7 +167,7 @@ fn variables(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_query_is_taken_apart() {
+fn a_query_is_parsed() {
     let query = Query::parse(
         "histogram_quantile(0.99, sum by (le, endpoint) (rate(a_bucket{job=~\"$job\", x!=\"by (y)\"}[$__rate_interval])))\n\
          / on (endpoint) group_left (region) (max(b) > 0) or vector(0) unless time() - c{} < 5m",

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_misses_its_sessions_write_is_caught() {
+    fn a_read_without_the_sessions_own_write_is_caught() {
         verdict(vec![Fact::Met, wrote(3), sees(3), sees(4), sees(3)]).unwrap();
         verdict(vec![Fact::Met, wrote(3), sees(2)]).unwrap_err();
         verdict(vec![Fact::Met, Fact::Sees { register: 1, version: None }]).unwrap_err();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_rolled_back_is_not_expected_and_what_was_not_is() {
+    fn only_committed_writes_are_expected() {
         verdict(vec![Fact::Met, wrote(3), Fact::Began, wrote(4), sees(4), Fact::Undone, sees(3)]).unwrap();
         verdict(vec![Fact::Met, wrote(3), Fact::Began, wrote(4), sees(3)]).unwrap_err();
         verdict(vec![Fact::Met, Fact::Began, wrote(4), Fact::Kept, sees(3)]).unwrap_err();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_lacks_an_own_append_or_has_them_in_another_order_is_caught() {
+    fn missing_and_reordered_appends_are_caught() {
         let grew = |op| Fact::Grew { list: 5, op };
         verdict(vec![Fact::Met, grew(1), grew(2), sees_list(&[7, 1, 8, 2])]).unwrap();
         verdict(vec![Fact::Met, grew(1), grew(2), sees_list(&[7, 2, 8, 1])]).unwrap_err();
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_excused_by_nothing_but_the_primarys_own_trouble() {
+    fn only_faults_of_the_primary_excuse_an_error() {
         let failed = history(vec![Fact::Failed { why: Failure::lost("gone") }]);
         judge(&failed, &[]).unwrap_err();
         let at = |from, to| (Duration::from_secs(from), Duration::from_secs(to));
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_is_lost_or_applied_twice_is_caught_and_one_in_doubt_may_be_either() {
+    fn lost_and_repeated_writes_are_caught_and_uncertain_writes_pass() {
         let end = |outcome, times| {
             let histories = [history(vec![Fact::CameTo { op: 9, outcome }])];
             let applied = HashMap::from([(9, times)]);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_append_that_was_applied_and_is_in_no_list_is_caught() {
+    fn an_applied_append_missing_in_all_lists_is_caught() {
         let facts = vec![Fact::Grew { list: 5, op: 9 }, Fact::CameTo { op: 9, outcome: Outcome::Done }];
         let applied = HashMap::from([(9, 1)]);
         let ending = Ending { applied, listed: HashMap::new() };

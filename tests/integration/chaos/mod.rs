@@ -39,7 +39,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn sessions_keep_what_they_were_promised_whatever_happens_to_the_servers() {
+async fn every_promise_to_sessions_holds_under_all_faults() {
     let stage = Stage::set("").await;
     for seed in [1, random()] {
         eprintln!("chaos under seed {seed}");

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_draws_the_same_plan_and_another_one_another() {
+    fn equal_seeds_draw_equal_plans_and_different_seeds_differ() {
         let length = Length::For(Duration::from_secs(600));
         assert_eq!(draw(7, length), draw(7, length));
         assert_ne!(draw(7, length), draw(8, length));

@@ -13,7 +13,7 @@ const ALL: &str = "SELECT word || '' FROM notes ORDER BY id";
 const READY: Turn = Turn::Hear(b::READY_FOR_QUERY);
 
 #[tokio::test]
-async fn data_goes_in_and_out() {
+async fn data_is_copied_in_and_out() {
     let shared = Shared::start().await;
     let lines: Vec<u8> = (0..20_000).flat_map(|i| copy_data(format!("line {i}\n").as_bytes())).collect();
     let large = copy_data(&[&vec![b'x'; 2_000_000][..], b"\n"].concat());
@@ -102,7 +102,7 @@ async fn data_goes_in_and_out() {
 }
 
 #[tokio::test]
-async fn copies_that_fail_leave_the_session_in_step() {
+async fn failed_copies_leave_the_session_in_sync() {
     let shared = Shared::start().await;
     let asked = || until_tag(b::COPY_IN_RESPONSE, [query(IN)]);
     let numbers = "COPY deferred FROM STDIN";

@@ -21,7 +21,7 @@ fn columns(value: &str) -> String {
 const PLUS: u32 = 177;
 
 #[tokio::test]
-async fn messages_larger_than_a_buffer_are_understood_all_the_same() {
+async fn messages_larger_than_a_buffer_are_processed() {
     let shared = Shared::start().await;
     let mut talks = Vec::new();
     for (what, size) in [("8 kB", 8_000), ("16 kB", 16_384), ("100 kB", 100_000), ("2 MB", 2_000_000)] {
@@ -91,7 +91,7 @@ async fn messages_larger_than_a_buffer_are_understood_all_the_same() {
 }
 
 #[tokio::test]
-async fn large_answers_arrive_whole() {
+async fn large_responses_arrive_complete() {
     let shared = Shared::start().await;
     shared
         .agree([

@@ -29,7 +29,7 @@ fn code(heard: &[Message]) -> String {
 }
 
 #[tokio::test]
-async fn nobody_reaches_a_shared_statement_by_sql() {
+async fn no_client_reaches_a_shared_statement_by_sql() {
     let pool = Pooled::of(1).await;
     pool.server(LISTED).await;
     let (mut victim, mut other) = (pool.client().await, pool.client().await);
@@ -88,7 +88,7 @@ async fn each_backend_has_names_of_its_own() {
 }
 
 #[tokio::test]
-async fn errors_speak_of_statements_by_the_clients_names() {
+async fn errors_name_statements_by_the_clients_names() {
     let shared = Shared::start().await;
     shared
         .agree([

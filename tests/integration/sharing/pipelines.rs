@@ -197,7 +197,7 @@ async fn pipelines_are_answered_as_if_the_backend_were_the_sessions_own() {
 }
 
 #[tokio::test]
-async fn answers_come_at_a_flush_and_the_backend_stays_until_the_sync() {
+async fn flush_returns_responses_and_keeps_the_backend_until_sync() {
     let shared = Shared::start().await;
     shared
         .agree([

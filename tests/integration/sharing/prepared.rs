@@ -383,7 +383,7 @@ async fn plans_that_must_not_change_fail_as_they_do_at_the_server() {
 }
 
 #[tokio::test]
-async fn more_statements_than_a_backend_keeps_are_all_there() {
+async fn statements_beyond_a_backends_limit_are_all_available() {
     let shared = Shared::start().await;
     let name = |i: usize| format!("s{i}");
     let many: Vec<Vec<u8>> = (0..700).map(|i| parse(&name(i), &format!("SELECT {i} + $1::int"))).collect();

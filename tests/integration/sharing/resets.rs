@@ -41,7 +41,7 @@ const LEFT: [&str; 9] = [
 ];
 
 #[tokio::test]
-async fn what_is_sent_behind_a_reset_stays_with_its_session() {
+async fn statements_behind_a_reset_stay_with_their_session() {
     let shared = Shared::start().await;
     let mut talks = Vec::new();
     for reset in RESETS {
@@ -122,7 +122,7 @@ async fn what_is_sent_behind_a_reset_stays_with_its_session() {
 }
 
 #[tokio::test]
-async fn a_reset_ahead_of_others_in_one_query_takes_nothing_of_theirs() {
+async fn a_leading_reset_keeps_later_state_of_its_query() {
     let shared = Shared::start().await;
     let mut talks = Vec::new();
     for reset in &RESETS[1..] {

@@ -185,7 +185,7 @@ async fn settings_follow_their_session() {
 const SET_CONFIG: u32 = 2078;
 
 #[tokio::test]
-async fn who_one_is_and_how_transactions_begin_follow_too() {
+async fn roles_and_transaction_defaults_follow_their_session() {
     let shared = Shared::start().await;
     let who = "SELECT session_user, current_user, current_setting('role')";
     shared
@@ -309,7 +309,7 @@ async fn a_start_up_packets_settings_are_the_sessions_defaults() {
 }
 
 #[tokio::test]
-async fn clients_are_told_of_what_changes_and_of_nothing_else() {
+async fn clients_get_parameter_status_for_changes_only() {
     let shared = Shared::start().await;
     shared
         .agree([

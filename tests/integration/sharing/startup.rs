@@ -161,7 +161,7 @@ async fn local_defaults_are_startup_options() {
 }
 
 #[tokio::test]
-async fn what_runs_behind_a_reset_sees_startup_options() {
+async fn statements_behind_a_reset_see_startup_options() {
     let shared = Shared::start().await;
     let mut talks = Vec::new();
     for text in [
@@ -206,7 +206,7 @@ async fn a_reset_midway_fails_its_transaction() {
 }
 
 #[tokio::test]
-async fn a_block_runs_where_nothing_moves() {
+async fn a_do_block_runs_on_one_backend() {
     let pool = Pooled::of(1).await;
     let parameters = [("database", DATABASE), ("options", OPTIONS)];
     let mut client = Frames::log_in(pool.listener(), APP, &parameters).await;

@@ -9,7 +9,7 @@ use crate::harness::{
 };
 
 #[tokio::test]
-async fn notifications_reach_who_listens() {
+async fn notifications_reach_listening_sessions() {
     let shared = Shared::start().await;
     let channels = "SELECT pg_listening_channels()";
     shared
@@ -73,7 +73,7 @@ async fn notifications_reach_who_listens() {
 }
 
 #[tokio::test]
-async fn what_is_temporary_stays_with_its_session() {
+async fn temporary_objects_stay_with_their_session() {
     let shared = Shared::start().await;
     shared
         .agree([
@@ -172,7 +172,7 @@ async fn what_is_temporary_stays_with_its_session() {
 }
 
 #[tokio::test]
-async fn locks_sequences_and_functions_keep_what_they_leave() {
+async fn locks_sequences_and_functions_keep_their_state() {
     let shared = Shared::start().await;
     let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
     shared

@@ -6,7 +6,7 @@ use crate::harness::{
 };
 
 #[tokio::test]
-async fn a_beginning_held_back_is_not_noticed() {
+async fn a_deferred_begin_is_invisible() {
     let shared = Shared::start().await;
     shared
         .agree([

@@ -67,7 +67,7 @@ async fn functions_that_are_changed_elsewhere_leave_nothing_to_others() {
 }
 
 #[tokio::test]
-async fn what_leads_to_a_function_leaves_nothing_to_others() {
+async fn views_triggers_and_types_leave_nothing_to_others() {
     let (pooled, clean) = pool(
         "CREATE FUNCTION evil() RETURNS int LANGUAGE plpgsql AS \
          $$ BEGIN PERFORM set_config('work_mem', '1MB', false); RETURN 1; END $$;\
@@ -109,7 +109,7 @@ async fn what_leads_to_a_function_leaves_nothing_to_others() {
 }
 
 #[tokio::test]
-async fn a_session_keeps_what_functions_left_it() {
+async fn a_session_keeps_state_left_by_functions() {
     let (pooled, _) = pool("", "").await;
     pooled
         .server(
@@ -126,7 +126,7 @@ async fn a_session_keeps_what_functions_left_it() {
 }
 
 #[tokio::test]
-async fn a_function_that_is_proved_holds_no_session_to_its_backend() {
+async fn a_proved_function_does_not_pin_its_session() {
     let (pooled, _) = pool(
         "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS \
          $$ BEGIN NEW.changed = now(); RETURN NEW; END $$;\

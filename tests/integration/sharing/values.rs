@@ -59,7 +59,7 @@ async fn values_beyond_any_buffer_follow_their_session() {
 }
 
 #[tokio::test]
-async fn settings_beyond_the_limit_end_their_session_and_leave_nothing() {
+async fn settings_beyond_the_limit_end_only_their_session() {
     let pool = Pooled::of(1).await;
     let mut victim = pool.client().await;
     victim.ask("SET app.mine = 'mine'").await.unwrap();
@@ -97,7 +97,7 @@ fn in_database(
 }
 
 #[tokio::test]
-async fn settings_follow_their_session_whatever_the_letters() {
+async fn settings_follow_their_session_in_every_encoding() {
     let shared = Shared::start().await;
     let node = shared.stand.server.node();
     for (name, encoding) in [("latin", "LATIN1"), ("euc", "EUC_JP"), ("ascii", "SQL_ASCII")] {
@@ -215,7 +215,7 @@ async fn equal_bytes_of_two_encodings_are_two_values() {
 }
 
 #[tokio::test]
-async fn no_tenant_hides_a_setting_in_letters_of_another_encoding() {
+async fn no_encoding_hides_a_setting_from_the_next_session() {
     let pool = Pooled::of(1).await;
     let seen = "SELECT coalesce(nullif(current_setting('app.tenant', true), ''), 'none')";
     // To the server, the byte 5c is half of a letter, and the following quote ends the string.
@@ -261,7 +261,7 @@ async fn prepare(client: &mut Frames, text: &str) {
 }
 
 #[tokio::test]
-async fn sessions_that_read_a_text_differently_share_no_statement() {
+async fn sessions_with_other_lexical_settings_share_no_statement() {
     let pool = Pooled::of(1).await;
     let hour = "SELECT extract(hour FROM '2020-01-01 12:00+00'::timestamptz - \
                 '2020-01-01 00:00'::timestamptz)::int::text";

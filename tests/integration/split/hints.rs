@@ -46,7 +46,7 @@ async fn last_route_is_shown_by_message_too() {
 }
 
 #[tokio::test]
-async fn relations_that_are_the_primarys_own_are_read_there() {
+async fn unlogged_relations_are_read_on_the_primary() {
     let split = Split::with("primary_only = [\"public.job\"]").await;
     split
         .primary(
@@ -75,7 +75,7 @@ async fn relations_that_are_the_primarys_own_are_read_there() {
 }
 
 #[tokio::test]
-async fn what_reads_a_relation_of_the_primarys_own_is_read_there_too() {
+async fn views_of_unlogged_relations_are_read_on_the_primary() {
     let split = Split::with("primary_only = [\"public.job\"]").await;
     split
         .primary(
@@ -135,7 +135,7 @@ async fn what_reads_a_relation_of_the_primarys_own_is_read_there_too() {
 }
 
 #[tokio::test]
-async fn a_session_that_left_something_on_the_primary_stays_there() {
+async fn a_session_with_state_on_the_primary_stays_there() {
     let split = Split::with("").await;
     let mut client = split.client().await;
     client.ask("CREATE TEMPORARY TABLE mine (n int)").await.unwrap();

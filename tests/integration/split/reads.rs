@@ -41,7 +41,7 @@ async fn said(client: &mut Frames, bytes: Vec<u8>) {
 }
 
 #[tokio::test]
-async fn extended_messages_are_judged_by_what_they_execute() {
+async fn extended_messages_are_routed_by_their_statement() {
     let split = accounts().await;
     let mut client = split.client().await;
     let read = "SELECT balance FROM account WHERE id = $1";
@@ -60,7 +60,7 @@ async fn extended_messages_are_judged_by_what_they_execute() {
 }
 
 #[tokio::test]
-async fn a_batch_goes_as_a_whole_where_its_worst_statement_has_to_go() {
+async fn a_batch_follows_its_least_readable_statement() {
     let split = accounts().await;
     let mut client = split.client().await;
     let read =
@@ -78,7 +78,7 @@ async fn a_batch_goes_as_a_whole_where_its_worst_statement_has_to_go() {
 }
 
 #[tokio::test]
-async fn a_batch_that_comes_in_pieces_is_not_cut() {
+async fn a_batch_in_pieces_is_not_cut() {
     let split = accounts().await;
     let mut client = split.client().await;
     let read =
@@ -94,7 +94,7 @@ async fn a_batch_that_comes_in_pieces_is_not_cut() {
 }
 
 #[tokio::test]
-async fn what_was_only_prepared_on_a_read_pool_may_turn_into_a_write() {
+async fn a_prepared_read_may_become_a_write() {
     let split = accounts().await;
     let mut client = split.client().await;
     said(&mut client, [parse("write", "UPDATE account SET balance = 7 WHERE id = 2"), sync()].concat()).await;

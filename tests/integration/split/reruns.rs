@@ -23,7 +23,7 @@ async fn stock() -> Split {
 }
 
 #[tokio::test]
-async fn a_statement_that_was_called_a_read_and_writes_runs_on_the_primary_and_is_remembered() {
+async fn a_misclassified_write_runs_on_the_primary_and_is_remembered() {
     let split = Split::with("hints = \"all\"").await;
     split
         .primary(
@@ -51,7 +51,7 @@ async fn a_statement_that_was_called_a_read_and_writes_runs_on_the_primary_and_i
 
 /// The regression suite's `select_views` hung here behind a lagging standby, together with its worker.
 #[tokio::test]
-async fn a_read_runs_again_on_a_backend_that_has_to_be_given_the_role_first() {
+async fn a_rerun_sets_the_role_of_its_new_backend() {
     let split = stock().await;
     split.primary(&format!("CREATE ROLE clerk; GRANT clerk TO \"{}\"", APP.name)).await;
     split.settles().await;
@@ -79,7 +79,7 @@ async fn a_read_runs_again_on_a_backend_that_has_to_be_given_the_role_first() {
 }
 
 #[tokio::test]
-async fn a_role_that_the_read_pool_lacks_reads_on_the_primary() {
+async fn a_role_missing_on_the_read_pool_reads_on_the_primary() {
     let split = stock().await;
     for node in ["reads-1", "reads-2"] {
         split.sandbox.node(node).pause_replay().await.unwrap();
@@ -111,7 +111,7 @@ async fn a_role_that_the_read_pool_lacks_reads_on_the_primary() {
 }
 
 #[tokio::test]
-async fn a_database_that_the_read_pool_lacks_is_read_on_the_primary() {
+async fn a_database_missing_on_the_read_pool_is_read_on_the_primary() {
     let split = stock().await;
     for node in ["reads-1", "reads-2"] {
         split.sandbox.node(node).pause_replay().await.unwrap();
@@ -123,7 +123,7 @@ async fn a_database_that_the_read_pool_lacks_is_read_on_the_primary() {
 }
 
 #[tokio::test]
-async fn a_table_that_the_read_pool_lacks_is_read_on_the_primary() {
+async fn a_table_missing_on_the_read_pool_is_read_on_the_primary() {
     let split = stock().await;
     for node in ["reads-1", "reads-2"] {
         split.sandbox.node(node).pause_replay().await.unwrap();
@@ -204,7 +204,7 @@ async fn a_read_whose_server_ends_in_the_middle_runs_again() {
 /// Found by the checker of `chaos`: a node that ended during the query of its replay position, ahead of a read, ended
 /// the client's session, too.
 #[tokio::test]
-async fn a_node_that_ends_while_it_is_asked_how_far_it_is_fails_no_read() {
+async fn a_node_lost_during_its_position_query_fails_no_read() {
     let split = stock().await;
     let mut clients = Vec::new();
     for _ in 0..4 {
@@ -232,7 +232,7 @@ async fn a_node_that_ends_while_it_is_asked_how_far_it_is_fails_no_read() {
 
 /// The regression suite's `tsdicts` saw the last words of a node that had refused a read, behind a lagging standby.
 #[tokio::test]
-async fn a_node_that_ends_behind_its_refusal_says_nothing_to_the_client() {
+async fn a_node_lost_behind_its_error_sends_nothing_to_the_client() {
     let split = Split::with("hints = \"all\"\nconsistency = \"eventual\"").await;
     let mut client = split.client().await;
     // On a standby there is no such unit (0A000), and then the connection is ended.
@@ -284,7 +284,7 @@ async fn nothing_is_written_on_a_node_that_was_promoted_by_mistake() {
 
 /// Settings follow a session to both sides; the read-only setting of a read pool's backend does not.
 #[tokio::test]
-async fn that_read_pools_may_not_write_is_no_setting_of_the_session() {
+async fn the_read_only_setting_of_read_pools_is_hidden() {
     let split = stock().await;
     let mut client = split.client().await;
     for value in ["on", "off"] {
@@ -318,7 +318,7 @@ async fn reruns(split: &Split) -> f64 {
 
 /// A Bind with too few values (08P01) was rerun some thousand times a second, and the client got no answer.
 #[tokio::test]
-async fn an_error_that_any_server_gives_is_answered_once() {
+async fn an_error_of_every_server_is_returned_once() {
     let split = stock().await;
     split
         .primary(
@@ -376,7 +376,7 @@ async fn an_error_that_any_server_gives_is_answered_once() {
 
 /// Termination of each backend of a read finally ends the session, as on a single server: with the writer's own error.
 #[tokio::test]
-async fn a_read_that_is_ended_wherever_it_runs_has_an_end() {
+async fn a_read_that_fails_everywhere_ends() {
     let split = stock().await;
     let mut client = split.client().await;
     let before = reruns(&split).await;
