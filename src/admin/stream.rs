@@ -29,7 +29,7 @@ use utoipa::ToSchema;
 use super::{
     context::AdminContext,
     error::{ErrorBody, Problem},
-    events::{EVENTS, EventList},
+    events::{DEFAULT_EVENT_COUNT, EventList},
     health::Readiness,
     info::Info,
     moment::Clock,
@@ -111,7 +111,7 @@ impl StatusSnapshot {
             topology: Topology::new(context, clock),
             pools: PoolList::first(context, MAX_SNAPSHOT_POOLS),
             sessions: Page::most_interesting(context, MAX_SNAPSHOT_SESSIONS, clock),
-            events: EventList::new(context, 0, EVENTS, clock),
+            events: EventList::new(context, 0, DEFAULT_EVENT_COUNT, clock),
         }
     }
 
