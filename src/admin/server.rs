@@ -48,7 +48,7 @@ const MAX_CONNECTIONS: usize = 128;
 /// many, block no health check.
 const MAX_HEALTH_CONNECTIONS: usize = 32;
 /// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
-const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_FAILURE_PAUSE: Duration = Duration::from_millis(50);
 
 // === impl AdminServer ===
 
@@ -132,7 +132,7 @@ async fn accept_connections(socket: TcpListener, tls: Option<ServerTls>, router:
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::warn!(%error, "admin API accept failed; retrying");
-                sleep(ACCEPT_RETRY_PAUSE).await;
+                sleep(ACCEPT_FAILURE_PAUSE).await;
             }
         }
     }

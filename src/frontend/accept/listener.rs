@@ -51,7 +51,7 @@ pub struct Listener {
 /// Backlog of the kernel: large enough for a burst of clients.
 const ACCEPT_BACKLOG_CLIENTS: i32 = 4096;
 /// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
-const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_FAILURE_PAUSE: Duration = Duration::from_millis(50);
 /// Interval of TCP keepalive probes, as towards endpoints.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -124,7 +124,7 @@ impl Listener {
 async fn on_accept_error(context: &ListenerContext, error: &io::Error) {
     context.metrics.accept_failed();
     tracing::warn!(listener = %context.settings.name, %error, "accept failed; retrying");
-    sleep(ACCEPT_RETRY_PAUSE).await;
+    sleep(ACCEPT_FAILURE_PAUSE).await;
 }
 
 /// The next client's socket in non-blocking mode, with its address.
