@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use gatekeeper::testing::sandbox::DATABASE;
 use rustix::process::Signal;
 
-use super::leaving::{Place, client, points, sessions, stand_of};
+use super::terminate::{Place, client, points, sessions, stand_of};
 use crate::harness::{Frames, Gatekeeper, Split, SplitShape, connect, until};
 
 /// Far longer than needed, for busy machines.

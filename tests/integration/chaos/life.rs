@@ -10,10 +10,10 @@ use std::{
 };
 
 use super::{
+    connection::{Answer, Together, Voice, Way},
     history::{Entry, Fact, Failure, History, Outcome},
     nemesis::Weather,
     statement::{Deed, FIRST_LIST, PAIRS, REGISTERS, Statement},
-    voice::{Answer, Together, Voice, Way},
 };
 use crate::harness::draw::Draw;
 

@@ -10,6 +10,7 @@
 //! Equal seeds draw equal plans and clients; the interleaving depends on the machine. `make chaos` runs for long:
 //! `CHAOS_SECONDS` sets the time, `CHAOS_SEED` the seed.
 
+mod connection;
 mod history;
 mod judge;
 mod life;
@@ -18,7 +19,6 @@ mod plan;
 mod stage;
 mod statement;
 mod summary;
-mod voice;
 
 use std::{
     hash::{BuildHasher as _, RandomState},

@@ -3,6 +3,7 @@
 
 mod audited;
 mod copying;
+mod hidden_state;
 mod messages;
 mod names;
 mod notifications;
@@ -14,5 +15,4 @@ mod sql_prepared;
 mod startup;
 mod state;
 mod transactions;
-mod unseen;
 mod values;

@@ -16,7 +16,7 @@ const NONSTANDARD: LexicalSettings = LexicalSettings { standard_strings: false, 
 /// The database of the tables.
 fn schema_info() -> SchemaInfo {
     let mut builder = SchemaInfoBuilder::new();
-    for line in include_str!("../../../tests/data/classifier/knowledge.txt").lines() {
+    for line in include_str!("../../../tests/data/classifier/schema.txt").lines() {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
@@ -61,8 +61,8 @@ fn judge(table: &str, lexical: LexicalSettings) {
 }
 
 #[test]
-fn texts_are_judged_on_exactly_these_grounds() {
-    judge(include_str!("../../../tests/data/classifier/grounds.txt"), STANDARD);
+fn every_text_has_exactly_its_reason() {
+    judge(include_str!("../../../tests/data/classifier/reasons.txt"), STANDARD);
 }
 
 #[test]
