@@ -279,3 +279,18 @@ fn an_unnamed_statement_is_made_again_behind_a_batch_that_may_fail() {
     let heard = shown(&talk.to_client, Speaker::Server);
     assert!(heard.ends_with("Mdivision | ZI | t | n | t | n | ZI"), "{heard}");
 }
+
+#[test]
+fn a_skipped_batch_in_several_writes_gives_the_backend_back() {
+    for step in [1000, 1, 11] {
+        let mut talk = among_sequence_readers();
+        let describe = (b'D', &b"P\0"[..]);
+        let execute = (b'E', &b"c1\0\0\0\0\0"[..]);
+        talk.say(&Client, &one_batch(&[execute, describe, (b'H', b"")]).1, step);
+        let cleared = [frame(b'C', b"DISCARD SEQUENCES\0"), frame(b'Z', b"I")].concat();
+        talk.say(&Server, &[cleared, frame(b'E', ERROR)].concat(), 1000);
+        talk.say(&Client, &one_batch(&[execute, execute, execute, (b'S', b"")]).1, step);
+        talk.say(&Server, &frame(b'Z', b"I"), 1000);
+        assert!(talk.session.detach().is_some(), "{step}: {}", shown(&talk.to_backend, Speaker::Client));
+    }
+}
