@@ -13,7 +13,7 @@ use crate::{
         backend_statements::BackendStatements,
         database_state::DatabaseState,
         parsed::{Parsed, ParsedStatement},
-        response_queue::{ClosedStatement, Forgotten},
+        pending_request::{ClosedStatement, Forgotten},
         result_shape::ResultShape,
         shared_statement::{Reading, SharedStatement},
     },

@@ -206,7 +206,9 @@ impl Pooled {
 
     /// Ends the session for an error of Gatekeeper.
     fn break_off(&mut self, error: InternalError) {
-        self.conversation.broken.get_or_insert_with(|| ClientError::internal(error.to_string()));
+        if self.conversation.broken().is_none() {
+            self.conversation.end_with(ClientError::internal(error.to_string()));
+        }
     }
 
     /// Updates derived state after a settings report to the client.
@@ -264,7 +266,6 @@ impl Pooled {
     /// A backend was leased. `untouched` says that it is the one the session gave back last, and that nobody has used it
     /// since.
     pub(super) fn attach(&mut self, tracked_state: Box<TrackedBackendState>, untouched: bool) {
-        self.conversation.spoils_backend = false;
         self.hold(tracked_state, untouched, None);
     }
 
@@ -275,7 +276,6 @@ impl Pooled {
         untouched: bool,
         assigned: AssignedBackend<'_>,
     ) {
-        self.conversation.spoils_backend = false;
         self.hold(tracked_state, untouched, Some(assigned));
     }
 
@@ -388,7 +388,7 @@ impl Pooled {
         }
         self.request.refuse_next(client_error);
         if self.begin.fail() {
-            self.conversation.status = TransactionStatus::Failed;
+            self.conversation.fail_transaction();
         }
     }
 
@@ -396,7 +396,7 @@ impl Pooled {
     /// cancel request that came now would not end the client's statement, but what the statement relies on.
     pub(super) fn is_preparing(&self) -> bool {
         self.backend.is_held()
-            && (self.conversation.queue.is_own() || self.has_prelude(self.conversation.status))
+            && (self.conversation.queue().is_own() || self.has_prelude(self.conversation.status()))
     }
 
     /// What goes to the backend before anything of the client's.
@@ -421,7 +421,7 @@ impl Pooled {
 
     /// True if the backend may hold session state not cleared by `DISCARD ALL`.
     pub(super) fn spoils_backend(&self) -> bool {
-        self.conversation.spoils_backend || self.cleanup.spoils_backend()
+        self.cleanup.spoils_backend()
     }
 
     /// Why the session may not give its backend back.

@@ -16,7 +16,7 @@ use crate::{
         setting_values::SettingValues,
     },
     sql::Effects,
-    wire::{Deframer, Frame, Speaker, SqlState, TransactionStatus, backend, tag::backend as b},
+    wire::{Frame, SqlState, TransactionStatus, backend, tag::backend as b},
 };
 
 const LOST: RouteReason = RouteReason::Rerun(RerunCause::NodeLost);
@@ -25,7 +25,7 @@ impl Pooled {
     /// A message that answers an internal request.
     pub(super) fn on_own_answer(&mut self, frame: &Frame<'_>) -> Result<(), InternalError> {
         let is_ready = frame.tag() == b::READY_FOR_QUERY;
-        let is_over = self.conversation.queue.own().is_some_and(|own| {
+        let is_over = self.conversation.queue_mut().own().is_some_and(|own| {
             if !is_ready {
                 own.on_answer(frame);
             }
@@ -43,7 +43,7 @@ impl Pooled {
     /// A batch of our own is over.
     fn on_proxy_batch_ready(&mut self) -> Result<(), InternalError> {
         let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
-        match self.conversation.queue.take_own() {
+        match self.conversation.queue_mut().take_own() {
             Some(own) => {
                 own.settle(&self.database.internal_statements, &mut held.prepared);
                 self.on_own_batch(own)
@@ -59,13 +59,13 @@ impl Pooled {
             ProxyBatch::Again { synced: true, .. } => {
                 self.backend.on(BackendEvent::Answered)?;
                 if !self.send_withheld_reports() {
-                    backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
+                    backend::write_ready_for_query(self.outgoing.client(), self.conversation.status());
                 }
             }
             ProxyBatch::StateCheck(look) => self.on_state_check(*look)?,
             // Without it the client's statements would each be a transaction of their own.
             ProxyBatch::Begin { failed: true } => {
-                self.conversation.broken = Some(ClientError::transaction_lost());
+                self.conversation.end_with(ClientError::transaction_lost());
             }
             ProxyBatch::Position { required, replayed } => self.on_position(required, replayed),
             ProxyBatch::Again { .. }
@@ -95,7 +95,7 @@ impl Pooled {
             Some(_) if self.router.as_deref().is_some_and(|split| split.side == RouteSide::Reader) => {
                 self.repeat(RouteReason::Rerun(RerunCause::StandbyRefused));
             }
-            Some(state) => self.conversation.broken = Some(ClientError::settings_lost(state)),
+            Some(state) => self.conversation.end_with(ClientError::settings_lost(state)),
         }
         Ok(())
     }
@@ -103,7 +103,7 @@ impl Pooled {
     /// The backend was asked what the transaction has left behind.
     fn on_state_check(&mut self, look: StateCheck) -> Result<(), InternalError> {
         if look.too_large {
-            self.conversation.broken = Some(ClientError::settings_too_large());
+            self.conversation.end_with(ClientError::settings_too_large());
             return Ok(());
         }
         self.backend.on(BackendEvent::Answered)?;
@@ -119,7 +119,7 @@ impl Pooled {
     /// find itself in it.
     fn undo_what_was_begun(&mut self, ready: &[u8]) -> Result<(), InternalError> {
         if self.backend.is_leaving()
-            && self.conversation.queue.is_settled()
+            && self.conversation.queue().is_settled()
             && ready.first() != Some(&TransactionStatus::Idle.as_byte())
         {
             Requests::of(self)?.send_query(b"ROLLBACK", ProxyBatch::Aside);
@@ -147,7 +147,7 @@ impl Pooled {
 
     /// Settles the transaction. `is_compared`: the catalog was compared after the transaction.
     fn settle_by(&mut self, is_compared: bool) -> Result<(), InternalError> {
-        if self.conversation.terminate_received || !self.conversation.is_at_rest() {
+        if self.conversation.has_received_terminate() || !self.conversation.is_at_rest() {
             return Ok(());
         }
         if !self.backend.is_held()
@@ -248,7 +248,7 @@ impl Pooled {
                     held.settings = settings;
                 }
             }
-            None => self.conversation.broken = Some(ClientError::settings_too_large()),
+            None => self.conversation.end_with(ClientError::settings_too_large()),
         }
     }
 
@@ -256,10 +256,10 @@ impl Pooled {
     pub(in crate::session) fn is_done_with_backend(&self) -> bool {
         if self.backend.is_leaving() {
             return self.backend.is_held()
-                && self.conversation.queue.is_settled()
-                && self.conversation.server.at_boundary()
+                && self.conversation.queue().is_settled()
+                && self.conversation.is_server_at_boundary()
                 && !self.outgoing.has_backend_bytes()
-                && self.conversation.fatal.is_none();
+                && self.conversation.fatal().is_none();
         }
         self.backend.is_held()
             && !self.backend.is_unused()
@@ -269,8 +269,8 @@ impl Pooled {
             && !self.outgoing.has_backend_bytes()
             && !self.request.is_gathering()
             && !self.begin.exists()
-            && self.conversation.fatal.is_none()
-            && self.conversation.broken.is_none()
+            && self.conversation.fatal().is_none()
+            && self.conversation.broken().is_none()
     }
 
     // --- a unit that a read pool cannot serve
@@ -282,9 +282,9 @@ impl Pooled {
     }
 
     fn give_up_unit(&mut self, why: RouteReason) -> Result<(), InternalError> {
-        let given_up = self.conversation.queue.drop_answers();
+        let given_up = self.conversation.queue_mut().drop_answers();
         self.undo(given_up)?;
-        let open = self.conversation.in_batch;
+        let open = self.conversation.is_in_batch();
         self.rewind(why)?;
         if open {
             Requests::of(self)?.sync_aside();
@@ -297,17 +297,17 @@ impl Pooled {
     pub(in crate::session) fn can_lose_backend(&self) -> bool {
         let is_reader = self.router.as_deref().is_some_and(|split| split.side == RouteSide::Reader);
         let is_proved = self.backend.held().map(|held| held.attempt.is_proved());
-        let idle = self.conversation.status == TransactionStatus::Idle || self.begin.is_pending();
+        let idle = self.conversation.status() == TransactionStatus::Idle || self.begin.is_pending();
         let nothing_said =
-            idle && self.conversation.queue.owes_client_nothing() && !self.conversation.in_batch;
+            idle && self.conversation.queue().owes_client_nothing() && !self.conversation.is_in_batch();
         let may_go_on = self.backend.is_leaving()
-            || (self.conversation.client.at_boundary() && (is_proved == Some(true) || nothing_said));
+            || (self.conversation.is_client_at_boundary() && (is_proved == Some(true) || nothing_said));
         is_reader
             && is_proved.is_some()
             && may_go_on
             && self.cleanup.pins().is_empty()
             && !self.request.is_gathering()
-            && !self.conversation.terminate_received
+            && !self.conversation.has_received_terminate()
     }
 
     /// The read pool's backend is gone; whether the session can go on without it.
@@ -322,10 +322,10 @@ impl Pooled {
 
     fn lose_backend(&mut self) -> Result<(), InternalError> {
         let left = self.backend.is_leaving();
-        self.conversation.fatal = None;
-        let dropped = self.conversation.queue.drop_answers();
+        self.conversation.forget_server();
+        let dropped = self.conversation.queue_mut().drop_answers();
         self.undo(dropped)?;
-        self.conversation.queue.clear();
+        self.conversation.queue_mut().clear();
         if !left {
             self.rewind(LOST)?;
         }
@@ -335,18 +335,17 @@ impl Pooled {
         self.request.end_await();
         self.backend.on(BackendEvent::Lost)?;
         self.on_backend_returned();
-        self.conversation.server = Deframer::new(Speaker::Server);
         Ok(())
     }
 
     /// The session is where it was before it said what was not answered.
     fn rewind(&mut self, why: RouteReason) -> Result<(), InternalError> {
-        self.conversation.in_batch = false;
+        self.conversation.leave_batch();
         let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
         if let Some(split) = self.router.as_deref_mut() {
             let first = held.attempt.take(split.replay.pending_mut());
             if let Some((begun, _)) = first {
-                self.conversation.statements_started = begun;
+                self.conversation.rewind_statements(begun);
             }
             self.begin.restore(first.and_then(|(_, before)| before));
             split.replay.begin(why);

@@ -84,7 +84,7 @@ impl<'a> UnitRouting<'a> {
         shown: &ClientInput<'_>,
         has_pins: bool,
     ) -> StayDecision {
-        let Conversation { queue, status, in_batch, .. } = self.conversation;
+        let (queue, in_batch) = (self.conversation.queue(), self.conversation.is_in_batch());
         let keeps_portal = self.attempt.as_ref().is_some_and(|attempt| attempt.keeps_portal());
         if self.router.side == RouteSide::Writer
             || self.router.lookahead.is_classified()
@@ -92,7 +92,7 @@ impl<'a> UnitRouting<'a> {
             // The server skips the message here; another server would execute the message.
             || queue.is_skipping()
             // The bound portal exists only on the current backend.
-            || (*in_batch && keeps_portal)
+            || (in_batch && keeps_portal)
         {
             return StayDecision::Stay;
         }
@@ -101,7 +101,7 @@ impl<'a> UnitRouting<'a> {
             // In which state of its transaction the session will be only the answers tell.
             return StayDecision::AwaitResponses;
         }
-        if *status != TransactionStatus::Idle || has_pins {
+        if self.conversation.status() != TransactionStatus::Idle || has_pins {
             // The transaction began READ ONLY, and ends on the same backend, unless the transaction turns to something
             // else.
             return self.moves_transaction(message, shown);
@@ -125,7 +125,7 @@ impl<'a> UnitRouting<'a> {
     ) -> Option<(RouteNeed, usize, bool)> {
         let situation = self.router.situation(self.begin.modes(), self.settings);
         let (mut unit, count) =
-            match self.texts.foresee(message, self.conversation.in_batch, shown, &situation) {
+            match self.texts.foresee(message, self.conversation.is_in_batch(), shown, &situation) {
                 Foreseen::Unit(unit, count) => (unit, count),
                 Foreseen::More(mut unit, count) => {
                     unit.unfinished = self.router.lookahead.has_timed_out() || shown.is_stuck();
@@ -154,12 +154,12 @@ impl<'a> UnitRouting<'a> {
     /// statement. Commands also suffice if the message ends the transaction before more statements
     /// (`COMMIT; INSERT …`).
     fn moves_transaction(&mut self, message: &ClientMessage<'_>, shown: &ClientInput<'_>) -> StayDecision {
-        if self.conversation.in_batch || !self.is_free || !self.conversation.queue.is_settled() {
+        if self.conversation.is_in_batch() || !self.is_free || !self.conversation.queue().is_settled() {
             return StayDecision::Stay;
         }
         let movable = self.movable_opening(message, shown);
         let has_read = movable.as_ref().is_none_or(|(has_read, _)| *has_read);
-        let (begun, has_failed) = match (movable, self.conversation.status) {
+        let (begun, has_failed) = match (movable, self.conversation.status()) {
             (_, TransactionStatus::Idle) => return StayDecision::Stay,
             (Some((_, begun)), TransactionStatus::Open) => (begun, false),
             (_, status) if self.texts.ends_transaction_first(message) => {
@@ -171,7 +171,7 @@ impl<'a> UnitRouting<'a> {
         };
         let situation = self.router.situation(Some(begun.modes()), self.settings);
         let is_late = self.router.lookahead.has_timed_out() || shown.is_stuck();
-        let foreseen = self.texts.foresee(message, self.conversation.in_batch, shown, &situation);
+        let foreseen = self.texts.foresee(message, self.conversation.is_in_batch(), shown, &situation);
         let waits =
             matches!(&foreseen, Foreseen::More(unit, _) if unit.need(&situation).side == RouteSide::Reader);
         if waits && !is_late {
@@ -215,7 +215,6 @@ impl<'a> UnitRouting<'a> {
 
     /// Notes that a message is about to be sent on.
     pub(super) fn begin_unit(&mut self, message: &ClientMessage<'_>) {
-        let Conversation { status, in_batch, statements_started: begun, .. } = *self.conversation;
         self.router.trace.said();
         if self.router.side == RouteSide::Writer {
             // The writer's response is final.
@@ -223,8 +222,9 @@ impl<'a> UnitRouting<'a> {
             self.router.writing = self.router.writing || self.texts.may_write(message);
             return;
         }
-        if !in_batch {
-            self.begin_read_unit(message, status, begun);
+        let status = self.conversation.status();
+        if !self.conversation.is_in_batch() {
+            self.begin_read_unit(message, status);
         }
         self.router.lookahead.on_sent();
         if self.router.lookahead.is_txn_state_unknown() {
@@ -232,14 +232,15 @@ impl<'a> UnitRouting<'a> {
         }
     }
 
-    /// Keeps a unit for a possible replay, from its first message on. `begun` statements were started before.
-    fn begin_read_unit(&mut self, message: &ClientMessage<'_>, status: TransactionStatus, begun: u64) {
+    /// Keeps a unit for a possible replay, from its first message on.
+    fn begin_read_unit(&mut self, message: &ClientMessage<'_>, status: TransactionStatus) {
         if message.tag() == f::FLUSH {
             return;
         }
+        let statements_started = self.conversation.statements_started();
         let mut begin = |is_proved, before| {
             if let Some(attempt) = &mut self.attempt {
-                attempt.begin(begun, is_proved, before);
+                attempt.begin(statements_started, is_proved, before);
             }
         };
         if message.tag() == f::SYNC {

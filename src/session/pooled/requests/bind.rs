@@ -15,7 +15,7 @@ use crate::{
             startup_settings::StartupSettings,
             statement_errors::{plan_changed, reset_midway, wrong_parameters},
         },
-        response_queue::PendingRequest,
+        pending_request::PendingRequest,
         shared_statement::{SharedStatement, text_of},
     },
     sql::Effects,
@@ -54,13 +54,13 @@ impl<'a> BindMessages<'a> {
         message: &ClientMessage<'_>,
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
-        self.requests().conversation.in_batch = true;
+        self.requests().conversation.enter_batch();
         let action = self.bind_statement(message, shown);
         if matches!(action, MessageAction::Forward | MessageAction::Consumed) {
             let requests = self.requests();
             requests.held.attempt.bind();
             let bound = message.bound();
-            let is_kept = requests.conversation.text_capture.is_some() || requests.statements.has_synonyms();
+            let is_kept = requests.conversation.captures_texts() || requests.statements.has_synonyms();
             let names = is_kept.then(|| (bound.portal().into(), bound.statement().into()));
             let (portal, statement) = names.unwrap_or_default();
             requests.owe(PendingRequest::Bind { portal, statement });
@@ -103,7 +103,7 @@ impl<'a> BindMessages<'a> {
             return MessageAction::AwaitResponses;
         }
         requests.statements.note_use(statement.id());
-        if requests.conversation.status == TransactionStatus::Failed
+        if requests.conversation.status() == TransactionStatus::Failed
             && requests.must_parse(statement)
             && let Some(report) = wrong_parameters(bound.statement(), statement.definition(), rest)
         {
@@ -184,7 +184,7 @@ impl<'a> BindMessages<'a> {
         let is_checked = requests.statements.take_shape_check();
         let relies_on_description = matches!(known, KnownResult::Unknown | KnownResult::Other)
             && !shown.is_described_next(portal)
-            && !requests.conversation.queue.is_skipping();
+            && !requests.conversation.queue().is_skipping();
         if !relies_on_description {
             return None;
         }
@@ -218,7 +218,7 @@ impl<'a> BindMessages<'a> {
             }
         }
         requests.statements.note_use(0);
-        if requests.conversation.status == TransactionStatus::Failed
+        if requests.conversation.status() == TransactionStatus::Failed
             && requests.must_parse_unnamed()
             && let Some(report) = wrong_parameters(b"", requests.statements.unnamed().definition(), rest)
         {

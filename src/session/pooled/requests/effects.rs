@@ -78,7 +78,7 @@ impl<'a> EffectNotes<'a> {
     ) {
         let Requests { conversation, cleanup, database, .. } = &mut self.requests;
         // `GRANT` leaves nothing in a session.
-        conversation.cluster_commands.note_statement(statement);
+        conversation.note_statement(statement);
         // A standby executes no part of a single DDL statement.
         let is_refused = self.on_reader.is_some_and(|meaning| {
             memchr::memchr(b';', statement).is_none()
@@ -143,7 +143,7 @@ impl<'a> EffectNotes<'a> {
     /// The client prepares a statement that reads what an earlier one has left.
     pub(in crate::session::pooled) fn prepare_sequence_read(&mut self, shown: &mut ClientInput<'_>) {
         self.requests.sequences().note_read();
-        if self.requests.conversation.status == TransactionStatus::Idle {
+        if self.requests.conversation.status() == TransactionStatus::Idle {
             self.requests.sequences().clear(shown);
         }
     }
@@ -157,10 +157,10 @@ impl<'a> EffectNotes<'a> {
         shown: &mut ClientInput<'_>,
     ) {
         let Requests { conversation, statements, .. } = &mut self.requests;
-        if conversation.status == TransactionStatus::Failed || !statements.has_named() {
+        if conversation.status() == TransactionStatus::Failed || !statements.has_named() {
             return;
         }
-        match (sql::session_statement(statement), conversation.in_batch) {
+        match (sql::session_statement(statement), conversation.is_in_batch()) {
             (SessionStatement::Deallocate { name }, true) => {
                 if let Some(prepared) = statements.get(&name).cloned() {
                     self.requests.stage(shown);
@@ -173,7 +173,7 @@ impl<'a> EffectNotes<'a> {
             }
             _ => {
                 let named = statements.named_in(statement);
-                if !named.is_empty() && conversation.queue.owes_client_nothing() {
+                if !named.is_empty() && conversation.queue().owes_client_nothing() {
                     self.requests.stage(shown);
                     for (_, prepared) in &named {
                         self.note_executed_by_sql(prepared);

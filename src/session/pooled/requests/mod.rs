@@ -42,15 +42,14 @@ use crate::{
     route::RouteSide,
     session::{
         SettingValues,
-        conversation::{Conversation, text},
+        conversation::Conversation,
         database_state::DatabaseState,
         parsed::ParsedStatement,
         pin::Pin,
         proxy_batch::{BatchWriter, ProxyBatch},
-        response_queue::{CloseOrigin, Described, Forgotten, ParseOrigin, PendingRequest},
+        pending_request::{CloseOrigin, Described, Forgotten, ParseOrigin, PendingRequest},
         shared_statement::SharedStatement,
         split::Router,
-        statement_report::CapturedText,
         tracked_backend_state::TrackedBackendState,
     },
     sql::Effects,
@@ -128,14 +127,14 @@ impl<'a> Requests<'a> {
 
     /// True if nothing of the client is in progress: an internal batch may go ahead of its next message.
     fn begins_work(&self) -> bool {
-        !self.conversation.in_batch && self.conversation.queue.owes_client_nothing()
+        !self.conversation.is_in_batch() && self.conversation.queue().owes_client_nothing()
     }
 
     /// Queues a request sent now. The side effects noted so far are recorded with the client's request.
     pub(super) fn owe(&mut self, request: PendingRequest) {
         let side_effects =
             if matches!(request, PendingRequest::Own(_)) { None } else { self.cleanup.take_noted() };
-        if let Some(ignored) = self.conversation.queue.owe(request, side_effects) {
+        if let Some(ignored) = self.conversation.queue_mut().owe(request, side_effects) {
             self.undo(ignored);
         }
     }
@@ -158,12 +157,6 @@ impl<'a> Requests<'a> {
         wire::write_frame(self.to_backend, message.tag(), |to| to.extend_from_slice(message.body()));
         frontend::write_flush(self.to_backend);
         MessageAction::Consumed
-    }
-
-    /// Text for reports, if kept; `is_cut`: more of the text is still to come.
-    fn captured(&self, statement: &[u8], is_cut: bool) -> Option<CapturedText> {
-        let capture = self.conversation.text_capture.as_ref();
-        capture.map(|capture| text(statement, capture.limit, is_cut))
     }
 
     // --- internal batches
@@ -235,7 +228,7 @@ impl<'a> Requests<'a> {
     /// True if a statement with `effects`, or a list of prepared statements, depends on which statements an earlier batch
     /// has made or closed. Only the responses tell: the server skips the rest of a batch after an error.
     fn depends_on_earlier_batch(&self, lists: bool, effects: Effects) -> bool {
-        let queue = &self.conversation.queue;
+        let queue = &self.conversation.queue();
         let names = effects.intersects(NAMING) && queue.names_statements();
         (lists || names) && queue.has_earlier_batch()
     }
@@ -243,10 +236,10 @@ impl<'a> Requests<'a> {
     /// True if the server may have a statement called `name`, prepared by SQL or under the client's own name: it must
     /// report the duplicate. A pending state check may yet find the name.
     fn may_be_named_by_sql(&mut self, name: &[u8]) -> bool {
-        matches!(self.conversation.queue.own(), Some(ProxyBatch::StateCheck(_)))
+        matches!(self.conversation.queue_mut().own(), Some(ProxyBatch::StateCheck(_)))
             || self.cleanup.pins().contains(Pin::SqlPrepared)
             || self.cleanup.may_have_left(Effects::PREPARE)
-            || self.conversation.queue.may_leave(Effects::PREPARE)
+            || self.conversation.queue().may_leave(Effects::PREPARE)
             || self.statements.has_on_backend(name)
     }
 
@@ -292,8 +285,7 @@ impl<'a> Requests<'a> {
 
     /// Closes a shared statement; `id` is 0 for the unnamed statement.
     fn close_shared(&mut self, id: u64, name: &[u8]) {
-        let close =
-            PendingRequest::Close { portal: false, name: Box::default(), closed: CloseOrigin::Proxy(id) };
+        let close = PendingRequest::Close { name: Box::default(), closed: CloseOrigin::Proxy(id) };
         self.send(close, |out| frontend::write_close_statement(out, name));
     }
 
@@ -362,7 +354,7 @@ impl<'a> Requests<'a> {
     /// Called before a request replaces or destroys the client's unnamed statement. Returns the statement, if the
     /// server may yet skip the request.
     pub(super) fn destroy_unnamed(&mut self) -> Option<Box<UnnamedStatement>> {
-        let queue = &self.conversation.queue;
+        let queue = &self.conversation.queue();
         let is_certain = queue.owes_client_nothing() && !queue.is_skipping();
         self.held.unnamed = 0;
         if is_certain {
@@ -394,7 +386,7 @@ impl<'a> Requests<'a> {
     /// Sees to it that the backend has the client's unnamed statement, or none.
     pub(super) fn ensure_unnamed(&mut self, shown: &mut ClientInput<'_>) {
         let number = self.statements.unnamed().number();
-        if self.held.unnamed == number && !self.conversation.queue.may_skip_own_unnamed() {
+        if self.held.unnamed == number && !self.conversation.queue().may_skip_own_unnamed() {
             return;
         }
         self.stage(shown);
@@ -421,7 +413,7 @@ impl<'a> Requests<'a> {
 
     /// Undoes a request that the server never got to.
     pub(super) fn undo(&mut self, request: PendingRequest) {
-        if let Some(request) = self.conversation.queue.pass_on_unnamed(request) {
+        if let Some(request) = self.conversation.queue_mut().pass_on_unnamed(request) {
             self.undo_own(request);
         }
     }

@@ -6,7 +6,7 @@ use super::Requests;
 use crate::{
     session::{
         pooled::client_input::ClientInput,
-        response_queue::{CloseOrigin, ParseOrigin, PendingRequest},
+        pending_request::{CloseOrigin, ParseOrigin, PendingRequest},
         shared_statement::SharedStatement,
     },
     wire::{TransactionStatus, frontend},
@@ -34,7 +34,7 @@ impl<'r, 'a> OwnNames<'r, 'a> {
     }
 
     fn close_aside(&mut self, name: &[u8]) {
-        let close = PendingRequest::Close { portal: false, name: name.into(), closed: CloseOrigin::Rename };
+        let close = PendingRequest::Close { name: name.into(), closed: CloseOrigin::Rename };
         self.requests.send(close, |out| frontend::write_close_statement(out, name));
     }
 
@@ -73,10 +73,10 @@ impl<'r, 'a> OwnNames<'r, 'a> {
 
     /// The client is about to list prepared statements: it is to see its own, under its own names, and no others.
     pub(in crate::session::pooled) fn show(&mut self, shown: &mut ClientInput<'_>) {
-        if self.requests.conversation.in_batch {
+        if self.requests.conversation.is_in_batch() {
             return self.show_in_batch(shown);
         }
-        if self.requests.conversation.status == TransactionStatus::Failed {
+        if self.requests.conversation.status() == TransactionStatus::Failed {
             return;
         }
         self.requests.stage(shown);

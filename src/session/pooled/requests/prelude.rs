@@ -104,7 +104,7 @@ impl<'a> Prelude<'a> {
             // Whatever it calls may leave something behind.
             requests.cleanup.note_pin(Pin::Unproved);
         }
-        let outside = requests.conversation.status == TransactionStatus::Idle || has_begin;
+        let outside = requests.conversation.status() == TransactionStatus::Idle || has_begin;
         if outside && !matches!(tag, f::QUERY | f::FUNCTION_CALL) && requests.database.reads_sequences() {
             // What a later statement of the transaction reads may be hidden in a function. Within the transaction the
             // command would take the snapshot.
@@ -180,6 +180,6 @@ impl<'a> Prelude<'a> {
         text.len() <= LAST_ROUTE_MAX_BYTES
             && memchr::memmem::find(text, LAST_ROUTE).is_some()
             && requests.begins_work()
-            && requests.conversation.status != TransactionStatus::Failed
+            && requests.conversation.status() != TransactionStatus::Failed
     }
 }

@@ -56,7 +56,7 @@ impl<'r, 'a> SequenceRequests<'r, 'a> {
     /// Clears the sequence state left by other sessions, within a client's batch or, if `synced`, ahead of a first message.
     /// The client's unnamed portal stays.
     fn clear_by_portal(&mut self, shown: &mut ClientInput<'_>, synced: bool) {
-        if !self.are_foreign() || self.requests.conversation.queue.is_skipping() {
+        if !self.are_foreign() || self.requests.conversation.queue().is_skipping() {
             return;
         }
         self.requests.sequences.note_own();
@@ -71,7 +71,7 @@ impl<'r, 'a> SequenceRequests<'r, 'a> {
     fn are_foreign(&self) -> bool {
         !self.requests.sequences.is_own()
             && !self.requests.cleanup.pins().contains(Pin::Sequence)
-            && !self.requests.conversation.queue.may_pin(Pin::Sequence)
-            && self.requests.conversation.status != TransactionStatus::Failed
+            && !self.requests.conversation.queue().may_pin(Pin::Sequence)
+            && self.requests.conversation.status() != TransactionStatus::Failed
     }
 }

@@ -49,7 +49,6 @@ fn a_skipped_query_leaves_the_unnamed_statement() {
     let before = requests.destroy_unnamed();
     assert!(!requests.statements.unnamed().exists());
     requests.undo(PendingRequest::Close {
-        portal: false,
         name: Box::default(),
         closed: CloseOrigin::Unnamed(before),
     });
