@@ -455,7 +455,7 @@ impl Pooled {
     fn leave_reader(&mut self) -> Result<(), InternalError> {
         let open = self.conversation.leave_batch();
         if let Some(held) = self.backend.held_mut() {
-            held.attempt.forget();
+            held.replay_buffer_mut().forget();
         }
         self.backend.on(BackendEvent::GivenUp)?;
         if open {
@@ -468,10 +468,11 @@ impl Pooled {
     /// have no tag.
     fn note_said(&mut self, tag: Option<u8>, is_whole: bool, bytes: &[u8]) {
         let held = self.backend.held_mut().filter(|_| self.router.is_some());
-        if let Some(held) = held.filter(|held| held.attempt.is_open()) {
-            held.attempt.say(bytes);
+        if let Some(held) = held.filter(|held| held.replay_buffer().is_open()) {
+            let buffer = held.replay_buffer_mut();
+            buffer.say(bytes);
             if matches!(tag, Some(f::QUERY | f::SYNC | f::FUNCTION_CALL)) {
-                held.attempt.end(is_whole);
+                buffer.end(is_whole);
             }
         }
     }

@@ -173,8 +173,7 @@ impl Pooled {
             split.on_assigned(assigned);
         }
         let is_standby = self.router.as_ref().is_some_and(|split| split.side == RouteSide::Reader);
-        let TrackedBackendState { settings, reported, .. } = &mut *tracked_state;
-        let news = self.settings.on_lease(settings, reported, is_standby);
+        let news = self.settings.on_lease(&mut tracked_state, is_standby);
         for (name, value) in &news {
             ParameterStatus { name, value }.write(self.outgoing.client());
         }
@@ -227,7 +226,7 @@ impl Pooled {
     /// Whether the held backend has to be given the client's settings, outside of a transaction.
     fn has_settings_to_apply(&self, status: TransactionStatus) -> bool {
         let outside = status == TransactionStatus::Idle || self.begin.exists();
-        outside && self.backend.held().is_some_and(|held| held.settings != *self.settings.values())
+        outside && self.backend.held().is_some_and(|held| held.settings() != self.settings.values())
     }
 }
 

@@ -17,7 +17,7 @@ use crate::session::{
     reported_parameters::IN_HOT_STANDBY,
     pending_request::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     result_shape::ResultShape,
-    setting_values::{SETTINGS_MAX_BYTES, SettingValues},
+    setting_values::SETTINGS_MAX_BYTES,
     split::ReplayBuffer,
 };
 use crate::{
@@ -109,7 +109,7 @@ impl Pooled {
     /// True if the responses of a read pool are held back until it is known what they are.
     fn holds_back(&self) -> bool {
         let held = self.backend.held().filter(|_| self.router.is_some());
-        held.is_some_and(|held| held.attempt.is_repeatable())
+        held.is_some_and(|held| held.replay_buffer().is_repeatable())
             && self.conversation.is_server_at_boundary()
             && !self.conversation.queue().is_own()
             && self.conversation.is_client_at_boundary()
@@ -118,7 +118,7 @@ impl Pooled {
     /// Handles the beginning of a response to a unit on a read pool: forwards it, or begins a replay. False until the
     /// beginning tells. `stuck`: no more of the response will be here.
     fn decide_on_opening(&mut self, unread: &[u8], stuck: bool) -> bool {
-        let opening = self.backend.held().map(|held| ResponseOpening::read(&held.attempt, unread, stuck));
+        let opening = self.backend.held().map(|held| ResponseOpening::read(held.replay_buffer(), unread, stuck));
         match opening {
             None | Some(ResponseOpening::Unknown) => return false,
             Some(ResponseOpening::Refused(why)) => self.repeat(RouteReason::Rerun(why)),
@@ -247,7 +247,7 @@ impl Pooled {
     pub(super) fn send_withheld_reports(&mut self) -> bool {
         let mut has_reported = false;
         for name in self.startup.take_withheld() {
-            let reported = self.backend.held().and_then(|held| held.reported.get(&name));
+            let reported = self.backend.held().and_then(|held| held.reported().get(&name));
             if let Some(value) = reported
                 && self.settings.set_reported(&name, value)
             {
@@ -270,7 +270,7 @@ impl Pooled {
         }
         let (statements, queue) = (&self.statements, &self.conversation.queue());
         let own = |id| statements.name_of(id).or_else(|| queue.name_being_closed(id));
-        let replaced = self.backend.held().and_then(|held| held.prepared.stem().replace(body, own));
+        let replaced = self.backend.held().and_then(|held| held.statements().stem().replace(body, own));
         if let Some(replaced) = &replaced {
             let length = u32::try_from(Header::BYTES - 1 + replaced.len() + missing).unwrap_or(u32::MAX);
             let to_client = self.outgoing.client();
@@ -283,7 +283,7 @@ impl Pooled {
 
     fn with_attempt(&mut self, change: impl FnOnce(&mut ReplayBuffer)) {
         if let Some(held) = self.backend.held_mut() {
-            change(&mut held.attempt);
+            change(held.replay_buffer_mut());
         }
     }
 
@@ -314,7 +314,7 @@ impl Pooled {
         let step = self.conversation.on_step_complete(tag);
         let mut made = |id| {
             if let Some(held) = self.backend.held_mut() {
-                held.prepared.made(id);
+                held.statements_mut().made(id);
             }
         };
         match step {
@@ -331,7 +331,7 @@ impl Pooled {
             }
             Some(PendingRequest::Close { closed: CloseOrigin::Proxy(id), .. }) => {
                 if let Some(held) = self.backend.held_mut() {
-                    held.prepared.closed(id);
+                    held.statements_mut().closed(id);
                 }
                 return false;
             }
@@ -361,7 +361,7 @@ impl Pooled {
     /// Notes the result of a prepared statement, described by the held backend.
     fn note_shape(&mut self, id: u64, shape: ResultShape) {
         if let Some(held) = self.backend.held_mut() {
-            held.prepared.described(id, shape);
+            held.statements_mut().described(id, shape);
         }
     }
 
@@ -375,15 +375,14 @@ impl Pooled {
         let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
         match body.split(|byte| *byte == 0).next().unwrap_or_default() {
             b"DISCARD ALL" => {
-                held.prepared.clear();
-                held.settings = SettingValues::default();
+                held.on_discard_all();
                 self.statements.clear();
                 self.cleanup.on_discard_all();
                 self.settings.on_discard_all(self.startup.values());
                 self.startup.on_discard_all(in_batch);
             }
             b"DEALLOCATE ALL" => {
-                held.prepared.clear();
+                held.statements_mut().clear();
                 self.statements.clear();
                 self.cleanup.unpin(Pin::SqlExecute);
             }
@@ -416,11 +415,8 @@ impl Pooled {
     }
 
     fn on_report(&mut self, status: &ParameterStatus<'_>) -> bool {
-        let mut is_default = false;
-        if let Some(held) = self.backend.held_mut() {
-            held.reported.set(status.name, status.value);
-            is_default = held.reported.at_login(status.name) == Some(status.value);
-        }
+        let held = self.backend.held_mut();
+        let is_default = held.is_some_and(|held| held.note_report(status.name, status.value));
         if status.name == IN_HOT_STANDBY
             && self.router.as_ref().is_some_and(|split| split.side == RouteSide::Reader)
         {
@@ -476,7 +472,7 @@ impl Pooled {
             && (state == SqlState::FEATURE_NOT_SUPPORTED || state == SqlState::INVALID_STATEMENT_NAME)
             && let Some(held) = self.backend.held_mut()
         {
-            held.prepared.doubt(self.statements.last_used());
+            held.statements_mut().doubt(self.statements.last_used());
         }
         Ok(refused.is_none())
     }

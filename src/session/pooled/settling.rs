@@ -45,7 +45,7 @@ impl Pooled {
         let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
         match self.conversation.queue_mut().take_own() {
             Some(own) => {
-                own.settle(&self.database.internal_statements, &mut held.prepared);
+                own.settle(&self.database.internal_statements, held.statements_mut());
                 self.on_own_batch(own)
             }
             None => Ok(()),
@@ -88,7 +88,7 @@ impl Pooled {
         match failed {
             None => {
                 if let Some(held) = self.backend.held_mut() {
-                    held.settings = wanted;
+                    held.note_settings(wanted);
                 }
             }
             // All of it is undone, and the backend has what it had. A standby may not know the role yet.
@@ -162,7 +162,7 @@ impl Pooled {
         self.startup.forget_portals();
         let side = self.router.as_ref().map_or(RouteSide::Writer, |split| split.side);
         let (settings, startup) = (self.settings.values(), self.startup.values());
-        let context = SettleContext::new(&self.database, settings, startup, &held.settings)
+        let context = SettleContext::new(&self.database, settings, startup, held.settings())
             .with_client_named(self.statements.is_on_backend())
             .on_side(side)
             .compared(is_compared);
@@ -216,7 +216,9 @@ impl Pooled {
         if let Some(held) = self.backend.held_mut() {
             held.queried();
             // Texts not kept may have left state hidden from state checks: the backend serves no further session.
-            held.unread |= !complete;
+            if !complete {
+                held.note_unread();
+            }
         }
         let mut effects = EffectNotes::of(self)?;
         for text in texts {
@@ -241,11 +243,11 @@ impl Pooled {
         if !seen.all && seen.settings.is_empty() {
             return;
         }
-        let login = self.backend.held().and_then(|held| held.reported.at_login(SESSION_AUTHORIZATION));
+        let login = self.backend.held().and_then(|held| held.reported().at_login(SESSION_AUTHORIZATION));
         match self.settings.on_state_report(&seen, login, self.startup.values()) {
             Some(settings) => {
                 if let Some(held) = self.backend.held_mut() {
-                    held.settings = settings;
+                    held.note_settings(settings);
                 }
             }
             None => self.conversation.end_with(ClientError::settings_too_large()),
@@ -296,7 +298,7 @@ impl Pooled {
     /// again.
     pub(in crate::session) fn can_lose_backend(&self) -> bool {
         let is_reader = self.router.as_deref().is_some_and(|split| split.side == RouteSide::Reader);
-        let is_proved = self.backend.held().map(|held| held.attempt.is_proved());
+        let is_proved = self.backend.held().map(|held| held.replay_buffer().is_proved());
         let idle = self.conversation.status() == TransactionStatus::Idle || self.begin.is_pending();
         let nothing_said =
             idle && self.conversation.queue().owes_client_nothing() && !self.conversation.is_in_batch();
@@ -343,7 +345,7 @@ impl Pooled {
         self.conversation.leave_batch();
         let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
         if let Some(split) = self.router.as_deref_mut() {
-            let first = held.attempt.take(split.replay.pending_mut());
+            let first = held.replay_buffer_mut().take(split.replay.pending_mut());
             if let Some((begun, _)) = first {
                 self.conversation.rewind_statements(begun);
             }

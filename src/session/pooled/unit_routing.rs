@@ -16,6 +16,7 @@ use crate::{
         conversation::Conversation,
         setting_values::SettingValues,
         split::{BeginScript, Opening, PortalUse, ReplayBuffer, Router},
+        tracked_backend_state::TrackedBackendState,
     },
     sql::{self, ClassifyReason, SessionStatement, StatementAccess, TransactionControl, TransactionModes},
     wire::{TransactionStatus, tag::frontend as f},
@@ -62,7 +63,7 @@ impl<'a> UnitRouting<'a> {
             begin: &mut session.begin,
             settings: session.settings.values(),
             conversation: &session.conversation,
-            attempt: session.backend.held_mut().map(|held| &mut held.attempt),
+            attempt: session.backend.held_mut().map(TrackedBackendState::replay_buffer_mut),
             is_free,
         })
     }

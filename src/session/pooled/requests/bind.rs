@@ -58,7 +58,7 @@ impl<'a> BindMessages<'a> {
         let action = self.bind_statement(message, shown);
         if matches!(action, MessageAction::Forward | MessageAction::Consumed) {
             let requests = self.requests();
-            requests.held.attempt.bind();
+            requests.held.replay_buffer_mut().bind();
             let bound = message.bound();
             let is_kept = requests.conversation.captures_texts() || requests.statements.has_synonyms();
             let names = is_kept.then(|| (bound.portal().into(), bound.statement().into()));
@@ -163,7 +163,7 @@ impl<'a> BindMessages<'a> {
         }
         let Requests { held, to_backend, .. } = self.requests();
         let start = to_backend.len();
-        frontend::write_bind(to_backend, portal, &held.prepared.name(statement.id()), bound.parameters());
+        frontend::write_bind(to_backend, portal, &held.statements().name(statement.id()), bound.parameters());
         if let Some(total) = message.total() {
             // The length speaks of what is still to come, too.
             extend_frame(to_backend, start, total - Header::BYTES - message.body().len());
@@ -199,7 +199,8 @@ impl<'a> BindMessages<'a> {
     fn refuse_changed(&mut self, shown: &mut ClientInput<'_>) -> MessageAction {
         let is_split = self.is_split;
         let requests = self.requests();
-        if is_split && requests.held.attempt.is_open() && requests.held.attempt.is_repeatable() {
+        let buffer = requests.held.replay_buffer();
+        if is_split && buffer.is_open() && buffer.is_repeatable() {
             return MessageAction::Replay(RerunCause::StandbyRefused);
         }
         requests.refuse(plan_changed(), shown);

@@ -97,7 +97,7 @@ impl<'a> EffectNotes<'a> {
     /// Returns the possible effects of a Query too long to be read. State visible in the catalogs is checked; because
     /// of the remaining state the backend serves no further session.
     pub(in crate::session::pooled) fn pass_unread(&mut self) -> Effects {
-        self.requests.held.unread = true;
+        self.requests.held.note_unread();
         let definitions = Effects::DDL | Effects::DROPS;
         VISIBLE | Effects::UNPROVED | Effects::SETTINGS_ALL | Effects::SEQUENCE_MOVE | definitions
     }

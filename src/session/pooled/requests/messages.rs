@@ -333,7 +333,7 @@ impl<'a> StatementMessages<'a> {
                 Some(statement) => {
                     requests.statements.note_use(statement.id());
                     let known = requests.ensure(&statement, shown);
-                    let name = requests.held.prepared.name(statement.id());
+                    let name = requests.held.statements().name(statement.id());
                     frontend::write_describe_statement(requests.to_backend, &name);
                     let is_known = known == KnownResult::AsTold;
                     let described =

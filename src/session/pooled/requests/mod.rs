@@ -91,9 +91,6 @@ pub(super) enum KnownResult {
     Unknown,
 }
 
-/// A backend that may hold some unnamed statement, nobody knows which.
-const SOME_UNNAMED: u64 = u64::MAX;
-
 // === impl Requests ===
 
 impl<'a> Requests<'a> {
@@ -178,7 +175,7 @@ impl<'a> Requests<'a> {
     }
 
     fn write_batch<T>(&mut self, write: impl FnOnce(&SettingValues, BatchWriter<'_>) -> T) -> T {
-        let TrackedBackendState { prepared, settings, .. } = &mut *self.held;
+        let (settings, prepared) = self.held.batch_parts();
         let writer = BatchWriter {
             internal_statements: &self.database.internal_statements,
             prepared,
@@ -192,7 +189,7 @@ impl<'a> Requests<'a> {
     /// Sends `query` ahead of the client's messages. As with any Query, the backend's unnamed statement is destroyed;
     /// the client's unnamed statement is parsed again on use.
     pub(super) fn send_query(&mut self, query: &[u8], own: ProxyBatch) {
-        self.held.unnamed = 0;
+        self.held.queried();
         self.send(PendingRequest::Own(own), |out| frontend::write_query(out, query));
     }
 
@@ -215,14 +212,14 @@ impl<'a> Requests<'a> {
 
     /// Client statement of the name, for use on the held backend.
     pub(super) fn statement_for_use(&mut self, name: &[u8]) -> Option<Arc<SharedStatement>> {
-        self.statements.for_use(name, Some(&self.held.prepared), self.database)
+        self.statements.for_use(name, Some(self.held.statements()), self.database)
     }
 
     /// True if a Bind of the client's `statement` now is sent behind a Parse.
     pub(super) fn must_parse(&mut self, statement: &SharedStatement) -> bool {
         let (id, batch) = (statement.id(), self.statements.batch());
         let since = self.statements.expectations(id).when;
-        statement.lists || self.held.prepared.uses(id, batch, since).is_none()
+        statement.lists || self.held.statements_mut().uses(id, batch, since).is_none()
     }
 
     /// True if a statement with `effects`, or a list of prepared statements, depends on which statements an earlier batch
@@ -253,9 +250,9 @@ impl<'a> Requests<'a> {
             // The backend knows no statement of that name, and says CloseComplete all the same.
             return CloseOrigin::Name(statement);
         }
-        if let Some(id) = self.held.prepared.stem().id_of(name) {
+        if let Some(id) = self.held.statements().stem().id_of(name) {
             // The client has found an internal name: the shared statement is prepared again for further use.
-            self.held.prepared.doubt(id);
+            self.held.statements_mut().doubt(id);
         }
         CloseOrigin::Client
     }
@@ -267,7 +264,7 @@ impl<'a> Requests<'a> {
         owed: impl FnOnce(Arc<SharedStatement>) -> PendingRequest,
     ) {
         let (batch, parsed) = (self.statements.batch(), self.database.last_parse());
-        let prepared = &mut self.held.prepared;
+        let prepared = self.held.statements_mut();
         let id = statement.id();
         let name = prepared.name(id);
         let had = prepared.may_have(id);
@@ -298,7 +295,7 @@ impl<'a> Requests<'a> {
         self.stage(shown);
         let (id, batch) = (statement.id(), self.statements.batch());
         let ParsedStatement { when, told, .. } = self.statements.expectations(id);
-        let ready = self.held.prepared.uses(id, batch, when);
+        let ready = self.held.statements_mut().uses(id, batch, when);
         if ready.is_none() {
             self.parse_for_us(statement);
         }
@@ -325,7 +322,7 @@ impl<'a> Requests<'a> {
             // The copy was prepared for another session, with possibly different tables of the same names.
             self.parse_for_us(statement);
         }
-        let name = self.held.prepared.name(statement.id());
+        let name = self.held.statements().name(statement.id());
         self.statements.set_shape_check(ShapeCheck::Asked);
         self.send(PendingRequest::Describe(Described::Ours(statement.id())), |out| {
             frontend::write_describe_statement(out, &name);
@@ -336,9 +333,9 @@ impl<'a> Requests<'a> {
     /// A statement that the client never prepared by message: the server knows it by SQL, or says that it does not exist.
     /// Internal names, if known to the client, must not reach shared statements: the named statement is closed first.
     pub(super) fn hide_shared(&mut self, name: &[u8], shown: &mut ClientInput<'_>) {
-        if let Some(id) = self.held.prepared.stem().id_of(name) {
+        if let Some(id) = self.held.statements().stem().id_of(name) {
             self.stage(shown);
-            self.held.prepared.closing(id);
+            self.held.statements_mut().closing(id);
             self.close_shared(id, name);
         }
     }
@@ -346,7 +343,7 @@ impl<'a> Requests<'a> {
     /// True if `text`, an SQL `PREPARE`, `EXECUTE` or `DEALLOCATE`, may reach or show shared statements: by the name of
     /// one on the held backend, or by executing a statement that lists prepared statements.
     pub(super) fn may_show_shared(&self, text: &[u8]) -> bool {
-        self.held.prepared.stem().is_in(text) || self.statements.may_list_by_execute(text)
+        self.held.statements().stem().is_in(text) || self.statements.may_list_by_execute(text)
     }
 
     // --- the unnamed statement
@@ -356,7 +353,7 @@ impl<'a> Requests<'a> {
     pub(super) fn destroy_unnamed(&mut self) -> Option<Box<UnnamedStatement>> {
         let queue = &self.conversation.queue();
         let is_certain = queue.owes_client_nothing() && !queue.is_skipping();
-        self.held.unnamed = 0;
+        self.held.queried();
         if is_certain {
             self.statements.unnamed_mut().forget();
             return None;
@@ -373,24 +370,24 @@ impl<'a> Requests<'a> {
         lists: bool,
     ) -> Option<Box<UnnamedStatement>> {
         let before = self.destroy_unnamed();
-        self.held.unnamed = self.statements.unnamed_mut().define(definition, effects, edition, lists);
+        self.held.note_unnamed(self.statements.unnamed_mut().define(definition, effects, edition, lists));
         before
     }
 
     /// True if a Bind of the client's unnamed statement now is sent behind a Parse.
     pub(super) fn must_parse_unnamed(&self) -> bool {
         let unnamed = self.statements.unnamed();
-        unnamed.exists() && (unnamed.lists_prepared() || self.held.unnamed != unnamed.number())
+        unnamed.exists() && (unnamed.lists_prepared() || !self.held.has_unnamed(unnamed.number()))
     }
 
     /// Sees to it that the backend has the client's unnamed statement, or none.
     pub(super) fn ensure_unnamed(&mut self, shown: &mut ClientInput<'_>) {
         let number = self.statements.unnamed().number();
-        if self.held.unnamed == number && !self.conversation.queue().may_skip_own_unnamed() {
+        if self.held.has_unnamed(number) && !self.conversation.queue().may_skip_own_unnamed() {
             return;
         }
         self.stage(shown);
-        self.held.unnamed = number;
+        self.held.note_unnamed(number);
         if number == 0 {
             // The unnamed statement belongs to another session: the server must report a missing statement.
             return self.close_shared(0, b"");
@@ -422,7 +419,7 @@ impl<'a> Requests<'a> {
     fn undo_own(&mut self, request: PendingRequest) {
         match request {
             PendingRequest::Parse { name, made: ParseOrigin::Named(statement), .. } => {
-                self.held.prepared.doubt(statement.id());
+                self.held.statements_mut().doubt(statement.id());
                 self.statements.remove_same(&name, &statement);
             }
             PendingRequest::Own(ProxyBatch::SequencesWithin { .. }) => self.sequences.note_foreign(),
@@ -430,7 +427,7 @@ impl<'a> Requests<'a> {
                 self.statements.set_shape_check(ShapeCheck::Answered);
             }
             PendingRequest::Parse { made: ParseOrigin::Proxy(statement), .. } => {
-                self.held.prepared.doubt(statement.id());
+                self.held.statements_mut().doubt(statement.id());
             }
             PendingRequest::Parse { name, made: ParseOrigin::Rename, .. } => {
                 self.statements.forget_on_backend(&name);
@@ -439,11 +436,11 @@ impl<'a> Requests<'a> {
             | PendingRequest::Close { closed: CloseOrigin::Unnamed(before), .. }
             | PendingRequest::Whole { unnamed: before, .. } => {
                 self.statements.unnamed_mut().bring_back(before);
-                self.held.unnamed = SOME_UNNAMED;
+                self.held.doubt_unnamed();
             }
             PendingRequest::Parse { made: ParseOrigin::ProxyUnnamed, .. }
             | PendingRequest::Close { closed: CloseOrigin::Proxy(0), .. } => {
-                self.held.unnamed = SOME_UNNAMED;
+                self.held.doubt_unnamed();
             }
             PendingRequest::Close { name, closed: CloseOrigin::Name(statement), .. } => {
                 self.statements.restore(name, statement);
@@ -452,7 +449,7 @@ impl<'a> Requests<'a> {
                 let Forgotten { name, statement } = *forgotten;
                 self.statements.restore(name, statement);
             }
-            PendingRequest::Close { closed: CloseOrigin::Proxy(id), .. } => self.held.prepared.kept(id),
+            PendingRequest::Close { closed: CloseOrigin::Proxy(id), .. } => self.held.statements_mut().kept(id),
             _ => {}
         }
     }

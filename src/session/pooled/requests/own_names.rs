@@ -80,7 +80,7 @@ impl<'r, 'a> OwnNames<'r, 'a> {
             return;
         }
         self.requests.stage(shown);
-        for (_, name) in self.requests.held.prepared.clear() {
+        for (_, name) in self.requests.held.statements_mut().clear() {
             frontend::write_close_statement(self.requests.to_backend, &name);
         }
         let theirs = self.requests.statements.all_named();
@@ -90,7 +90,7 @@ impl<'r, 'a> OwnNames<'r, 'a> {
     /// The same within a batch of the client's.
     pub(in crate::session::pooled) fn show_in_batch(&mut self, shown: &mut ClientInput<'_>) {
         self.requests.stage(shown);
-        for (id, name) in self.requests.held.prepared.close_all() {
+        for (id, name) in self.requests.held.statements_mut().close_all() {
             self.requests.close_shared(id, &name);
         }
         for (name, statement) in self.requests.statements.all_named() {

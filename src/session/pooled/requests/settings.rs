@@ -52,7 +52,7 @@ impl<'a> SettingRequests<'a> {
 
     /// True if the backend has other settings than the session.
     pub(super) fn differ(&self) -> bool {
-        self.requests.held.settings != *self.settings.values()
+        self.requests.held.settings() != self.settings.values()
     }
 
     /// Sends the session's settings. True if they decide the permissions of the next statement: the statement must wait for
@@ -60,7 +60,7 @@ impl<'a> SettingRequests<'a> {
     pub(super) fn apply(&mut self, shown: &mut ClientInput<'_>) -> bool {
         self.requests.stage(shown);
         let (wanted, side) = (self.settings.values(), self.side);
-        let decides = proxy_batch::changes_identity(&self.requests.held.settings, wanted);
+        let decides = proxy_batch::changes_identity(self.requests.held.settings(), wanted);
         self.requests.send_batch(|held, writer| proxy_batch::write_apply(held, wanted, side, writer));
         decides
     }

@@ -88,7 +88,7 @@ fn a_client_that_names_a_shared_statement_does_not_reach_it() {
     let one = statement(&session, "SELECT 1");
     let mut requests = Requests::of(&mut session).unwrap();
     requests.ensure(&one, &mut ClientInput::none());
-    let name = requests.held.prepared.name(one.id());
+    let name = requests.held.statements().name(one.id());
     requests.hide_shared(&name, &mut ClientInput::none());
     assert!(requests.must_parse(&one), "the shared statement is closed");
 }
