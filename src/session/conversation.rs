@@ -12,7 +12,8 @@ use super::{
 use crate::{
     client_error::ClientError,
     wire::{
-        Deframer, ErrorFields, Frame, FrameError, FramePiece, Speaker, SqlState, TransactionStatus, backend, frontend,
+        Deframer, ErrorFields, Frame, FrameError, FramePiece, Speaker, SqlState, TransactionStatus, backend,
+        frontend,
         tag::{self, backend as b},
     },
 };

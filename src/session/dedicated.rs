@@ -104,7 +104,9 @@ impl Dedicated {
                 FramePiece::Whole(frame) if frame.tag() == tag::frontend::TERMINATE => {
                     self.conversation.receive_terminate();
                     let closes = matches!(self.afterwards, Afterwards::None);
-                    self.conversation.has_forwarded_terminate() = closes || self.conversation.breaks_off();
+                    if closes || self.conversation.breaks_off() {
+                        self.conversation.forward_terminate();
+                    }
                     let bytes = self.conversation.pass_client_piece(&piece);
                     return Ok(match self.conversation.has_forwarded_terminate() {
                         true => ConsumedInput { forward: at + bytes, discard: 0 },
@@ -176,18 +178,25 @@ impl Dedicated {
     fn wants_whole(&self, tag: u8) -> bool {
         use tag::frontend::{BIND, CLOSE, EXECUTE, PARSE, QUERY, TERMINATE};
         tag == TERMINATE
-            || self.conversation.captures_texts()
-                && matches!(tag, QUERY | PARSE | BIND | EXECUTE | CLOSE)
+            || self.conversation.captures_texts() && matches!(tag, QUERY | PARSE | BIND | EXECUTE | CLOSE)
+    }
+
+    /// Notes the beginning or end of a batch by a message with `tag`.
+    fn note_batch(&mut self, tag: u8) {
+        use tag::frontend as f;
+        match tag {
+            f::PARSE | f::BIND | f::DESCRIBE | f::EXECUTE | f::CLOSE => self.conversation.enter_batch(),
+            // A Query or FunctionCall ends the transaction of a batch as Sync does.
+            f::SYNC | f::QUERY | f::FUNCTION_CALL => {
+                self.conversation.leave_batch();
+            }
+            _ => {}
+        }
     }
 
     fn on_request(&mut self, now: Instant, tag: u8, body: &[u8], partial: bool) {
         use tag::frontend as f;
-        self.conversation.is_in_batch() = match tag {
-            f::PARSE | f::BIND | f::DESCRIBE | f::EXECUTE | f::CLOSE => true,
-            // A Query or FunctionCall ends the transaction of a batch as Sync does.
-            f::SYNC | f::QUERY | f::FUNCTION_CALL => false,
-            _ => self.conversation.is_in_batch(),
-        };
+        self.note_batch(tag);
         // Names are of use only for texts.
         let is_named = self.conversation.captures_texts();
         let body = if is_named || matches!(tag, f::QUERY | f::PARSE) { body } else { &[] };

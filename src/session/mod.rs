@@ -22,12 +22,14 @@
 //! 4. Events: every `poll_*` method, until it returns nothing.
 
 mod backend_statements;
+mod batch_writer;
 mod captured_texts;
 mod cluster_commands;
 mod consumed_input;
 mod conversation;
 mod database_state;
 mod dedicated;
+mod internal_statements;
 mod parsed;
 mod pending_request;
 mod pin;
@@ -40,6 +42,7 @@ mod setting_values;
 mod shared_statement;
 mod side_effects;
 mod split;
+mod state_check;
 mod statement_name;
 mod statement_report;
 #[cfg(test)]

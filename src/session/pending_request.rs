@@ -61,8 +61,10 @@ pub(super) enum PendingRequest {
 
 /// A client's statement, with the client's name.
 pub(super) struct Forgotten {
-    pub(super) name: Box<[u8]>,
-    pub(super) statement: ClosedStatement,
+    /// Name of the client.
+    pub name: Box<[u8]>,
+    /// The statement.
+    pub statement: ClosedStatement,
 }
 
 /// A client's statement, with the client's expectations before the Close.

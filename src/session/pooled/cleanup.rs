@@ -10,12 +10,13 @@ use super::outdated_texts::OutdatedTexts;
 use crate::{
     route::RouteSide,
     session::{
+        batch_writer::IDENTITY,
         database_state::DatabaseState,
         pending_request::MAY_RESET,
         pin::{Pin, Pins},
-        proxy_batch::{self, IDENTITY, StateCheck, StateQuery},
         setting_values::SettingValues,
         side_effects::SideEffects,
+        state_check::{StateCheck, StateQuery, VISIBLE},
     },
     sql::{self, Effects},
     wire::Reader,
@@ -355,7 +356,7 @@ impl Cleanup {
         let has_visible_pins = self.pins.minus(Pins::VISIBLE) != self.pins;
         let is_unproved = effects.contains(Effects::UNPROVED);
         if is_unproved
-            || effects.intersects(proxy_batch::VISIBLE)
+            || effects.intersects(VISIBLE)
             || (has_visible_pins && effects.contains(Effects::DROPS))
         {
             queries.push(StateQuery::Pins);

@@ -249,10 +249,7 @@ impl Pooled {
             return Ok(MessageAction::Consumed);
         }
         if self.request.is_skipping() {
-            if tag == f::SYNC {
-                self.request.end_skip();
-                backend::write_ready_for_query(self.outgoing.client(), self.conversation.status());
-            }
+            self.skip_message(tag);
             return Ok(MessageAction::Consumed);
         }
         if !self.backend.is_held() {
@@ -287,6 +284,14 @@ impl Pooled {
             routing.begin_unit(message);
         }
         self.process(now, message, shown)
+    }
+
+    /// Discards a message behind an error sent by Gatekeeper. A Sync is answered, and ends the discarding.
+    fn skip_message(&mut self, tag: u8) {
+        if tag == f::SYNC {
+            self.request.end_skip();
+            backend::write_ready_for_query(self.outgoing.client(), self.conversation.status());
+        }
     }
 
     /// Processes a message that reaches the backend now.
@@ -483,7 +488,7 @@ impl Pooled {
             return Ok(());
         }
         let mut again =
-            self.router.as_deref_mut().map(|split| split.replay.take_pending()).unwrap_or_default();
+            self.router.as_deref_mut().map(|split| split.replay_mut().take_pending()).unwrap_or_default();
         // All that the client will say of it is here.
         let mut shown = ClientInput::replayed(&again);
         let taken = self.process_client_input(now, &mut shown);
@@ -493,7 +498,7 @@ impl Pooled {
             self.backend.note_use();
         }
         if let Some(split) = self.router.as_deref_mut() {
-            split.replay.put_back(again);
+            split.replay_mut().put_back(again);
         }
         taken
     }

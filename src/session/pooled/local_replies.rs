@@ -9,10 +9,8 @@ use super::{
 };
 use crate::{
     session::{
-        conversation::Conversation,
-        database_state::DatabaseState,
-        setting_values::SettingValues,
-        shared_statement::text_of,
+        conversation::Conversation, database_state::DatabaseState, setting_values::SettingValues,
+        shared_statement::text_of, split::Router,
     },
     sql::{Effects, LexicalSettings},
     wire::{TransactionStatus, backend},
@@ -48,7 +46,7 @@ impl<'a> LocalReplies<'a> {
             request: &mut session.request,
             settings: session.settings.values(),
             database: &session.database,
-            meaning: session.router.as_deref().map(|router| router.meaning),
+            meaning: session.router.as_deref().map(Router::meaning),
             to_client: session.outgoing.client(),
             is_wanted: session.backend.is_wanted(),
         }

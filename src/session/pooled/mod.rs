@@ -86,7 +86,7 @@ use super::{
 };
 use crate::{
     client_error::ClientError,
-    route::{Consistency, RouteNeed, RouteReason, RouteSide, RoutingUnit, SplitSettings},
+    route::{RouteNeed, RouteReason, RouteSide, RoutingUnit, SplitSettings},
     wire::{
         SqlState, TransactionStatus,
         backend::ParameterStatus,
@@ -172,7 +172,7 @@ impl Pooled {
         if let (Some(split), Some(assigned)) = (&mut self.router, assigned) {
             split.on_assigned(assigned);
         }
-        let is_standby = self.router.as_ref().is_some_and(|split| split.side == RouteSide::Reader);
+        let is_standby = self.is_on_reader();
         let news = self.settings.on_lease(&mut tracked_state, is_standby);
         for (name, value) in &news {
             ParameterStatus { name, value }.write(self.outgoing.client());
@@ -216,6 +216,11 @@ impl Pooled {
         if let Some(split) = &mut self.router {
             split.learn(self.settings.reported());
         }
+    }
+
+    /// True if a read pool's backend serves the session.
+    fn is_on_reader(&self) -> bool {
+        self.router.as_deref().is_some_and(Router::is_on_reader)
     }
 
     /// Whether something has to go to the held backend ahead of what the client says first.
@@ -288,7 +293,7 @@ impl Pooled {
     /// What the backend is wanted for; anything will do for a session that does not split.
     pub(super) fn need(&self) -> RouteNeed {
         let split = self.router.as_ref();
-        split.map_or(WRITER, |split| split.need)
+        split.map_or(WRITER, |split| split.need())
     }
 
     /// What a read must not be older than, at `now`: by the session's own writes, or by what it asks for.
@@ -300,7 +305,7 @@ impl Pooled {
     /// client has said.
     pub(super) fn has_pending_replay(&self) -> bool {
         // Until a backend has come, or has answered what was asked of it first, it is not to be said.
-        self.router.as_ref().is_some_and(|split| split.replay.is_pending() && !self.backend.is_leaving())
+        self.router.as_ref().is_some_and(|split| split.replay().is_pending() && !self.backend.is_leaving())
             && !(self.backend.is_wanted()
                 || self.backend.awaits_response()
                 || self.request.awaits_responses())
@@ -314,7 +319,7 @@ impl Pooled {
     /// True if the session waits for more client input, for classification or to send a deferred BEGIN with the next
     /// statement. [`Self::on_batch_timeout`] ends the wait soon.
     pub(super) fn is_waiting_for_more(&self) -> bool {
-        self.holds_begin_back() || self.router.as_ref().is_some_and(|split| split.lookahead.is_waiting())
+        self.holds_begin_back() || self.router.as_ref().is_some_and(|split| split.lookahead().is_waiting())
     }
 
     /// Ends the wait for more client input: present input is classified as is, and the client's transaction begins.
@@ -323,7 +328,7 @@ impl Pooled {
             self.want_for_begin();
         }
         if let Some(split) = self.router.as_mut() {
-            split.lookahead.on_timeout();
+            split.lookahead_mut().on_timeout();
         }
     }
 
@@ -441,8 +446,7 @@ impl Pooled {
             if RoutingUnit::EMPTY.need(&situation).side == RouteSide::Reader {
                 return;
             }
-            split.need = WRITER;
-            split.lookahead.classify(0, None);
+            split.want_writer();
         }
         self.begin.want_backend();
         self.on_backend_event(BackendEvent::Needed);
@@ -450,7 +454,7 @@ impl Pooled {
 
     /// Whether something has to be sent again before anything else.
     fn has_more_to_say_again(&self) -> bool {
-        self.router.as_deref().is_some_and(|split| split.replay.is_pending())
+        self.router.as_deref().is_some_and(|split| split.replay().is_pending())
     }
 
     /// True once per finished transaction with a possible sequence move, in a session without sequence reads so far.
@@ -468,19 +472,16 @@ impl Pooled {
 
     /// Replay position last reported by a node, in bytes of WAL; the inner `None` is a node without one.
     pub(super) fn poll_position(&mut self) -> Option<Option<u64>> {
-        self.router.as_deref_mut()?.news.position.take()
+        self.router.as_deref_mut()?.poll_position()
     }
 
     /// True once per commit that the session's next reads must see.
     pub(super) fn poll_wrote(&mut self) -> bool {
-        self.router.as_deref_mut().is_some_and(|split| {
-            std::mem::take(&mut split.news.wrote)
-                && split.consistency(self.settings.values()) == Consistency::Session
-        })
+        self.router.as_deref_mut().is_some_and(|split| split.poll_wrote(self.settings.values()))
     }
 
     /// Reason of the last replay on another backend, once.
     pub(super) fn poll_rerun(&mut self) -> Option<RouteReason> {
-        self.router.as_deref_mut()?.replay.poll_reason()
+        self.router.as_deref_mut()?.replay_mut().poll_reason()
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::session::{
     consumed_input::ConsumedInput,
     conversation::{is_load, understood},
+    pending_request::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     pin::Pin,
     pooled::{
         BackendEvent, Pooled, SettingReport, ShapeCheck,
@@ -15,14 +16,13 @@ use crate::session::{
     },
     proxy_batch::ProxyBatch,
     reported_parameters::IN_HOT_STANDBY,
-    pending_request::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     result_shape::ResultShape,
     setting_values::SETTINGS_MAX_BYTES,
     split::ReplayBuffer,
 };
 use crate::{
     client_error::ClientError,
-    route::{RouteReason, RouteSide},
+    route::RouteReason,
     sql::{Effects, SettingReset},
     wire::{
         self, ErrorFields, Frame, FrameError, FramePiece, Header, PartialFrame, Speaker, SqlState,
@@ -118,14 +118,15 @@ impl Pooled {
     /// Handles the beginning of a response to a unit on a read pool: forwards it, or begins a replay. False until the
     /// beginning tells. `stuck`: no more of the response will be here.
     fn decide_on_opening(&mut self, unread: &[u8], stuck: bool) -> bool {
-        let opening = self.backend.held().map(|held| ResponseOpening::read(held.replay_buffer(), unread, stuck));
+        let opening =
+            self.backend.held().map(|held| ResponseOpening::read(held.replay_buffer(), unread, stuck));
         match opening {
             None | Some(ResponseOpening::Unknown) => return false,
             Some(ResponseOpening::Refused(why)) => self.repeat(RouteReason::Rerun(why)),
             Some(ResponseOpening::Answer) => {
                 self.with_attempt(ReplayBuffer::answered);
                 if let Some(split) = self.router.as_deref_mut() {
-                    split.replay.on_answered();
+                    split.replay_mut().on_answered();
                 }
             }
             Some(ResponseOpening::Prepared) => self.with_attempt(ReplayBuffer::prepared),
@@ -289,22 +290,10 @@ impl Pooled {
 
     /// ReadyForQuery: a unit is over, and with it perhaps a transaction that has written.
     fn on_unit_over(&mut self, now: Instant) {
-        let (idle, settled) =
-            (self.conversation.status() == TransactionStatus::Idle, self.conversation.queue().is_settled());
-        let side = self.router.as_deref_mut().map(|split| {
-            if split.side == RouteSide::Reader && settled {
-                split.lookahead.on_settled();
-                if let Some(opening) = &mut split.opening {
-                    opening.settle(self.conversation.status() == TransactionStatus::Failed);
-                }
-            } else if split.side == RouteSide::Writer && split.writing && idle {
-                split.raise_floor(now);
-                // What was said behind it may write, too.
-                split.writing = !settled;
-            }
-            split.side
-        });
-        if side == Some(RouteSide::Reader) {
+        if let Some(split) = self.router.as_deref_mut() {
+            split.on_unit_over(now, self.conversation.status(), self.conversation.queue().is_settled());
+        }
+        if self.is_on_reader() {
             self.with_attempt(ReplayBuffer::over);
         }
     }
@@ -417,9 +406,7 @@ impl Pooled {
     fn on_report(&mut self, status: &ParameterStatus<'_>) -> bool {
         let held = self.backend.held_mut();
         let is_default = held.is_some_and(|held| held.note_report(status.name, status.value));
-        if status.name == IN_HOT_STANDBY
-            && self.router.as_ref().is_some_and(|split| split.side == RouteSide::Reader)
-        {
+        if status.name == IN_HOT_STANDBY && self.is_on_reader() {
             // The client sees one server, which takes writes.
             return false;
         }
@@ -457,7 +444,7 @@ impl Pooled {
             && !matches!(own, ProxyBatch::SequencesWithin { .. })
         {
             own.on_error(state);
-            if matches!(own, ProxyBatch::Again { .. }) {
+            if matches!(own, ProxyBatch::Again { .. } | ProxyBatch::AgainWithin { .. }) {
                 self.conversation.end_with(ClientError::settings_lost(state));
             }
             return Ok(false);
@@ -482,7 +469,8 @@ impl Pooled {
         let failed = self.conversation.queue().statement_being_bound().map(Into::into);
         self.statements.note_failed(failed);
         let side_effects = self.conversation.queue_mut().take_side_effects();
-        if state == SqlState::IN_FAILED_TRANSACTION && self.conversation.status() == TransactionStatus::Failed {
+        if state == SqlState::IN_FAILED_TRANSACTION && self.conversation.status() == TransactionStatus::Failed
+        {
             self.cleanup.on_refused(side_effects);
         } else {
             self.cleanup.on_response(side_effects);

@@ -3,9 +3,10 @@
 use super::startup_settings::MAY_RESET_SETTINGS;
 use crate::{
     session::{
-        proxy_batch::{SESSION_AUTHORIZATION, StateReport},
+        batch_writer::SESSION_AUTHORIZATION,
         reported_parameters::{ReportedParameters, of_its_kind},
         setting_values::{SETTINGS_MAX_BYTES, SettingValues},
+        state_check::StateReport,
         tracked_backend_state::TrackedBackendState,
     },
     sql::Effects,

@@ -11,9 +11,11 @@ use crate::{
     client_error::ClientError,
     route::{RerunCause, RouteReason, RouteSide},
     session::{
+        batch_writer::{self, SESSION_AUTHORIZATION},
         pin::Pin,
-        proxy_batch::{self, ProxyBatch, SESSION_AUTHORIZATION, StateCheck, StateReport},
+        proxy_batch::ProxyBatch,
         setting_values::SettingValues,
+        state_check::{StateCheck, StateReport},
     },
     sql::Effects,
     wire::{Frame, SqlState, TransactionStatus, backend, tag::backend as b},
@@ -45,7 +47,7 @@ impl Pooled {
         let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
         match self.conversation.queue_mut().take_own() {
             Some(own) => {
-                own.settle(&self.database.internal_statements, held.statements_mut());
+                own.settle(self.database.internal_statements(), held.statements_mut());
                 self.on_own_batch(own)
             }
             None => Ok(()),
@@ -56,20 +58,20 @@ impl Pooled {
     fn on_own_batch(&mut self, own: ProxyBatch) -> Result<(), InternalError> {
         match own {
             ProxyBatch::Apply { wanted, failed } => self.on_settings_applied(wanted, failed)?,
-            ProxyBatch::Again { synced: true, .. } => {
+            ProxyBatch::Again { .. } => {
                 self.backend.on(BackendEvent::Answered)?;
                 if !self.send_withheld_reports() {
                     backend::write_ready_for_query(self.outgoing.client(), self.conversation.status());
                 }
             }
-            ProxyBatch::StateCheck(look) => self.on_state_check(*look)?,
+            ProxyBatch::StateCheck(check) => self.on_state_check(*check)?,
             // Without it the client's statements would each be a transaction of their own.
-            ProxyBatch::Begin { failed: true } => {
+            ProxyBatch::Begin { failed: Some(_) } => {
                 self.conversation.end_with(ClientError::transaction_lost());
             }
             ProxyBatch::Position { required, replayed } => self.on_position(required, replayed),
-            ProxyBatch::Again { .. }
-            | ProxyBatch::Begin { failed: false }
+            ProxyBatch::AgainWithin { .. }
+            | ProxyBatch::Begin { failed: None }
             | ProxyBatch::Sequences
             | ProxyBatch::SequencesWithin { .. }
             | ProxyBatch::Aside
@@ -92,7 +94,7 @@ impl Pooled {
                 }
             }
             // All of it is undone, and the backend has what it had. A standby may not know the role yet.
-            Some(_) if self.router.as_deref().is_some_and(|split| split.side == RouteSide::Reader) => {
+            Some(_) if self.is_on_reader() => {
                 self.repeat(RouteReason::Rerun(RerunCause::StandbyRefused));
             }
             Some(state) => self.conversation.end_with(ClientError::settings_lost(state)),
@@ -101,16 +103,16 @@ impl Pooled {
     }
 
     /// The backend was asked what the transaction has left behind.
-    fn on_state_check(&mut self, look: StateCheck) -> Result<(), InternalError> {
-        if look.too_large {
+    fn on_state_check(&mut self, check: StateCheck) -> Result<(), InternalError> {
+        if check.is_too_large() {
             self.conversation.end_with(ClientError::settings_too_large());
             return Ok(());
         }
         self.backend.on(BackendEvent::Answered)?;
-        if look.is_answered() {
-            self.on_state_report(look.seen);
+        if check.is_answered() {
+            self.on_state_report(check.into_report());
         } else {
-            self.cleanup.on_check_failed(&look);
+            self.cleanup.on_check_failed(&check);
         }
         Ok(())
     }
@@ -130,7 +132,7 @@ impl Pooled {
     /// A node has said how much it has replayed. One that is none (any more) says nothing, and counts as behind.
     fn on_position(&mut self, required: u64, replayed: Option<u64>) {
         if let Some(split) = self.router.as_deref_mut() {
-            split.news.position = Some(replayed);
+            split.note_position(replayed);
         }
         if replayed.is_none_or(|replayed| replayed < required) {
             self.repeat(RouteReason::AnswerTooOld);
@@ -160,7 +162,7 @@ impl Pooled {
         let held = self.backend.held().ok_or(InternalError::NoBackend)?;
         self.settings.on_settled();
         self.startup.forget_portals();
-        let side = self.router.as_ref().map_or(RouteSide::Writer, |split| split.side);
+        let side = self.router.as_ref().map_or(RouteSide::Writer, |split| split.side());
         let (settings, startup) = (self.settings.values(), self.startup.values());
         let context = SettleContext::new(&self.database, settings, startup, held.settings())
             .with_client_named(self.statements.is_on_backend())
@@ -177,7 +179,7 @@ impl Pooled {
                     self.backend.on(BackendEvent::CheckStarted)?;
                 }
                 self.cleanup.on_check_started();
-                Requests::of(self)?.send_batch(|_, writer| proxy_batch::write_state_check(queries, writer));
+                Requests::of(self)?.send_batch(|_, writer| batch_writer::write_state_check(queries, writer));
             }
         }
         Ok(())
@@ -297,7 +299,7 @@ impl Pooled {
     /// Whether the session can go on if its backend is gone: a read pool's, of which nothing is needed that cannot be said
     /// again.
     pub(in crate::session) fn can_lose_backend(&self) -> bool {
-        let is_reader = self.router.as_deref().is_some_and(|split| split.side == RouteSide::Reader);
+        let is_reader = self.is_on_reader();
         let is_proved = self.backend.held().map(|held| held.replay_buffer().is_proved());
         let idle = self.conversation.status() == TransactionStatus::Idle || self.begin.is_pending();
         let nothing_said =
@@ -345,12 +347,12 @@ impl Pooled {
         self.conversation.leave_batch();
         let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
         if let Some(split) = self.router.as_deref_mut() {
-            let first = held.replay_buffer_mut().take(split.replay.pending_mut());
+            let first = held.replay_buffer_mut().take(split.replay_mut().pending_mut());
             if let Some((begun, _)) = first {
                 self.conversation.rewind_statements(begun);
             }
             self.begin.restore(first.and_then(|(_, before)| before));
-            split.replay.begin(why);
+            split.replay_mut().begin(why);
         }
         self.cleanup.forget_transaction();
         self.statements.set_shape_check(ShapeCheck::None);
@@ -359,8 +361,8 @@ impl Pooled {
         if why == RouteReason::Rerun(RerunCause::ReadOnlyRefused)
             && let Some(split) = self.router.as_deref()
         {
-            let texts = UnitClassifier::new(&self.database, &self.statements, split.meaning);
-            texts.learn_write(split.replay.pending());
+            let texts = UnitClassifier::new(&self.database, &self.statements, split.meaning());
+            texts.learn_write(split.replay().pending());
         }
         Ok(())
     }

@@ -9,13 +9,13 @@ mod attempt;
 mod begun;
 mod lookahead;
 mod replay;
-mod state;
+mod router;
 mod trace;
 
 pub(in crate::session) use attempt::ReplayBuffer;
 pub(in crate::session) use begun::{BeginScript, Opening, PortalUse};
-pub(in crate::session) use lookahead::Lookahead;
+pub(in crate::session) use lookahead::{Lookahead, UnitProof};
 pub(in crate::session) use replay::Replay;
-pub use state::{AssignedBackend, FreshnessCheck, RouteOptions};
-pub(in crate::session) use state::{LAST_ROUTE, Router, WRITER, rerun_on};
+pub use router::{AssignedBackend, FreshnessCheck, RouteOptions};
+pub(in crate::session) use router::{LAST_ROUTE, Router, WRITER, rerun_on};
 pub(in crate::session) use trace::LastRoute;

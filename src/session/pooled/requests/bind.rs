@@ -6,6 +6,7 @@ use super::{KnownResult, NAMING, Requests, effects::EffectNotes};
 use crate::{
     route::RerunCause,
     session::{
+        pending_request::PendingRequest,
         pooled::{
             Pooled,
             client_input::ClientInput,
@@ -15,7 +16,6 @@ use crate::{
             startup_settings::StartupSettings,
             statement_errors::{plan_changed, reset_midway, wrong_parameters},
         },
-        pending_request::PendingRequest,
         shared_statement::{SharedStatement, text_of},
     },
     sql::Effects,
@@ -99,7 +99,7 @@ impl<'a> BindMessages<'a> {
         let (portal, rest) = (bound.portal(), bound.parameters());
         let requests = self.requests();
         let effects = requests.database.effects(statement);
-        if requests.depends_on_earlier_batch(statement.lists, effects) {
+        if requests.depends_on_earlier_batch(statement.lists_prepared(), effects) {
             return MessageAction::AwaitResponses;
         }
         requests.statements.note_use(statement.id());
@@ -119,7 +119,7 @@ impl<'a> BindMessages<'a> {
         self.effects.note(effects, statement.text(), Some(rest));
         let requests = self.requests();
         let names = effects.intersects(NAMING);
-        if statement.lists || (names && requests.may_show_shared(statement.text())) {
+        if statement.lists_prepared() || (names && requests.may_show_shared(statement.text())) {
             requests.statements.note_list(effects);
             requests.own_names().show_in_batch(shown);
             return MessageAction::Forward;

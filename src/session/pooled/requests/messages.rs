@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use super::{KnownResult, NAMING, Requests, effects::EffectNotes};
 use crate::{
     session::{
+        pending_request::{CloseOrigin, Described, ParseOrigin, PendingRequest},
         pin::Pin,
         pooled::{
             Pooled,
@@ -15,7 +16,6 @@ use crate::{
             startup_settings::StartupSettings,
             statement_errors::{reset_midway, too_many_statements},
         },
-        pending_request::{CloseOrigin, Described, ParseOrigin, PendingRequest},
         shared_statement::text_of,
         statement_report::{CapturedText, StatementKind},
     },

@@ -39,15 +39,14 @@ use super::{
     unnamed_statement::UnnamedStatement,
 };
 use crate::{
-    route::RouteSide,
     session::{
         SettingValues,
+        batch_writer::BatchWriter,
         conversation::Conversation,
         database_state::DatabaseState,
-        parsed::ParsedStatement,
-        pin::Pin,
-        proxy_batch::{BatchWriter, ProxyBatch},
         pending_request::{CloseOrigin, Described, Forgotten, ParseOrigin, PendingRequest},
+        pin::Pin,
+        proxy_batch::ProxyBatch,
         shared_statement::SharedStatement,
         split::Router,
         tracked_backend_state::TrackedBackendState,
@@ -176,13 +175,9 @@ impl<'a> Requests<'a> {
 
     fn write_batch<T>(&mut self, write: impl FnOnce(&SettingValues, BatchWriter<'_>) -> T) -> T {
         let (settings, prepared) = self.held.batch_parts();
-        let writer = BatchWriter {
-            internal_statements: &self.database.internal_statements,
-            prepared,
-            batch: self.statements.batch(),
-            parsed: self.database.last_parse(),
-            out: self.to_backend,
-        };
+        let internal_statements = self.database.internal_statements();
+        let (batch, parsed) = (self.statements.batch(), self.database.last_parse());
+        let writer = BatchWriter::new(internal_statements, prepared, batch, parsed, self.to_backend);
         write(settings, writer)
     }
 
@@ -218,8 +213,8 @@ impl<'a> Requests<'a> {
     /// True if a Bind of the client's `statement` now is sent behind a Parse.
     pub(super) fn must_parse(&mut self, statement: &SharedStatement) -> bool {
         let (id, batch) = (statement.id(), self.statements.batch());
-        let since = self.statements.expectations(id).when;
-        statement.lists || self.held.statements_mut().uses(id, batch, since).is_none()
+        let since = self.statements.expectations(id).parse_number();
+        statement.lists_prepared() || self.held.statements_mut().uses(id, batch, since).is_none()
     }
 
     /// True if a statement with `effects`, or a list of prepared statements, depends on which statements an earlier batch
@@ -294,12 +289,12 @@ impl<'a> Requests<'a> {
     ) -> KnownResult {
         self.stage(shown);
         let (id, batch) = (statement.id(), self.statements.batch());
-        let ParsedStatement { when, told, .. } = self.statements.expectations(id);
-        let ready = self.held.statements_mut().uses(id, batch, when);
+        let expected = self.statements.expectations(id);
+        let ready = self.held.statements_mut().uses(id, batch, expected.parse_number());
         if ready.is_none() {
             self.parse_for_us(statement);
         }
-        match (told, ready.flatten()) {
+        match (expected.described_result(), ready.flatten()) {
             (None, _) => KnownResult::Untold,
             (Some(told), Some(now)) if told == now => KnownResult::AsTold,
             (Some(_), Some(_)) => KnownResult::Other,
@@ -449,7 +444,9 @@ impl<'a> Requests<'a> {
                 let Forgotten { name, statement } = *forgotten;
                 self.statements.restore(name, statement);
             }
-            PendingRequest::Close { closed: CloseOrigin::Proxy(id), .. } => self.held.statements_mut().kept(id),
+            PendingRequest::Close { closed: CloseOrigin::Proxy(id), .. } => {
+                self.held.statements_mut().kept(id)
+            }
             _ => {}
         }
     }
@@ -460,7 +457,7 @@ impl<'a> Requests<'a> {
 impl<'a> SessionFacts<'a> {
     /// Notes of side effects, for `requests`.
     fn into_notes(self, requests: Requests<'a>) -> (EffectNotes<'a>, &'a mut StartupSettings) {
-        let router = self.router.filter(|router| router.side == RouteSide::Reader);
-        (EffectNotes::new(requests, self.settings, router.map(|router| router.meaning)), self.startup)
+        let router = self.router.filter(|router| router.is_on_reader());
+        (EffectNotes::new(requests, self.settings, router.map(|router| router.meaning())), self.startup)
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Requests;
 use crate::{
     session::{
-        pooled::client_input::ClientInput,
         pending_request::{CloseOrigin, ParseOrigin, PendingRequest},
+        pooled::client_input::ClientInput,
         shared_statement::SharedStatement,
     },
     wire::{TransactionStatus, frontend},

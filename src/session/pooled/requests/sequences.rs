@@ -2,11 +2,7 @@
 
 use super::Requests;
 use crate::{
-    session::{
-        pin::Pin,
-        pooled::client_input::ClientInput,
-        proxy_batch::{self, ProxyBatch},
-    },
+    session::{batch_writer, pin::Pin, pooled::client_input::ClientInput, proxy_batch::ProxyBatch},
     wire::{TransactionStatus, tag::frontend as f},
 };
 
@@ -62,9 +58,9 @@ impl<'r, 'a> SequenceRequests<'r, 'a> {
         self.requests.sequences.note_own();
         self.requests.stage(shown);
         if synced {
-            self.requests.send_batch(|_, writer| proxy_batch::write_sequences(true, writer));
+            self.requests.send_batch(|_, writer| batch_writer::write_sequences(true, writer));
         } else {
-            self.requests.send_within_batch(|writer| Some(proxy_batch::write_sequences(false, writer)));
+            self.requests.send_within_batch(|writer| Some(batch_writer::write_sequences(false, writer)));
         }
     }
 

@@ -48,10 +48,7 @@ fn a_skipped_query_leaves_the_unnamed_statement() {
     requests.owe(PendingRequest::Describe(Described::AsIs));
     let before = requests.destroy_unnamed();
     assert!(!requests.statements.unnamed().exists());
-    requests.undo(PendingRequest::Close {
-        name: Box::default(),
-        closed: CloseOrigin::Unnamed(before),
-    });
+    requests.undo(PendingRequest::Close { name: Box::default(), closed: CloseOrigin::Unnamed(before) });
     assert_eq!(requests.statements.unnamed().text(), b"SELECT 1");
     assert!(requests.must_parse_unnamed(), "the backend may have any unnamed statement");
 }
