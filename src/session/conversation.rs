@@ -470,14 +470,6 @@ fn texts(text_capture: Option<&TextCapture>) -> Option<&CapturedTexts> {
     text_capture.map(|text_capture| &text_capture.texts)
 }
 
-/// What stands before the first NUL and what behind it; all of it when there is none, as in a message cut short.
-pub(super) fn until_nul(bytes: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memchr(0, bytes) {
-        Some(at) => (&bytes[..at], &bytes[at + 1..]),
-        None => (bytes, &[]),
-    }
-}
-
 fn text(bytes: &[u8], limit: usize, partial: bool) -> CapturedText {
     let kept = &bytes[..bytes.len().min(limit)];
     CapturedText { bytes: kept.into(), is_cut: partial || kept.len() < bytes.len() }

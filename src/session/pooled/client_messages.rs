@@ -369,9 +369,7 @@ impl Pooled {
         let name = match message.tag() {
             f::PARSE => Some(message.parsed().0).filter(|name| !name.is_empty()),
             f::BIND => Some(message.bound().statement()),
-            f::DESCRIBE | f::CLOSE => {
-                message.object().filter(|(which, _)| *which == b'S').map(|(_, name)| name)
-            }
+            f::DESCRIBE | f::CLOSE => message.statement_object(),
             _ => None,
         };
         name.is_some_and(|name| self.conversation.queue().is_uncertain(name))

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     session::{
         conversation::Conversation, database_state::DatabaseState, setting_values::SettingValues,
-        shared_statement::text_of, split::Router,
+        split::Router,
     },
     sql::{Effects, LexicalSettings},
     wire::{TransactionStatus, backend},
@@ -94,7 +94,7 @@ impl<'a> LocalReplies<'a> {
             Some(statement) => {
                 self.statements.add(name.into(), statement, self.database.next_parse());
                 backend::write_parse_complete(self.to_client);
-                self.conversation.capture_parsed(name, text_of(definition));
+                self.conversation.capture_parsed(name, message.parsed_text());
                 true
             }
         }
@@ -102,8 +102,7 @@ impl<'a> LocalReplies<'a> {
 
     /// Answers a Close of a statement that the client has prepared.
     pub(super) fn answer_close(&mut self, message: &ClientMessage<'_>) -> bool {
-        let closed = message.object().filter(|(which, _)| *which == b'S').map(|(_, name)| name);
-        let closed = closed.filter(|name| self.statements.remove(name).is_some());
+        let closed = message.statement_object().filter(|name| self.statements.remove(name).is_some());
         if let Some(name) = closed {
             backend::write_close_complete(self.to_client);
             self.conversation.forget_closed(name);

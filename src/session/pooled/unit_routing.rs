@@ -263,7 +263,7 @@ impl<'a> UnitRouting<'a> {
             return;
         }
         if message.tag() == f::EXECUTE {
-            return self.router.note_execute(message.executed().1 == [0; 4]);
+            return self.router.note_execute(message.executed().1 == 0);
         }
         let begun = before.filter(|_| is_first).map(|begun| Opening::new(begun.clone()));
         let (text, portal) = match message.tag() {

@@ -20,7 +20,11 @@ use crate::{
         statement_report::{CapturedText, StatementKind},
     },
     sql::{Effects, SettingResets},
-    wire::{TransactionStatus, frontend, tag::frontend as f},
+    wire::{
+        TransactionStatus,
+        frontend::{self, DescribeTarget},
+        tag::frontend as f,
+    },
 };
 
 /// Processing of the client's messages by the held backend.
@@ -190,7 +194,7 @@ impl<'a> StatementMessages<'a> {
 
     fn parse(&mut self, message: &ClientMessage<'_>, shown: &mut ClientInput<'_>) -> MessageAction {
         let (name, definition) = message.parsed();
-        let statement = text_of(definition);
+        let statement = message.parsed_text();
         if self.moves_before_parse(statement) {
             return MessageAction::Wait;
         }
@@ -328,8 +332,8 @@ impl<'a> StatementMessages<'a> {
     ) -> (MessageAction, Described) {
         let requests = self.requests();
         match message.object() {
-            Some((b'S', b"")) => requests.ensure_unnamed(shown),
-            Some((b'S', name)) => match requests.statement_for_use(name) {
+            Some(DescribeTarget::Statement(b"")) => requests.ensure_unnamed(shown),
+            Some(DescribeTarget::Statement(name)) => match requests.statement_for_use(name) {
                 Some(statement) => {
                     requests.statements.note_use(statement.id());
                     let known = requests.ensure(&statement, shown);
@@ -342,7 +346,7 @@ impl<'a> StatementMessages<'a> {
                 }
                 None => requests.hide_shared(name, shown),
             },
-            Some((b'P', b"")) if requests.statements.portal_of() != 0 => {
+            Some(DescribeTarget::Portal(b"")) if requests.statements.portal_of() != 0 => {
                 return (MessageAction::Forward, Described::Learned(requests.statements.portal_of()));
             }
             _ => {}
@@ -374,9 +378,11 @@ impl<'a> StatementMessages<'a> {
     fn close(&mut self, message: &ClientMessage<'_>) -> MessageAction {
         let requests = self.requests();
         requests.conversation.enter_batch();
-        // The server rejects malformed messages.
-        let (which, name) = message.object().unwrap_or((b'P', b""));
-        let closed = if which == b'S' { requests.close_statement(name) } else { CloseOrigin::Portal };
+        let (name, closed) = match message.object() {
+            Some(DescribeTarget::Statement(name)) => (name, requests.close_statement(name)),
+            Some(DescribeTarget::Portal(name)) => (name, CloseOrigin::Portal),
+            None => (&b""[..], CloseOrigin::Portal),
+        };
         requests.owe(PendingRequest::Close { name: name.into(), closed });
         MessageAction::Forward
     }

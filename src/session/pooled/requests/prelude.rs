@@ -4,7 +4,6 @@ use super::{Requests, SessionFacts, settings::SettingRequests};
 use crate::{
     session::{
         batch_writer,
-        conversation::until_nul,
         pin::Pin,
         pooled::{
             Pooled,
@@ -171,7 +170,7 @@ impl<'a> Prelude<'a> {
         let requests = self.requests();
         let text = match message.tag() {
             f::QUERY => message.query(),
-            f::PARSE => until_nul(message.parsed().1).0,
+            f::PARSE => message.parsed_text(),
             f::BIND => {
                 let statement = requests.statements.get(message.bound().statement());
                 statement.map_or(&b""[..], |statement| statement.text())
