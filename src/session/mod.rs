@@ -36,6 +36,7 @@ mod pin;
 mod pooled;
 mod proxy_batch;
 mod reported_parameters;
+mod request_counts;
 mod response_queue;
 mod result_shape;
 mod setting_values;

@@ -11,6 +11,7 @@ use super::{
     pending_request::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     pin::Pin,
     proxy_batch::ProxyBatch,
+    request_counts::RequestCounts,
     side_effects::SideEffects,
     statement_report::{StatementKind, StatementReport},
 };
@@ -25,19 +26,6 @@ pub(super) struct ResponseQueue {
     owed: VecDeque<QueuedRequest>,
     intake: ServerIntake,
     counts: RequestCounts,
-}
-
-/// Counts of queued requests by their effects.
-#[derive(Default)]
-struct RequestCounts {
-    /// Requests that make or close the unnamed statement.
-    unnamed: usize,
-    /// Internal requests that make or close the unnamed statement.
-    own_unnamed: usize,
-    /// Requests that make or close a named statement.
-    named: usize,
-    /// Requests able to remove state left by earlier requests.
-    resets: usize,
 }
 
 /// Treatment of the next client message by the server.
@@ -166,7 +154,7 @@ impl ResponseQueue {
         if ignored {
             return Some(request);
         }
-        self.counts.count(&request, 1);
+        self.counts.add(&request);
         self.owed.push_back(QueuedRequest { request, side_effects });
         None
     }
@@ -174,7 +162,7 @@ impl ResponseQueue {
     /// Whether only an answer will tell if the client has a statement of this name: a request of an earlier batch makes or
     /// closes it. Within one batch all that follows shares its fate.
     pub(super) fn is_uncertain(&self, statement: &[u8]) -> bool {
-        if if statement.is_empty() { self.counts.unnamed } else { self.counts.named } == 0 {
+        if !self.counts.has_name(statement) {
             return false;
         }
         let mut synced = false;
@@ -196,7 +184,7 @@ impl ResponseQueue {
             synced |= matches!(request, PendingRequest::Sync { .. });
             request.is_own_unnamed()
         });
-        self.counts.own_unnamed > 0 && latest.next().is_some() && synced
+        self.counts.has_own_unnamed() && latest.next().is_some() && synced
     }
 
     /// True if a response of an earlier batch is pending: the server may have skipped any request of that batch.
@@ -206,13 +194,13 @@ impl ResponseQueue {
 
     /// Whether requests that make or close named statements are owed.
     pub(super) fn names_statements(&self) -> bool {
-        self.counts.named > 0
+        self.counts.has_named()
     }
 
     /// True if a queued request may remove session state. Later messages must wait for the response: effects noted
     /// earlier would be forgotten together with the older state.
     pub(super) fn is_resetting(&self) -> bool {
-        self.counts.resets > 0
+        self.counts.has_resets()
     }
 
     /// True if the request answered now is an Execute able to remove session state.
@@ -223,7 +211,7 @@ impl ResponseQueue {
     /// True if a queued Execute resets start-up settings.
     pub(super) fn is_leading_back(&self) -> bool {
         let leads = |owed: &PendingRequest| matches!(owed, PendingRequest::Execute { resets: Some(settings), .. } if !settings.is_empty());
-        self.counts.resets > 0 && self.requests().any(leads)
+        self.counts.has_resets() && self.requests().any(leads)
     }
 
     /// Start-up settings reset by the Query answered now, unless the Query has failed.
@@ -264,7 +252,7 @@ impl ResponseQueue {
 
     fn pop(&mut self) -> Option<PendingRequest> {
         let QueuedRequest { request, .. } = self.owed.pop_front()?;
-        self.counts.count(&request, -1);
+        self.counts.remove(&request);
         Some(request)
     }
 
@@ -492,25 +480,6 @@ impl ResponseQueue {
     fn drop_copy_ends(&mut self) {
         while matches!(self.front(), Some(PendingRequest::CopyEnd)) {
             self.pop();
-        }
-    }
-}
-
-// === impl RequestCounts ===
-
-impl RequestCounts {
-    /// Adds `by` to the counts that `request` belongs to.
-    fn count(&mut self, request: &PendingRequest, by: isize) {
-        match request.statement() {
-            Some(b"") => self.unnamed = self.unnamed.saturating_add_signed(by),
-            Some(_) => self.named = self.named.saturating_add_signed(by),
-            None => {}
-        }
-        if request.is_own_unnamed() {
-            self.own_unnamed = self.own_unnamed.saturating_add_signed(by);
-        }
-        if request.may_reset() {
-            self.resets = self.resets.saturating_add_signed(by);
         }
     }
 }

@@ -479,25 +479,4 @@ impl Pooled {
             }
         }
     }
-
-    /// Sends again what a read pool did not answer, where the session is now.
-    fn replay_next(&mut self, now: Instant) -> Result<(), FrameError> {
-        if !self.has_more_to_say_again() || self.backend.is_leaving() {
-            return Ok(());
-        }
-        let mut again =
-            self.router.as_deref_mut().map(|split| split.replay_mut().take_pending()).unwrap_or_default();
-        // All that the client will say of it is here.
-        let mut shown = ClientInput::replayed(&again);
-        let taken = self.process_client_input(now, &mut shown);
-        let said = shown.taken();
-        again.drain(..said);
-        if said > 0 {
-            self.backend.note_use();
-        }
-        if let Some(split) = self.router.as_deref_mut() {
-            split.replay_mut().put_back(again);
-        }
-        taken
-    }
 }

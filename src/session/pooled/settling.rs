@@ -1,8 +1,11 @@
 //! What a session that shares backends asks of its backend itself: what a transaction has left behind, and whether a read
 //! pool's backend can go on.
 
+use std::time::Instant;
+
 use super::{
     BackendEvent, Pooled, SettleContext, SettleStep, ShapeCheck,
+    client_input::ClientInput,
     internal_error::InternalError,
     requests::{EffectNotes, Requests},
     unit_classifier::UnitClassifier,
@@ -18,7 +21,7 @@ use crate::{
         state_check::{StateCheck, StateReport},
     },
     sql::Effects,
-    wire::{Frame, SqlState, TransactionStatus, backend, tag::backend as b},
+    wire::{Frame, FrameError, SqlState, TransactionStatus, backend, tag::backend as b},
 };
 
 const LOST: RouteReason = RouteReason::Rerun(RerunCause::NodeLost);
@@ -340,6 +343,27 @@ impl Pooled {
         self.backend.on(BackendEvent::Lost)?;
         self.on_backend_returned();
         Ok(())
+    }
+
+    /// Sends messages again that a read pool did not answer, to the backend held now.
+    pub(super) fn replay_next(&mut self, now: Instant) -> Result<(), FrameError> {
+        if !self.has_more_to_say_again() || self.backend.is_leaving() {
+            return Ok(());
+        }
+        let mut again =
+            self.router.as_deref_mut().map(|split| split.replay_mut().take_pending()).unwrap_or_default();
+        // All that the client will say of it is here.
+        let mut shown = ClientInput::replayed(&again);
+        let taken = self.process_client_input(now, &mut shown);
+        let said = shown.taken();
+        again.drain(..said);
+        if said > 0 {
+            self.backend.note_use();
+        }
+        if let Some(split) = self.router.as_deref_mut() {
+            split.replay_mut().put_back(again);
+        }
+        taken
     }
 
     /// The session is where it was before it said what was not answered.
