@@ -45,7 +45,7 @@ pub struct Probe {
 }
 
 /// Capacity of the publisher's queue; the publisher processes a hundred thousand messages per second.
-const INBOX: usize = 1024;
+const PUBLISHER_QUEUE_CAPACITY: usize = 1024;
 
 // === impl Probe ===
 
@@ -62,7 +62,7 @@ impl Probe {
         tasks: &Tasks,
         report: impl FnMut(&SnapshotChange, &TopologySnapshot) + Send + 'static,
     ) -> Self {
-        let (inbox, told) = mpsc::channel(INBOX);
+        let (inbox, told) = mpsc::channel(PUBLISHER_QUEUE_CAPACITY);
         let wanted = Arc::new(SampleRequest::default());
         let first = TopologySnapshot::declared(endpoints.iter().map(|it| Arc::clone(it.endpoint())));
         let (publisher, snapshot) = live(first.clone());
