@@ -106,7 +106,7 @@ impl<'a> ClientMessage<'a> {
     /// True if both names of a Bind are here.
     pub(super) const fn has_bound_names(&self) -> bool {
         let BoundNames { portal, statement, .. } = self.bound();
-        portal.len() + 1 + statement.len() + 1 <= self.body.len()
+        portal.len() + 1 + statement.len() < self.body.len()
     }
 
     /// Portal of an Execute, and the maximum count of rows; 0 for all rows.
