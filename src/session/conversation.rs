@@ -181,6 +181,13 @@ impl Conversation {
         self.statements_started += 1;
     }
 
+    /// Counts a Query or FunctionCall, which ends the batch as a Sync does.
+    #[inline]
+    pub(super) fn start_whole_request(&mut self) {
+        self.in_batch = false;
+        self.statements_started += 1;
+    }
+
     /// Count of statements started.
     pub(super) const fn statements_started(&self) -> u64 {
         self.statements_started

@@ -1,6 +1,6 @@
 //! A request that the server still has to answer.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{
     captured_texts::CapturedTexts,
@@ -31,6 +31,8 @@ pub(super) enum PendingRequest {
         leads_back: Vec<SettingReset>,
         /// Unnamed statement destroyed by a Query, unless the server skips the Query.
         unnamed: Option<Box<UnnamedStatement>>,
+        /// Client statements that the text deallocates, in order: each is gone with its CommandComplete.
+        deallocates: VecDeque<Box<[u8]>>,
     },
     /// An Execute of the portal: ends with its own answer.
     Execute {
@@ -134,6 +136,7 @@ impl PendingRequest {
             effects: Effects::NONE,
             leads_back: Vec::new(),
             unnamed: None,
+            deallocates: VecDeque::new(),
         }
     }
 

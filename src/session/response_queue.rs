@@ -238,6 +238,20 @@ impl ResponseQueue {
         }
     }
 
+    /// Takes the client statement deallocated by the command completed now, if a Query has deallocated one.
+    pub(super) fn take_deallocated(&mut self) -> Option<Box<[u8]>> {
+        match self.front_mut() {
+            Some(PendingRequest::Whole { deallocates, .. }) => deallocates.pop_front(),
+            _ => None,
+        }
+    }
+
+    /// True if a pending ReadyForQuery may change the transaction status.
+    pub(super) fn may_change_status(&self) -> bool {
+        self.requests()
+            .any(|request| matches!(request, PendingRequest::Sync { .. } | PendingRequest::Whole { .. }))
+    }
+
     fn front(&self) -> Option<&PendingRequest> {
         self.owed.front().map(|pending| &pending.request)
     }

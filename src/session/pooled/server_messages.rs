@@ -375,6 +375,12 @@ impl Pooled {
                 self.statements.clear();
                 self.cleanup.unpin(Pin::SqlExecute);
             }
+            b"DEALLOCATE" => {
+                if let Some(name) = self.conversation.queue_mut().take_deallocated() {
+                    self.statements.remove(&name);
+                    self.statements.forget_on_backend(&name);
+                }
+            }
             // Another statement of the same Query may have moved a sequence since.
             b"DISCARD SEQUENCES" if !by_same.intersects(Effects::SEQUENCE_MOVE | Effects::SEQUENCE_READ) => {
                 self.cleanup.unpin(Pin::Sequence);

@@ -5,7 +5,7 @@
 
 use super::{
     Pooled,
-    client_input::ClientInput,
+    client_input::{ClientInput, NextPortalUse},
     client_message::ClientMessage,
     deferred_begin::DeferredBegin,
     unit_classifier::{Foreseen, MAY_WRITE, UnitClassifier},
@@ -200,7 +200,15 @@ impl<'a> UnitRouting<'a> {
         shown: &ClientInput<'_>,
     ) -> Option<(bool, BeginScript)> {
         let opening = self.router.opening()?;
-        opening.leaves_portal(|| shown.rebinds_portal(message.tag())).then_some(())?;
+        let next_use = shown.next_portal_use(message.tag());
+        let is_free = match opening.portal() {
+            // The server must say that a finished portal cannot be executed again.
+            PortalUse::Over => next_use != NextPortalUse::Uses,
+            // Effects of the bound portal were noted.
+            PortalUse::Bound => false,
+            PortalUse::Begun => next_use == NextPortalUse::Replaces,
+        };
+        is_free.then_some(())?;
         Some((opening.has_read(), opening.commands()?))
     }
 

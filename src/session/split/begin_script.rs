@@ -104,14 +104,9 @@ impl Opening {
         self.has_read
     }
 
-    /// True if no client message can continue the unnamed portal; `rebinds`: the next messages replace the portal first.
-    pub(in crate::session) fn leaves_portal(&self, rebinds: impl FnOnce() -> bool) -> bool {
-        match self.portal {
-            PortalUse::Over => true,
-            // Effects of the bound portal were noted.
-            PortalUse::Bound => false,
-            PortalUse::Begun => rebinds(),
-        }
+    /// State of the unnamed portal.
+    pub(in crate::session) const fn portal(&self) -> PortalUse {
+        self.portal
     }
 
     /// Notes the state of the unnamed portal.

@@ -19,7 +19,7 @@ use crate::{
         shared_statement::{SharedStatement, text_of},
     },
     sql::Effects,
-    wire::{Header, TransactionStatus, frontend, tag::frontend as f},
+    wire::{Header, frontend, tag::frontend as f},
 };
 
 /// Processing of Bind messages by the held backend.
@@ -103,12 +103,11 @@ impl<'a> BindMessages<'a> {
             return MessageAction::AwaitResponses;
         }
         requests.statements.note_use(statement.id());
-        if requests.conversation.status() == TransactionStatus::Failed
+        if requests.may_be_failed()
             && requests.must_parse(statement)
             && let Some(report) = wrong_parameters(bound.statement(), statement.definition(), rest)
         {
-            requests.refuse(report, shown);
-            return MessageAction::Refused;
+            return requests.refuse_parameters(report, shown);
         }
         let effects = self.effects.proved(effects, statement.text());
         if !self.startup.note_portal(portal, effects, statement.text()) {
@@ -122,6 +121,7 @@ impl<'a> BindMessages<'a> {
         if statement.lists_prepared() || (names && requests.may_show_shared(statement.text())) {
             requests.statements.note_list(effects);
             requests.own_names().show_in_batch(shown);
+            self.show_named_by_bind(effects, portal, statement.text(), shown);
             return MessageAction::Forward;
         }
         // It may have been parsed on another backend, or on none.
@@ -219,12 +219,11 @@ impl<'a> BindMessages<'a> {
             }
         }
         requests.statements.note_use(0);
-        if requests.conversation.status() == TransactionStatus::Failed
+        if requests.may_be_failed()
             && requests.must_parse_unnamed()
             && let Some(report) = wrong_parameters(b"", requests.statements.unnamed().definition(), rest)
         {
-            requests.refuse(report, shown);
-            return MessageAction::Refused;
+            return requests.refuse_parameters(report, shown);
         }
         if lists && !rest.is_empty() {
             requests.own_names().show_in_batch(shown);

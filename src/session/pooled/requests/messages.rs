@@ -1,6 +1,6 @@
 //! What becomes of each message that reaches the held backend.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{KnownResult, NAMING, Requests, effects::EffectNotes};
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         shared_statement::text_of,
         statement_report::{CapturedText, StatementKind},
     },
-    sql::{Effects, SettingResets},
+    sql::{self, Effects, SettingResets},
     wire::{
         TransactionStatus,
         frontend::{self, DescribeTarget},
@@ -100,8 +100,10 @@ impl<'a> StatementMessages<'a> {
             self.requests().statements.note_list(effects);
             self.requests().own_names().show(shown);
         }
+        let mut deallocates = VecDeque::new();
         if effects.intersects(NAMING) {
             self.effects.note_named_by_query(statement, shown);
+            deallocates.extend(sql::deallocated_names(statement));
         }
         let effects = if message.is_cut() { effects | self.effects.pass_unread() } else { effects };
         self.effects.guard_sequences(effects, f::QUERY, shown);
@@ -109,8 +111,7 @@ impl<'a> StatementMessages<'a> {
         let requests = self.requests();
         // PostgreSQL also destroys the unnamed statement on Query.
         let unnamed = requests.destroy_unnamed();
-        requests.conversation.leave_batch();
-        requests.conversation.start_statement();
+        requests.conversation.start_whole_request();
         let text = requests.conversation.capture(statement, message.is_cut());
         requests.owe(PendingRequest::Whole {
             kind: StatementKind::Query,
@@ -123,6 +124,7 @@ impl<'a> StatementMessages<'a> {
             effects: if message.is_cut() { Effects::ALL } else { effects },
             leads_back,
             unnamed,
+            deallocates,
         });
         MessageAction::Forward
     }
@@ -166,8 +168,7 @@ impl<'a> StatementMessages<'a> {
     ) -> MessageAction {
         self.effects.note_function(message.body(), shown);
         let requests = self.requests();
-        requests.conversation.leave_batch();
-        requests.conversation.start_statement();
+        requests.conversation.start_whole_request();
         requests.owe(PendingRequest::whole(StatementKind::FunctionCall, now, None));
         MessageAction::Forward
     }

@@ -52,7 +52,7 @@ use crate::{
         tracked_backend_state::TrackedBackendState,
     },
     sql::Effects,
-    wire::{self, ErrorResponse, frontend, tag::frontend as f},
+    wire::{self, ErrorResponse, TransactionStatus, frontend, tag::frontend as f},
 };
 
 /// Requests to the held backend.
@@ -201,6 +201,26 @@ impl<'a> Requests<'a> {
             // A Bind announcing more formats than present.
             wire::write_frame(out, f::BIND, |body| body.extend_from_slice(b"\0\0\xff\xff"));
         });
+    }
+
+    /// True if the transaction has failed, or the pending responses may show that it has.
+    fn may_be_failed(&self) -> bool {
+        self.conversation.status() == TransactionStatus::Failed
+            || self.conversation.queue().may_change_status()
+    }
+
+    /// Rejects a Bind with a wrong count of parameters in a failed transaction. The pending responses tell whether the
+    /// transaction has failed: in any other state, the server itself rejects the Bind.
+    fn refuse_parameters(
+        &mut self,
+        report: ErrorResponse<'static>,
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
+        if self.conversation.queue().may_change_status() {
+            return MessageAction::AwaitResponses;
+        }
+        self.refuse(report, shown);
+        MessageAction::Refused
     }
 
     // --- shared statements
