@@ -5,8 +5,8 @@
 
 use super::client_message::ClientMessage;
 use crate::{
-    session::{consumed_input::ConsumedInput, conversation::until_nul},
-    wire::{Frame, Speaker, tag::frontend as f},
+    session::consumed_input::ConsumedInput,
+    wire::{Frame, Speaker, frontend::DescribeTarget, tag::frontend as f},
 };
 
 /// Client bytes of one call. The bytes go to the backend in place, or, from the first addition on, through Gatekeeper's
@@ -122,7 +122,8 @@ impl<'a> ClientInput<'a> {
         let unread = self.unread();
         let behind = next(unread).and_then(|bind| unread.get(bind.as_bytes().len()..));
         let describe = behind.and_then(next).filter(|frame| frame.tag() == f::DESCRIBE);
-        describe.and_then(|frame| ClientMessage::of(&frame).object()) == Some((b'P', portal))
+        let object = describe.and_then(|frame| ClientMessage::of(&frame).object());
+        matches!(object, Some(DescribeTarget::Portal(name)) if name == portal)
     }
 
     /// First use of the unnamed portal by the next messages. `tag` is the first message's.
@@ -132,12 +133,13 @@ impl<'a> ClientInput<'a> {
         }
         let mut rest = if self.is_gathered { &[] } else { self.unread() };
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
-            match frame.tag() {
-                f::BIND if until_nul(frame.body()).0.is_empty() => return NextPortalUse::Replaces,
+            let message = ClientMessage::of(&frame);
+            match message.tag() {
+                f::BIND if message.bound().portal().is_empty() => return NextPortalUse::Replaces,
                 f::EXECUTE => return NextPortalUse::Uses,
-                f::DESCRIBE if frame.body().first() == Some(&b'P') => return NextPortalUse::Uses,
+                f::DESCRIBE if message.statement_object().is_none() => return NextPortalUse::Uses,
                 f::PARSE => {}
-                f::DESCRIBE | f::CLOSE if frame.body().first() == Some(&b'S') => {}
+                f::DESCRIBE | f::CLOSE if message.statement_object().is_some() => {}
                 _ => break,
             }
             rest = rest.get(frame.as_bytes().len()..).unwrap_or_default();
