@@ -37,6 +37,15 @@ pub fn names_database(text: &[u8]) -> bool {
         && std::iter::from_fn(|| lexer.next()).any(|token| is(Some(token), "database"))
 }
 
+/// True if `text` begins with a statement that PostgreSQL executes in a failed transaction, too:
+/// <https://www.postgresql.org/docs/current/tutorial-transactions.html>.
+#[must_use]
+pub fn may_end_transaction(text: &[u8]) -> bool {
+    let Some(Token::Word(word)) = Lexer::new(text).next() else { return false };
+    let ends = ["commit", "end", "rollback", "abort", "prepare"];
+    ends.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+}
+
 const WORDS: &[(&str, ClassifyReason)] = &[
     ("insert", ClassifyReason::Writes),
     ("update", ClassifyReason::Writes),

@@ -294,3 +294,20 @@ fn a_skipped_batch_in_several_writes_gives_the_backend_back() {
         assert!(talk.session.detach().is_some(), "{step}: {}", shown(&talk.to_backend, Speaker::Client));
     }
 }
+
+#[test]
+fn a_failed_transaction_refuses_a_text_before_a_duplicate_name() {
+    for (text, sent) in [("SELEC", "Pl.SELEC | S"), ("ROLLBACK", "CSl | Pl.LISTEN a | Pl.ROLLBACK | S")] {
+        let parse = format!("l\0{text}\0\0\0");
+        let batch = one_batch(&[(b'P', parse.as_bytes()), (b'S', b"")]).1;
+        let mut talk = failed(false);
+        talk.say(&Client, &batch, 1000);
+        assert!(shown(&talk.to_backend, Speaker::Client).ends_with(sent), "{text}");
+        // The pending responses tell whether the transaction has failed.
+        let mut talk = opened(false);
+        talk.say(&Client, &[one_batch(&[(b'E', EXECUTE), (b'S', b"")]).1, batch].concat(), 1000);
+        assert_eq!(shown(&talk.to_backend, Speaker::Client), "E | S", "{text}");
+        talk.say(&Server, &[frame(b'E', ERROR), frame(b'Z', b"E")].concat(), 1000);
+        assert!(shown(&talk.to_backend, Speaker::Client).ends_with(sent), "{text}");
+    }
+}

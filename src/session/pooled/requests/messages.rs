@@ -16,7 +16,7 @@ use crate::{
             startup_settings::StartupSettings,
             statement_errors::{reset_midway, too_many_statements},
         },
-        shared_statement::text_of,
+        shared_statement::{SharedStatement, text_of},
         statement_report::{CapturedText, StatementKind},
     },
     sql::{self, Effects, SettingResets},
@@ -210,11 +210,7 @@ impl<'a> StatementMessages<'a> {
         }
         let requests = self.requests();
         if let Some(known) = requests.statements.get(name).cloned() {
-            // The server itself is to say that it exists already.
-            requests.stage(shown);
-            requests.own_names().parse(name, &known);
-            requests.owe(PendingRequest::Parse { name: name.into(), text, made: ParseOrigin::Client });
-            return MessageAction::Forward;
+            return self.parse_known(name, statement, &known, text, shown);
         }
         if !requests.statements.may_add(name.len() + definition.len()) {
             requests.refuse(too_many_statements(), shown);
@@ -224,6 +220,29 @@ impl<'a> StatementMessages<'a> {
             return self.parse_unread(name, text);
         }
         self.parse_named(name, definition, text, shown)
+    }
+
+    /// Handles a Parse of an existing name: the server must report the duplicate. In a failed transaction, the server rejects
+    /// the `statement` before the name, for its syntax or for the transaction.
+    fn parse_known(
+        &mut self,
+        name: &[u8],
+        statement: &[u8],
+        known: &SharedStatement,
+        text: Option<CapturedText>,
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
+        let requests = self.requests();
+        if requests.conversation.queue().may_change_status() {
+            return MessageAction::AwaitResponses;
+        }
+        if requests.conversation.status() != TransactionStatus::Failed || sql::may_end_transaction(statement)
+        {
+            requests.stage(shown);
+            requests.own_names().parse(name, known);
+        }
+        requests.owe(PendingRequest::Parse { name: name.into(), text, made: ParseOrigin::Client });
+        MessageAction::Forward
     }
 
     /// True if a statement must wait, before Parse, for a backend logged in with the client's options.
