@@ -467,6 +467,8 @@ impl Pooled {
     pub(super) fn release_sequences(&mut self) {
         if self.cleanup.pins() == Pins::NONE.with(Pin::Sequence) && self.sequences.is_unread() {
             self.cleanup.unpin(Pin::Sequence);
+            // Statements under the client's own names are closed now.
+            self.settle();
         }
     }
 

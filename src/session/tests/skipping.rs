@@ -281,18 +281,32 @@ fn an_unnamed_statement_is_made_again_behind_a_batch_that_may_fail() {
 }
 
 #[test]
-fn a_skipped_batch_in_several_writes_gives_the_backend_back() {
-    for step in [1000, 1, 11] {
-        let mut talk = among_sequence_readers();
-        let describe = (b'D', &b"P\0"[..]);
-        let execute = (b'E', &b"c1\0\0\0\0\0"[..]);
-        talk.say(&Client, &one_batch(&[execute, describe, (b'H', b"")]).1, step);
-        let cleared = [frame(b'C', b"DISCARD SEQUENCES\0"), frame(b'Z', b"I")].concat();
-        talk.say(&Server, &[cleared, frame(b'E', ERROR)].concat(), 1000);
-        talk.say(&Client, &one_batch(&[execute, execute, execute, (b'S', b"")]).1, step);
-        talk.say(&Server, &frame(b'Z', b"I"), 1000);
-        assert!(talk.session.detach().is_some(), "{step}: {}", shown(&talk.to_backend, Speaker::Client));
+fn statements_under_own_names_are_closed_once_sequences_are_released() {
+    let mut talk = among_sequence_readers();
+    let parse = (b'P', &b"s\0SELECT 1\0\0\0"[..]);
+    let insert = (b'Q', &b"INSERT INTO t VALUES (1)\0"[..]);
+    talk.say(&Client, &one_batch(&[parse, (b'S', b"")]).1, 1000);
+    talk.answer();
+    talk.say(&Client, &one_batch(&[insert]).1, 1000);
+    while !talk.to_backend.is_empty() {
+        talk.answer();
     }
+    assert!(talk.session.pins().contains(crate::session::Pin::Sequence));
+    // The server must report the duplicate.
+    talk.say(&Client, &one_batch(&[parse, (b'S', b"")]).1, 1000);
+    talk.to_backend.clear();
+    talk.say(
+        &Server,
+        &[frame(b'3', b""), frame(b'1', b""), frame(b'E', ERROR), frame(b'Z', b"I")].concat(),
+        1000,
+    );
+    assert!(talk.session.poll_sequence_moved());
+    talk.session.release_sequences();
+    assert!(talk.session.detach().is_none(), "the statement is still there");
+    let own = std::mem::take(talk.session.to_backend().expect("a Close"));
+    assert_eq!(shown(&own, Speaker::Client), "CSs | S");
+    talk.say(&Server, &[frame(b'3', b""), frame(b'Z', b"I")].concat(), 1000);
+    assert!(talk.session.detach().is_some());
 }
 
 #[test]
