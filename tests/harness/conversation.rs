@@ -1,4 +1,4 @@
-//! Recorded conversations: the same bytes said to two servers draw the same bytes.
+//! Recorded conversations: equal bytes sent to two servers must get equal responses.
 
 use std::net::SocketAddr;
 

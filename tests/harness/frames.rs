@@ -147,7 +147,7 @@ pub fn query(sql: &str) -> Vec<u8> {
     message(tag::frontend::QUERY, |body| string(body, sql))
 }
 
-/// Parse, with no types of parameters said.
+/// Parse, without parameter types.
 pub fn parse(statement: &str, sql: &str) -> Vec<u8> {
     message(tag::frontend::PARSE, |body| {
         string(body, statement);

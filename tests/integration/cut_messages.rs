@@ -118,7 +118,7 @@ async fn leases(gatekeeper: &Gatekeeper) -> u64 {
     counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
 }
 
-/// Holds each conversation at `address`, cut where `cuts` says for the length, beside another client of the worker.
+/// Runs each conversation at `address`, cut as `cuts` returns for the length, beside another client of the worker.
 async fn hold(
     gatekeeper: &Gatekeeper,
     [direct, address]: [SocketAddr; 2],
