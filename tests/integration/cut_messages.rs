@@ -105,7 +105,7 @@ async fn client(address: SocketAddr) -> Frames {
 async fn answer(client: &mut Frames, ready: usize) -> Vec<Message> {
     let mut heard = Vec::new();
     for _ in 0..ready {
-        heard.extend(client.hear_until(b::READY_FOR_QUERY).await);
+        heard.extend(client.read_until(b::READY_FOR_QUERY).await);
     }
     heard.retain(|message| message.tag != b::PARAMETER_STATUS);
     heard
@@ -146,10 +146,10 @@ async fn hold(
     for at in 1..terminate().len() {
         let mut leaving = client(address).await;
         leaving.send(&[query("BEGIN; SELECT 1"), terminate()[..at].to_vec()].concat()).await;
-        leaving.hear_until(b::READY_FOR_QUERY).await;
+        leaving.read_until(b::READY_FOR_QUERY).await;
         assert_eq!(other.ask("SELECT 'served'").await.unwrap(), "served", "Terminate cut at {at}");
         leaving.send(&terminate()[at..]).await;
-        assert!(leaving.hear_out().await.is_empty(), "Terminate cut at {at}");
+        assert!(leaving.read_to_close().await.is_empty(), "Terminate cut at {at}");
     }
 }
 
