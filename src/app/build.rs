@@ -53,8 +53,8 @@ impl ComponentBuilder {
         let pools = Pools::new(
             workers,
             &metrics,
-            Box::new(move |target, running, event| {
-                report::report_pooled_backend(target, running, event, &pool_audit)
+            Box::new(move |target, backend, event| {
+                report::report_pooled_backend(target, backend, event, &pool_audit)
             }),
         );
         Self { metrics, files: Files::new(), tasks: Tasks::new(), audit, events: Events::default(), pools }

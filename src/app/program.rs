@@ -138,7 +138,7 @@ impl Program {
         let services = Arc::new(client_services(&config, &api, console)?);
         let listeners = builder.listeners(&config.listeners, &services.routing.endpoints.load());
         let listeners = start_listeners(listeners.map_err(StartError::Build)?, &services, &workers)?;
-        contexts.publish(listeners.values().map(|running| running.context.reader()).collect());
+        contexts.publish(listeners.values().map(|listener| listener.context.reader()).collect());
         let admin = start_admin(&builder, &config, api)?;
         builder.metrics.program().record_load(SystemTime::now());
         spawn_upkeep(&builder, Arc::clone(&services.routing), contexts.reader());
@@ -167,9 +167,9 @@ impl Program {
             workers = self.workers.len(),
             "gatekeeper is ready"
         );
-        for running in self.listeners.values() {
-            let context = running.context.reader().load();
-            tracing::info!(listener = %context.settings.name, bind = %running.bind, route = %context.settings.route, "listening");
+        for listener in self.listeners.values() {
+            let context = listener.context.reader().load();
+            tracing::info!(listener = %context.settings.name, bind = %listener.bind, route = %context.settings.route, "listening");
         }
         sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
         loop {

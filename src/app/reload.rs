@@ -108,7 +108,7 @@ impl Program {
         for settings in &config.listeners {
             let name = &settings.name;
             // The address identifies a socket: listeners may be renamed or exchange addresses.
-            let before = self.listeners.get(&settings.bind).map(|running| running.context.reader().load());
+            let before = self.listeners.get(&settings.bind).map(|listener| listener.context.reader().load());
             if before.as_ref().is_none_or(|before| before.settings != *settings) {
                 let known = self.config.listeners.iter().any(|listener| listener.name == *name);
                 report.changed.push(format!("listener `{name}` {}", if known { "changed" } else { "added" }));
@@ -194,28 +194,28 @@ impl Program {
             );
             let bind = context.settings.bind.clone();
             match (socket, self.listeners.get_mut(&bind)) {
-                (None, Some(running)) => {
+                (None, Some(listener)) => {
                     let mode = context.settings.socket_mode;
                     if let Bind::Unix(path) = &bind
-                        && running.context.reader().load().settings.socket_mode != mode
+                        && listener.context.reader().load().settings.socket_mode != mode
                         && let Err(error) = Listener::set_mode(path, mode)
                     {
                         report
                             .warnings
                             .push(format!("the permissions of {bind} could not be changed: {error}"));
                     }
-                    running.context.publish(context);
+                    listener.context.publish(context);
                 }
                 (Some(socket), _) => {
                     let worker = self.listeners.len();
-                    let running =
+                    let listener =
                         RunningListener::start(socket, context, &self.services, &self.workers, worker);
-                    self.listeners.insert(bind, running);
+                    self.listeners.insert(bind, listener);
                 }
                 (None, None) => unreachable!("a listener without a new socket keeps its old one"),
             }
         }
-        self.contexts.publish(self.listeners.values().map(|running| running.context.reader()).collect());
+        self.contexts.publish(self.listeners.values().map(|listener| listener.context.reader()).collect());
         let unchangeable = (self.config.admin.take(), self.config.audit.take(), self.config.log.clone());
         let traces = self.config.traces.take();
         let workers = self.config.runtime.workers;

@@ -26,15 +26,15 @@ use crate::{
 /// A pool's backend was opened or closed.
 pub(super) fn report_pooled_backend(
     target: &PoolKey,
-    running: &BackendHandle,
+    backend: &BackendHandle,
     event: BackendEvent,
     audit: &Audit,
 ) {
-    let told = |duration, reason| {
+    let backend_record = |duration, reason| {
         Box::new(record::BackendRecord {
             server: record::ServerRecord {
-                endpoint: Arc::clone(running.endpoint().endpoint()),
-                backend_pid: running.server_key().map(BackendKey::pid),
+                endpoint: Arc::clone(backend.endpoint().endpoint()),
+                backend_pid: backend.server_key().map(BackendKey::pid),
             },
             session: None,
             user: target.user.clone(),
@@ -43,10 +43,10 @@ pub(super) fn report_pooled_backend(
         })
     };
     audit.submit_now(match event {
-        BackendEvent::Opened(took) => Record::BackendOpened(told(took, None)),
+        BackendEvent::Opened(took) => Record::BackendOpened(backend_record(took, None)),
         BackendEvent::Closed(reason) => {
-            let lived = running.opened().elapsed().unwrap_or_default();
-            Record::BackendClosed(told(lived, Some(reason.as_str())))
+            let lived = backend.opened().elapsed().unwrap_or_default();
+            Record::BackendClosed(backend_record(lived, Some(reason.as_str())))
         }
     });
 }
@@ -59,7 +59,7 @@ pub(super) fn report_mint(
     audit: &Audit,
     events: &Events,
 ) {
-    let mut told = record::Mint {
+    let mut mint_record = record::Mint {
         endpoint: Arc::clone(endpoint),
         user: Some(mint.user.clone()),
         duration: mint.took,
@@ -69,7 +69,7 @@ pub(super) fn report_mint(
         Ok(expires_at) => {
             metrics.token_minted(mint.took, SystemTime::from(*expires_at));
             tracing::debug!(endpoint = %endpoint.name, user = %mint.user, took = ?mint.took, "token minted");
-            audit.submit_now(Record::TokenMinted(Box::new(told)));
+            audit.submit_now(Record::TokenMinted(Box::new(mint_record)));
         }
         Err(error) => {
             metrics.token_failed(mint.took);
@@ -86,8 +86,8 @@ pub(super) fn report_mint(
                 user: mint.user.clone(),
                 error: Chain(error).to_string(),
             });
-            told.error = Some(Chain(error).to_string().into());
-            audit.submit_now(Record::TokenFailed(Box::new(told)));
+            mint_record.error = Some(Chain(error).to_string().into());
+            audit.submit_now(Record::TokenFailed(Box::new(mint_record)));
         }
     }
 }

@@ -40,17 +40,17 @@ const MAX_PRINTED_FAULTS: u64 = 50;
 /// Verifies and prints to `out`; true if no fault was found.
 pub(super) fn verify_files(asked: &Verify, out: &mut impl Write) -> io::Result<bool> {
     let mut written = Ok(());
-    let mut told = 0;
+    let mut printed = 0;
     let summary = verify::verify(&asked.files, &mut |finding| {
         let weight = finding.kind.weight();
         let matters = weight == Weight::Fault || (asked.strict && weight == Weight::Gap);
         if (asked.quiet && !matters) || written.is_err() {
             return;
         }
-        told += 1;
-        if told <= MAX_PRINTED_FAULTS {
+        printed += 1;
+        if printed <= MAX_PRINTED_FAULTS {
             written = writeln!(out, "{}: {finding}", if matters { "FAULT" } else { "note" });
-        } else if told == MAX_PRINTED_FAULTS + 1 {
+        } else if printed == MAX_PRINTED_FAULTS + 1 {
             written = writeln!(out, "… there is more; it is counted below");
         }
     });
@@ -64,27 +64,27 @@ pub(super) fn verify_files(asked: &Verify, out: &mut impl Write) -> io::Result<b
 
 fn summary_line(summary: &Summary, well: bool) -> String {
     let Summary { files, records, boots, lost, faults, gaps, span } = summary;
-    let mut said = match (well, faults) {
+    let mut line = match (well, faults) {
         (true, _) => "OK".to_owned(),
         (false, 0) => format!("NOT COMPLETE, {}", count_of(*gaps, "gap")),
         (false, _) => format!("NOT OK, {}", count_of(*faults, "fault")),
     };
-    said += &format!(
+    line += &format!(
         ": {} of {} in {}",
         count_of(*records, "record"),
         count_of(*boots, "boot"),
         count_of(*files, "file")
     );
     if let Some((first, last)) = span {
-        said += &format!(", {first} to {last}");
+        line += &format!(", {first} to {last}");
     }
     match (well, lost, gaps) {
-        (_, 1.., _) => said += &format!("; {} lost by the log's own word", count_of(*lost, "record")),
-        (true, _, 0) => said += "; none is missing in between",
-        (true, ..) => said += "; no record is missing except those that a killed process had not written",
+        (_, 1.., _) => line += &format!("; {} lost by the log's own word", count_of(*lost, "record")),
+        (true, _, 0) => line += "; none is missing in between",
+        (true, ..) => line += "; no record is missing except those that a killed process had not written",
         _ => {}
     }
-    said
+    line
 }
 
 fn count_of(count: u64, what: &str) -> String {

@@ -35,13 +35,13 @@ const MAX_LINE_BYTES: u64 = 256 << 20;
 /// Prints the classification of `text` for people.
 pub(super) fn classify_text(text: &[u8], out: &mut impl Write, knowledge: &SchemaInfo) -> io::Result<()> {
     let classifier = Classifier::new(&ClassifierOptions::default());
-    let (said, findings) = classifier.explain(text, &LexicalSettings::default(), knowledge);
+    let (classification, findings) = classifier.explain(text, &LexicalSettings::default(), knowledge);
     let effects = sql::effects(text, &StatefulNames::default());
-    writeln!(out, "access     {}", said.access.as_str())?;
-    writeln!(out, "reason     {}", said.reason.as_str())?;
-    writeln!(out, "split      {}", destination(&said))?;
-    writeln!(out, "control    {}", describe_control(said.control))?;
-    writeln!(out, "hint       {}", said.hint.map_or("none", |hint| hint.as_str()))?;
+    writeln!(out, "access     {}", classification.access.as_str())?;
+    writeln!(out, "reason     {}", classification.reason.as_str())?;
+    writeln!(out, "split      {}", destination(&classification))?;
+    writeln!(out, "control    {}", describe_control(classification.control))?;
+    writeln!(out, "hint       {}", classification.hint.map_or("none", |hint| hint.as_str()))?;
     writeln!(out, "effects    {}", join_names(effects.names()))?;
     let ReferenceList { functions, relations, operators, types } = &findings;
     for (name, found) in
@@ -71,11 +71,12 @@ pub(super) fn classify_lines(
         }
         match serde_json::from_slice::<ClassifyInput>(&line) {
             Ok(ClassifyInput { sql }) => {
-                let said = classifier.classify(sql.as_bytes(), &LexicalSettings::default(), knowledge);
+                let classification =
+                    classifier.classify(sql.as_bytes(), &LexicalSettings::default(), knowledge);
                 let effects = sql::effects(sql.as_bytes(), &StatefulNames::default());
                 let answer = ClassifyOutput {
-                    access: said.access.as_str(),
-                    reason: said.reason.as_str(),
+                    access: classification.access.as_str(),
+                    reason: classification.reason.as_str(),
                     effects: effects.names().collect(),
                 };
                 serde_json::to_writer(&mut *out, &answer)?;
@@ -88,8 +89,8 @@ pub(super) fn classify_lines(
 }
 
 /// The destination on a split listener.
-fn destination(said: &Classification) -> &'static str {
-    match (said.may_leave_primary(), said.control, said.access) {
+fn destination(classification: &Classification) -> &'static str {
+    match (classification.may_leave_primary(), classification.control, classification.access) {
         (true, ..) => "a read pool",
         (
             false,
@@ -118,14 +119,14 @@ fn describe_control(control: TransactionControl) -> String {
     };
     match control {
         TransactionControl::None => "none".to_owned(),
-        TransactionControl::Begin(said) => format!("begin{}", modes(said)),
-        TransactionControl::SetTransaction(said) => format!("set transaction{}", modes(said)),
+        TransactionControl::Begin(announced) => format!("begin{}", modes(announced)),
+        TransactionControl::SetTransaction(announced) => format!("set transaction{}", modes(announced)),
         TransactionControl::Commit { chain } => format!("commit{}", if chain { " and chain" } else { "" }),
         TransactionControl::Rollback { chain } => {
             format!("rollback{}", if chain { " and chain" } else { "" })
         }
         TransactionControl::Savepoint => "savepoint".to_owned(),
-        TransactionControl::Whole(said) => format!("a whole transaction{}", modes(said)),
+        TransactionControl::Whole(announced) => format!("a whole transaction{}", modes(announced)),
         TransactionControl::Mixed => "mixed".to_owned(),
     }
 }

@@ -11,7 +11,7 @@ fn blocks(pages: &[Page]) -> Vec<(&Page, Block<'_>)> {
     blocks.filter(|(_, block)| matches!(block.language, "sh" | "sql")).collect()
 }
 
-/// Commands that are checked without being run, and commands of blocks that are run but name the same things.
+/// Commands that are checked without being run, and commands of blocks that are run but use the same names.
 fn commands_of<'t>(blocks: &[(&Page, Block<'t>)], program: &str) -> Vec<Vec<&'t str>> {
     let commands = blocks.iter().flat_map(|(_, block)| block.commands());
     commands.filter(|words| words[0] == program).collect()

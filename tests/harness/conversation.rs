@@ -1,4 +1,4 @@
-//! Recorded conversations: the same bytes said to two servers draw the same bytes.
+//! Recorded conversations: equal bytes sent to two servers must get equal responses.
 
 use std::net::SocketAddr;
 
@@ -13,18 +13,18 @@ use super::{frames::Frames, psql, raw::Message, shared::Neighbours};
 #[derive(Clone)]
 pub enum Turn {
     /// Send the bytes in one write.
-    Say(Vec<u8>),
+    Send(Vec<u8>),
     /// Read up to a message with the given tag.
-    Hear(u8),
-    /// Listen to the end of the connection.
-    HearOut,
+    Receive(u8),
+    /// Read up to the end of the connection.
+    ReceiveAll,
     /// Run SQL directly at the server, on another connection.
     Meanwhile(&'static str),
 }
 
 /// Sends the bytes and reads up to ReadyForQuery.
 pub fn ask(bytes: Vec<u8>) -> [Turn; 2] {
-    [Turn::Say(bytes), Turn::Hear(tag::backend::READY_FOR_QUERY)]
+    [Turn::Send(bytes), Turn::Receive(tag::backend::READY_FOR_QUERY)]
 }
 
 /// Two paths to one server.
@@ -67,14 +67,14 @@ pub async fn hold(
     let mut heard = client.reported.clone();
     for turn in turns {
         match turn {
-            Turn::Say(bytes) => {
+            Turn::Send(bytes) => {
                 if let Some(neighbours) = &mut neighbours {
                     neighbours.stir().await;
                 }
                 client.send(bytes).await;
             }
-            Turn::Hear(tag) => heard.extend(client.hear_until(*tag).await),
-            Turn::HearOut => heard.extend(client.hear_out().await),
+            Turn::Receive(tag) => heard.extend(client.read_until(*tag).await),
+            Turn::ReceiveAll => heard.extend(client.read_to_close().await),
             Turn::Meanwhile(sql) => {
                 let done = psql(aside, sql).await;
                 assert!(done.success, "{}", done.said);

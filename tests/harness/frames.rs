@@ -72,7 +72,7 @@ impl Frames {
     ///
     /// # Panics
     /// If the connection ends first.
-    pub async fn hear_until(&mut self, tag: u8) -> Vec<Message> {
+    pub async fn read_until(&mut self, tag: u8) -> Vec<Message> {
         let mut heard = Vec::new();
         while heard.last().is_none_or(|message: &Message| message.tag != tag) {
             match self.hear().await {
@@ -84,7 +84,7 @@ impl Frames {
     }
 
     /// All messages up to the end of the connection.
-    pub async fn hear_out(&mut self) -> Vec<Message> {
+    pub async fn read_to_close(&mut self) -> Vec<Message> {
         let mut heard = Vec::new();
         while let Some(message) = self.hear().await {
             heard.push(message);
@@ -95,7 +95,7 @@ impl Frames {
     /// Runs `sql` and returns the first column of the last row, or the SQLSTATE of the error.
     pub async fn ask(&mut self, sql: &str) -> Result<String, String> {
         self.send(&query(sql)).await;
-        let heard = self.hear_until(tag::backend::READY_FOR_QUERY).await;
+        let heard = self.read_until(tag::backend::READY_FOR_QUERY).await;
         if let Some(error) = heard.iter().find(|message| message.tag == tag::backend::ERROR_RESPONSE) {
             return Err(error.field(b'C'));
         }
@@ -147,7 +147,7 @@ pub fn query(sql: &str) -> Vec<u8> {
     message(tag::frontend::QUERY, |body| string(body, sql))
 }
 
-/// Parse, with no types of parameters said.
+/// Parse, without parameter types.
 pub fn parse(statement: &str, sql: &str) -> Vec<u8> {
     message(tag::frontend::PARSE, |body| {
         string(body, statement);

@@ -197,7 +197,7 @@ impl Pooled {
             .collect()
     }
 
-    /// Whether every endpoint is said to be fit.
+    /// True if every endpoint is reported healthy.
     pub async fn healthy(&self) -> bool {
         self.stand.gatekeeper.get("/readyz").await.unwrap().status == 200
     }

@@ -60,14 +60,14 @@ pub fn batch<const N: usize>(messages: [Vec<u8>; N]) -> Vec<Turn> {
 
 /// Messages in one write, and responses up to the given number of ReadyForQuery.
 pub fn answered<const N: usize>(ready: usize, messages: [Vec<u8>; N]) -> Vec<Turn> {
-    let mut turns = vec![Turn::Say(messages.concat())];
-    turns.extend((0..ready).map(|_| Turn::Hear(tag::backend::READY_FOR_QUERY)));
+    let mut turns = vec![Turn::Send(messages.concat())];
+    turns.extend((0..ready).map(|_| Turn::Receive(tag::backend::READY_FOR_QUERY)));
     turns
 }
 
 /// Messages in one write, and responses up to a message with the given tag.
 pub fn until_tag<const N: usize>(last: u8, messages: [Vec<u8>; N]) -> Vec<Turn> {
-    vec![Turn::Say(messages.concat()), Turn::Hear(last)]
+    vec![Turn::Send(messages.concat()), Turn::Receive(last)]
 }
 
 /// Tables present at the beginning of every conversation.
@@ -200,7 +200,7 @@ impl Neighbours {
             let theirs = [query(settings), parse("s", "SELECT 'theirs'"), parse("t", "SELECT 1/0"), sync()];
             session.send(&theirs.concat()).await;
             for _ in 0..2 {
-                session.hear_until(tag::backend::READY_FOR_QUERY).await;
+                session.read_until(tag::backend::READY_FOR_QUERY).await;
             }
             sessions.push(session);
         }
@@ -217,7 +217,7 @@ impl Neighbours {
             [query("BEGIN"), bind("", "s", &[]), execute("", 0), parse("", "SELECT 'theirs too'"), sync()];
         comes.send(&work.concat()).await;
         for _ in 0..2 {
-            comes.hear_until(tag::backend::READY_FOR_QUERY).await;
+            comes.read_until(tag::backend::READY_FOR_QUERY).await;
         }
         goes.ask("ROLLBACK").await.unwrap();
     }

@@ -85,7 +85,7 @@ async fn no_text_level_audits_data_parameters_or_passwords() {
             format!("SET my.password = '{MARKER}'"),
             format!("CREATE USER MAPPING FOR app SERVER s OPTIONS (password '{MARKER}"),
         ] {
-            // Most are refused by the server, and told all the same.
+            // The server rejects most of them, and all are audited.
             client.simple_query(&sent).await.err();
         }
         let data = stand.server.folder().join("data");

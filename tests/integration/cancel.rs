@@ -37,7 +37,7 @@ async fn sleeping(stand: &Stand, wanted: &str) {
 
 /// The SQLSTATE that the statement under way ends with.
 async fn end_of_statement(client: &mut Frames) -> String {
-    let heard = client.hear_until(b::READY_FOR_QUERY).await;
+    let heard = client.read_until(b::READY_FOR_QUERY).await;
     let error = heard.iter().find(|message| message.tag == b::ERROR_RESPONSE);
     error.map(|error| error.field(b'C')).unwrap_or_default()
 }

@@ -43,7 +43,7 @@ async fn turn(client: &mut Frames, mark: &str, kind: usize) -> Result<String, St
         1 => client.ask(&slow).await,
         2 => {
             client.send(&[statement(&slow, &[]), sync()].concat()).await;
-            let heard = client.hear_until(b::READY_FOR_QUERY).await;
+            let heard = client.read_until(b::READY_FOR_QUERY).await;
             match heard.iter().find(|message| message.tag == b::ERROR_RESPONSE) {
                 Some(error) => Err(error.field(b'C')),
                 None => {
@@ -153,7 +153,7 @@ async fn a_waiting_statement_is_canceled_in_the_queue() {
             let key = waiter.key.clone().unwrap();
             assert_eq!(key.secret().len() > 4, version == ProtocolVersion::V3_2);
             cancel(pooled.listener(), &key).await;
-            let heard = waiter.hear_until(b::READY_FOR_QUERY).await;
+            let heard = waiter.read_until(b::READY_FOR_QUERY).await;
             let tags: Vec<_> = heard.iter().map(|message| message.tag).collect();
             assert_eq!(tags, [b::ERROR_RESPONSE, b::READY_FOR_QUERY], "{heard:?}");
             assert_eq!(heard[0].field(b'C'), "57014");
@@ -179,7 +179,7 @@ async fn a_transaction_canceled_in_the_queue_has_failed() {
         waiter.send(&query("SELECT 1")).await;
         pooled.looks(|seen| seen.waiting == 1).await;
         cancel(pooled.listener(), waiter.key.as_ref().unwrap()).await;
-        let heard = waiter.hear_until(b::READY_FOR_QUERY).await;
+        let heard = waiter.read_until(b::READY_FOR_QUERY).await;
         assert_eq!(
             (heard[0].field(b'C').as_str(), heard[1].body.as_slice()),
             ("57014", &b"E"[..]),
@@ -188,10 +188,10 @@ async fn a_transaction_canceled_in_the_queue_has_failed() {
         holder.ask("COMMIT").await.unwrap();
         assert_eq!(waiter.ask("SELECT 1").await, Err("25P02".to_owned()));
         waiter.send(&[statement("SELECT 1", &[]), sync()].concat()).await;
-        let heard = waiter.hear_until(b::READY_FOR_QUERY).await;
+        let heard = waiter.read_until(b::READY_FOR_QUERY).await;
         assert_eq!(heard[0].field(b'C'), "25P02", "{heard:?}");
         waiter.send(&query(end)).await;
-        let heard = waiter.hear_until(b::READY_FOR_QUERY).await;
+        let heard = waiter.read_until(b::READY_FOR_QUERY).await;
         assert_eq!(heard[0].body, [done.as_bytes(), b"\0"].concat(), "{end}: {heard:?}");
         if end.contains("CHAIN") {
             waiter.ask("COMMIT").await.unwrap();
@@ -207,7 +207,7 @@ async fn a_transaction_canceled_in_the_queue_has_failed() {
     waiter.send(&query("SELECT 1")).await;
     pooled.looks(|seen| seen.waiting == 1).await;
     cancel(pooled.listener(), waiter.key.as_ref().unwrap()).await;
-    waiter.hear_until(b::READY_FOR_QUERY).await;
+    waiter.read_until(b::READY_FOR_QUERY).await;
     // No backend has received the BEGIN, and none needs to.
     assert_eq!(waiter.ask("ROLLBACK").await, Ok(String::new()));
     pooled.looks(|seen| seen.waiting == 0).await;
@@ -229,6 +229,6 @@ async fn a_cancel_of_an_idle_session_hits_no_later_statement() {
     idle.send(&query("SELECT 'waited'")).await;
     pooled.looks(|seen| seen.waiting == 1).await;
     other.ask("COMMIT").await.unwrap();
-    let heard = idle.hear_until(b::READY_FOR_QUERY).await;
+    let heard = idle.read_until(b::READY_FOR_QUERY).await;
     assert!(heard.iter().any(|message| message.tag == b::DATA_ROW), "{heard:?}");
 }

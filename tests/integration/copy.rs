@@ -49,12 +49,12 @@ async fn copied_data_is_identical_in_both_directions() {
     ] {
         let turns = [
             &[
-                Turn::Say(query(COPY_IN)),
-                Turn::Hear(b::COPY_IN_RESPONSE),
-                Turn::Say(data),
-                Turn::Say(copy_done()),
+                Turn::Send(query(COPY_IN)),
+                Turn::Receive(b::COPY_IN_RESPONSE),
+                Turn::Send(data),
+                Turn::Send(copy_done()),
             ][..],
-            &[Turn::Hear(b::READY_FOR_QUERY)],
+            &[Turn::Receive(b::READY_FOR_QUERY)],
             &ask(query(COUNT)),
             &ask(query("COPY copied TO STDOUT")),
             &ask(query("COPY (SELECT repeat(b, 3) FROM copied) TO STDOUT (FORMAT binary)")),
@@ -64,10 +64,10 @@ async fn copied_data_is_identical_in_both_directions() {
     let two = "COPY copied FROM STDIN; SELECT 1; COPY copied FROM STDIN";
     let turns = [
         &[
-            Turn::Say(query(two)),
-            Turn::Say([copy_data(b"1\ta\n"), copy_done(), copy_data(b"2\tb\n"), copy_done()].concat()),
+            Turn::Send(query(two)),
+            Turn::Send([copy_data(b"1\ta\n"), copy_done(), copy_data(b"2\tb\n"), copy_done()].concat()),
         ][..],
-        &[Turn::Hear(b::READY_FOR_QUERY)],
+        &[Turn::Receive(b::READY_FOR_QUERY)],
         &ask(query(COUNT)),
     ];
     ways.agree("two COPYs in one query, said ahead", &undone(&turns.concat())).await;
@@ -89,12 +89,12 @@ async fn failures_inside_copy_leave_the_session_in_sync() {
         ("bad data, and more behind it", [bad.clone(), good.repeat(5000), copy_done()].concat()),
     ] {
         let heard_first =
-            [Turn::Say(query(COPY_IN)), Turn::Hear(b::COPY_IN_RESPONSE), Turn::Say(data.clone())];
-        let said_ahead = [Turn::Say([query(COPY_IN), data].concat())];
+            [Turn::Send(query(COPY_IN)), Turn::Receive(b::COPY_IN_RESPONSE), Turn::Send(data.clone())];
+        let said_ahead = [Turn::Send([query(COPY_IN), data].concat())];
         for start in [&heard_first[..], &said_ahead] {
             let turns = [
                 start,
-                &[Turn::Hear(b::READY_FOR_QUERY)],
+                &[Turn::Receive(b::READY_FOR_QUERY)],
                 &ask(query(COUNT)),
                 &ask(query("SELECT 'in step'")),
             ];
@@ -107,10 +107,10 @@ async fn failures_inside_copy_leave_the_session_in_sync() {
 async fn a_query_inside_copy_data_ends_the_session_as_the_server_does() {
     let (_stand, ways) = stand().await;
     let turns = [
-        Turn::Say(query(COPY_IN)),
-        Turn::Hear(b::COPY_IN_RESPONSE),
-        Turn::Say([copy_data(b"1\tgood\n"), query("SELECT 1")].concat()),
-        Turn::HearOut,
+        Turn::Send(query(COPY_IN)),
+        Turn::Receive(b::COPY_IN_RESPONSE),
+        Turn::Send([copy_data(b"1\tgood\n"), query("SELECT 1")].concat()),
+        Turn::ReceiveAll,
     ];
     ways.agree("a Query among the data", &turns).await;
 }
@@ -156,7 +156,7 @@ async fn a_session_is_idle_after_a_failed_copy() {
         [query(COPY_IN), copy_data(b"bad\n")].concat(),
     ] {
         client.send(&data).await;
-        client.hear_until(b::READY_FOR_QUERY).await;
+        client.read_until(b::READY_FOR_QUERY).await;
     }
     client.send(&copy_done()).await;
     let idle = "gatekeeper_clients{listener=\"app\",state=\"idle\"}";

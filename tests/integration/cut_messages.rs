@@ -105,7 +105,7 @@ async fn client(address: SocketAddr) -> Frames {
 async fn answer(client: &mut Frames, ready: usize) -> Vec<Message> {
     let mut heard = Vec::new();
     for _ in 0..ready {
-        heard.extend(client.hear_until(b::READY_FOR_QUERY).await);
+        heard.extend(client.read_until(b::READY_FOR_QUERY).await);
     }
     heard.retain(|message| message.tag != b::PARAMETER_STATUS);
     heard
@@ -118,7 +118,7 @@ async fn leases(gatekeeper: &Gatekeeper) -> u64 {
     counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
 }
 
-/// Holds each conversation at `address`, cut where `cuts` says for the length, beside another client of the worker.
+/// Runs each conversation at `address`, cut as `cuts` returns for the length, beside another client of the worker.
 async fn hold(
     gatekeeper: &Gatekeeper,
     [direct, address]: [SocketAddr; 2],
@@ -146,10 +146,10 @@ async fn hold(
     for at in 1..terminate().len() {
         let mut leaving = client(address).await;
         leaving.send(&[query("BEGIN; SELECT 1"), terminate()[..at].to_vec()].concat()).await;
-        leaving.hear_until(b::READY_FOR_QUERY).await;
+        leaving.read_until(b::READY_FOR_QUERY).await;
         assert_eq!(other.ask("SELECT 'served'").await.unwrap(), "served", "Terminate cut at {at}");
         leaving.send(&terminate()[at..]).await;
-        assert!(leaving.hear_out().await.is_empty(), "Terminate cut at {at}");
+        assert!(leaving.read_to_close().await.is_empty(), "Terminate cut at {at}");
     }
 }
 

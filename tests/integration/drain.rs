@@ -23,7 +23,7 @@ async fn app(stand: &Stand) -> Frames {
 
 /// The SQLSTATE of the last message, with which the connection ended.
 async fn ended_with(client: &mut Frames) -> String {
-    client.hear_out().await.last().map(|message| message.field(b'C')).unwrap_or_default()
+    client.read_to_close().await.last().map(|message| message.field(b'C')).unwrap_or_default()
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_drain_ends_sessions_between_transactions_and_then_the_program() {
     batch
         .send(&[parse("", "INSERT INTO t VALUES (2)"), bind("", "", &[]), execute("", 0), flush()].concat())
         .await;
-    batch.hear_until(b::COMMAND_COMPLETE).await;
+    batch.read_until(b::COMMAND_COMPLETE).await;
     stand.gatekeeper.signal(Signal::TERM);
     assert_eq!(ended_with(&mut idle).await, "57P01");
     until(LIMIT, async || match TcpStream::connect(stand.listener).await {
@@ -48,7 +48,7 @@ async fn a_drain_ends_sessions_between_transactions_and_then_the_program() {
     open.ask("COMMIT").await.unwrap();
     assert_eq!(ended_with(&mut open).await, "57P01");
     batch.send(&sync()).await;
-    batch.hear_until(b::READY_FOR_QUERY).await;
+    batch.read_until(b::READY_FOR_QUERY).await;
     assert_eq!(ended_with(&mut batch).await, "57P01");
     assert!(stand.gatekeeper.ended().await.success());
     let kept = stand.server.node().sql(DATABASE, "SELECT sum(a) FROM t").await.unwrap();

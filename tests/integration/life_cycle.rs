@@ -150,7 +150,7 @@ async fn sessions_that_outlive_the_drain_leave_exit_status_zero() {
     let mut open = Frames::log_in(stand.listener, APP, &[("database", DATABASE)]).await;
     open.ask("BEGIN").await.unwrap();
     stand.gatekeeper.signal(Signal::TERM);
-    let last = open.hear_out().await.last().map(|message| message.field(b'C'));
+    let last = open.read_to_close().await.last().map(|message| message.field(b'C'));
     assert_eq!(last.as_deref(), Some("57P01"));
     assert_eq!(stand.gatekeeper.ended().await.code(), Some(0));
 }

@@ -20,7 +20,7 @@ const SLEEPING: &str =
 
 /// The SQLSTATE of the last message, with which the connection ended.
 async fn ended_with(client: &mut Frames) -> String {
-    client.hear_out().await.last().map(|message| message.field(b'C')).unwrap_or_default()
+    client.read_to_close().await.last().map(|message| message.field(b'C')).unwrap_or_default()
 }
 
 /// Waits until the session is served again.
@@ -45,7 +45,7 @@ async fn backends_killed_while_idle_are_replaced_without_errors() {
             client.send(&query("SELECT pg_sleep(0.01)")).await;
         }
         for client in &mut clients {
-            let heard = client.hear_until(b::READY_FOR_QUERY).await;
+            let heard = client.read_until(b::READY_FOR_QUERY).await;
             assert!(heard.iter().all(|message| message.tag != b::ERROR_RESPONSE), "{round}: {heard:?}");
         }
         pooled.rests().await;
@@ -92,7 +92,7 @@ async fn sessions_survive_a_server_restart_and_get_its_errors() {
         [(&mut one, query("SELECT 1")), (&mut two, [statement("SELECT 1", &[]), sync()].concat())]
     {
         client.send(&said).await;
-        let heard = client.hear_until(b::READY_FOR_QUERY).await;
+        let heard = client.read_until(b::READY_FOR_QUERY).await;
         let error = heard.iter().find(|message| message.tag == b::ERROR_RESPONSE).unwrap();
         assert_eq!(error.field(b'S'), "ERROR", "the session goes on: {heard:?}");
         let (state, words) = (error.field(b'C'), error.field(b'M'));
@@ -121,7 +121,7 @@ async fn a_long_wait_gets_a_notice_and_a_timeout() {
         waiters.iter_mut().zip([query("SELECT 1"), [statement("SELECT 1", &[]), sync()].concat()])
     {
         waiter.send(&said).await;
-        let heard = waiter.hear_until(b::READY_FOR_QUERY).await;
+        let heard = waiter.read_until(b::READY_FOR_QUERY).await;
         let tags: Vec<_> = heard.iter().map(|message| message.tag).collect();
         assert_eq!(tags, [b::NOTICE_RESPONSE, b::ERROR_RESPONSE, b::READY_FOR_QUERY], "{heard:?}");
         assert_eq!((heard[1].field(b'C').as_str(), heard[1].field(b'S').as_str()), ("53300", "ERROR"));

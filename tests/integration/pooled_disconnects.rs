@@ -151,7 +151,7 @@ async fn buffered_responses_free_the_backend_of_a_slow_reader() {
     assert_eq!(other.ask("SELECT 'served'").await.unwrap(), "served");
     // All responses are complete once the client reads.
     for number in 0..sent {
-        let heard = slow.hear_until(b::READY_FOR_QUERY).await;
+        let heard = slow.read_until(b::READY_FOR_QUERY).await;
         let row = heard.iter().find(|message| message.tag == b::DATA_ROW);
         assert!(row.is_some_and(|row| row.body.len() == 5006), "answer {number}: {heard:?}");
     }

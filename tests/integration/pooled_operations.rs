@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// The SQLSTATE of the last message, with which the connection ended.
 async fn ended_with(client: &mut Frames) -> String {
-    client.hear_out().await.last().map(|message| message.field(b'C')).unwrap_or_default()
+    client.read_to_close().await.last().map(|message| message.field(b'C')).unwrap_or_default()
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn a_drain_ends_sessions_between_transactions_whether_they_hold_a_backend_
     open.ask("INSERT INTO t VALUES (4)").await.unwrap();
     open.ask("COMMIT").await.unwrap();
     assert_eq!(ended_with(&mut open).await, "57P01");
-    let heard = queued.hear_out().await;
+    let heard = queued.read_to_close().await;
     let done = heard.iter().any(|message| message.tag == b::COMMAND_COMPLETE);
     assert_eq!(heard.last().unwrap().field(b'C'), "57P01");
     assert!(pooled.stand.gatekeeper.ended().await.success());
@@ -60,7 +60,7 @@ async fn a_reload_changes_the_pools_size_and_the_endpoints_password_under_runnin
     let config = fs::read_to_string(gatekeeper.config_file()).unwrap();
     fs::write(gatekeeper.config_file(), config.replace("size = 1", "size = 2")).unwrap();
     assert_eq!(gatekeeper.ask("POST", "/v1/reload", "", "").await.unwrap().status, 200);
-    let heard = two.hear_until(b::READY_FOR_QUERY).await;
+    let heard = two.read_until(b::READY_FOR_QUERY).await;
     assert!(
         heard.iter().any(|message| message.tag == b::DATA_ROW),
         "a waiter gets the second backend: {heard:?}"

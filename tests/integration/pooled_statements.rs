@@ -70,7 +70,7 @@ async fn a_database_is_dropped_though_a_pool_is_idle_in_it() {
 /// Responses to `messages` and a Sync: tags, and the texts of rows and errors.
 async fn heard(client: &mut Frames, messages: &[Vec<u8>]) -> String {
     client.send(&[messages.concat(), sync()].concat()).await;
-    let heard = client.hear_until(b::READY_FOR_QUERY).await;
+    let heard = client.read_until(b::READY_FOR_QUERY).await;
     let shown = heard.iter().map(|message| match message.tag {
         b::DATA_ROW => format!("D({})", String::from_utf8_lossy(message.body.get(6..).unwrap_or_default())),
         b::ERROR_RESPONSE => format!("E({})", message.field(b'C')),
@@ -124,7 +124,7 @@ async fn another_sessions_lastval_takes_no_backend() {
             _ => query(moves),
         };
         writes.send(&said).await;
-        writes.hear_until(b::READY_FOR_QUERY).await;
+        writes.read_until(b::READY_FOR_QUERY).await;
         assert_eq!(
             heard(&mut waits, &[parse("", "SELECT 2"), bind("", "", &[]), execute("", 0)]).await,
             "1 2 D(2) C Z",
@@ -139,7 +139,7 @@ async fn another_sessions_lastval_takes_no_backend() {
         other.send(&query("SELECT 2")).await;
         assert_eq!(one.ask("SELECT currval('here')").await.unwrap(), next);
         one.ask("DISCARD ALL").await.unwrap();
-        other.hear_until(b::READY_FOR_QUERY).await;
+        other.read_until(b::READY_FOR_QUERY).await;
     }
 }
 
@@ -242,7 +242,7 @@ async fn a_result_of_another_shape_is_rejected() {
         assert_eq!(heard(&mut one, &executed("s")).await, "E(0A000) Z", "until it is prepared again");
     }
     one.send(&[executed("s").concat(), sync()].concat()).await;
-    let refused = one.hear_until(b::READY_FOR_QUERY).await.swap_remove(0);
+    let refused = one.read_until(b::READY_FOR_QUERY).await.swap_remove(0);
     assert_eq!(refused.field(b'M'), "cached plan must not change result type");
     assert_eq!(refused.field(b'R'), "RevalidateCachedQuery", "drivers go by it");
     one.ask("BEGIN").await.unwrap();
@@ -335,7 +335,7 @@ async fn a_sessions_own_notification_has_its_process_id() {
     let long = "x".repeat(7900);
     for payload in ["word", &long] {
         client.send(&query(&format!("NOTIFY here, '{payload}'"))).await;
-        let mut heard = client.hear_until(b::READY_FOR_QUERY).await;
+        let mut heard = client.read_until(b::READY_FOR_QUERY).await;
         while heard.last().is_none_or(|message| message.tag != b::NOTIFICATION_RESPONSE)
             && !heard.iter().any(|message| message.tag == b::NOTIFICATION_RESPONSE)
         {
@@ -414,14 +414,14 @@ async fn a_prepared_execute_finds_its_own_sessions_statement() {
             [("s1", format!("SELECT {number}")), ("s2", "EXPLAIN (VERBOSE) EXECUTE s1".to_owned())]
         {
             client.send(&[parse(name, &text), sync()].concat()).await;
-            let heard = client.hear_until(b::READY_FOR_QUERY).await;
+            let heard = client.read_until(b::READY_FOR_QUERY).await;
             assert!(
                 heard.iter().all(|message| message.tag != b::ERROR_RESPONSE),
                 "{name} of {number}: {heard:?}"
             );
         }
         client.send(&[bind("", "s2", &[]), execute("", 0), sync()].concat()).await;
-        let heard = client.hear_until(b::READY_FOR_QUERY).await;
+        let heard = client.read_until(b::READY_FOR_QUERY).await;
         let rows: Vec<_> = heard.iter().filter(|message| message.tag == b::DATA_ROW).collect();
         let shown = format!("Output: {number}");
         assert!(

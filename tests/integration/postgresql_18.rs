@@ -56,7 +56,7 @@ async fn sessions_and_cancels_go_over_direct_tls_in_protocol_3_2() {
     })
     .await;
     cancel(stand.listener, &key).await;
-    let heard = session.hear_until(tag::backend::READY_FOR_QUERY).await;
+    let heard = session.read_until(tag::backend::READY_FOR_QUERY).await;
     let error = heard.iter().find(|message| message.tag == tag::backend::ERROR_RESPONSE).unwrap();
     assert_eq!(error.field(b'C'), "57014");
 

@@ -82,7 +82,7 @@ async fn values_of_fifty_megabytes_pass_in_both_directions() {
     let before = peak(&stand.gatekeeper);
     let value = vec![b'y'; 50_000_000];
     client.send(&[statement("SELECT md5($1), $1", &[&value]), sync()].concat()).await;
-    let heard = client.hear_until(b::READY_FOR_QUERY).await;
+    let heard = client.read_until(b::READY_FOR_QUERY).await;
     let row = heard.iter().find(|message| message.tag == b::DATA_ROW).unwrap();
     assert!(row.body.ends_with(&value));
     let after = peak(&stand.gatekeeper);
@@ -122,7 +122,7 @@ async fn a_server_that_stops_reading_stops_its_client() {
     stand.server.node().sql(DATABASE, "CREATE TABLE t (a text); GRANT ALL ON t TO app").await.unwrap();
     let mut client = app(&stand).await;
     client.send(&query("COPY t FROM STDIN")).await;
-    client.hear_until(b::COPY_IN_RESPONSE).await;
+    client.read_until(b::COPY_IN_RESPONSE).await;
     let before = peak(&stand.gatekeeper);
     stand.server.node().freeze();
     let taken = fill(&client, &copy_data(&[&[b'x'; 8000][..], b"\n"].concat())).await;

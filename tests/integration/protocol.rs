@@ -81,15 +81,15 @@ async fn simple_queries_are_answered_byte_for_byte() {
     ways.agree("a statement of 8 MB", &ask(query(&huge))).await;
     let pipelined = [query("SELECT 1"), query("SELECT 1/0"), query("SELECT 2")].concat();
     let three = [
-        Turn::Say(pipelined),
-        Turn::Hear(b::READY_FOR_QUERY),
-        Turn::Hear(b::READY_FOR_QUERY),
-        Turn::Hear(b::READY_FOR_QUERY),
+        Turn::Send(pipelined),
+        Turn::Receive(b::READY_FOR_QUERY),
+        Turn::Receive(b::READY_FOR_QUERY),
+        Turn::Receive(b::READY_FOR_QUERY),
     ];
     ways.agree("three queries in one write", &three).await;
     ways.agree(
         "a farewell",
-        &[ask(query("SELECT 1")).to_vec(), vec![Turn::Say(terminate()), Turn::HearOut]].concat(),
+        &[ask(query("SELECT 1")).to_vec(), vec![Turn::Send(terminate()), Turn::ReceiveAll]].concat(),
     )
     .await;
 }
@@ -188,24 +188,24 @@ async fn pipelines_and_rarer_messages_are_answered_byte_for_byte() {
         function_call(PLUS, &[b"2", b"2"]),
         [statement("SELECT 4", &[]), sync()].concat(),
     ];
-    let mut pipeline = vec![Turn::Say(batches.concat())];
-    pipeline.extend(batches.iter().map(|_| Turn::Hear(b::READY_FOR_QUERY)));
+    let mut pipeline = vec![Turn::Send(batches.concat())];
+    pipeline.extend(batches.iter().map(|_| Turn::Receive(b::READY_FOR_QUERY)));
     ways.agree("batches in one write, with errors between", &pipeline).await;
 
     let no_sync = [
-        Turn::Say([parse("", "SELECT 1"), describe(b'S', ""), flush()].concat()),
-        Turn::Hear(b::ROW_DESCRIPTION),
-        Turn::Say([bind("", "", &[]), execute("", 0), flush()].concat()),
-        Turn::Hear(b::COMMAND_COMPLETE),
-        Turn::Say([parse("", "SELECT 1/0"), bind("", "", &[]), execute("", 0), flush()].concat()),
-        Turn::Hear(b::ERROR_RESPONSE),
-        Turn::Say([statement("SELECT 'skipped'", &[]), flush(), sync()].concat()),
-        Turn::Hear(b::READY_FOR_QUERY),
+        Turn::Send([parse("", "SELECT 1"), describe(b'S', ""), flush()].concat()),
+        Turn::Receive(b::ROW_DESCRIPTION),
+        Turn::Send([bind("", "", &[]), execute("", 0), flush()].concat()),
+        Turn::Receive(b::COMMAND_COMPLETE),
+        Turn::Send([parse("", "SELECT 1/0"), bind("", "", &[]), execute("", 0), flush()].concat()),
+        Turn::Receive(b::ERROR_RESPONSE),
+        Turn::Send([statement("SELECT 'skipped'", &[]), flush(), sync()].concat()),
+        Turn::Receive(b::READY_FOR_QUERY),
     ];
     ways.agree("Flush without Sync", &no_sync).await;
 
     let mixed = [
-        Turn::Say(
+        Turn::Send(
             [
                 parse("s", "SELECT 'extended'"),
                 query("SELECT 'simple'"),
@@ -215,18 +215,18 @@ async fn pipelines_and_rarer_messages_are_answered_byte_for_byte() {
             ]
             .concat(),
         ),
-        Turn::Hear(b::READY_FOR_QUERY),
-        Turn::Hear(b::READY_FOR_QUERY),
+        Turn::Receive(b::READY_FOR_QUERY),
+        Turn::Receive(b::READY_FOR_QUERY),
     ];
     ways.agree("a Query in the middle of a batch", &mixed).await;
 
     let many: Vec<u8> =
         (0..3000).flat_map(|_| [statement("SELECT repeat('x', 500)", &[]), sync()].concat()).collect();
-    let mut long = vec![Turn::Say(many)];
-    long.extend((0..3000).map(|_| Turn::Hear(b::READY_FOR_QUERY)));
+    let mut long = vec![Turn::Send(many)];
+    long.extend((0..3000).map(|_| Turn::Receive(b::READY_FOR_QUERY)));
     ways.agree("a pipeline larger than any buffer", &long).await;
 
-    let stray = [Turn::Say([copy_data(b"what is this"), copy_done()].concat())]
+    let stray = [Turn::Send([copy_data(b"what is this"), copy_done()].concat())]
         .into_iter()
         .chain(ask(query("SELECT 1")));
     ways.agree("COPY data that nobody asked for", &stray.collect::<Vec<_>>()).await;
@@ -239,9 +239,9 @@ async fn notifications_arrive_at_an_idle_client() {
         ask(query("LISTEN news")).to_vec(),
         vec![
             Turn::Meanwhile("NOTIFY news, 'first'"),
-            Turn::Hear(b::NOTIFICATION_RESPONSE),
+            Turn::Receive(b::NOTIFICATION_RESPONSE),
             Turn::Meanwhile("NOTIFY news, 'second'"),
-            Turn::Hear(b::NOTIFICATION_RESPONSE),
+            Turn::Receive(b::NOTIFICATION_RESPONSE),
         ],
         ask(query("SELECT 'still in step'")).to_vec(),
         ask(query("NOTIFY news, 'to myself'")).to_vec(),
@@ -266,7 +266,7 @@ async fn only_a_client_that_violates_the_protocol_gets_an_error() {
         ("a length beyond the most", b"Q\x7f\xff\xff\xff".to_vec()),
         ("a message of a server", b"Z\0\0\0\x05I".to_vec()),
     ] {
-        let turns = [ask(query("SELECT 1")).to_vec(), vec![Turn::Say(nonsense), Turn::HearOut]].concat();
+        let turns = [ask(query("SELECT 1")).to_vec(), vec![Turn::Send(nonsense), Turn::ReceiveAll]].concat();
         let heard = ways.hold(ways.through, &turns).await;
         let told = heard.last().unwrap();
         // PostgreSQL reports bad tags, and only logs bad lengths.

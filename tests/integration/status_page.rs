@@ -107,7 +107,7 @@ async fn the_page_requires_the_key_and_shows_a_failovers_writer() {
     assert_eq!(gatekeeper.ask("POST", "/v1/reload", &key, "").await.unwrap().status, 200);
     browser.reads("#headline", writes_go_to("dr")).await;
 
-    // A minute later a stranger asks which server took that write.
+    // A minute later a reader looks up the server of the write.
     let answer = asked(&browser, &written).await;
     assert_eq!(answer, format!("primary ({address}) took the writes."));
     let history = browser.text("#writers").await;

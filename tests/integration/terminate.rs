@@ -183,7 +183,7 @@ async fn leave(gatekeeper: &Gatekeeper, place: &Place, point: &Point, leaving: L
         return;
     }
     if let Some(tag) = point.heard {
-        client.hear_until(tag).await;
+        client.read_until(tag).await;
     }
     depart(gatekeeper, client, leaving).await;
 }
@@ -195,7 +195,7 @@ async fn depart(gatekeeper: &Gatekeeper, mut client: Frames, leaving: Leaving) {
         Leaving::TerminateAtOnce => client.send(&terminate()).await,
         Leaving::TerminateAndWait => {
             client.send(&terminate()).await;
-            client.hear_out().await;
+            client.read_to_close().await;
         }
         Leaving::Reset => client.raw.stream.set_zero_linger().unwrap(),
         Leaving::Kill => {
@@ -305,7 +305,7 @@ async fn terminate_ends_replication() {
         let mut client = Frames::log_in(own.address, SUPERUSER, &[("replication", "true")]).await;
         let position = server.sql(DATABASE, "SELECT pg_current_wal_flush_lsn()").await.unwrap();
         client.send(&query(&format!("START_REPLICATION PHYSICAL {position}"))).await;
-        client.hear_until(b'W').await;
+        client.read_until(b'W').await;
         depart(&stand.gatekeeper, client, leaving).await;
         until(PATIENCE, async || match server.sql(DATABASE, SENDERS).await.unwrap() {
             none if none == "0" => Ok(()),
@@ -360,7 +360,7 @@ fn asked() -> Vec<(&'static str, Vec<Vec<u8>>)> {
 async fn heard(address: SocketAddr, messages: &[Vec<u8>]) -> Vec<Message> {
     let mut client = client(address).await;
     client.send(&[messages.concat(), terminate(), query("INSERT INTO kept VALUES (2)")].concat()).await;
-    let mut heard = client.hear_out().await;
+    let mut heard = client.read_to_close().await;
     heard.retain(|message| message.tag != b::PARAMETER_STATUS);
     heard
 }

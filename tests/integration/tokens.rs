@@ -175,7 +175,7 @@ async fn no_statement_fails_during_a_token_command_outage() {
 const FAILED_MINTS: &str =
     "gatekeeper_token_mints_total{endpoint=\"primary\",backend_role=\"primary\",outcome=\"error\"}";
 
-/// Waits until the probe has no token, and says so; `client` is served all the while.
+/// Waits until the probe reports a missing token; `client` is served meanwhile.
 async fn serves_without_tokens(stand: &Stand, client: &tokio_postgres::Client) {
     until(PATIENCE, async || {
         client.simple_query("SELECT 1").await.unwrap();

@@ -1,5 +1,4 @@
-// Makes elements, and brings what is shown up to date. Text is always a text node: nothing that a client or a file says
-// becomes markup.
+// Builds elements and updates the page. Text is always a text node: no text of a client or a file becomes markup.
 
 /** An element: `properties` are attributes; children are elements, texts, or nothing. */
 export function el(tag, properties = {}, ...children) {
@@ -13,7 +12,7 @@ export function el(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Makes the children of `target` like `fresh`, and leaves alone what is so already: selections and focus survive. */
+/** Makes the children of `target` equal to `fresh`; equal children stay, so that selections and focus survive. */
 export function show(target, ...fresh) {
   const holder = document.createElement("div");
   holder.append(...fresh.flat(Infinity).filter((child) => child !== null && child !== undefined));

@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 import { ago, count, duration, time } from "./words.js";
 
-/** What happened lately, the newest first. */
+/** Recent events, newest first. */
 export function events(picture) {
   const list = picture.events.events;
   if (list.length === 0) return el("p.empty", {}, "Nothing yet.");
@@ -14,7 +14,7 @@ export function events(picture) {
         event.times > 1 ? el("span.badge", {}, `${event.times.toLocaleString()} × in ${duration(event.first.age_seconds - event.last.age_seconds)}`) : null))));
 }
 
-/** A table whose cells know the names of their columns, for phones. */
+/** A table whose cells carry the names of their columns, for phones. */
 function table(columns, rows) {
   return el("table", {},
     el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col" }, column)))),
@@ -22,7 +22,7 @@ function table(columns, rows) {
       el("tr", {}, cells.map((cell, at) => el("td", { "data-column": columns[at] }, cell))))));
 }
 
-/** Some of the sessions: those held to a backend, then those at work. */
+/** Some of the sessions: pinned sessions first, then active ones. */
 export function sessions(picture) {
   const list = picture.sessions.sessions;
   if (list.length === 0) return el("p.empty", {}, "No logged-in clients.");
@@ -41,7 +41,7 @@ export function sessions(picture) {
   ]));
 }
 
-/** How many sessions there are, and how many of them are shown. */
+/** Number of sessions, and number of sessions shown. */
 export function sessionCount(picture) {
   const { total, sessions: shown } = picture.sessions;
   return shown.length < total ? `${shown.length} of ${total.toLocaleString()}: those held to a backend, those at work, the newest` : String(total);

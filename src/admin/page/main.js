@@ -7,9 +7,9 @@ import { duration } from "./words.js";
 
 const part = (id) => document.getElementById(id);
 
-/** Milliseconds without a picture after which what is shown is called old. */
+/** Milliseconds without a snapshot until the data counts as outdated. */
 const OLD = 4000;
-/** Milliseconds before a refused stream is asked for again. */
+/** Milliseconds until a rejected stream is requested again. */
 const AGAIN = 2000;
 
 let stream = null;
@@ -25,7 +25,7 @@ function follow() {
     seen = performance.now();
     draw();
   });
-  // Lost connections are made again by the browser; a stream that is refused is not.
+  // The browser reconnects lost streams, but not rejected ones.
   stream.addEventListener("error", () => {
     if (stream.readyState === EventSource.CLOSED) refused();
   });
@@ -36,7 +36,7 @@ async function refused() {
     const { status } = await fetch("/v1/info");
     if (status === 401) return askForKey();
   } catch {
-    // It is not there: later, perhaps.
+    // Not available yet.
   }
   setTimeout(follow, AGAIN);
 }

@@ -5,10 +5,10 @@ import { el, show } from "./dom.js";
 import { ago, bytes, count, duration, server, time } from "./words.js";
 
 const ROLES = { primary: "primary", standby: "standby" };
-/** What an insert position may be ahead of all that can be replayed: a page's header. */
+/** Bytes that an insert position may be ahead of all WAL: a page header. */
 const CAUGHT_UP = 64;
 
-/** The sentences on top: where writes go now, where they went a minute ago, and what is wrong. */
+/** Sentences at the top: the writer now and a minute ago, and faults. */
 export function headline(picture) {
   const { topology, readiness, info } = picture;
   const [term] = topology.writers;
@@ -52,7 +52,7 @@ function at(terms, age) {
   return terms.find((term) => term.from.age_seconds >= age);
 }
 
-/** Who took the writes of a term, in a few words. */
+/** Summary of the writer of a period. */
 function took(term) {
   if (term.endpoint === null) return "no server accepted writes";
   if (term.health === "down") return [strong(term.endpoint), " was the writer, and down: no server accepted writes"];
@@ -67,7 +67,7 @@ function strong(name) {
   return el("strong", {}, name);
 }
 
-/** The answer to: which server took my write at this time of the day? */
+/** The server that accepted writes at the given time of day. */
 export function answer(picture, value) {
   if (value === "") return "";
   const [hours, minutes, seconds = 0] = value.split(":").map(Number);
@@ -148,14 +148,14 @@ function nodeChip(node, endpoint, writer) {
   return el("li", { class: current ? "current" : "" }, el("span", {}, server(node.id)), el("small", {}, words.filter(Boolean).join(" · ")));
 }
 
-/** How much of the writer's log a standby has yet to replay, of what either was last seen to have. */
+/** WAL that a standby has yet to replay, by the last observations of both. */
 function freshness(standby, writer) {
   if (standby.observed_role !== "standby" || !standby.position || !writer?.position) return null;
   const behind = writer.position.bytes - standby.position.bytes;
   return behind <= CAUGHT_UP ? "caught up" : `${bytes(behind)} behind`;
 }
 
-/** Draws the lines from each listener to the endpoint that serves it; on a phone there are none. */
+/** Draws the lines from each listener to its current endpoint; a phone shows none. */
 export function lines(mapElement) {
   const namespace = "http://www.w3.org/2000/svg";
   let svg = mapElement.parentElement.querySelector("svg.lines");

@@ -54,26 +54,28 @@ pub(super) fn assess_route(tried: &[(SocketAddr, Result<SocketAddr, ConnectError
 /// Result of the TLS handshake; `None` means plaintext. `name` is the sent or verified server name.
 pub(super) fn assess_tls(mode: TlsMode, facts: Option<&TlsFacts>, name: &str, stays_here: bool) -> Opinion {
     let Some(TlsFacts { version, cipher, .. }) = facts else {
-        let said = format!("{}: plaintext", mode.as_str());
+        let finding = format!("{}: plaintext", mode.as_str());
         return match (stays_here, mode) {
-            (true, _) => Opinion::ok(format!("{said}, on this machine only")),
+            (true, _) => Opinion::ok(format!("{finding}, on this machine only")),
             (false, TlsMode::Disable) => Opinion::warning(
-                said,
+                finding,
                 "set the endpoint's `tls.mode` to `verify-full`, or `verify-ca`, and its `ca_file`",
             ),
             (false, _) => Opinion::warning(
-                format!("{said}; the server does not offer TLS"),
+                format!("{finding}; the server does not offer TLS"),
                 "turn TLS on at the server and set the endpoint's `tls.mode` to `verify-full`",
             ),
         };
     };
-    let said = format!("{}, {version}, {cipher}", mode.as_str());
+    let finding = format!("{}, {version}, {cipher}", mode.as_str());
     match mode {
-        TlsMode::VerifyFull => Opinion::ok(format!("{said}; chain trusted, the certificate is for {name}")),
-        TlsMode::VerifyCa => Opinion::ok(format!("{said}; chain trusted, the name was not checked")),
-        _ if stays_here => Opinion::ok(format!("{said}; the server's certificate was not verified")),
+        TlsMode::VerifyFull => {
+            Opinion::ok(format!("{finding}; chain trusted, the certificate is for {name}"))
+        }
+        TlsMode::VerifyCa => Opinion::ok(format!("{finding}; chain trusted, the name was not checked")),
+        _ if stays_here => Opinion::ok(format!("{finding}; the server's certificate was not verified")),
         _ => Opinion::warning(
-            format!("{said}; the server's certificate was not verified"),
+            format!("{finding}; the server's certificate was not verified"),
             "set the endpoint's `tls.mode` to `verify-full`, or `verify-ca`, and its `ca_file`",
         ),
     }
@@ -85,13 +87,13 @@ pub(super) fn assess_token(login: &Login, user: &UserName, bytes: usize) -> Opin
         Login::Token(TokenLoginSettings { origin: TokenOrigin::Google(_), .. }) => "Google issued",
         _ => "the command printed",
     };
-    let said = format!("{who} a token for {user}, {bytes} characters long");
+    let finding = format!("{who} a token for {user}, {bytes} characters long");
     match user.as_str().strip_suffix(GOOGLE_SERVICE_ACCOUNT) {
         Some(short) => Opinion::warning(
-            format!("{said}; this is not the database user name of a service account"),
+            format!("{finding}; this is not the database user name of a service account"),
             format!("write the user as `{short}`: AlloyDB leaves out `{GOOGLE_SERVICE_ACCOUNT}`"),
         ),
-        None => Opinion::ok(said),
+        None => Opinion::ok(finding),
     }
 }
 
@@ -103,8 +105,8 @@ pub(super) fn assess_principal(
 ) {
     if let Some(PrincipalMistake { what, remedy }) = principal::compare_principal(found, users) {
         opinion.warn(what, remedy);
-    } else if let Some(said) = found.as_ref().ok().and_then(principal::describe_principal) {
-        opinion.note(said);
+    } else if let Some(finding) = found.as_ref().ok().and_then(principal::describe_principal) {
+        opinion.note(finding);
     }
 }
 
@@ -151,7 +153,7 @@ pub(super) fn is_asked_for_a_stored_password(error: &ConnectError) -> bool {
 
 /// Result of a startup without credentials, for endpoints without a user for logins.
 pub(super) fn assess_startup(login: &Login, asked: Result<Method, &ConnectError>) -> Opinion {
-    let said = match asked {
+    let finding = match asked {
         Ok(method) => format!("it asks for {method}"),
         // The user of the startup packet need not exist.
         Err(error) => match error.refused().filter(|refused| refused.is_authorization()) {
@@ -161,10 +163,10 @@ pub(super) fn assess_startup(login: &Login, asked: Result<Method, &ConnectError>
     };
     match login {
         Login::Passthrough => Opinion::skipped(format!(
-            "clients log in themselves (passthrough), so no login was tried. The server speaks PostgreSQL; {said}"
+            "clients log in themselves (passthrough), so no login was tried. The server speaks PostgreSQL; {finding}"
         )),
         Login::Password(_) | Login::Token(_) => Opinion::warning(
-            format!("no user is configured for a login. The server speaks PostgreSQL; {said}"),
+            format!("no user is configured for a login. The server speaks PostgreSQL; {finding}"),
             "name one in the endpoint's `probe.user`",
         ),
     }

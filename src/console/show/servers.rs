@@ -59,7 +59,7 @@ fn all_servers(shown: ShowContext<'_>) -> impl Iterator<Item = ServerRow> + use<
 }
 
 fn of_pool(target: &PoolKey, backend: &BackendStatus, link: Option<u64>, now: SystemTime) -> ServerRow {
-    let running = &backend.running;
+    let handle = &backend.running;
     let socket = Socket {
         kind: "S",
         user: target.user.to_string(),
@@ -72,15 +72,15 @@ fn of_pool(target: &PoolKey, backend: &BackendStatus, link: Option<u64>, now: Sy
             PoolBackendState::Settling => "being_canceled",
         },
         remote: backend.peer(),
-        local: running.local(),
+        local: handle.local(),
         connected: backend.opened(),
         requested: now.checked_sub(backend.state_for).unwrap_or(now),
         wait: Duration::ZERO,
         close_needed: backend.close_needed,
-        ptr: server_name(&target.endpoint, running.pid()),
+        ptr: server_name(&target.endpoint, handle.pid()),
         link: link.map(client_name),
-        pid: u32::try_from(running.pid()).ok(),
-        tls: running.tls().map_or("", |facts| facts.version),
+        pid: u32::try_from(handle.pid()).ok(),
+        tls: handle.tls().map_or("", |facts| facts.version),
         application: String::new(),
     };
     ServerRow { socket, listener: target.listener.to_string(), endpoint: target.endpoint.to_string() }

@@ -24,7 +24,7 @@ use crate::{
     blame::Chain,
     frontend::login::{
         initial_parameter_status::{InitialParameterStatus, InitialParameterStatusCache},
-        startup_values::{self, KnownValues, SaidSettings, StartupValues},
+        startup_values::{self, KnownValues, RequestedSettings, StartupValues},
     },
     names::{DatabaseName, ListenerName, UserName},
     pool::{Disposition, Lease, PoolSettings, StartupResponse},
@@ -188,7 +188,7 @@ impl SharedState {
     /// Errors of `lease`.
     pub(crate) async fn startup_values<E>(
         &self,
-        said: &SaidSettings,
+        said: &RequestedSettings,
         startup_response: &StartupResponse,
         lease: impl Future<Output = Result<Lease, E>>,
     ) -> Result<Option<Arc<StartupValues>>, E> {

@@ -25,14 +25,14 @@ pub(crate) struct StartupValues {
 type ReportedValue = (Box<[u8]>, Box<[u8]>);
 
 /// Lower-case names, and values, in client order.
-pub(crate) type SaidSettings = Vec<(String, Vec<u8>)>;
+pub(crate) type RequestedSettings = Vec<(String, Vec<u8>)>;
 
 /// Startup settings as interpreted by servers, by the client's settings.
 #[derive(Default)]
 pub(crate) struct KnownValues {
-    by_said: HashMap<Arc<SaidSettings>, KnownValue, RandomState>,
-    /// The oldest first.
-    said: VecDeque<Arc<SaidSettings>>,
+    by_request: HashMap<Arc<RequestedSettings>, KnownValue, RandomState>,
+    /// Keys in order of insertion.
+    oldest_first: VecDeque<Arc<RequestedSettings>>,
 }
 
 struct KnownValue {
@@ -48,35 +48,36 @@ const MAX_CACHED_ENTRIES: usize = 1024;
 // === impl KnownValues ===
 
 impl KnownValues {
-    /// Cached interpretation of `said` by a server with login parameters `login_parameters`, if a server was asked.
+    /// Cached interpretation of `requested` by a server with login parameters `login_parameters`, if a server was asked.
     pub(crate) fn get(
         &self,
-        said: &SaidSettings,
+        requested: &RequestedSettings,
         login_parameters: &Parameters,
     ) -> Option<Option<Arc<StartupValues>>> {
-        let known = self.by_said.get(said).filter(|known| *known.login_parameters == *login_parameters)?;
+        let known =
+            self.by_request.get(requested).filter(|known| *known.login_parameters == *login_parameters)?;
         Some(known.values.clone())
     }
 
     pub(crate) fn insert(
         &mut self,
-        said: &SaidSettings,
+        requested: &RequestedSettings,
         login_parameters: &Arc<Parameters>,
         values: Option<Arc<StartupValues>>,
     ) {
         let known = KnownValue { login_parameters: Arc::clone(login_parameters), values };
-        if let Some(before) = self.by_said.get_mut(said) {
+        if let Some(before) = self.by_request.get_mut(requested) {
             *before = known;
             return;
         }
-        if self.said.len() >= MAX_CACHED_ENTRIES
-            && let Some(oldest) = self.said.pop_front()
+        if self.oldest_first.len() >= MAX_CACHED_ENTRIES
+            && let Some(oldest) = self.oldest_first.pop_front()
         {
-            self.by_said.remove(&oldest);
+            self.by_request.remove(&oldest);
         }
-        let said = Arc::new(said.clone());
-        self.said.push_back(Arc::clone(&said));
-        self.by_said.insert(said, known);
+        let requested = Arc::new(requested.clone());
+        self.oldest_first.push_back(Arc::clone(&requested));
+        self.by_request.insert(requested, known);
     }
 }
 
@@ -89,7 +90,7 @@ impl KnownValues {
 /// [`QueryError`]; unless the server refused, the backend is of no more use.
 pub(crate) async fn query_values(
     lease: &mut Lease,
-    said: &SaidSettings,
+    requested: &RequestedSettings,
     unasked: &mut Vec<u8>,
 ) -> Result<Option<StartupValues>, QueryError> {
     if let Some(tracked_state) = &mut lease.tracked_state {
@@ -110,22 +111,22 @@ pub(crate) async fn query_values(
         values.reported.push((name.into(), shown.into()));
         Ok(())
     };
-    catalog::run_script(&mut lease.stream, &build_query(said), each, unasked).await?;
+    catalog::run_script(&mut lease.stream, &build_query(requested), each, unasked).await?;
     Ok(settable.then_some(values))
 }
 
 /// Builds a query in plain letters for any encoding of the backend's session. Starts with `RESET`, because the
 /// backend's settings are not login settings.
-fn build_query(said: &SaidSettings) -> String {
+fn build_query(requested: &RequestedSettings) -> String {
     let mut text = "BEGIN READ ONLY; RESET SESSION AUTHORIZATION; RESET ALL; ".to_owned();
-    for (name, value) in said {
+    for (name, value) in requested {
         text += &format!(
             "SELECT pg_catalog.set_config('{name}', pg_catalog.convert_from(pg_catalog.decode('{}', 'hex'), \
              pg_catalog.getdatabaseencoding()), false) IS NULL; ",
             encode_hex(value)
         );
     }
-    let names: Vec<_> = said.iter().map(|(name, _)| format!("('{name}')")).collect();
+    let names: Vec<_> = requested.iter().map(|(name, _)| format!("('{name}')")).collect();
     let encoded = |value: &str| {
         format!("pg_catalog.encode(pg_catalog.convert_to({value}, pg_catalog.getdatabaseencoding()), 'hex')")
     };
@@ -156,30 +157,30 @@ mod tests {
     fn what_is_said_too_rarely_is_forgotten() {
         let mut known = KnownValues::default();
         let login_parameters = Arc::new(Parameters::default());
-        let said = |number: usize| vec![("app.tenant".to_owned(), number.to_string().into_bytes())];
+        let requested = |number: usize| vec![("app.tenant".to_owned(), number.to_string().into_bytes())];
         for number in 0..=MAX_CACHED_ENTRIES {
-            known.insert(&said(number), &login_parameters, Some(Arc::default()));
+            known.insert(&requested(number), &login_parameters, Some(Arc::default()));
         }
-        assert!(known.get(&said(0), &login_parameters).is_none());
-        assert!(known.get(&said(1), &login_parameters).is_some());
-        assert_eq!(known.by_said.len(), MAX_CACHED_ENTRIES);
+        assert!(known.get(&requested(0), &login_parameters).is_none());
+        assert!(known.get(&requested(1), &login_parameters).is_some());
+        assert_eq!(known.by_request.len(), MAX_CACHED_ENTRIES);
     }
 
     #[test]
     fn another_login_may_make_something_else_of_it() {
         let mut known = KnownValues::default();
-        let said = vec![("datestyle".to_owned(), b"German".to_vec())];
+        let requested = vec![("datestyle".to_owned(), b"German".to_vec())];
         let mut other = Parameters::default();
         other.report(b"DateStyle", b"ISO, DMY");
-        known.insert(&said, &Arc::default(), None);
-        assert!(known.get(&said, &Parameters::default()).is_some_and(|values| values.is_none()));
-        assert!(known.get(&said, &other).is_none());
+        known.insert(&requested, &Arc::default(), None);
+        assert!(known.get(&requested, &Parameters::default()).is_some_and(|values| values.is_none()));
+        assert!(known.get(&requested, &other).is_none());
     }
 
     #[test]
     fn values_are_asked_for_in_plain_letters() {
-        let said = vec![("app.x".to_owned(), "'; DROP TABLE é".as_bytes().to_vec())];
-        assert!(build_query(&said).is_ascii() && !build_query(&said).contains("DROP"));
+        let requested = vec![("app.x".to_owned(), "'; DROP TABLE é".as_bytes().to_vec())];
+        assert!(build_query(&requested).is_ascii() && !build_query(&requested).contains("DROP"));
         assert_eq!(decode_hex(encode_hex("é'".as_bytes()).as_bytes()).unwrap(), "é'".as_bytes());
         assert!(decode_hex(b"0g").is_err());
     }

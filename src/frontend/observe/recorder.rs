@@ -123,12 +123,12 @@ impl Recorder {
     /// Records a lease.
     pub(crate) fn record_lease(
         &mut self,
-        running: &BackendHandle,
+        backend: &BackendHandle,
         reason: RouteReason,
         path: Option<&Arc<PathCounts>>,
     ) {
         self.traced.note_lease();
-        let endpoint = running.endpoint().endpoint();
+        let endpoint = backend.endpoint().endpoint();
         if let Some(path) = path
             && !Arc::ptr_eq(path, &self.path)
         {
@@ -136,11 +136,11 @@ impl Recorder {
         }
         match &mut self.server {
             Some(server) if Arc::ptr_eq(&server.endpoint, endpoint) => {
-                server.backend_pid = Some(running.pid());
+                server.backend_pid = Some(backend.pid());
             }
             server => {
                 *server =
-                    Some(ServerRecord { endpoint: Arc::clone(endpoint), backend_pid: Some(running.pid()) });
+                    Some(ServerRecord { endpoint: Arc::clone(endpoint), backend_pid: Some(backend.pid()) });
             }
         }
         self.route = Route { decision: endpoint.role.as_str(), reason: reason.as_str() };

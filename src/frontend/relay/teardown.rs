@@ -116,7 +116,7 @@ async fn leave_dedicated(
 async fn recover_lease(
     end: &SessionEnd,
     mut lease: Lease,
-    mut said: ForwardBuffer,
+    mut responses: ForwardBuffer,
     unsent: bool,
     session: &mut Session,
     recorder: &mut Recorder,
@@ -132,14 +132,14 @@ async fn recover_lease(
     let can_speak = session.may_speak_to_backend() && !unsent;
     let can_end = session.wind_up(Instant::now(), &mut last) && can_speak;
     let over = Notify::new();
-    let heard = async {
-        let heard = timeout(
+    let ended = async {
+        let ended = timeout(
             CANCELED_STATEMENT_TIMEOUT,
-            hear_end(&mut lease.stream, &last, &mut said, session, recorder),
+            read_to_end(&mut lease.stream, &last, &mut responses, session, recorder),
         )
         .await;
         over.notify_one();
-        matches!(heard, Ok(true))
+        matches!(ended, Ok(true))
     };
     // A cancel request sent too early, before the statement reaches the server, has no effect. The request may also
     // reach another node behind the same address. A started request is sent completely: a late request would hit the
@@ -157,9 +157,9 @@ async fn recover_lease(
         }
     };
     let recovered = if can_end {
-        tokio::join!(heard, cancelled).0
+        tokio::join!(ended, cancelled).0
     } else {
-        drop(heard);
+        drop(ended);
         cancelled.await;
         false
     };
@@ -178,10 +178,10 @@ fn give_back(mut lease: Lease, session: &mut Session, entry: &SessionEntry, disp
 }
 
 /// Writes `last` and reads until all responses have arrived; false on failure.
-async fn hear_end(
+async fn read_to_end(
     backend: &mut Stream,
     last: &[u8],
-    said: &mut ForwardBuffer,
+    responses: &mut ForwardBuffer,
     session: &mut Session,
     recorder: &mut Recorder,
 ) -> bool {
@@ -190,11 +190,13 @@ async fn hear_end(
     }
     loop {
         loop {
-            let Ok(consumed) = session.on_backend(Instant::now(), said.unprocessed(), said.is_full()) else {
+            let Ok(consumed) =
+                session.on_backend(Instant::now(), responses.unprocessed(), responses.is_full())
+            else {
                 return false;
             };
-            said.take(consumed);
-            said.discard_cleared();
+            responses.take(consumed);
+            responses.discard_cleared();
             if consumed.byte_count() == 0 {
                 break;
             }
@@ -207,12 +209,12 @@ async fn hear_end(
         let can_end = session.wind_up(Instant::now(), &mut more);
         if session.is_settled() && more.is_empty() {
             // After an error the server may ignore all messages up to a Sync that the client has not sent.
-            return can_end && !said.has_unjudged();
+            return can_end && !responses.has_unjudged();
         }
         if !more.is_empty() && (backend.write_all(&more).await.is_err() || backend.flush().await.is_err()) {
             return false;
         }
-        match poll_fn(|cx| said.poll_fill(backend, cx)).await {
+        match poll_fn(|cx| responses.poll_fill(backend, cx)).await {
             Ok(count) if count > 0 => {}
             _ => return false,
         }

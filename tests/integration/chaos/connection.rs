@@ -41,7 +41,7 @@ pub(super) enum Way {
 /// How several statements belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Together {
-    /// Each is a unit; all are said before the first is answered.
+    /// Each is a unit; all are sent before the first response.
     Pipelined,
     /// One unit: all statements happen, or none of them.
     Batch,
@@ -86,7 +86,7 @@ impl Voice {
         timeout(HANGS, login).await.unwrap_or_else(|_| Err(Failure::lost("the login hangs")))
     }
 
-    /// Says statements, and hears an answer to each.
+    /// Sends statements, and reads the response to each.
     pub(super) async fn say(&mut self, said: &[Statement], way: Way, together: Together) -> Vec<Answer> {
         let talk = async {
             match self {

@@ -43,7 +43,7 @@ struct Own {
 /// Time after an attack on the primary's clients in which a session may still get a lost backend.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
-/// The first thing in the history that must not be.
+/// The first forbidden entry of the history.
 pub(super) fn judge(history: &History, hits: &Hits) -> Result<(), Broken> {
     let (mut own, mut before) = (Own::default(), Own::default());
     for (at, entry) in history.entries.iter().enumerate() {

@@ -33,7 +33,7 @@ pub(super) struct Life {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mistake {
     None,
-    /// Now and then an append is said twice, and only once spoken of.
+    /// Now and then an append is sent twice, and recorded once.
     SaysTwice,
 }
 
@@ -266,7 +266,7 @@ impl Life {
                 match answer {
                     Ok(rows) if broke.is_none() => facts.extend(deed.tells(&rows)),
                     Ok(_) => {}
-                    // The first says why; the connection's end says more than any.
+                    // The first failure has the cause; the end of the connection outweighs all others.
                     Err(why) if broke.is_none() || why.lost => broke = Some(why),
                     Err(_) => {}
                 }

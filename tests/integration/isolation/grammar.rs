@@ -10,7 +10,7 @@ use crate::harness::{
 /// A turn of a client.
 #[derive(Clone)]
 pub(super) enum Step {
-    /// Says `bytes`, and hears so many ReadyForQuery.
+    /// Sends `bytes`, and reads up to the given number of ReadyForQuery.
     Say { what: String, bytes: Vec<u8>, ready: usize },
     /// Closes the socket without a message; the next turn has a new client.
     Vanish,

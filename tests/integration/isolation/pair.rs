@@ -33,7 +33,7 @@ impl One {
         self.frames.key.as_ref().map_or(0, |key| key.pid())
     }
 
-    /// Says `bytes` and hears so many ReadyForQuery.
+    /// Sends `bytes` and reads up to the given number of ReadyForQuery.
     pub(super) async fn say(&mut self, bytes: &[u8], ready: usize) -> Result<Vec<Message>, String> {
         self.frames.send(bytes).await;
         let mut heard = Vec::new();

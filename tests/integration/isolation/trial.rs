@@ -167,7 +167,7 @@ impl<'a> Trial<'a> {
 }
 
 impl Both {
-    /// Says the same both ways, and hears the same.
+    /// Sends equal bytes on both connections, and compares the responses.
     async fn say(&mut self, bytes: &[u8], ready: usize) -> Result<(), String> {
         let pooled = self.pooled.say(bytes, ready).await;
         let direct =

@@ -10,7 +10,7 @@ use crate::harness::{
 
 const IN: &str = "COPY notes (word) FROM STDIN";
 const ALL: &str = "SELECT word || '' FROM notes ORDER BY id";
-const READY: Turn = Turn::Hear(b::READY_FOR_QUERY);
+const READY: Turn = Turn::Receive(b::READY_FOR_QUERY);
 
 #[tokio::test]
 async fn data_is_copied_in_and_out() {
@@ -31,7 +31,7 @@ async fn data_is_copied_in_and_out() {
                 "many lines",
                 [
                     asked(),
-                    vec![Turn::Say(lines)],
+                    vec![Turn::Send(lines)],
                     answered(1, [copy_done()]),
                     q("SELECT count(*) FROM notes"),
                 ],
@@ -40,7 +40,7 @@ async fn data_is_copied_in_and_out() {
                 "a large line",
                 [
                     asked(),
-                    vec![Turn::Say(large)],
+                    vec![Turn::Send(large)],
                     answered(1, [copy_done()]),
                     q("SELECT max(length(word)) FROM notes"),
                 ],
@@ -140,8 +140,8 @@ async fn failed_copies_leave_the_session_in_sync() {
                 "data that is refused, and more of it afterwards",
                 [
                     until_tag(b::COPY_IN_RESPONSE, [query(numbers)]),
-                    vec![Turn::Say(copy_data(b"no number\n")), READY],
-                    vec![Turn::Say([copy_data(b"1\n"), copy_data(b"2\n"), copy_done()].concat())],
+                    vec![Turn::Send(copy_data(b"no number\n")), READY],
+                    vec![Turn::Send([copy_data(b"1\n"), copy_data(b"2\n"), copy_done()].concat())],
                     q("SELECT count(*) FROM deferred"),
                 ],
             ),
@@ -150,7 +150,7 @@ async fn failed_copies_leave_the_session_in_sync() {
                 [
                     until_tag(b::COPY_IN_RESPONSE, [statement(numbers, &[]), flush()]),
                     until_tag(b::ERROR_RESPONSE, [copy_data(b"no number\n")]),
-                    vec![Turn::Say([copy_data(b"1\n"), copy_done()].concat())],
+                    vec![Turn::Send([copy_data(b"1\n"), copy_done()].concat())],
                     answered(1, [sync()]),
                     q("SELECT count(*) FROM deferred"),
                 ],
@@ -169,15 +169,18 @@ async fn failed_copies_leave_the_session_in_sync() {
             ),
             talk(
                 "a Query in the middle ends the session",
-                [asked(), vec![Turn::Say([copy_data(b"a\n"), query("SELECT 1")].concat()), Turn::HearOut]],
+                [
+                    asked(),
+                    vec![Turn::Send([copy_data(b"a\n"), query("SELECT 1")].concat()), Turn::ReceiveAll],
+                ],
             ),
             talk(
                 "a Parse in the middle of a batch's COPY ends the session",
                 [
                     until_tag(b::COPY_IN_RESPONSE, [statement(IN, &[]), flush()]),
                     vec![
-                        Turn::Say([copy_data(b"a\n"), parse("s", "SELECT 1"), sync()].concat()),
-                        Turn::HearOut,
+                        Turn::Send([copy_data(b"a\n"), parse("s", "SELECT 1"), sync()].concat()),
+                        Turn::ReceiveAll,
                     ],
                 ],
             ),

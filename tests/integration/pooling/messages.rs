@@ -147,21 +147,21 @@ async fn the_rarer_messages_are_answered_too() {
                     answered(1, [function_call(PLUS, &[b"2", b"3"])]),
                 ],
             ),
-            talk("a farewell", [q("SELECT 1"), vec![Turn::Say(terminate()), Turn::HearOut]]),
+            talk("a farewell", [q("SELECT 1"), vec![Turn::Send(terminate()), Turn::ReceiveAll]]),
             talk(
                 "a farewell behind a statement",
-                [vec![Turn::Say([query("SELECT 1"), terminate()].concat()), Turn::HearOut]],
+                [vec![Turn::Send([query("SELECT 1"), terminate()].concat()), Turn::ReceiveAll]],
             ),
             talk(
                 "a farewell in a transaction",
-                [q("BEGIN"), q("SELECT 1"), vec![Turn::Say(terminate()), Turn::HearOut]],
+                [q("BEGIN"), q("SELECT 1"), vec![Turn::Send(terminate()), Turn::ReceiveAll]],
             ),
             talk(
                 "COPY data that nobody asked for",
                 [
-                    vec![Turn::Say([copy_data(b"what is this"), copy_done()].concat())],
+                    vec![Turn::Send([copy_data(b"what is this"), copy_done()].concat())],
                     q("SELECT 1"),
-                    vec![Turn::Say(copy_data(b"more"))],
+                    vec![Turn::Send(copy_data(b"more"))],
                     batch([statement("SELECT 1", &[])]),
                 ],
             ),
@@ -208,7 +208,7 @@ async fn the_rarer_messages_are_answered_too() {
                 "a tag that does not exist",
                 [
                     q("SELECT 1"),
-                    vec![Turn::Say(b"Q\0\0\0\x0dSELECT 2\0".to_vec()), Turn::Hear(b::READY_FOR_QUERY)],
+                    vec![Turn::Send(b"Q\0\0\0\x0dSELECT 2\0".to_vec()), Turn::Receive(b::READY_FOR_QUERY)],
                 ],
             ),
         ])

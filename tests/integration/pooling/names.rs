@@ -17,7 +17,7 @@ const LISTED: &str = "CREATE FUNCTION listed() RETURNS SETOF text LANGUAGE sql A
 
 async fn say(client: &mut Frames, messages: &[Vec<u8>]) -> Vec<Message> {
     client.send(&messages.concat()).await;
-    client.hear_until(b::READY_FOR_QUERY).await
+    client.read_until(b::READY_FOR_QUERY).await
 }
 
 fn code(heard: &[Message]) -> String {

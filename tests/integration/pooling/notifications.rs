@@ -21,7 +21,7 @@ async fn notifications_outlast_comparisons_of_the_catalog() {
         let mut heard = Vec::new();
         while heard.len() < NOTIFICATIONS {
             listening.send(&query("SELECT 1")).await;
-            for message in listening.hear_until(b::READY_FOR_QUERY).await {
+            for message in listening.read_until(b::READY_FOR_QUERY).await {
                 if message.tag == b::NOTIFICATION_RESPONSE {
                     let payload = &message.body[4 + b"news\0".len()..];
                     let number = payload.split(|byte| *byte == b' ').next().unwrap();

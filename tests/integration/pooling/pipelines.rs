@@ -229,14 +229,14 @@ async fn flush_returns_responses_and_keeps_the_backend_until_sync() {
                 [
                     batch([parse("kept", "SELECT 'kept'")]),
                     until_tag(b::ERROR_RESPONSE, [bind("", "nobody", &[]), flush()]),
-                    vec![Turn::Say(parse("lost", "SELECT 'lost'"))],
-                    vec![Turn::Say(close(b'S', "kept"))],
+                    vec![Turn::Send(parse("lost", "SELECT 'lost'"))],
+                    vec![Turn::Send(close(b'S', "kept"))],
                     answered(1, [sync()]),
                     batch([bind("", "kept", &[]), execute("", 0)]),
                     batch([bind("", "lost", &[]), execute("", 0)]),
                 ],
             ),
-            talk("a Flush out of the blue", [vec![Turn::Say(flush())], q("SELECT 1")]),
+            talk("a Flush out of the blue", [vec![Turn::Send(flush())], q("SELECT 1")]),
             talk("a Flush and a Sync", [answered(1, [flush(), sync()]), q("SELECT 1")]),
             talk(
                 "a description of an unknown statement, and the rest of its batch",

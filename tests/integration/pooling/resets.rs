@@ -183,7 +183,7 @@ async fn the_next_tenant_sees_nothing_sent_behind_a_reset() {
         for left in [LEFT[0], LEFT[1], LEFT[2]] {
             one.send(&[query(reset), query(left)].concat()).await;
             for _ in 0..2 {
-                one.hear_until(gatekeeper::testing::wire::tag::backend::READY_FOR_QUERY).await;
+                one.read_until(gatekeeper::testing::wire::tag::backend::READY_FOR_QUERY).await;
             }
             assert_eq!(ask(&mut other, LOOK).await, clean, "{reset}, then {left}");
             ask(&mut one, "DISCARD ALL").await;

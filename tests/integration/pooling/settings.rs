@@ -353,7 +353,7 @@ async fn clients_get_parameter_status_for_changes_only() {
                         b::COMMAND_COMPLETE,
                         [statement("SET TimeZone = 'Asia/Tokyo'", &[]), crate::harness::frames::flush()],
                     ),
-                    vec![Turn::Say(sync()), Turn::Hear(b::READY_FOR_QUERY)],
+                    vec![Turn::Send(sync()), Turn::Receive(b::READY_FOR_QUERY)],
                 ],
             ),
             talk(

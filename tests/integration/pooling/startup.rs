@@ -199,7 +199,7 @@ async fn a_reset_midway_fails_its_transaction() {
         client.ask("BEGIN").await.unwrap();
         client.ask("SELECT 1").await.unwrap();
         client.send(&[statement(text.split(';').next().unwrap(), &[]), sync()].concat()).await;
-        client.hear_until(b::READY_FOR_QUERY).await;
+        client.read_until(b::READY_FOR_QUERY).await;
         client.ask("ROLLBACK").await.unwrap();
         assert_eq!(client.ask("SHOW app.tenant").await.as_deref(), Ok("5"), "{text}");
     }

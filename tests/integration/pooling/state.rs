@@ -18,9 +18,9 @@ async fn notifications_reach_listening_sessions() {
                 "while nothing is asked",
                 [
                     q("LISTEN news"),
-                    vec![Turn::Meanwhile("NOTIFY news, 'first'"), Turn::Hear(b::NOTIFICATION_RESPONSE)],
+                    vec![Turn::Meanwhile("NOTIFY news, 'first'"), Turn::Receive(b::NOTIFICATION_RESPONSE)],
                     q("SELECT 'still in step'"),
-                    vec![Turn::Meanwhile("NOTIFY news, 'second'"), Turn::Hear(b::NOTIFICATION_RESPONSE)],
+                    vec![Turn::Meanwhile("NOTIFY news, 'second'"), Turn::Receive(b::NOTIFICATION_RESPONSE)],
                     q(channels),
                     q("UNLISTEN news"),
                     vec![Turn::Meanwhile("NOTIFY news, 'unheard'")],

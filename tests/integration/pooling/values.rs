@@ -73,7 +73,7 @@ async fn settings_beyond_the_limit_end_only_their_session() {
         let names: String = (1..=12).map(|n| format!("SET app.n{n} = 'x';")).collect();
         other.ask(&names).await.unwrap();
         other.send(&crate::harness::frames::query(&format!("{set}; RESET work_mem"))).await;
-        let heard = other.hear_out().await;
+        let heard = other.read_to_close().await;
         let error = heard.iter().rfind(|message| message.tag == b::ERROR_RESPONSE).expect("it is told");
         assert_eq!((error.field(b'S'), error.field(b'C')), ("FATAL".to_owned(), "54000".to_owned()), "{set}");
         assert!(heard.iter().filter(|message| message.tag == b::DATA_ROW).count() == 1, "{heard:?}");
@@ -137,8 +137,8 @@ async fn settings_follow_their_session_in_every_encoding() {
             [
                 q("SET client_encoding = 'UTF8'"),
                 vec![
-                    Turn::Say(raw_query("SELECT set_config('app.a', '日本', false), '表'".as_bytes())),
-                    Turn::Hear(b::READY_FOR_QUERY),
+                    Turn::Send(raw_query("SELECT set_config('app.a', '日本', false), '表'".as_bytes())),
+                    Turn::Receive(b::READY_FOR_QUERY),
                 ],
                 q(first),
                 q(shown),
@@ -147,8 +147,8 @@ async fn settings_follow_their_session_in_every_encoding() {
                 q("SET client_encoding = 'SJIS'"),
                 q(shown),
                 vec![
-                    Turn::Say(raw_query(b"SELECT set_config('app.b', '\x95\x5c', false)")),
-                    Turn::Hear(b::READY_FOR_QUERY),
+                    Turn::Send(raw_query(b"SELECT set_config('app.b', '\x95\x5c', false)")),
+                    Turn::Receive(b::READY_FOR_QUERY),
                 ],
                 q("SELECT current_setting('app.b')"),
                 q("SET client_encoding = 'UTF8'"),
@@ -185,8 +185,8 @@ async fn settings_follow_their_session_in_every_encoding() {
                 [
                     q("SET client_encoding = 'LATIN1'"),
                     vec![
-                        Turn::Say(raw_query(b"SELECT set_config('app.a', '\xe9', false)")),
-                        Turn::Hear(b::READY_FOR_QUERY),
+                        Turn::Send(raw_query(b"SELECT set_config('app.a', '\xe9', false)")),
+                        Turn::Receive(b::READY_FOR_QUERY),
                     ],
                     q(length),
                     q("SET client_encoding = 'UTF8'"),
@@ -233,7 +233,7 @@ async fn no_encoding_hides_a_setting_from_the_next_session() {
             let length = u32::try_from(text.len() + 4).unwrap();
             let parse = [b"P", &length.to_be_bytes()[..], &text].concat();
             one.send(&[parse, bind("", "", &[b"app.tenant"]), execute("", 0), sync()].concat()).await;
-            one.hear_until(b::READY_FOR_QUERY).await;
+            one.read_until(b::READY_FOR_QUERY).await;
         }
         assert_eq!(one.ask(seen).await.as_deref(), Ok("EVIL"));
         one.send(&crate::harness::frames::terminate()).await;
@@ -244,20 +244,20 @@ async fn no_encoding_hides_a_setting_from_the_next_session() {
 
 async fn say(client: &mut Frames, text: &[u8]) {
     client.send(&raw_query(text)).await;
-    client.hear_until(b::READY_FOR_QUERY).await;
+    client.read_until(b::READY_FOR_QUERY).await;
 }
 
 /// Last column of the statement prepared as `s`.
 async fn run(client: &mut Frames) -> String {
     client.send(&[bind("", "s", &[]), execute("", 0), sync()].concat()).await;
-    let heard = client.hear_until(b::READY_FOR_QUERY).await;
+    let heard = client.read_until(b::READY_FOR_QUERY).await;
     let row = heard.iter().find(|message| message.tag == b::DATA_ROW).expect("a row");
     String::from_utf8_lossy(&row.body[6..]).into_owned()
 }
 
 async fn prepare(client: &mut Frames, text: &str) {
     client.send(&[parse("s", text), sync()].concat()).await;
-    client.hear_until(b::READY_FOR_QUERY).await;
+    client.read_until(b::READY_FOR_QUERY).await;
 }
 
 #[tokio::test]

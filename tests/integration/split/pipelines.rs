@@ -40,7 +40,7 @@ async fn heard(client: &mut Frames, turns: &[Turn]) -> Vec<String> {
     for (bytes, ends) in turns {
         client.send(bytes).await;
         for end in *ends {
-            let messages = client.hear_until(*end).await;
+            let messages = client.read_until(*end).await;
             heard.extend(messages.iter().filter(|it| !b"SN".contains(&it.tag)).map(|it| {
                 let tag = char::from(it.tag);
                 match it.tag {

@@ -36,7 +36,7 @@ async fn reads_go_to_a_read_pool_and_everything_else_to_the_primary() {
 /// Sends `bytes`, and reads a response without an error.
 async fn said(client: &mut Frames, bytes: Vec<u8>) {
     client.send(&bytes).await;
-    let heard = client.hear_until(READY_FOR_QUERY).await;
+    let heard = client.read_until(READY_FOR_QUERY).await;
     assert!(heard.iter().all(|message| message.tag != b'E'), "{heard:?}");
 }
 
@@ -101,13 +101,13 @@ async fn a_prepared_read_may_become_a_write() {
     // As asyncpg prepares: a Flush, no Sync.
     let read = "SELECT balance FROM account WHERE id = $1";
     client.send(&[parse("one", read), describe(b'S', "one"), flush()].concat()).await;
-    let heard = client.hear_until(b'T').await;
+    let heard = client.read_until(b'T').await;
     assert!(heard.iter().any(|message| message.tag == b'1'), "{heard:?}");
     said(&mut client, [bind("", "one", &[b"1"]), execute("", 0), sync()].concat()).await;
     assert_eq!(last_route(&mut client).await, "reads (read)");
 
     client.send(&[parse("two", read), describe(b'S', "two"), flush()].concat()).await;
-    client.hear_until(b'T').await;
+    client.read_until(b'T').await;
     said(&mut client, [bind("", "write", &[]), execute("", 0), sync()].concat()).await;
     assert_eq!(last_route(&mut client).await, "primary (writes)");
     assert_eq!(split.primary("SELECT balance FROM account WHERE id = 2").await, "7");
@@ -141,11 +141,11 @@ async fn a_pipeline_of_several_units_is_answered_in_its_order() {
     }
     client.send(&all).await;
     for n in 1..=20 {
-        let heard = client.hear_until(READY_FOR_QUERY).await;
+        let heard = client.read_until(READY_FOR_QUERY).await;
         let row = heard.iter().find(|message| message.tag == b'D').unwrap();
         assert!(row.body.ends_with(n.to_string().as_bytes()), "{n}: {row:?}");
         if n % 5 == 0 {
-            client.hear_until(READY_FOR_QUERY).await;
+            client.read_until(READY_FOR_QUERY).await;
         }
     }
     assert_eq!(split.primary("SELECT balance FROM account WHERE id = 3").await, "104");

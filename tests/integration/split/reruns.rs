@@ -44,7 +44,7 @@ async fn a_misclassified_write_runs_on_the_primary_and_is_remembered() {
     // Messages, too: other texts are not known yet.
     let call = "/* gatekeeper: route=read */ SELECT bump() AS again";
     client.send(&[parse("", call), bind("", "", &[]), execute("", 0), sync()].concat()).await;
-    let heard = client.hear_until(READY_FOR_QUERY).await;
+    let heard = client.read_until(READY_FOR_QUERY).await;
     assert!(heard.iter().all(|message| message.tag != b'E'), "{heard:?}");
     assert_eq!(split.primary("SELECT n FROM stock").await, "5");
 }
@@ -135,7 +135,7 @@ async fn a_table_missing_on_the_read_pool_is_read_on_the_primary() {
     client
         .send(&[parse("", "SELECT n FROM young"), bind("", "", &[]), execute("", 0), sync()].concat())
         .await;
-    let heard = client.hear_until(READY_FOR_QUERY).await;
+    let heard = client.read_until(READY_FOR_QUERY).await;
     let tags: Vec<u8> = heard.iter().map(|message| message.tag).collect();
     assert_eq!(String::from_utf8_lossy(&tags), "12DCZ");
     // An error that is the same on every server comes from the primary.
@@ -197,7 +197,7 @@ async fn a_read_whose_server_ends_in_the_middle_runs_again() {
         .await
         .unwrap();
     }
-    let heard = client.hear_until(READY_FOR_QUERY).await;
+    let heard = client.read_until(READY_FOR_QUERY).await;
     assert!(heard.iter().all(|message| message.tag != b'E'), "{heard:?}");
 }
 
@@ -345,7 +345,7 @@ async fn an_error_of_every_server_is_returned_once() {
         let mut heard = Vec::new();
         for who in [&mut client, &mut direct] {
             who.send(&batch).await;
-            let answer = who.hear_until(READY_FOR_QUERY).await;
+            let answer = who.read_until(READY_FOR_QUERY).await;
             heard.push(answer.iter().map(|it| (it.tag, it.field(b'C'), it.field(b'M'))).collect::<Vec<_>>());
         }
         assert_eq!(heard[0], heard[1]);
@@ -393,7 +393,7 @@ async fn a_read_that_fails_everywhere_ends() {
         }
     };
     let heard = tokio::select! {
-        heard = client.hear_out() => heard,
+        heard = client.read_to_close() => heard,
         () = ends_everywhere => unreachable!("it goes on for ever"),
     };
     let last = heard.last().expect("the writer's words");

@@ -124,7 +124,7 @@ async fn a_moved_transaction_leaves_no_open_transaction_behind() {
         client.ask("UPDATE item SET note = note WHERE id = 2").await.unwrap();
         until(PATIENCE, async || {
             client.send(&begin).await;
-            let heard = client.hear_until(READY_FOR_QUERY).await;
+            let heard = client.read_until(READY_FOR_QUERY).await;
             assert!(heard.iter().all(|message| message.tag != b'E'), "{heard:?}");
             assert_eq!(client.ask("SELECT note FROM item WHERE id = 1").await.unwrap(), "one");
             client.ask("COMMIT").await.unwrap();
@@ -154,7 +154,7 @@ async fn told(client: &mut Frames, units: &[Vec<u8>]) -> Vec<String> {
         let mut rest = &unit[..];
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
             if matches!(frame.tag(), b'Q' | b'S') {
-                heard.extend(client.hear_until(READY_FOR_QUERY).await);
+                heard.extend(client.read_until(READY_FOR_QUERY).await);
             }
             rest = &rest[frame.as_bytes().len()..];
         }
