@@ -34,6 +34,7 @@ mod fairness;
 mod freshness;
 mod full_server;
 mod guest_list;
+mod holds;
 mod iam;
 mod kept_state;
 mod leaving;
