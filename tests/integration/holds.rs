@@ -44,7 +44,7 @@ async fn error(client: &mut Frames) -> (String, String) {
 #[tokio::test]
 async fn held_clients_are_served_when_the_writer_returns() {
     // Shorter than the absence: time on hold does not count.
-    let pool = "query_wait_timeout = \"500ms\"";
+    let pool = "query_wait_timeout = \"4s\"";
     let pooled = Pooled::start(Shape { size: 2, pool, ..Shape::default() }).await;
     let mut clients = [pooled.client().await, pooled.client().await, pooled.client().await];
     for client in &mut clients {
@@ -62,7 +62,7 @@ async fn held_clients_are_served_when_the_writer_returns() {
         tokio::spawn(Frames::log_in(listener, APP, &[("database", DATABASE), ("options", "-c geqo=off")]));
     until_metric(&pooled.stand, HELD, |held| held >= 3.0).await;
     let failed = pooled.stand.gatekeeper.metric(FAILED_PROBES).await.unwrap();
-    until_metric(&pooled.stand, FAILED_PROBES, |now| now >= failed + 8.0).await;
+    until_metric(&pooled.stand, FAILED_PROBES, |now| now >= failed + 20.0).await;
     node.start().await.unwrap();
     for client in &mut clients {
         let heard = client.hear_until(b::READY_FOR_QUERY).await;
@@ -73,8 +73,8 @@ async fn held_clients_are_served_when_the_writer_returns() {
     until_metric(&pooled.stand, HELD, |held| held == 0.0).await;
     until_metric(&pooled.stand, SERVED, |served| served >= 3.0).await;
     assert_eq!(pooled.stand.gatekeeper.metric(EXPIRED).await, Some(0.0));
-    let absences = pooled.stand.gatekeeper.metric("gatekeeper_writer_absence_duration_seconds_count").await;
-    assert!(absences >= Some(1.0), "{absences:?}");
+    let absences = "gatekeeper_writer_absence_duration_seconds_count";
+    until_metric(&pooled.stand, absences, |absences| absences >= 1.0).await;
     pooled.rests().await;
 }
 

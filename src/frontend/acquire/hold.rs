@@ -25,7 +25,7 @@ pub(crate) const ACQUIRE_RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Time after which a session attempts to reach a silent writer by itself. The probe attempts a login every 250 ms and
 /// ends the pause; its credentials may be refused where those of the session are not.
-pub(super) const UNPROBED_RETRY_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const UNPROBED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Interval between two checks for a node that is fresh enough.
 const FRESHNESS_CHECK_INTERVAL: Duration = Duration::from_millis(5);
@@ -127,7 +127,7 @@ impl Hold {
                 Pause::NoWriter => wait_until(&topology, |snapshot| snapshot.writer.is_some()).await,
                 Pause::Silent(endpoint, since) => {
                     let answers = wait_until(&topology, |snapshot| answers_since(snapshot, endpoint, *since));
-                    timeout(UNPROBED_RETRY_INTERVAL, answers).await.ok();
+                    timeout(UNPROBED_PAUSE, answers).await.ok();
                 }
             }
         }));

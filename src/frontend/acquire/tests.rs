@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     AcquireError, Connected, PooledAcquirer, acquire_dedicated,
-    hold::{ACQUIRE_RETRY_INTERVAL, Hold, HoldBudget, UNPROBED_RETRY_INTERVAL},
+    hold::{ACQUIRE_RETRY_INTERVAL, Hold, HoldBudget, UNPROBED_PAUSE},
 };
 use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
@@ -124,7 +124,7 @@ async fn an_absent_writer_is_tried_again() {
     let (outcome, tried) = acquire(&stand, &listener, answer).await;
     assert!(outcome.is_ok());
     assert_eq!(tried.len(), 4);
-    assert_eq!(started.elapsed(), 3 * UNPROBED_RETRY_INTERVAL);
+    assert_eq!(started.elapsed(), 3 * UNPROBED_PAUSE);
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,14 +139,14 @@ async fn an_answer_to_the_probe_ends_the_pause() {
         async move { answered }
     });
     let returned = async {
-        tokio::time::sleep(UNPROBED_RETRY_INTERVAL / 2).await;
+        tokio::time::sleep(UNPROBED_PAUSE / 2).await;
         assert_eq!(held_clients(&stand), Some("1".to_owned()));
         is_back.store(true, SeqCst);
         stand.topology.publish(snapshot(CLUSTER));
     };
     let (outcome, ()) = tokio::join!(acquired, returned);
     assert!(outcome.is_ok());
-    assert_eq!(started.elapsed(), UNPROBED_RETRY_INTERVAL / 2);
+    assert_eq!(started.elapsed(), UNPROBED_PAUSE / 2);
     assert_eq!(held_clients(&stand), Some("0".to_owned()));
     assert!(
         stand
