@@ -99,7 +99,7 @@ hostile: ## statements made to stop the classifier, said to the release build
 grafana: ## writes what is generated in grafana/: dashboards, the table of metrics
 	@.ci/setup build
 	grafana/generate
-	GATEKEEPER_TEST_UPDATE=1 $(CARGO) test --locked --test contract the_table_of_all_metrics_is_the_catalogue
+	GATEKEEPER_TEST_UPDATE=1 $(CARGO) test --locked --test contract the_table_of_all_metrics_equals_the_catalog
 
 pictures: ## draws the dashboards as they look after a bad day (needs chromium)
 	@.ci/setup test prometheus pictures

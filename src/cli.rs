@@ -212,7 +212,7 @@ fn run_doctor(configured: Configured, endpoint: Option<&str>, json: bool) -> io:
         Ok(doctor) => doctor,
         Err(error) => {
             writeln!(io::stderr(), "error: {error}")?;
-            return Ok(ExitCode::from(NONSENSE));
+            return Ok(ExitCode::from(INVALID_ARGUMENTS_EXIT_CODE));
         }
     };
     let form = match json {
@@ -240,7 +240,11 @@ fn run_classify(
                 Err(error) => {
                     writeln!(io::stderr(), "error: {}", Chain(&error))?;
                     let unknown = matches!(error, KnowledgeError::UnknownEndpoint(_));
-                    return Ok(if unknown { ExitCode::from(NONSENSE) } else { ExitCode::FAILURE });
+                    return Ok(if unknown {
+                        ExitCode::from(INVALID_ARGUMENTS_EXIT_CODE)
+                    } else {
+                        ExitCode::FAILURE
+                    });
                 }
             }
         }
@@ -309,7 +313,7 @@ fn load_config(source: &ConfigSource) -> Option<LoadedConfig> {
 /// Three columns: setting, value, origin.
 fn print_settings(out: &mut impl Write, settings: &[Setting]) -> io::Result<()> {
     let width = |text: fn(&Setting) -> &str| {
-        settings.iter().map(|setting| text(setting).chars().count().min(COLUMN)).max().unwrap_or(0)
+        settings.iter().map(|setting| text(setting).chars().count().min(MAX_COLUMN_WIDTH)).max().unwrap_or(0)
     };
     let (name, value) = (width(|setting| &setting.name), width(|setting| &setting.value));
     for setting in settings {
@@ -319,6 +323,6 @@ fn print_settings(out: &mut impl Write, settings: &[Setting]) -> io::Result<()> 
 }
 
 /// Exit code for invalid arguments.
-const NONSENSE: u8 = 2;
+const INVALID_ARGUMENTS_EXIT_CODE: u8 = 2;
 /// Maximum width of a column; longer values are not padded.
-const COLUMN: usize = 56;
+const MAX_COLUMN_WIDTH: usize = 56;

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Interval of file checks. A file counts as stable after two equal checks in a row.
-const INTERVAL: Duration = Duration::from_secs(1);
+const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A value read from files, which can be read again.
 pub trait Reloadable: Send + Sync {
@@ -99,7 +99,7 @@ impl Files {
     ///
     /// Reads small files on the current thread: must not run on a worker. Cancel safe.
     pub async fn run(self, mut report: impl FnMut(Reloaded)) {
-        let mut ticks = tokio::time::interval(INTERVAL);
+        let mut ticks = tokio::time::interval(FILE_CHECK_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;

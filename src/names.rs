@@ -26,16 +26,16 @@ pub enum NameError {
 }
 
 /// Maximum length of a name of Gatekeeper, in bytes.
-const OWN_NAME_MAX: usize = 63;
+const MAX_OWN_NAME_BYTES: usize = 63;
 /// Bytes allowed in a database or user name: PostgreSQL cuts at 63, but the cut is the server's to make.
-const SERVER_NAME_MAX: usize = 1024;
+const MAX_SERVER_NAME_BYTES: usize = 1024;
 
 fn check_own(text: &str) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
     }
-    if text.len() > OWN_NAME_MAX {
-        return Err(NameError::TooLong(OWN_NAME_MAX));
+    if text.len() > MAX_OWN_NAME_BYTES {
+        return Err(NameError::TooLong(MAX_OWN_NAME_BYTES));
     }
     for (at, c) in text.chars().enumerate() {
         let plain = c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -49,7 +49,7 @@ fn check_own(text: &str) -> Result<(), NameError> {
 fn check_server(text: &str) -> Result<(), NameError> {
     match text {
         "" => Err(NameError::Empty),
-        _ if text.len() > SERVER_NAME_MAX => Err(NameError::TooLong(SERVER_NAME_MAX)),
+        _ if text.len() > MAX_SERVER_NAME_BYTES => Err(NameError::TooLong(MAX_SERVER_NAME_BYTES)),
         _ if text.contains('\0') => Err(NameError::Nul),
         _ => Ok(()),
     }

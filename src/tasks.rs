@@ -87,7 +87,7 @@ impl Thread {
     /// # Errors
     /// The system's error, without a free thread.
     pub fn start(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
-        let handle = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work)?;
+        let handle = thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(work)?;
         Ok(Self { handle })
     }
 
@@ -101,7 +101,7 @@ impl Thread {
 }
 
 /// Stack size of every thread in bytes: the recursive SQL parser needs room for hostile statements.
-const STACK: usize = 4 << 20;
+const STACK_BYTES: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {

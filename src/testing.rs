@@ -56,7 +56,7 @@ pub mod sandbox {
 }
 
 pub mod scram {
-    pub use crate::scram::{ITERATIONS, NONCE_BYTES, Verifier};
+    pub use crate::scram::{DEFAULT_ITERATIONS, NONCE_BYTES, Verifier};
 }
 
 pub mod sql {

@@ -356,7 +356,7 @@ fn a_use_that_the_layers_allow_is_no_fault() {
 }
 
 #[test]
-fn a_word_that_pure_modules_must_not_contain_is_found() {
+fn a_forbidden_word_in_a_pure_module_is_found() {
     for text in [
         "use tokio::net::TcpStream;",
         "async fn f(x: impl Future) { x.await }",

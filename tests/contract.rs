@@ -1,5 +1,5 @@
-//! What is promised in files that people copy: example configurations load, and nothing that can be set is left out;
-//! dashboards, alerts and the runbook speak of what there is.
+//! Promises in files that people copy: example configurations load and list every setting; dashboards, alerts and the
+//! runbook use existing names.
 
 #![expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 
@@ -39,7 +39,7 @@ fn text_of(name: &str) -> String {
     fs::read_to_string(shipped(name)).expect("shipped files are readable")
 }
 
-/// Loads without looking at the files that are mentioned: they belong to another machine.
+/// Loads without the mentioned files, which belong to another machine.
 fn load(source: ConfigSource) -> Result<Config, Vec<String>> {
     match source.without_references().load() {
         Ok(loaded) => Ok(loaded.config),
@@ -64,11 +64,11 @@ struct Line {
     table: String,
     key: String,
     live: bool,
-    /// It is marked as having no default, or its whole table is commented out.
+    /// Marked as having no default, or part of a table that is commented out.
     marked: bool,
 }
 
-/// Every key of a TOML example with the table it stands in.
+/// Every key of a TOML example with its table.
 fn lines_of(text: &str) -> Vec<Line> {
     let mut table = String::new();
     let mut table_is_live = true;
@@ -142,7 +142,7 @@ fn each_key_of_the_complete_example_stands_at_its_default() {
 }
 
 #[test]
-fn what_is_commented_out_in_the_complete_example_could_be_written() {
+fn commented_keys_of_the_complete_example_load() {
     let text = text_of("example.toml");
     for Line { number, table, key, live, .. } in lines_of(&text) {
         let line = text.lines().nth(number).unwrap_or_default();
@@ -159,7 +159,7 @@ fn what_is_commented_out_in_the_complete_example_could_be_written() {
 /// A line `NAME=value`.
 type Variable = (String, String);
 
-/// The variables of `config/compose.env`: those in effect, and those commented out.
+/// The variables of `config/compose.env`: live ones, and those commented out.
 fn environment() -> (Vec<Variable>, Vec<Variable>) {
     let (mut live, mut commented) = (Vec::new(), Vec::new());
     for line in text_of("compose.env").lines() {
@@ -193,7 +193,7 @@ fn the_environment_of_the_example_has_every_variable_and_no_other() {
 }
 
 #[test]
-fn what_is_commented_out_in_the_environment_could_be_set() {
+fn commented_variables_of_the_environment_load() {
     let (live, commented) = environment();
     for (name, value) in commented {
         let mut all = live.clone();

@@ -33,14 +33,14 @@ def measure(bench: Bench) -> str:
     files = sorted(target.audit_file.parent.glob(f"{target.audit_file.name}*"))
     said, seconds, resident = verified(program, files)
     told = sum(executed(file) for file in files)
-    octets = sum(file.stat().st_size for file in files)
+    byte_count = sum(file.stat().st_size for file in files)
     if told < load.transactions or "none is missing in between" not in said:
         raise SystemExit(f"{told} of {load.transactions} statements are told; verify says: {said}")
     rows = [
         ["transactions of pgbench", f"{load.transactions:,}"],
         ["statements told of them", f"{told:,}"],
         ["files", len(files)],
-        ["octets for a statement", f"{octets / told:.0f}"],
+        ["bytes per statement", f"{byte_count / told:.0f}"],
         ["transactions per second", f"{load.per_second:,.0f}"],
         ["processor time for each, µs", f"{spent / load.transactions * 1e6:.1f}"],
         ["verify: records per second", f"{told / seconds:,.0f}"],

@@ -45,7 +45,7 @@ def measure(bench: Bench) -> str:
     head = ["300 MB", "relay µs/MB", "PgBouncer µs/MB", "Gatekeeper µs/MB", "÷ relay", "÷ PgBouncer"]
     return (
         f"{table(head, rows)}\n\n"
-        "Processor time of the pool's process over the megabytes (10⁶ octets of protocol) that one client received, which "
+        "Processor time of the pool's process over the megabytes (10⁶ bytes of protocol) that one client received, which "
         f"throws them away; {rounds} rounds in a rotating order. Wide rows are 4 kB, narrow ones one integer in text. "
         "TLS is towards the clients only. Target: 1.15 times the relay.\n"
     )
@@ -62,5 +62,5 @@ def _per_megabyte(pool, tls: bool, statement: str) -> float:
 
     drained("select 1")
     before = processor_seconds(pool.process.pid)
-    octets = drained(statement)
-    return (processor_seconds(pool.process.pid) - before) / (octets / 1e6) * 1e6
+    byte_count = drained(statement)
+    return (processor_seconds(pool.process.pid) - before) / (byte_count / 1e6) * 1e6

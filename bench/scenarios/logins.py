@@ -40,7 +40,7 @@ def measure(bench: Bench) -> str:
         f"{table(head, rows)}\n\n"
         "pgbench with a connection for each transaction (`-C -S`), 4 clients; µs is the proxy's processor time for each "
         "of them. Certificates are RSA with 2,048 bits; TLS is on both legs. In the last row the server asks for a "
-        f"password of {len(TOKEN)} octets: direct and through the relay the client sends it, Gatekeeper takes it from "
+        f"password of {len(TOKEN)} bytes: direct and through the relay the client sends it, Gatekeeper takes it from "
         "its token command and its clients bring none. PostgreSQL forks for each of them, which is most of the work.\n"
     )
 

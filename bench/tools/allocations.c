@@ -1,6 +1,6 @@
 /* Counts allocations of a program that is started with this library in LD_PRELOAD.
  *
- * The count is the first eight octets of the file named by ALLOCATIONS_FILE, shared, so that it can be read while the
+ * The count is the first eight bytes of the file named by ALLOCATIONS_FILE, shared, so that it can be read while the
  * program runs. Rust's system allocator calls these functions; `free` costs nothing that is of interest. */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,4 +1,4 @@
-"""Runs one statement and throws its answer away; prints how many octets that was.
+"""Runs one statement and throws its answer away; prints how many bytes that was.
 
 Usage: `drain.py PORT plain|tls STATEMENT`. Drivers spend more on a row than a proxy does; this looks only at the end of
 what it has read.
@@ -31,7 +31,7 @@ def connected(port: int, tls: bool):
 
 
 def drained(server) -> int:
-    """Reads until the server is idle and returns how many octets it was; an error ends the program."""
+    """Reads until the server is idle and returns how many bytes it was; an error ends the program."""
     total, buffer, end = 0, bytearray(1 << 18), b""
     while True:
         read = server.recv_into(buffer)

@@ -41,7 +41,7 @@ pub struct AdminResponse {
 #[derive(Debug, thiserror::Error)]
 pub enum AdminClientError {
     /// Connection failure: usually no process listens at the address.
-    #[error("cannot connect to the admin API at {0}")]
+    #[error("cannot connect to the admin API at {0} (is Gatekeeper running with this configuration?)")]
     Connect(SocketAddr, #[source] io::Error),
     /// Another certificate, or no TLS.
     #[error("TLS handshake with the admin API at {0} failed")]

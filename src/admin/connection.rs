@@ -21,19 +21,19 @@ use crate::{
 };
 
 /// Time limit of a TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time limit of a request's head, counted from the end of the previous response; also ends idle connections.
-const HEAD: Duration = Duration::from_secs(30);
+const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Size limit of a request's head in bytes. Only one route reads a body, a short one.
-const HEAD_BYTES: usize = 16 << 10;
+const MAX_REQUEST_HEAD_BYTES: usize = 16 << 10;
 /// Headers of a request.
-const HEADERS: usize = 64;
+const MAX_REQUEST_HEADERS: usize = 64;
 /// Lifetime of a connection, which ends after the response in progress.
-const LIFE: Duration = Duration::from_secs(600);
+const MAX_CONNECTION_LIFETIME: Duration = Duration::from_secs(600);
 /// Time limit of a connection beyond the limit, which serves one request.
-const ONCE: Duration = Duration::from_secs(2);
+const SINGLE_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time limit of that last response.
-const LAST: Duration = Duration::from_secs(60);
+const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves one connection to its end.
 pub(super) async fn serve(tcp: TcpStream, from: SocketAddr, tls: Option<ServerTls>, router: Router) {
@@ -42,7 +42,7 @@ pub(super) async fn serve(tcp: TcpStream, from: SocketAddr, tls: Option<ServerTl
 
 /// Serves one request, with a short time limit.
 pub(super) async fn serve_once(tcp: TcpStream, from: SocketAddr, tls: Option<ServerTls>, router: Router) {
-    timeout(ONCE, serve_requests(tcp, from, tls, router, false)).await.ok();
+    timeout(SINGLE_REQUEST_TIMEOUT, serve_requests(tcp, from, tls, router, false)).await.ok();
 }
 
 async fn serve_requests(
@@ -56,7 +56,7 @@ async fn serve_requests(
     tcp.set_nodelay(true).ok();
     let stream = match tls {
         None => Stream::from(tcp),
-        Some(tls) => match timeout(HANDSHAKE, tls.accept_http(tcp)).await {
+        Some(tls) => match timeout(TLS_HANDSHAKE_TIMEOUT, tls.accept_http(tcp)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 return tracing::debug!(client = %from, error = %Chain(&error), "TLS handshake with an admin API client failed");
@@ -72,14 +72,14 @@ async fn serve_requests(
     http.http1()
         .timer(TokioTimer::new())
         .keep_alive(keep_alive)
-        .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEADERS);
+        .header_read_timeout(REQUEST_HEAD_TIMEOUT)
+        .max_buf_size(MAX_REQUEST_HEAD_BYTES)
+        .max_headers(MAX_REQUEST_HEADERS);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
     tokio::select! {
         // The client knows the error, or is gone.
         _ = connection.as_mut() => return,
-        () = sleep(LIFE) => connection.as_mut().graceful_shutdown(),
+        () = sleep(MAX_CONNECTION_LIFETIME) => connection.as_mut().graceful_shutdown(),
     }
-    timeout(LAST, connection).await.ok();
+    timeout(LAST_RESPONSE_TIMEOUT, connection).await.ok();
 }

@@ -48,12 +48,12 @@ pub enum ReloadFailure {
 }
 
 /// Capacity of the command queue.
-const WAITING: usize = 16;
+const COMMAND_QUEUE_CAPACITY: usize = 16;
 
 /// Sender and receiver of commands.
 #[must_use]
 pub fn control() -> (ProgramControl, mpsc::Receiver<ControlCommand>) {
-    let (commands, receiver) = mpsc::channel(WAITING);
+    let (commands, receiver) = mpsc::channel(COMMAND_QUEUE_CAPACITY);
     (ProgramControl { commands }, receiver)
 }
 

@@ -28,9 +28,9 @@ pub(super) struct Cookies {
 }
 
 /// Lifetime of a browser session.
-const LIFE: Duration = Duration::from_secs(12 * 3600);
+const BROWSER_SESSION_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// Maximum number of browser sessions; another one ends the oldest.
-const OPEN: usize = 64;
+const MAX_BROWSER_SESSIONS: usize = 64;
 
 /// SHA-256 of a secret. Only hashes are stored and compared.
 pub(super) fn hash_secret(text: &[u8]) -> [u8; 32] {
@@ -53,12 +53,12 @@ impl Cookies {
         aws_lc_rs::rand::fill(&mut chance).ok()?;
         let value = URL_SAFE_NO_PAD.encode(chance);
         let mut open = self.lock();
-        open.retain(|(_, since)| now.saturating_duration_since(*since) < LIFE);
-        if open.len() >= OPEN {
+        open.retain(|(_, since)| now.saturating_duration_since(*since) < BROWSER_SESSION_LIFETIME);
+        if open.len() >= MAX_BROWSER_SESSIONS {
             open.pop_front();
         }
         open.push_back((hash_secret(value.as_bytes()), now));
-        self.told(&value, LIFE)
+        self.told(&value, BROWSER_SESSION_LIFETIME)
     }
 
     /// Ends the session of the request and returns the `Set-Cookie` value.
@@ -74,7 +74,9 @@ impl Cookies {
         let Some(shown) = self.shown(headers) else { return false };
         let open = self.lock();
         // Comparing hashes reveals nothing about the cookie through timing.
-        open.iter().any(|(known, since)| *known == shown && now.saturating_duration_since(*since) < LIFE)
+        open.iter().any(|(known, since)| {
+            *known == shown && now.saturating_duration_since(*since) < BROWSER_SESSION_LIFETIME
+        })
     }
 
     /// Hash of the request's cookie.
@@ -124,14 +126,14 @@ mod tests {
         let gone = cookies.close(&showing(&one)).unwrap();
         assert!(gone.to_str().unwrap().contains("=; Path=/; Max-Age=0;"), "{gone:?}");
         assert!(!cookies.is_open(&showing(&one), now) && cookies.is_open(&showing(&two), now));
-        assert!(!cookies.is_open(&showing(&two), now + LIFE));
+        assert!(!cookies.is_open(&showing(&two), now + BROWSER_SESSION_LIFETIME));
         assert!(!cookies.is_open(&HeaderMap::new(), now));
     }
 
     #[test]
     fn there_are_never_more_than_a_few() {
         let (cookies, now) = (cookies(), Instant::now());
-        let all: Vec<_> = (0..=OPEN).map(|_| cookies.open(now).unwrap()).collect();
+        let all: Vec<_> = (0..=MAX_BROWSER_SESSIONS).map(|_| cookies.open(now).unwrap()).collect();
         assert!(!cookies.is_open(&showing(&all[0]), now));
         assert!(all[1..].iter().all(|cookie| cookies.is_open(&showing(cookie), now)));
     }

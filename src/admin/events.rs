@@ -60,7 +60,7 @@ pub(super) struct EventView {
 }
 
 /// Default number of events in a response.
-pub(super) const EVENTS: usize = 100;
+pub(super) const DEFAULT_EVENT_COUNT: usize = 100;
 
 /// Recent events: topology changes, reloads, rejected clients, failed mints, operator commands.
 #[utoipa::path(get, path = "/v1/events", operation_id = "events", tag = "topology", params(EventsQuery), security(("key" = [])), responses(
@@ -73,7 +73,7 @@ pub(super) async fn list(
     which: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Json<EventList>, Problem> {
     let Query(which) = which.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let (after, limit) = (which.after.unwrap_or_default(), which.limit.unwrap_or(EVENTS));
+    let (after, limit) = (which.after.unwrap_or_default(), which.limit.unwrap_or(DEFAULT_EVENT_COUNT));
     Ok(Json(EventList::new(&context, after, limit, Clock::now())))
 }
 

@@ -29,10 +29,10 @@ pub(super) struct Client(pub(super) SocketAddr);
 pub(super) struct Authenticated;
 
 /// Delay of a denial: slows down guessing of keys and flooding of the audit log.
-const DISCOURAGEMENT: Duration = Duration::from_millis(100);
+const DENIAL_DELAY: Duration = Duration::from_millis(100);
 
 /// Maximum recorded length of a path in bytes.
-const PATH: usize = 256;
+const MAX_RECORDED_PATH_BYTES: usize = 256;
 
 /// Admits or denies a request; counts and records the request.
 pub(super) async fn check_request(
@@ -41,12 +41,12 @@ pub(super) async fn check_request(
     next: Next,
 ) -> Response {
     let (client, method) = (request.extensions().get().copied(), request.method().clone());
-    let path: String = request.uri().path().chars().take(PATH).collect();
+    let path: String = request.uri().path().chars().take(MAX_RECORDED_PATH_BYTES).collect();
     let verdict = context.access.judge(&method, &path, request.headers());
     let response = match verdict.denial() {
         None => next.run(request).await,
         Some(problem) => {
-            sleep(DISCOURAGEMENT).await;
+            sleep(DENIAL_DELAY).await;
             problem.into_response()
         }
     };
@@ -54,7 +54,7 @@ pub(super) async fn check_request(
     let mut denied = verdict.denial().is_some();
     if !denied && status == StatusCode::UNAUTHORIZED {
         denied = true;
-        sleep(DISCOURAGEMENT).await;
+        sleep(DENIAL_DELAY).await;
     }
     context.metrics.record_request(match (denied, status.as_u16()) {
         (true, _) => AdminOutcome::Denied,

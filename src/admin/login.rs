@@ -25,7 +25,7 @@ pub(super) struct LoginRequest {
 }
 
 /// Size limit of a login in bytes; a key is never longer than a request's head.
-pub(super) const LOGIN_BYTES: usize = 4096;
+pub(super) const MAX_LOGIN_BYTES: usize = 4096;
 
 /// Begins a browser session. The cookie permits reading; changes need the key itself.
 #[utoipa::path(post, path = "/v1/login", tag = "page", request_body = LoginRequest, responses(

@@ -125,7 +125,7 @@ pub(super) struct BackendsView {
 }
 
 /// Maximum wait of a caller in seconds: less than the time limit of a request.
-const LONGEST: u64 = 25;
+const MAX_WAIT_SECONDS: u64 = 25;
 
 /// Lists pools.
 #[utoipa::path(get, path = "/v1/pools", operation_id = "pools", tag = "pools", params(PoolsQuery), security(("key" = [])), responses(
@@ -210,7 +210,7 @@ async fn perform_operation(
     let what = format!("{} {}", operation.as_str(), describe_filter(&filter));
     api.observers.events.record_event(EventKind::Operated { through: "admin", what });
     let waits = matches!(operation, Operation::Pause | Operation::Drain);
-    let wait = Duration::from_secs(patience.wait.filter(|_| waits).unwrap_or_default().min(LONGEST));
+    let wait = Duration::from_secs(patience.wait.filter(|_| waits).unwrap_or_default().min(MAX_WAIT_SECONDS));
     let quiet = timeout(wait, pools.quiet(&filter)).await.is_ok();
     Ok(Json(Done { pools: found, quiet }))
 }

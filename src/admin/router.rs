@@ -21,7 +21,7 @@ use super::{
     events,
     guard::check_request,
     health, info,
-    login::{self, LOGIN_BYTES},
+    login::{self, MAX_LOGIN_BYTES},
     metrics, openapi, operations, page, pools, sessions, stream, topology,
 };
 
@@ -44,9 +44,9 @@ enum Cost {
 }
 
 /// Maximum number of concurrent requests, except health checks. Further requests must be retried.
-const REQUESTS: usize = 32;
+const MAX_CONCURRENT_REQUESTS: usize = 32;
 /// Time limit of a response.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// All routes, one for each path and method.
 pub(super) fn all_routes() -> Vec<Route> {
@@ -98,14 +98,14 @@ pub(super) fn build_router(context: Arc<AdminContext>) -> Router {
     let limits = ServiceBuilder::new()
         .layer(HandleErrorLayer::new(on_limit_error))
         .layer(LoadShedLayer::new())
-        .layer(GlobalConcurrencyLimitLayer::new(REQUESTS))
-        .layer(TimeoutLayer::new(TIMEOUT));
+        .layer(GlobalConcurrencyLimitLayer::new(MAX_CONCURRENT_REQUESTS))
+        .layer(TimeoutLayer::new(RESPONSE_TIMEOUT));
     work.merge(with(Cost::Patience))
         .layer(limits)
         .merge(with(Cost::Nothing))
         .method_not_allowed_fallback(no_such_method)
         .fallback(no_such_path)
-        .layer(DefaultBodyLimit::max(LOGIN_BYTES))
+        .layer(DefaultBodyLimit::max(MAX_LOGIN_BYTES))
         .layer(middleware::from_fn_with_state(Arc::clone(&context), check_request))
         .layer(middleware::from_fn(page::add_headers))
         .with_state(context)

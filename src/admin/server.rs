@@ -42,13 +42,13 @@ pub enum AdminError {
     Tls(#[source] TlsFileError),
 }
 
-/// Maximum number of connections; [`HEALTH_CONNECTIONS`] allows more.
-const CONNECTIONS: usize = 128;
+/// Maximum number of connections; [`MAX_HEALTH_CONNECTIONS`] allows more.
+const MAX_CONNECTIONS: usize = 128;
 /// Additional connections, for health requests only. A new connection replaces the oldest: idle connections, however
 /// many, block no health check.
-const HEALTH_CONNECTIONS: usize = 32;
+const MAX_HEALTH_CONNECTIONS: usize = 32;
 /// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
-const BACK_OFF: Duration = Duration::from_millis(50);
+const ACCEPT_FAILURE_PAUSE: Duration = Duration::from_millis(50);
 
 // === impl AdminServer ===
 
@@ -91,7 +91,7 @@ fn bind_address(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts forever. A failed `accept()` is retried after a pause.
 async fn accept_connections(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
     let connections = Tasks::new();
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let health = health_only(router.clone());
     // Dropping a sender ends its connection.
     let mut for_health: VecDeque<oneshot::Sender<()>> = VecDeque::new();
@@ -108,7 +108,7 @@ async fn accept_connections(socket: TcpListener, tls: Option<ServerTls>, router:
                 }
                 let Ok(place) = place else {
                     for_health.retain(|connection| !connection.is_closed());
-                    if for_health.len() >= HEALTH_CONNECTIONS {
+                    if for_health.len() >= MAX_HEALTH_CONNECTIONS {
                         for_health.pop_front();
                     }
                     let (room_taken, gone) = oneshot::channel();
@@ -132,7 +132,7 @@ async fn accept_connections(socket: TcpListener, tls: Option<ServerTls>, router:
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::warn!(%error, "admin API accept failed; retrying");
-                sleep(BACK_OFF).await;
+                sleep(ACCEPT_FAILURE_PAUSE).await;
             }
         }
     }

@@ -86,9 +86,9 @@ pub(super) struct SessionView {
 }
 
 /// Default size of a page.
-const PAGE: usize = 1000;
+const DEFAULT_PAGE_SESSIONS: usize = 1000;
 /// Maximum size of a page: some megabytes, and some milliseconds of a control thread.
-const LARGEST_PAGE: usize = 10_000;
+const MAX_PAGE_SESSIONS: usize = 10_000;
 
 /// Lists logged-in sessions.
 #[utoipa::path(get, path = "/v1/sessions", tag = "sessions", params(SessionsQuery), security(("key" = [])), responses(
@@ -105,7 +105,7 @@ pub(super) async fn list(
     entries.retain(|entry| which.wants(entry));
     entries.sort_unstable_by_key(|entry| entry.id);
     let clock = Clock::now();
-    let limit = which.limit.unwrap_or(PAGE).min(LARGEST_PAGE);
+    let limit = which.limit.unwrap_or(DEFAULT_PAGE_SESSIONS).min(MAX_PAGE_SESSIONS);
     let sessions = entries.iter().take(limit).map(|entry| SessionView::new(entry, clock)).collect();
     Ok(Json(Page { total: entries.len(), sessions }))
 }

@@ -29,7 +29,7 @@ use utoipa::ToSchema;
 use super::{
     context::AdminContext,
     error::{ErrorBody, Problem},
-    events::{EVENTS, EventList},
+    events::{DEFAULT_EVENT_COUNT, EventList},
     health::Readiness,
     info::Info,
     moment::Clock,
@@ -61,13 +61,13 @@ struct Spectator {
 }
 
 /// Interval of snapshots.
-const PACE: Duration = Duration::from_secs(1);
+const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
 /// Duration of one stream, shorter than the lifetime of a connection. The page then reconnects with its cookie.
-const LENGTH: Duration = Duration::from_secs(540);
+const STREAM_DURATION: Duration = Duration::from_secs(540);
 /// Maximum number of sessions in a snapshot.
-const SESSIONS: usize = 100;
+const MAX_SNAPSHOT_SESSIONS: usize = 100;
 /// Maximum number of pools in a snapshot.
-const POOLS: usize = 200;
+const MAX_SNAPSHOT_POOLS: usize = 200;
 
 /// The status snapshot, each second: an event named `picture` whose data is JSON.
 #[utoipa::path(get, path = "/v1/stream", tag = "page", security(("key" = [])), responses(
@@ -80,9 +80,9 @@ pub(super) async fn stream(State(context): State<Arc<AdminContext>>) -> Result<R
     let place = context.broadcaster.client_permits().try_acquire_owned().map_err(|_| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many look on at this moment")
     })?;
-    let mut ticks = interval(PACE);
+    let mut ticks = interval(SNAPSHOT_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let spectator = Spectator { context, ticks, until: Instant::now() + LENGTH, _place: place };
+    let spectator = Spectator { context, ticks, until: Instant::now() + STREAM_DURATION, _place: place };
     let frames = unfold(spectator, |mut spectator| async move {
         spectator.ticks.tick().await;
         let now = Instant::now();
@@ -109,9 +109,9 @@ impl StatusSnapshot {
             info: Info::new(context, clock),
             readiness: Readiness::of_all(context),
             topology: Topology::new(context, clock),
-            pools: PoolList::first(context, POOLS),
-            sessions: Page::most_interesting(context, SESSIONS, clock),
-            events: EventList::new(context, 0, EVENTS, clock),
+            pools: PoolList::first(context, MAX_SNAPSHOT_POOLS),
+            sessions: Page::most_interesting(context, MAX_SNAPSHOT_SESSIONS, clock),
+            events: EventList::new(context, 0, DEFAULT_EVENT_COUNT, clock),
         }
     }
 

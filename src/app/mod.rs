@@ -51,7 +51,7 @@ fn start_and_serve(loaded: LoadedConfig, source: ConfigSource) -> Result<(), Sta
     let runtime = Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
-        .thread_stack_size(STACK)
+        .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build()
         .map_err(StartError::Threads)?;
@@ -75,4 +75,4 @@ fn raise_descriptor_limit() {
 /// Two: a slow response of the admin API must not delay the probe.
 const CONTROL_THREADS: usize = 2;
 /// Stack size for the SQL parser, as on the workers, in bytes.
-const STACK: usize = 4 << 20;
+const STACK_BYTES: usize = 4 << 20;

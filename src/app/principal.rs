@@ -34,9 +34,9 @@ pub struct PrincipalMistake {
 }
 
 /// Time limit of `check` for Google's servers.
-const LIMIT: Duration = Duration::from_secs(5);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Finds the principals of the tokens of `config`. Blocks for [`LIMIT`] at most.
+/// Finds the principals of the tokens of `config`. Blocks for [`CHECK_TIMEOUT`] at most.
 ///
 /// # Errors
 /// The system cannot create the runtime.
@@ -53,7 +53,8 @@ pub fn find_principals(config: &Config) -> io::Result<Vec<PrincipalReport>> {
         return Ok(Vec::new());
     }
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let finding = asked.iter().map(|(_, token, login)| find_principal(login, token.timeout.min(LIMIT)));
+    let finding =
+        asked.iter().map(|(_, token, login)| find_principal(login, token.timeout.min(CHECK_TIMEOUT)));
     let found = runtime.block_on(futures_util::future::join_all(finding));
     // A hung resolver keeps its thread; the shutdown does not wait.
     runtime.shutdown_background();

@@ -90,7 +90,7 @@ pub(super) struct RunningListener {
 }
 
 /// Interval of updates of certificate expiry metrics.
-const CERTIFICATES: Duration = Duration::from_secs(10);
+const CERTIFICATE_METRICS_INTERVAL: Duration = Duration::from_secs(10);
 
 fn evidence_of(login: LoginReport) -> Evidence {
     match login {
@@ -344,7 +344,7 @@ fn endpoint_to_withdraw(change: &SnapshotChange) -> Option<&EndpointName> {
 }
 
 async fn watch_certificates(routing: Arc<Routing>, listeners: Live<Vec<Live<ListenerContext>>>) {
-    let mut ticks = tokio::time::interval(CERTIFICATES);
+    let mut ticks = tokio::time::interval(CERTIFICATE_METRICS_INTERVAL);
     loop {
         ticks.tick().await;
         report::update_certificate_metrics(

@@ -30,7 +30,7 @@ pub(super) struct Signals {
 }
 
 /// Time between the last command to sessions and the end of their threads.
-const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(3);
+const LAST_MESSAGE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3);
 
 impl Signals {
     /// Installs the handlers; from now on, signals do not end the process.
@@ -90,7 +90,7 @@ pub(super) async fn drain_and_stop(mut program: Program, mut signals: Signals) {
     if !all_ended {
         tracing::warn!(sessions = sessions.count(), "drain timed out: terminating the remaining sessions");
         sessions.send_command_to_all(SessionCommand::Stop);
-        timeout(LAST_WORDS, sessions.wait_until_empty()).await.ok();
+        timeout(LAST_MESSAGE_TIMEOUT, sessions.wait_until_empty()).await.ok();
     }
     program.services.routing.pools.shutdown();
     program.workers.shutdown().await;

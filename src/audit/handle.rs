@@ -11,8 +11,8 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    AuditLevel, AuditOutput, AuditSettings, OnFull, queue::Queue, reads::Reads, record::Record,
-    text::QueryText, writer::Writer,
+    AuditLevel, AuditOutput, AuditSettings, OnFull, log_writer::LogWriter, queue::Queue, reads::Reads,
+    record::Record, text::QueryText,
 };
 use crate::{tasks::Thread, telemetry::AuditMetrics};
 
@@ -92,7 +92,7 @@ impl Audit {
     pub fn open(settings: AuditSettings, metrics: AuditMetrics) -> Result<Self, AuditError> {
         let queue = Arc::new(Queue::new(settings.queue));
         metrics.limit(settings.queue);
-        let writer = Writer::open(&settings, Arc::clone(&queue), metrics.clone())?;
+        let writer = LogWriter::open(&settings, Arc::clone(&queue), metrics.clone())?;
         let (ending, ended) = oneshot::channel::<()>();
         let thread = Thread::start("audit", move || {
             let _ending = ending;
@@ -130,7 +130,7 @@ impl Audit {
     /// Maximum number of bytes of a statement's text that [`Audit::text`] uses.
     #[must_use]
     pub fn text_limit(&self) -> usize {
-        self.log.as_ref().map_or(0, |log| log.settings.max_text.max(super::text::PARSER_LIMIT))
+        self.log.as_ref().map_or(0, |log| log.settings.max_text.max(super::text::MAX_PARSED_BYTES))
     }
 
     /// The part of a statement's text that a record needs; `None` if no text is recorded. Copies at most 32 KiB or

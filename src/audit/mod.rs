@@ -14,6 +14,7 @@
 mod chain;
 mod handle;
 mod line;
+mod log_writer;
 mod queue;
 mod reads;
 pub mod record;
@@ -21,7 +22,6 @@ mod settings;
 mod sink;
 mod text;
 pub mod verify;
-mod writer;
 
 pub use handle::{Audit, AuditError, Submit};
 pub use record::Record;

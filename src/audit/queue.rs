@@ -78,7 +78,7 @@ pub(super) struct Work {
 pub(super) struct Room(usize);
 
 /// Bytes of statement text that take the room of one record.
-const TEXT_UNIT: usize = 1024;
+const TEXT_BYTES_PER_RECORD: usize = 1024;
 
 // === impl Queue: submitters ===
 
@@ -197,7 +197,7 @@ impl Queue {
     }
 
     fn room_units(&self, record: &Record) -> u32 {
-        let room = (1 + record.weight() / TEXT_UNIT).min(self.capacity);
+        let room = (1 + record.weight() / TEXT_BYTES_PER_RECORD).min(self.capacity);
         u32::try_from(room).expect("no more than the capacity")
     }
 

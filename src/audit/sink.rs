@@ -41,7 +41,7 @@ pub(super) struct WriteFailed {
 }
 
 /// Read and write for the owner, read for the group.
-const MODE: u32 = 0o640;
+const FILE_MODE: u32 = 0o640;
 
 impl Sink {
     pub(super) fn open(output: &AuditOutput) -> io::Result<Self> {
@@ -126,7 +126,7 @@ impl Sink {
 }
 
 fn append_to(path: &Path) -> io::Result<OutputFile> {
-    let mut file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
+    let mut file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
     let facts = file.metadata()?;
     let mut size = facts.len();
     if facts.is_file() && size > 0 && !ends_a_line(path) {

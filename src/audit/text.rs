@@ -56,13 +56,13 @@ closed_set! {
 }
 
 /// Maximum length of a text for the parser or scanner, in bytes.
-pub(super) const PARSER_LIMIT: usize = 32 << 10;
+pub(super) const MAX_PARSED_BYTES: usize = 32 << 10;
 /// Replaces a hidden rest.
 const REDACTED: &str = "[redacted]";
 /// Maximum number of cached results.
-const REMEMBERED: usize = 1024;
+const MAX_CACHED_RESULTS: usize = 1024;
 /// Maximum length of a text whose result is cached, in bytes.
-const REMEMBERED_LENGTH: usize = 4 << 10;
+const MAX_CACHED_TEXT_BYTES: usize = 4 << 10;
 
 // === impl QueryText ===
 
@@ -73,9 +73,13 @@ impl QueryText {
         let limit = match settings.statements {
             StatementText::None => return None,
             // A text beyond the parser's limit is withheld entirely, so no copy is needed.
-            StatementText::Fingerprint | StatementText::Normalized if cut || text.len() > PARSER_LIMIT => 0,
-            StatementText::Fingerprint | StatementText::Normalized => PARSER_LIMIT,
-            StatementText::Full => PARSER_LIMIT.max(settings.max_text),
+            StatementText::Fingerprint | StatementText::Normalized
+                if cut || text.len() > MAX_PARSED_BYTES =>
+            {
+                0
+            }
+            StatementText::Fingerprint | StatementText::Normalized => MAX_PARSED_BYTES,
+            StatementText::Full => MAX_PARSED_BYTES.max(settings.max_text),
         };
         let kept = &text[..text.len().min(limit)];
         Some(Self { bytes: kept.into(), cut: cut || kept.len() < text.len() })
@@ -105,8 +109,8 @@ impl TextRenderer {
             return Arc::clone(shown);
         }
         let shown = Arc::new(self.work_out(text));
-        if !text.cut && text.bytes.len() <= REMEMBERED_LENGTH {
-            if self.remembered.len() >= REMEMBERED {
+        if !text.cut && text.bytes.len() <= MAX_CACHED_TEXT_BYTES {
+            if self.remembered.len() >= MAX_CACHED_RESULTS {
                 self.remembered.clear();
             }
             self.remembered.insert(Arc::clone(&text.bytes), Arc::clone(&shown));
@@ -187,7 +191,7 @@ fn render_full(text: &QueryText) -> RenderedText {
 }
 
 fn utf8_within_limit(text: &QueryText) -> Result<&str, Withheld> {
-    if text.cut || text.bytes.len() > PARSER_LIMIT {
+    if text.cut || text.bytes.len() > MAX_PARSED_BYTES {
         return Err(Withheld::TooLong);
     }
     std::str::from_utf8(&text.bytes).map_err(|_| Withheld::Unreadable)

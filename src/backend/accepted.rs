@@ -12,7 +12,7 @@ use std::{
 use super::login_method::PasswordMethod;
 use crate::{
     names::UserName,
-    scram::{ITERATIONS, SALT_BYTES, Verifier},
+    scram::{DEFAULT_ITERATIONS, SALT_BYTES, Verifier},
 };
 
 /// A user's password, accepted by a server.
@@ -40,7 +40,7 @@ impl AcceptedPassword {
     pub(super) fn new(login_method: PasswordMethod) -> Self {
         let mut salt = [0; SALT_BYTES];
         aws_lc_rs::rand::fill(&mut salt).expect("the system's random generator does not fail");
-        let verifier = Verifier::derive(login_method.password().as_bytes(), &salt, ITERATIONS)
+        let verifier = Verifier::derive(login_method.password().as_bytes(), &salt, DEFAULT_ITERATIONS)
             .expect("the default number of iterations is in range");
         Self { verifier, since: Instant::now(), login_method: Some(Arc::new(login_method)) }
     }

@@ -11,7 +11,7 @@ use super::ConnectFailure;
 use crate::{telemetry::labels::ConnectPhase, tls::Stream, wire::BackendKey};
 
 /// Maximum wait for the server to close the connection: by then the signal is sent, or never will be.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+const CLOSE_WAIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Sends the request and waits until the server has processed the request and closes the connection.
 ///
@@ -19,7 +19,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn send(mut stream: Stream, key: &BackendKey) -> Result<(), ConnectFailure> {
     let mut request = zeroize::Zeroizing::new(Vec::new());
     key.write_cancel_request(&mut request);
-    let until = Instant::now() + CLOSE_PATIENCE;
+    let until = Instant::now() + CLOSE_WAIT_LIMIT;
     let exchange = async {
         stream.write_all(&request).await?;
         stream.flush().await?;
@@ -34,7 +34,7 @@ pub(super) async fn send(mut stream: Stream, key: &BackendKey) -> Result<(), Con
         Ok(Err(error)) if is_closure(&error) => Ok(()),
         Ok(Err(source)) => Err(ConnectFailure::Broken { phase: ConnectPhase::Login, source }),
         Err(_elapsed) => {
-            Err(ConnectFailure::Timeout { phase: Some(ConnectPhase::Login), limit: CLOSE_PATIENCE })
+            Err(ConnectFailure::Timeout { phase: Some(ConnectPhase::Login), limit: CLOSE_WAIT_LIMIT })
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) enum Proof<'a> {
 }
 
 /// Expected bytes of a server's messages during login: about 500.
-const EXPECTED: usize = 2048;
+const EXPECTED_LOGIN_BYTES: usize = 2048;
 
 /// Logs in; also returns the bytes behind the first ReadyForQuery.
 ///
@@ -40,7 +40,7 @@ pub(super) async fn log_in(
     if let Some(keys) = &kept {
         login = login.with_keys(keys);
     }
-    let mut unread = Vec::with_capacity(EXPECTED);
+    let mut unread = Vec::with_capacity(EXPECTED_LOGIN_BYTES);
     loop {
         if let Some(output) = login.poll_output() {
             let output = zeroize::Zeroizing::new(output);

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{Questions, fault_words};
 use crate::{
-    handshake::{FRAME_MAX, Parameters},
+    handshake::{MAX_FRAME_BYTES, Parameters},
     topology::ProbeAnswer,
     wire::{
         DecodeError, Frame, FrameError, Header, Speaker, SqlState, TransactionStatus,
@@ -319,7 +319,9 @@ fn keep_bounded(kept: &mut Vec<u8>, max_bytes: usize, bytes: &[u8]) -> Result<()
 
 fn read_frame(unread: &[u8]) -> Result<Option<Frame<'_>>, QueryError> {
     match Header::read(Speaker::Server, unread).map_err(QueryError::Frame)? {
-        Some(header) if header.total() > FRAME_MAX => Err(QueryError::TooLong { max_bytes: FRAME_MAX }),
+        Some(header) if header.total() > MAX_FRAME_BYTES => {
+            Err(QueryError::TooLong { max_bytes: MAX_FRAME_BYTES })
+        }
         _ => Frame::read(Speaker::Server, unread).map_err(QueryError::Frame),
     }
 }

@@ -13,21 +13,21 @@ use super::refused::log_text;
 use crate::wire::ErrorFields;
 
 /// Bytes that are read at most.
-const LIMIT: u64 = 8192;
+const MAX_REFUSAL_BYTES: u64 = 8192;
 
 /// Maximum wait for the rest of the text.
-const PATIENCE: Duration = Duration::from_secs(1);
+const REST_WAIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Text of an ErrorResponse behind the tag, in the layout of protocol 3 or 2.
 pub(super) async fn read_refusal(from: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
-    let mut from = from.take(LIMIT);
+    let mut from = from.take(MAX_REFUSAL_BYTES);
     // Servers close the connection afterwards; the bytes until then, or until the time limit, are the text.
-    timeout(PATIENCE, async { while from.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {} })
+    timeout(REST_WAIT_LIMIT, async { while from.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {} })
         .await
         .ok();
     match bytes.split_first_chunk::<4>() {
-        Some((&length, body)) if u64::from(u32::from_be_bytes(length)) <= LIMIT => {
+        Some((&length, body)) if u64::from(u32::from_be_bytes(length)) <= MAX_REFUSAL_BYTES => {
             log_text(&ErrorFields::new(body))
         }
         _ => {

@@ -37,7 +37,7 @@ const NO_SUCH_ROLE: &[u8] = b"InitializeSessionUserId";
 const NO_RULE: &[u8] = b"ClientAuthentication";
 
 /// Maximum length, in bytes, of a server's message in Gatekeeper's log.
-const WORDS_MAX: usize = 500;
+const MAX_LOGGED_MESSAGE_BYTES: usize = 500;
 
 // === impl Refused ===
 
@@ -149,8 +149,11 @@ impl fmt::Debug for Refused {
 /// A server's message and SQLSTATE, sanitized for a log line.
 pub(crate) fn log_text(fault: &ErrorFields<'_>) -> String {
     let message = fault.message();
-    let mut words: String =
-        message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect();
+    let mut words: String = message
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_LOGGED_MESSAGE_BYTES)
+        .collect();
     if let Some(state) = fault.sqlstate() {
         words.push_str(&format!(" (SQLSTATE {state})"));
     }

@@ -17,12 +17,12 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 ///
 /// The limit must be long. Linux also counts the time of a closed peer window (`tcp(7)`, `TCP_USER_TIMEOUT`), and a
 /// healthy server reads nothing while a statement waits for a lock and a pipeline queues up behind.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(300);
+const UNACKNOWLEDGED_DATA_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Sets the options of a connected socket.
 pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&KEEPALIVE)?;
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_DATA_TIMEOUT))
 }

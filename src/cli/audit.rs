@@ -35,7 +35,7 @@ pub(super) struct Verify {
 }
 
 /// Maximum number of faults printed one by one; a file may have one in each line.
-const TOLD: u64 = 50;
+const MAX_PRINTED_FAULTS: u64 = 50;
 
 /// Verifies and prints to `out`; true if no fault was found.
 pub(super) fn verify_files(asked: &Verify, out: &mut impl Write) -> io::Result<bool> {
@@ -48,9 +48,9 @@ pub(super) fn verify_files(asked: &Verify, out: &mut impl Write) -> io::Result<b
             return;
         }
         told += 1;
-        if told <= TOLD {
+        if told <= MAX_PRINTED_FAULTS {
             written = writeln!(out, "{}: {finding}", if matters { "FAULT" } else { "note" });
-        } else if told == TOLD + 1 {
+        } else if told == MAX_PRINTED_FAULTS + 1 {
             written = writeln!(out, "… there is more; it is counted below");
         }
     });

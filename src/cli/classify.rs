@@ -30,7 +30,7 @@ struct Mistake {
 }
 
 /// Maximum length of a line in bytes.
-const LINE_MAX: u64 = 256 << 20;
+const MAX_LINE_BYTES: u64 = 256 << 20;
 
 /// Prints the classification of `text` for people.
 pub(super) fn classify_text(text: &[u8], out: &mut impl Write, knowledge: &SchemaInfo) -> io::Result<()> {
@@ -62,7 +62,7 @@ pub(super) fn classify_lines(
     let mut line = Vec::new();
     loop {
         line.clear();
-        io::Read::take(&mut *input, LINE_MAX).read_until(b'\n', &mut line)?;
+        io::Read::take(&mut *input, MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
         if line.is_empty() {
             return Ok(());
         }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     names::UserName,
-    scram::{ITERATIONS, SALT_BYTES, Verifier},
+    scram::{DEFAULT_ITERATIONS, SALT_BYTES, Verifier},
 };
 
 /// Reads a password from standard input, without echo on a terminal, and writes the line to `out`.
@@ -24,7 +24,8 @@ pub(super) fn print_verifier_line(user: &UserName, out: &mut impl Write) -> io::
 
 /// The line for a users file; a JSON string is also a TOML string.
 fn users_file_line(user: &UserName, password: &str, salt: &[u8]) -> io::Result<String> {
-    let verifier = Verifier::derive(password.as_bytes(), salt, ITERATIONS).map_err(io::Error::other)?;
+    let verifier =
+        Verifier::derive(password.as_bytes(), salt, DEFAULT_ITERATIONS).map_err(io::Error::other)?;
     Ok(format!("{} = \"{verifier}\"", serde_json::to_string(user.as_str())?))
 }
 
@@ -96,7 +97,7 @@ mod tests {
         let path = folder.path().join("users.toml");
         std::fs::write(&path, format!("[users]\n{line}\n")).unwrap();
         let users = UsersFile::load(&path).unwrap();
-        let expected = Verifier::derive(b"hunter2", &[7; SALT_BYTES], ITERATIONS).unwrap();
+        let expected = Verifier::derive(b"hunter2", &[7; SALT_BYTES], DEFAULT_ITERATIONS).unwrap();
         assert!(users.verifier(user.as_str()) == Some(&expected));
     }
 }

@@ -30,7 +30,7 @@ const ONLY_WITH: [(&str, Method); 4] = [
     ("remember", Method::Password),
 ];
 /// Default time to remember a password.
-const REMEMBER: Duration = Duration::from_secs(600);
+const DEFAULT_PASSWORD_MEMORY: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Method {
@@ -179,7 +179,7 @@ fn read_method(
         }
         Method::Password => {
             check_passwords(section, auth, bind, reached);
-            Some(Auth::Password { remember: auth.positive_duration("remember", REMEMBER) })
+            Some(Auth::Password { remember: auth.positive_duration("remember", DEFAULT_PASSWORD_MEMORY) })
         }
     }
 }

@@ -19,9 +19,9 @@ use crate::{
 /// Default time limit of name resolution, TCP, TLS and login together.
 const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 /// Default number of concurrent logins.
-const CONNECT_CONCURRENCY: usize = 32;
+const DEFAULT_CONNECT_CONCURRENCY: usize = 32;
 /// Default number of backends reserved for probes and cancel requests.
-const RESERVE: usize = 3;
+const DEFAULT_RESERVE_BACKENDS: usize = 3;
 /// Default database of the probe.
 const PROBE_DATABASE: &str = "postgres";
 
@@ -168,7 +168,7 @@ fn read_endpoint(
     let item = section.raw("login").or(shared.login);
     let login = login::read_login(context, item, &section.title, &section.origin, insecure_token.value);
     let connect_timeout = section.positive_duration("connect_timeout", CONNECT_TIMEOUT);
-    let connect_concurrency = section.count("connect_concurrency", 1, CONNECT_CONCURRENCY);
+    let connect_concurrency = section.count("connect_concurrency", 1, DEFAULT_CONNECT_CONCURRENCY);
     let (max_backends, reserve) = read_budget(section);
     let probe_login = login.as_ref().and_then(|login| read_probe(section, &login.value));
     if let Some(address) = &address {
@@ -218,7 +218,7 @@ fn read_budget(endpoint: &Section<'_>) -> (Option<usize>, usize) {
         endpoint.record("max_backends", "0", &Origin::Default);
     }
     let max_backends = max_backends.and_then(|spot| usize::try_from(spot.value).ok()).filter(|max| *max > 0);
-    let reserve = endpoint.count("reserve", 0, RESERVE);
+    let reserve = endpoint.count("reserve", 0, DEFAULT_RESERVE_BACKENDS);
     if let Some(max) = max_backends
         && reserve >= max
     {

@@ -171,7 +171,7 @@ fn parse_bind(text: &str) -> Result<Bind, String> {
 }
 
 /// Default permissions of a Unix-domain socket.
-const SOCKET_MODE: u32 = 0o660;
+const DEFAULT_SOCKET_MODE: u32 = 0o660;
 
 /// Permissions of a listener's socket file.
 fn read_socket_mode(section: &Section<'_>, bind: Option<&Bind>) -> u32 {
@@ -186,7 +186,7 @@ fn read_socket_mode(section: &Section<'_>, bind: Option<&Bind>) -> u32 {
     if is_written && matches!(bind, Some(Bind::Tcp(_))) {
         section.problem("mode", "goes with a Unix-domain socket only", "remove it");
     }
-    mode.map_or(SOCKET_MODE, |spot| spot.value)
+    mode.map_or(DEFAULT_SOCKET_MODE, |spot| spot.value)
 }
 
 /// True if two sockets cannot be open at the same time; port 0 is a new port each time.

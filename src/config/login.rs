@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Default time limit of a mint.
-const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads the login of the endpoint called `title` from its own `item` or its cluster's; `None` after a mistake.
 pub(super) fn read_login(
@@ -123,7 +123,7 @@ fn read_token_login(
     insecure_without_verification: bool,
 ) -> TokenLoginSettings {
     let ttl = section.optional_duration("token_ttl");
-    let timeout = section.positive_duration("token_timeout", TOKEN_TIMEOUT);
+    let timeout = section.positive_duration("token_timeout", DEFAULT_TOKEN_TIMEOUT);
     let users = read_token_users(section, kind);
     TokenLoginSettings { origin, ttl, timeout, users, insecure_without_verification }
 }

@@ -24,13 +24,13 @@ use crate::{
 /// Default address of the admin API.
 const ADMIN_BIND: &str = "127.0.0.1:8080";
 /// Default capacity of the audit queue in records.
-const AUDIT_QUEUE: usize = 65_536;
+const DEFAULT_AUDIT_QUEUE_RECORDS: usize = 65_536;
 /// Default wait of a client for room in the audit queue.
 const AUDIT_BLOCK: std::time::Duration = std::time::Duration::from_secs(5);
 /// Default interval of syncs of the audit log.
 const AUDIT_SYNC: std::time::Duration = std::time::Duration::from_secs(1);
 /// Default size of the statement text in an audit record, in bytes.
-const AUDIT_TEXT: u64 = 8 << 10;
+const DEFAULT_AUDIT_TEXT_BYTES: u64 = 8 << 10;
 
 const LEVELS: [(&str, AuditLevel); 3] = [
     ("sessions", AuditLevel::Sessions),
@@ -128,7 +128,7 @@ pub(super) fn read_audit(root: &Section<'_>) -> Option<AuditSettings> {
     let level = section.word_or("level", &LEVELS, AuditLevel::default()).value;
     let statements = section.word_or("statements", &STATEMENTS, StatementText::default()).value;
     let on_full = section.word_or("on_full", &ON_FULL, OnFull::default()).value;
-    let queue = section.count("queue", 1, AUDIT_QUEUE);
+    let queue = section.count("queue", 1, DEFAULT_AUDIT_QUEUE_RECORDS);
     let block_timeout = section.positive_duration("block_timeout", AUDIT_BLOCK);
     let rotate_bytes = section.size("rotate_size");
     if rotate_bytes.as_ref().is_some_and(|spot| spot.value < 1 << 16) {
@@ -139,8 +139,8 @@ pub(super) fn read_audit(root: &Section<'_>) -> Option<AuditSettings> {
     }
     let max_text = section.size("max_text").map_or_else(
         || {
-            section.record("max_text", units::show_size(AUDIT_TEXT), &Origin::Default);
-            AUDIT_TEXT
+            section.record("max_text", units::show_size(DEFAULT_AUDIT_TEXT_BYTES), &Origin::Default);
+            DEFAULT_AUDIT_TEXT_BYTES
         },
         |spot| spot.value,
     );

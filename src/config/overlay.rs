@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Default port of the first listener.
-const FIRST_PORT: u16 = 15432;
+const FIRST_LISTENER_PORT: u16 = 15432;
 /// Default cluster of endpoints that only the environment describes.
 const DEFAULT_CLUSTER: &str = "default";
 /// Default cluster of endpoints with the role `secondary`, if only the environment describes the endpoints.
@@ -217,8 +217,9 @@ fn login_is_changed(environment: &Environment, name: &str) -> bool {
 /// Adds a listener for each of `endpoints`, with its name, a route to it, and ascending ports.
 fn add_listeners(root: &mut Table, environment: &Environment, endpoints: &[String], report: &ProblemReport) {
     let base = environment.shared("LISTEN_PORT");
-    let first =
-        base.as_ref().map_or(Some(FIRST_PORT), |(text, _)| text.parse().ok().filter(|port| *port > 0));
+    let first = base
+        .as_ref()
+        .map_or(Some(FIRST_LISTENER_PORT), |(text, _)| text.parse().ok().filter(|port| *port > 0));
     if let (None, Some((text, origin))) = (first, &base) {
         report.problem(
             origin,
@@ -233,7 +234,7 @@ fn add_listeners(root: &mut Table, environment: &Environment, endpoints: &[Strin
         if listeners.contains(name) {
             continue;
         }
-        let port = usize::from(first.unwrap_or(FIRST_PORT)) + listeners.len();
+        let port = usize::from(first.unwrap_or(FIRST_LISTENER_PORT)) + listeners.len();
         let mut listener = Table::new();
         listener.set("name", Item::text(name, &Origin::Default));
         listener.set("route", Item::text(format!("endpoint:{name}"), &Origin::Default));

@@ -17,7 +17,7 @@ pub(super) fn read_pool(section: &Section<'_>, auth: Option<&Auth>, max_clients:
     if mode == PoolMode::Transaction && matches!(auth, Some(Auth::Passthrough)) {
         pool.problem(
             "mode",
-            "a client that logs in by its own dialog with the server keeps that backend for life",
+            "a client that authenticates at the server itself keeps that backend for life",
             "give the endpoint a token command or a password and the listener auth = { method = \"scram\", … }, or \
              write \"session\"",
         );

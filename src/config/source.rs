@@ -125,7 +125,10 @@ impl ConfigSource {
         let section = Section::open(&context, &root, "", "", &Origin::Default);
         let clusters = cluster::read_clusters(&context, &section);
         if !section.has_key("cluster") {
-            let remedy = "write [[cluster]] and [[cluster.endpoint]], or set GATEKEEPER_BACKEND_HOST";
+            let remedy = match environment_alone {
+                true => "name a configuration file by --config, or set GATEKEEPER_BACKEND_HOST",
+                false => "write [[cluster]] and [[cluster.endpoint]], or set GATEKEEPER_BACKEND_HOST",
+            };
             context.report.problem(&Origin::Default, "", "no endpoint is configured", remedy);
         }
         let listeners_read = listener::read_listeners(&section, &clusters);

@@ -55,7 +55,7 @@ pub(super) fn check_split(
     if matches!(auth, Some(Auth::Passthrough)) {
         section.problem(
             "route",
-            "cannot split for a client that logs in by its own dialog with the server: it keeps one backend for life",
+            "cannot split for a client that authenticates at the server itself: it keeps one backend for life",
             "give the endpoints a token command or a password and the listener auth = { method = \"scram\", … }, or \
              write \"primary\" or \"read-pool\"",
         );

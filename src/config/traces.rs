@@ -4,7 +4,7 @@ use super::{problem::Origin, reader::Section};
 use crate::telemetry::traces::{Collector, CollectorError, TraceSettings};
 
 /// Default capacity of the span queue.
-const QUEUE: usize = 4096;
+const DEFAULT_QUEUE_SPANS: usize = 4096;
 
 /// Reads `[traces]`; without the table, tracing is off.
 pub(super) fn read_traces(root: &Section<'_>) -> Option<TraceSettings> {
@@ -25,7 +25,7 @@ pub(super) fn read_traces(root: &Section<'_>) -> Option<TraceSettings> {
             Some(0)
         }
     };
-    let queue = section.count("queue", 1, QUEUE);
+    let queue = section.count("queue", 1, DEFAULT_QUEUE_SPANS);
     Some(TraceSettings { collector: collector?, per_million: per_million?, queue })
 }
 

@@ -164,8 +164,8 @@ pub(super) fn parse_document(file: &Arc<str>, text: &str, report: &ProblemReport
     let lines = Lines { file, text };
     for error in errors {
         let at = error.span().map_or(0, |span| span.start);
-        let what = error.message().trim_end().replace('\n', ", ");
-        report.problem(&lines.origin(at), "", what, "write TOML (https://toml.io)");
+        let what = format!("invalid TOML: {}", error.message().trim_end().replace('\n', ", "));
+        report.problem(&lines.origin(at), "", what, "https://toml.io describes the format");
     }
     lines.table(document.get_ref())
 }

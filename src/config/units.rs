@@ -15,7 +15,7 @@ const DURATION_UNITS: [(&str, u64); 5] =
 /// Bytes of each unit, largest first.
 const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 /// Maximum duration in milliseconds, which keeps sums with clock values from overflowing.
-const LONGEST: u64 = 3_650 * 86_400_000;
+const MAX_DURATION_MILLISECONDS: u64 = 3_650 * 86_400_000;
 
 /// Parses `500ms`, `10s`, `5m`, `1h`, `7d` or several of them in descending order; `0` needs no unit.
 #[must_use]
@@ -34,7 +34,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         total = total.checked_add(number.checked_mul(*milliseconds)?)?;
         rest = next;
     }
-    (!text.is_empty() && total <= LONGEST).then(|| Duration::from_millis(total))
+    (!text.is_empty() && total <= MAX_DURATION_MILLISECONDS).then(|| Duration::from_millis(total))
 }
 
 /// Formats a duration for [`parse_duration`]; truncates below a millisecond.

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Poll interval of WAIT_CLOSE.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const CLOSE_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs `command`.
 ///
@@ -61,7 +61,7 @@ pub(super) async fn run_command(
                 .filter(|pool| filter.matches(pool.target()))
                 .any(|pool| pool.status().backends.iter().any(|backend| backend.close_needed))
             {
-                sleep(LOOK_AGAIN).await;
+                sleep(CLOSE_POLL_INTERVAL).await;
             }
             Ok(CommandResponse::done())
         }

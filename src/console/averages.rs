@@ -16,13 +16,13 @@ pub struct Averages {
 struct Difference(StatsValues);
 
 /// Length of a period.
-const PERIOD: Duration = Duration::from_secs(60);
+const PERIOD_LENGTH: Duration = Duration::from_secs(60);
 
 /// Publishes new averages each minute, forever.
 ///
 /// Cancel safe.
 pub async fn publish_averages(metrics: Metrics, mut averages: Publisher<Averages>) {
-    let mut due = tokio::time::interval(PERIOD);
+    let mut due = tokio::time::interval(PERIOD_LENGTH);
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     due.tick().await;
     let mut before = StatsValues::by_endpoint(&metrics);
@@ -65,7 +65,7 @@ impl Averages {
 impl Difference {
     fn average(self) -> StatsValues {
         let Self(added) = self;
-        let each_second = |count: u64| count / PERIOD.as_secs();
+        let each_second = |count: u64| count / PERIOD_LENGTH.as_secs();
         StatsValues {
             transactions: each_second(added.transactions),
             statements: each_second(added.statements),

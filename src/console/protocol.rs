@@ -73,9 +73,9 @@ pub(super) enum Ask {
 }
 
 /// Maximum number of statements and of portals of a client.
-const HELD: usize = 256;
+const MAX_HELD_STATEMENTS: usize = 256;
 /// Number of rows built at a time.
-const ROWS: usize = 100;
+const ROWS_PER_STEP: usize = 100;
 
 impl ConsoleProtocol {
     /// Handles a message. Call only after the response to the previous message was sent.
@@ -261,7 +261,7 @@ impl ConsoleProtocol {
         let columns = running.command.columns().unwrap_or_default();
         let portal = running.portal.as_ref().and_then(|name| self.portals.get_mut(name));
         let formats = portal.as_ref().map_or(&[][..], |portal| &portal.formats);
-        for _ in 0..ROWS {
+        for _ in 0..ROWS_PER_STEP {
             if running.limit == Some(0) {
                 if let (Some(portal), Some(rows)) = (portal, running.rows.take()) {
                     portal.progress = Progress::Rows(rows);
@@ -331,10 +331,13 @@ fn format_of(formats: &[Format], column: usize) -> Format {
 }
 
 fn check_limit(held: usize) -> Result<(), ErrorResponse<'static>> {
-    if held < HELD {
+    if held < MAX_HELD_STATEMENTS {
         return Ok(());
     }
-    Err(protocol_error(SqlState::new(*b"54000"), format!("more than {HELD} statements or portals at a time")))
+    Err(protocol_error(
+        SqlState::new(*b"54000"),
+        format!("more than {MAX_HELD_STATEMENTS} statements or portals at a time"),
+    ))
 }
 
 fn no_portal(name: &[u8]) -> ErrorResponse<'static> {

@@ -38,7 +38,7 @@ pub(super) enum Format {
 }
 
 /// A `numeric` has groups of four digits.
-const GROUP: u64 = 10_000;
+const NUMERIC_GROUP_BASE: u64 = 10_000;
 
 pub(super) const fn text_column(name: &'static str) -> Column {
     Column { name, kind: ColumnType::Text }
@@ -174,8 +174,8 @@ impl Value {
 fn write_numeric(out: &mut Vec<u8>, mut number: u64) {
     let mut groups = Vec::new();
     while number > 0 {
-        groups.push(u16::try_from(number % GROUP).unwrap_or_default());
-        number /= GROUP;
+        groups.push(u16::try_from(number % NUMERIC_GROUP_BASE).unwrap_or_default());
+        number /= NUMERIC_GROUP_BASE;
     }
     out.extend_from_slice(&int16_bytes(groups.len()));
     out.extend_from_slice(&int16_bytes(groups.len().saturating_sub(1)));

@@ -50,11 +50,11 @@ enum ConsoleEnd {
 }
 
 /// Maximum length of a message in bytes; commands are short.
-const LONGEST: usize = 64 << 10;
+const MAX_MESSAGE_BYTES: usize = 64 << 10;
 /// Size of a read in bytes.
-const CHUNK: usize = 4096;
+const READ_BYTES: usize = 4096;
 /// Time limit for the last message to the client.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves a client until it leaves or a command ends its session.
 ///
@@ -85,7 +85,7 @@ pub(super) async fn serve_client(console: &Console, client: ConsoleClient) {
         }
     };
     if line.whole {
-        timeout(LAST_WORDS, line.close(&words)).await.ok();
+        timeout(LAST_MESSAGE_TIMEOUT, line.close(&words)).await.ok();
     }
     console.observers().audit.submit_now(Record::SessionClosed(Box::new(SessionClosed {
         session: Arc::clone(&visit.facts),
@@ -120,8 +120,8 @@ async fn serve_messages(
                     Err(report) => return ConsoleEnd::Nonsense(report),
                 }
             }
-            Ok(Some(FramePiece::Partial(part))) if part.total() > LONGEST => {
-                let message = format!("a command has at most {LONGEST} bytes");
+            Ok(Some(FramePiece::Partial(part))) if part.total() > MAX_MESSAGE_BYTES => {
+                let message = format!("a command has at most {MAX_MESSAGE_BYTES} bytes");
                 return ConsoleEnd::Nonsense(ErrorResponse::new(
                     Severity::Fatal,
                     SqlState::new(*b"54000"),
@@ -200,7 +200,7 @@ fn write_greeting(mut out: Vec<u8>, visit: &ConsoleSessionGuard) -> Vec<u8> {
 impl ConsoleConnection {
     /// Reads more input. Cancel safe.
     async fn hear(&mut self) -> io::Result<()> {
-        self.unread.reserve(CHUNK);
+        self.unread.reserve(READ_BYTES);
         match self.stream.read_buf(&mut self.unread).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             bytes => {
@@ -212,7 +212,7 @@ impl ConsoleConnection {
 
     /// Returns when the client leaves, as far as visible behind pipelined input. Cancel safe.
     async fn gone(&mut self) -> io::Error {
-        while self.unread.len() < LONGEST {
+        while self.unread.len() < MAX_MESSAGE_BYTES {
             if let Err(error) = self.hear().await {
                 return error;
             }

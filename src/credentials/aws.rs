@@ -61,7 +61,7 @@ struct RoleKey {
 }
 
 /// Time limit of AWS's metadata server, on the local network.
-const LIMIT: Duration = Duration::from_secs(3);
+const METADATA_TIMEOUT: Duration = Duration::from_secs(3);
 /// Life of a session with AWS's metadata server, in seconds.
 const SESSION_SECONDS: &str = "300";
 const SESSION_HEADER: &str = "x-aws-ec2-metadata-token";
@@ -208,7 +208,7 @@ async fn fetch(
             _ => Err(GoogleError::Senseless { server: server.clone(), expected: "a text" }),
         }
     };
-    requester.send(&server, &request, LIMIT, read).await
+    requester.send(&server, &request, METADATA_TIMEOUT, read).await
 }
 
 // === impl AwsRequest ===

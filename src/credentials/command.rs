@@ -24,11 +24,11 @@ use crate::{
 };
 
 /// Bytes that a token may have.
-const OUTPUT: usize = 64 << 10;
+const MAX_TOKEN_OUTPUT_BYTES: usize = 64 << 10;
 /// Bytes kept of standard error; what follows is read and thrown away, so that nobody blocks on it.
-const STDERR: usize = 4 << 10;
+const MAX_STDERR_BYTES: usize = 4 << 10;
 /// What a shell answers when it does not find a command.
-const STATUS_NOT_FOUND: i32 = 127;
+const COMMAND_NOT_FOUND_STATUS: i32 = 127;
 
 /// A command to run once.
 pub(super) struct CommandRun {
@@ -141,7 +141,7 @@ enum Interrupted {
 impl Printed {
     fn new() -> Self {
         // With its full size from the start: growing would leave copies of a token behind.
-        Self { stdout: Zeroizing::new(Vec::with_capacity(OUTPUT)), stderr: Vec::new() }
+        Self { stdout: Zeroizing::new(Vec::with_capacity(MAX_TOKEN_OUTPUT_BYTES)), stderr: Vec::new() }
     }
 
     /// Reads until the command itself has ended. A process it left behind may hold the pipes open for longer, and is not
@@ -186,7 +186,7 @@ impl Printed {
             }
         }
         if let Some(pipe) = stderr {
-            while self.stderr.len() < STDERR
+            while self.stderr.len() < MAX_STDERR_BYTES
                 && let Some(count) = read_now(pipe, &mut *chunk)
             {
                 self.on_stderr(&chunk[..count]);
@@ -196,7 +196,7 @@ impl Printed {
     }
 
     fn on_stdout(&mut self, bytes: &[u8]) -> Result<(), Interrupted> {
-        if bytes.len() > OUTPUT - self.stdout.len() {
+        if bytes.len() > MAX_TOKEN_OUTPUT_BYTES - self.stdout.len() {
             return Err(Interrupted::TooLong);
         }
         self.stdout.extend_from_slice(bytes);
@@ -204,7 +204,7 @@ impl Printed {
     }
 
     fn on_stderr(&mut self, bytes: &[u8]) {
-        let room = STDERR - self.stderr.len();
+        let room = MAX_STDERR_BYTES - self.stderr.len();
         self.stderr.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
@@ -218,7 +218,7 @@ impl Printed {
         }
         match status.code() {
             Some(0) => Ok(()),
-            Some(STATUS_NOT_FOUND) => Err(TokenError::NotFound(self.said())),
+            Some(COMMAND_NOT_FOUND_STATUS) => Err(TokenError::NotFound(self.said())),
             code => Err(TokenError::Failed { status: code.unwrap_or(-1), stderr: self.said() }),
         }
     }

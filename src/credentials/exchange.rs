@@ -24,7 +24,7 @@ pub(super) const LOGIN_SCOPE: &str = "https://www.googleapis.com/auth/alloydb.lo
 /// Scope of requests for impersonation, and for token exchange with impersonation.
 pub(super) const CLOUD_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 /// Longest lifetime available without an organization policy.
-const LIFETIME: Duration = Duration::from_secs(3600);
+const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Token with the lifetime stated by its issuer.
 pub(super) struct MintedToken {
@@ -84,7 +84,7 @@ fn sign_assertion(key: &ServiceAccountKey, scope: &str, now: Timestamp) -> Resul
         "scope": scope,
         "aud": key.token_url.to_text(),
         "iat": issued,
-        "exp": issued + i64::try_from(LIFETIME.as_secs()).unwrap_or(0),
+        "exp": issued + i64::try_from(MAX_TOKEN_LIFETIME.as_secs()).unwrap_or(0),
     });
     let encode = |json: &serde_json::Value| general_purpose::URL_SAFE_NO_PAD.encode(json.to_string());
     let mut assertion = Zeroizing::new(format!("{}.{}", encode(&header), encode(&claims)));
@@ -200,7 +200,7 @@ impl ImpersonationRequest<'_> {
     /// <https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken>
     pub(super) fn to_http(&self, source: &Secret) -> HttpRequest {
         let delegates: Vec<String> = self.delegates.iter().map(|account| resource_name(account)).collect();
-        let lifetime = format!("{}s", self.lifetime.unwrap_or(LIFETIME).as_secs());
+        let lifetime = format!("{}s", self.lifetime.unwrap_or(MAX_TOKEN_LIFETIME).as_secs());
         let body = json!({ "delegates": delegates, "scope": [self.scope], "lifetime": lifetime });
         let request = HttpRequest::post_json(self.url.clone(), &body).with_bearer(source);
         match self.quota_project {

@@ -60,9 +60,9 @@ struct SharedToken {
 type Minting<'a> = Pin<Box<dyn Future<Output = Result<MintedToken, GoogleError>> + Send + 'a>>;
 
 /// Time limit of one request to a public Google server.
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Extra time after a mint's own time limit, before the mint is aborted.
-const GRACE: Duration = Duration::from_millis(500);
+const ABORT_GRACE_TIME: Duration = Duration::from_millis(500);
 /// Remaining lifetime at which a shared token is fetched anew.
 const SHARED_MARGIN: Duration = Duration::from_secs(4 * 60);
 /// Lifetime of a shared token without a stated expiry.
@@ -90,7 +90,7 @@ impl GoogleMinter {
     /// [`GoogleError`] of the failed step.
     pub(super) async fn mint(&self, user: &UserName) -> Result<MintedToken, GoogleError> {
         // Requests end by themselves, with the better error; a wait behind another mint's request does not.
-        let limit = self.limit + GRACE;
+        let limit = self.limit + ABORT_GRACE_TIME;
         timeout(limit, Box::pin(self.mint_in_time(user))).await.unwrap_or_else(|_| {
             Err(GoogleError::Unreachable { server: "Google".to_owned(), source: HttpError::TimedOut(limit) })
         })
@@ -153,7 +153,7 @@ impl GoogleMinter {
                     None => None,
                     Some(request) => {
                         let read = |response: &HttpResponse| exchange::read_token_info(&server, response);
-                        requester.send(&server, &request, REQUEST_LIMIT, read).await?
+                        requester.send(&server, &request, REQUEST_TIMEOUT, read).await?
                     }
                 }
             }
@@ -372,7 +372,7 @@ async fn ask_token_server(
 ) -> Result<MintedToken, GoogleError> {
     let server = server_name("token", &request.url);
     let read = |response: &HttpResponse| exchange::read_token(&server, response);
-    requester.send(&server, request, REQUEST_LIMIT, read).await
+    requester.send(&server, request, REQUEST_TIMEOUT, read).await
 }
 
 async fn ask_impersonated(
@@ -382,7 +382,7 @@ async fn ask_impersonated(
 ) -> Result<MintedToken, GoogleError> {
     let server = server_name("impersonation", wanted.url);
     let read = |response: &HttpResponse| exchange::read_impersonated(&server, response, Timestamp::now());
-    requester.send(&server, &wanted.to_http(source), REQUEST_LIMIT, read).await
+    requester.send(&server, &wanted.to_http(source), REQUEST_TIMEOUT, read).await
 }
 
 #[cfg(test)]

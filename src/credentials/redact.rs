@@ -1,11 +1,11 @@
 //! What a command said on standard error, made fit for an error message.
 
 /// Characters kept of a line.
-const LENGTH: usize = 300;
+const MAX_LINE_CHARACTERS: usize = 300;
 /// What stands for a text that may be a secret.
 const MASK: &str = "[redacted]";
 /// A run of token characters as long as this, with small and capital letters and digits in it, may be a secret.
-const RUN: usize = 24;
+const SECRET_RUN_CHARACTERS: usize = 24;
 /// What follows one of these words may be a secret.
 const KEYS: [&str; 6] = ["token", "password", "secret", "bearer", "authorization", "key"];
 
@@ -59,7 +59,7 @@ fn looks_secret(run: &str) -> bool {
     if run.starts_with("ya29.") || run.starts_with("eyJ") {
         return true;
     }
-    if run.len() < RUN {
+    if run.len() < SECRET_RUN_CHARACTERS {
         return false;
     }
     let hex = run.bytes().all(|c| c.is_ascii_hexdigit());
@@ -76,7 +76,7 @@ fn ends_with(run: &str, key: &str) -> bool {
 }
 
 fn shortened(line: String) -> String {
-    match line.char_indices().nth(LENGTH) {
+    match line.char_indices().nth(MAX_LINE_CHARACTERS) {
         None => line,
         Some((at, _)) => format!("{}…", &line[..at]),
     }
@@ -101,7 +101,7 @@ mod tests {
             assert_eq!(first_line(stderr.as_bytes(), b""), expected);
         }
         assert_eq!(first_line(&[0xff, b'x'], b""), "\u{fffd}x");
-        assert_eq!(first_line("ä".repeat(1000).as_bytes(), b"").chars().count(), LENGTH + 1);
+        assert_eq!(first_line("ä".repeat(1000).as_bytes(), b"").chars().count(), MAX_LINE_CHARACTERS + 1);
     }
 
     #[test]

@@ -19,9 +19,9 @@ pub(super) struct Requester<'a> {
 }
 
 /// Pause before the second attempt; doubled for each further attempt.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const MIN_RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Maximum pause before an attempt, unless the server asks for a longer pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 impl<'a> Requester<'a> {
     /// Repeats requests until `deadline`.
@@ -53,7 +53,7 @@ impl<'a> Requester<'a> {
         limit: Duration,
         read: impl Fn(&HttpResponse) -> Result<T, GoogleError>,
     ) -> Result<T, GoogleError> {
-        let mut pause = FIRST_PAUSE;
+        let mut pause = MIN_RETRY_PAUSE;
         let mut attempt = 1;
         loop {
             let result = match self.client.send(request, limit.min(self.remaining())).await {
@@ -70,7 +70,7 @@ impl<'a> Requester<'a> {
                 return Err(error);
             }
             sleep(wait).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_RETRY_PAUSE);
             attempt += 1;
         }
     }

@@ -105,7 +105,7 @@ type Reply = Result<Option<Token>, TokenError>;
 type Minting = Pin<Box<dyn Future<Output = (UserName, Result<MintedToken, TokenError>)> + Send>>;
 
 /// Logins that may stand at the keeper's door; more wait for their turn to ask.
-const ASKS: usize = 1024;
+const MINT_QUEUE_CAPACITY: usize = 1024;
 
 // === impl TokenSource ===
 
@@ -120,7 +120,7 @@ impl TokenSource {
     ) -> (Self, TokenKeeper) {
         let inherited = before.map(|before| before.kept.load()).unwrap_or_default();
         let (published, kept) = live(HashMap::clone(&inherited));
-        let (sender, asks) = mpsc::channel(ASKS);
+        let (sender, asks) = mpsc::channel(MINT_QUEUE_CAPACITY);
         let counts = Arc::<TokenCounts>::default();
         let minter = Arc::new(TokenMinter::new(settings, endpoint));
         let keeper = TokenKeeper {

@@ -67,9 +67,9 @@ struct ExecutableOutput {
 }
 
 /// Time for a server nearby.
-const URL_LIMIT: Duration = Duration::from_secs(5);
+const URL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Default time limit of a program; Google's libraries allow 5 s to 120 s.
-const EXECUTABLE_LIMIT: Duration = Duration::from_secs(30);
+const DEFAULT_EXECUTABLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The newest version of a program's output.
 const OUTPUT_VERSION: u32 = 1;
 const SAML: &str = "urn:ietf:params:oauth:token-type:saml2";
@@ -83,7 +83,7 @@ impl SubjectSource {
             return AwsSource::new(&file).map(Self::Aws);
         }
         if let Some(executable) = file.executable {
-            let limit = executable.timeout_millis.map_or(EXECUTABLE_LIMIT, Duration::from_millis);
+            let limit = executable.timeout_millis.map_or(DEFAULT_EXECUTABLE_TIMEOUT, Duration::from_millis);
             return Ok(Self::Executable(ExecutableSource {
                 command: executable.command,
                 limit: limit.clamp(Duration::from_secs(5), Duration::from_secs(120)),
@@ -130,7 +130,7 @@ impl SubjectSource {
                         .map_err(|why| GoogleError::Subject(format!("{server}: {why}"))),
                     _ => Err(GoogleError::of_response(&server, response)),
                 };
-                requester.send(&server, &asked, URL_LIMIT, read).await
+                requester.send(&server, &asked, URL_TIMEOUT, read).await
             }
             Self::Executable(source) => source.obtain(requester, environment, request, now).await,
             Self::Aws(source) => source.obtain(requester, environment, request.audience, now).await,

@@ -123,11 +123,11 @@ pub(super) struct MintResult<W> {
 }
 
 /// A user whose every token is refused costs one mint in this time, not one for each login.
-const CALM: Duration = Duration::from_secs(5);
+const REFUSED_TOKEN_MINT_INTERVAL: Duration = Duration::from_secs(5);
 /// Before the second attempt of a renewal; doubled for each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const MIN_RENEWAL_PAUSE: Duration = Duration::from_secs(1);
 /// Before any attempt of a renewal.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_RENEWAL_PAUSE: Duration = Duration::from_secs(30);
 /// Time to live of a token without a known lifetime.
 const DEFAULT_TTL: Duration = Duration::from_secs(300);
 /// Last part of a lifetime, in which the token is not given out: a login takes time, and clocks differ.
@@ -205,7 +205,7 @@ impl<W> TokenCache<W> {
                 return TokenAnswer::Token(who, token);
             }
             if refused.is_some_and(|refused| refused.id == kept.id) {
-                if kept.after_refusal && now.instant < kept.minted.instant + CALM {
+                if kept.after_refusal && now.instant < kept.minted.instant + REFUSED_TOKEN_MINT_INTERVAL {
                     return TokenAnswer::TooSoon(who);
                 }
                 self.kept.remove(&user);
@@ -400,7 +400,8 @@ fn life(ttl: Option<Duration>, lifetime: Option<Duration>) -> Duration {
 
 /// Between half of the doubled pause and the whole of it.
 fn pause(failures: u32, random: f64) -> Duration {
-    let whole = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(8)).min(LONGEST_PAUSE);
+    let whole =
+        MIN_RENEWAL_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(8)).min(MAX_RENEWAL_PAUSE);
     whole.mul_f64(0.5 + 0.5 * random)
 }
 

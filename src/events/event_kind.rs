@@ -79,7 +79,7 @@ closed_set! {
 }
 
 /// Maximum length of a foreign text in characters, which bounds the memory of one event.
-const TEXT: usize = 300;
+const MAX_TEXT_CHARACTERS: usize = 300;
 
 // === impl EventKind ===
 
@@ -155,7 +155,9 @@ impl EventKind {
                 cut_text(error);
             }
             Self::FilesReloaded { what } | Self::Operated { what, .. } => cut_text(what),
-            Self::Topology(SnapshotChange::Health { reason: Some(reason), .. }) if reason.len() > TEXT => {
+            Self::Topology(SnapshotChange::Health { reason: Some(reason), .. })
+                if reason.len() > MAX_TEXT_CHARACTERS =>
+            {
                 let mut short = reason.to_string();
                 cut_text(&mut short);
                 *reason = short.into();
@@ -167,7 +169,7 @@ impl EventKind {
 }
 
 fn cut_text(text: &mut String) {
-    if let Some((end, _)) = text.char_indices().nth(TEXT) {
+    if let Some((end, _)) = text.char_indices().nth(MAX_TEXT_CHARACTERS) {
         text.truncate(end);
         text.push('…');
     }

@@ -14,7 +14,7 @@ pub(super) struct Ring {
 }
 
 /// Maximum number of events.
-pub(super) const CAPACITY: usize = 256;
+pub(super) const MAX_EVENTS: usize = 256;
 /// An event repeated within this time of its last occurrence is counted with that event.
 const AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
@@ -32,7 +32,7 @@ impl Ring {
             Some(event) => Event { seq, last: now, times: event.times + 1, ..event },
             None => Event { seq, what, first: now, last: now, times: 1 },
         };
-        if self.kept.len() >= CAPACITY {
+        if self.kept.len() >= MAX_EVENTS {
             self.kept.pop_front();
         }
         self.kept.push_back(event);
@@ -88,7 +88,7 @@ mod tests {
             ring.push(EventKind::Draining, at(second));
         }
         let seen: Vec<_> = ring.newest_first(0).collect();
-        assert_eq!(seen.len(), CAPACITY);
+        assert_eq!(seen.len(), MAX_EVENTS);
         assert_eq!((seen[0].seq, seen[0].last), (1000, at(999)));
         assert_eq!(ring.newest_first(997).map(|event| event.seq).collect::<Vec<_>>(), [1000, 999, 998]);
     }

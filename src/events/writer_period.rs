@@ -29,7 +29,7 @@ pub struct WriterPeriods {
 }
 
 /// Maximum number of periods.
-const CAPACITY: usize = 64;
+const MAX_PERIODS: usize = 64;
 
 // === impl WriterPeriods ===
 
@@ -54,7 +54,7 @@ impl WriterPeriods {
                 (current.node, current.health) = (next.node, next.health);
             }
             _ => {
-                if self.kept.len() >= CAPACITY {
+                if self.kept.len() >= MAX_PERIODS {
                     self.kept.pop_front();
                 }
                 self.kept.push_back(next);
@@ -152,6 +152,6 @@ mod tests {
     #[test]
     fn a_writer_that_comes_and_goes_for_ever_is_not_remembered_for_ever() {
         let flapping = [(Some("primary"), Health::Up, Some(1)), (Some("primary"), Health::Down, Some(1))];
-        assert_eq!(kept(&flapping.repeat(1000)).len(), CAPACITY);
+        assert_eq!(kept(&flapping.repeat(1000)).len(), MAX_PERIODS);
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    FRAME_MAX, Taken,
+    MAX_FRAME_BYTES, Taken,
     error::{LoginError, Refused, Violation},
     frame_within, md5,
     method::Method,
@@ -179,7 +179,7 @@ impl<'a> ServerLogin<'a> {
             }
             _ => return Err(LoginError::Violation(Violation::OutOfTurn(self.phase.awaited()))),
         }
-        if self.so_far.notices.len() + self.so_far.parameters.as_bytes().len() > FRAME_MAX {
+        if self.so_far.notices.len() + self.so_far.parameters.as_bytes().len() > MAX_FRAME_BYTES {
             return Err(LoginError::Violation(Violation::TooMuch));
         }
         Ok(None)

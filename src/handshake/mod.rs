@@ -69,12 +69,12 @@ pub struct Taken<T> {
 
 /// Bytes of the largest frame in a handshake: a driver's buffer never has to be larger. Access tokens, Kerberos tickets
 /// and long error messages fit.
-pub const FRAME_MAX: usize = 128 * 1024;
+pub const MAX_FRAME_BYTES: usize = 128 * 1024;
 
 /// The frame at the start of `unread`; `None` while bytes are missing.
 fn frame_within(speaker: Speaker, unread: &[u8]) -> Result<Option<Frame<'_>>, Violation> {
     match Header::read(speaker, unread).map_err(Violation::Frame)? {
-        Some(header) if header.total() > FRAME_MAX => Err(Violation::TooMuch),
+        Some(header) if header.total() > MAX_FRAME_BYTES => Err(Violation::TooMuch),
         Some(_) => Frame::read(speaker, unread).map_err(Violation::Frame),
         None => Ok(None),
     }

@@ -5,7 +5,7 @@
 //! three parties.
 
 use super::{
-    FRAME_MAX, Taken,
+    MAX_FRAME_BYTES, Taken,
     error::{Refused, Violation},
     frame_within,
     method::Method,
@@ -227,7 +227,7 @@ impl Relay {
             (_, RelayPhase::Settling) => return server(Violation::OutOfTurn("ReadyForQuery")),
             _ => return server(Violation::OutOfTurn("an authentication request")),
         }
-        if self.parameters.as_bytes().len() > FRAME_MAX {
+        if self.parameters.as_bytes().len() > MAX_FRAME_BYTES {
             return server(Violation::TooMuch);
         }
         Ok(outcome)

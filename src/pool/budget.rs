@@ -46,9 +46,9 @@ struct ObservedRoom {
 }
 
 /// Interval between readings of a server's limit, which changes only at a server restart.
-const LIMIT_REFRESH: Duration = Duration::from_secs(60);
+const LIMIT_REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 /// Interval between logins that test a full server for room.
-const ROOM_RETRY: Duration = Duration::from_secs(2);
+const FULL_SERVER_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Right to a backend, returned when dropped.
 pub(super) struct Permit {
@@ -79,12 +79,12 @@ impl Budget {
         self.lock().derived = Some(limit);
     }
 
-    /// True for a single login per [`LIMIT_REFRESH`] while no limit is configured. The login then reads the server's
-    /// limit.
+    /// True for a single login per [`LIMIT_REFRESH_INTERVAL`] while no limit is configured. The login then reads
+    /// the server's limit.
     pub(super) fn is_limit_due(&self, now: Instant) -> bool {
         let mut books = self.lock();
         let due = books.configured.is_none()
-            && books.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= LIMIT_REFRESH);
+            && books.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= LIMIT_REFRESH_INTERVAL);
         if due {
             books.asked = Some(now);
         }
@@ -97,7 +97,7 @@ impl Budget {
         let used = books.used;
         if let Some(room) = &mut books.observed
             && used >= room.limit
-            && now.saturating_duration_since(room.tried) >= ROOM_RETRY
+            && now.saturating_duration_since(room.tried) >= FULL_SERVER_RETRY_INTERVAL
         {
             (room.limit, room.tried) = (used + 1, now);
         }

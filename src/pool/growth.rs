@@ -9,7 +9,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    BackendEvent, BackendHandle, LeaseError, Pool, Welcome,
+    BackendEvent, BackendHandle, LeaseError, Pool, StartupResponse,
     budget::{BudgetPressure, Permit},
     login_backoff::LoginBackoff,
     maintenance::{Maintenance, SlotGuard},
@@ -40,7 +40,7 @@ impl Pool {
             reserved.push((need, state.slots.reserve_slot(now)));
         }
         let epoch = state.epoch;
-        // A successor may take backends of its predecessor.
+        // A replacement may take backends of its predecessor.
         let prepares = state.prepared > 0;
         let mut pressure = BudgetPressure::None;
         drop(state);
@@ -130,7 +130,7 @@ impl Pool {
     async fn greet_evicting(self: &Arc<Self>, mut permit: Permit) -> (Result<Greeted, ConnectError>, Permit) {
         // With a full server, the permit comes from a backend closed before.
         let mut evicted = self.budget.is_full();
-        let mut pause = EVICTION_PAUSE;
+        let mut pause = MIN_EVICTION_PAUSE;
         loop {
             let error = match self.log_in_and_identify().await {
                 Err(error) if is_full(&error) => error,
@@ -217,11 +217,13 @@ impl Pool {
         let mut state = self.lock();
         state.login_backoff = None;
         self.budget.note_room();
-        let login = match &state.welcome {
-            Some(welcome) if welcome.has_same_reports(&backend.logged_in) => Arc::clone(welcome),
-            _ => Arc::new(Welcome::new(&backend.logged_in)),
+        let login = match &state.startup_response {
+            Some(startup_response) if startup_response.has_same_reports(&backend.logged_in) => {
+                Arc::clone(startup_response)
+            }
+            _ => Arc::new(StartupResponse::new(&backend.logged_in)),
         };
-        state.welcome = (epoch == state.epoch).then(|| Arc::clone(&login));
+        state.startup_response = (epoch == state.epoch).then(|| Arc::clone(&login));
         let lifetime = state.settings.max_lifetime;
         let record = BackendRecord {
             running: Arc::clone(&running),
@@ -336,7 +338,7 @@ enum Greeted {
 }
 
 /// Pause before the login after an eviction; doubled for each further login.
-const EVICTION_PAUSE: Duration = Duration::from_millis(20);
+const MIN_EVICTION_PAUSE: Duration = Duration::from_millis(20);
 /// Longest pause; afterwards the server counts as full of foreign connections.
 const MAX_EVICTION_PAUSE: Duration = Duration::from_millis(80);
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    BackendHandle, Pool, Welcome,
+    BackendHandle, Pool, StartupResponse,
     pooled_backend::PooledBackend,
     slots::{SlotKey, Sought},
 };
@@ -24,7 +24,7 @@ pub struct Lease {
     /// without state is discarded.
     pub tracked_state: Option<Box<TrackedBackendState>>,
     running: Arc<BackendHandle>,
-    login: Arc<Welcome>,
+    login: Arc<StartupResponse>,
     worker: usize,
     hold: Hold,
 }
@@ -121,7 +121,7 @@ impl Lease {
 
     /// Reports of the server at the backend's login.
     #[must_use]
-    pub const fn login(&self) -> &Arc<Welcome> {
+    pub const fn login(&self) -> &Arc<StartupResponse> {
         &self.login
     }
 

@@ -20,14 +20,15 @@ pub(super) struct LoginBackoff {
     pub(super) retry_at: Instant,
 }
 
-/// Consecutive failures after which, with [`SILENCE`], the endpoint counts as down even for pools with live backends.
-const DOWN: u32 = 3;
+/// Consecutive failures after which, with [`DOWN_AFTER_SILENCE`], the endpoint counts as down even for pools with live
+/// backends.
+const DOWN_AFTER_FAILURES: u32 = 3;
 /// Time without a returned backend since logins began to fail; beyond, leased backends count as hanging.
-const SILENCE: Duration = Duration::from_secs(5);
+const DOWN_AFTER_SILENCE: Duration = Duration::from_secs(5);
 /// Delay before the second attempt; doubled for each further attempt.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+const MIN_LOGIN_PAUSE: Duration = Duration::from_millis(100);
 /// The longest wait between two tries.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const MAX_LOGIN_PAUSE: Duration = Duration::from_secs(5);
 
 impl LoginBackoff {
     /// Records a failed login that began at `begun`. `chance` (a random number) adds jitter across proxies.
@@ -44,7 +45,7 @@ impl LoginBackoff {
             Some(before) => before.failures.saturating_add(1),
             None => 1,
         };
-        let wait = LONGEST_WAIT.min(FIRST_WAIT * 2_u32.saturating_pow((failures - 1).min(16)));
+        let wait = MAX_LOGIN_PAUSE.min(MIN_LOGIN_PAUSE * 2_u32.saturating_pow((failures - 1).min(16)));
         let sixteenths = u32::try_from(chance % 8).unwrap_or_default();
         Self { error, failures, began, last: now, retry_at: now + wait - wait * sixteenths / 16 }
     }
@@ -56,7 +57,9 @@ impl LoginBackoff {
             return true;
         }
         let heard = answered.map_or(self.began, |answered| answered.max(self.began));
-        self.failures >= DOWN && self.is_silence() && self.last.saturating_duration_since(heard) >= SILENCE
+        self.failures >= DOWN_AFTER_FAILURES
+            && self.is_silence()
+            && self.last.saturating_duration_since(heard) >= DOWN_AFTER_SILENCE
     }
 
     /// True if the server is unresponsive or shutting down. Other rejections, a missing token or an untrusted

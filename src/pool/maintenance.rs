@@ -26,10 +26,10 @@ pub(super) enum Maintenance {
 }
 
 /// Time limit: a new login is cheaper afterwards.
-const LIMIT: Duration = Duration::from_secs(10);
+const MAINTENANCE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Limits of each response; the time limit covers all queries.
-const RESPONSE: QueryLimits = QueryLimits { max_bytes: 8 << 20, max_rows: 0, time: None };
+const RESPONSE_LIMITS: QueryLimits = QueryLimits { max_bytes: 8 << 20, max_rows: 0, time: None };
 
 /// Reason to close a backend after a maintenance.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +69,9 @@ impl Pool {
         let worker = member.worker;
         let mut guard = SlotGuard { pool: Arc::clone(self), place: Some(place) };
         self.spawn(worker, "pool maintenance", async move {
-            let late = |_elapsed| Err(QueryError::Late { limit: LIMIT }.into());
-            match timeout(LIMIT, perform_maintenance(&mut member, maintenance, unread)).await.unwrap_or_else(late) {
+            let late = |_elapsed| Err(QueryError::Late { limit: MAINTENANCE_TIMEOUT }.into());
+            let work = perform_maintenance(&mut member, maintenance, unread);
+            match timeout(MAINTENANCE_TIMEOUT, work).await.unwrap_or_else(late) {
                 Ok(()) => {
                     if let Some(place) = guard.take_slot() {
                         guard.pool.put_back(place, member);
@@ -79,7 +80,7 @@ impl Pool {
                 Err(error) => {
                     let pool = Arc::clone(&guard.pool);
                     if matches!(error, MaintenanceError::Query(QueryError::Changed)) {
-                        pool.forget_welcome();
+                        pool.forget_startup_response();
                     }
                     let (endpoint, pid) = (pool.endpoint().name(), member.running.pid());
                     tracing::debug!(%endpoint, pid, ?maintenance, error = %Chain(&error), "closing a backend after failed maintenance");
@@ -109,7 +110,7 @@ async fn perform_maintenance(
 ) -> Result<(), MaintenanceError> {
     let parameters = Arc::clone(&member.login.parameters);
     let strictness = Strictness::Unchanged(&parameters);
-    let mut client = QueryClient::new(&mut member.stream, RESPONSE, strictness).with_unread(unread);
+    let mut client = QueryClient::new(&mut member.stream, RESPONSE_LIMITS, strictness).with_unread(unread);
     let no_rows = |_: &[u8]| Ok(());
     // Sync first: a rollback outside of a transaction is a warning in the server's log.
     let mut sync = Vec::with_capacity(8);

@@ -28,16 +28,16 @@ mod pooled_backend;
 mod queue;
 mod registry;
 mod renewal;
+mod replacement_pool;
 mod settings;
 mod slots;
+mod startup_response;
 mod state;
 mod status;
-mod succession;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 mod waiter;
-mod welcome;
 
 pub use backend_handle::{BackendHandle, CancelGuard};
 pub use filter::Filter;
@@ -46,6 +46,6 @@ pub use pool::Pool;
 pub use pool_key::PoolKey;
 pub use registry::{BackendEvent, LoginReport, Pools};
 pub use settings::{PoolMode, PoolSettings};
+pub use startup_response::StartupResponse;
 pub use status::{BackendStatus, PoolPhase, PoolStatus};
 pub use waiter::{Waited, Waiter};
-pub use welcome::Welcome;

@@ -12,7 +12,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     AcquireOptions, BackendEvent, BackendHandle, Disposition, Lease, PoolKey, PoolPhase, PoolSettings, Pools,
-    Waiter, Welcome,
+    StartupResponse, Waiter,
     absence::AbsenceState,
     budget::{Budget, BudgetPressure},
     maintenance::Maintenance,
@@ -66,7 +66,7 @@ impl Pool {
             queue: Queue::new(workers),
             now: Instant::now(),
             epoch: 0,
-            welcome: None,
+            startup_response: None,
             login_backoff: None,
             absence: AbsenceState::default(),
             answered: None,
@@ -117,8 +117,8 @@ impl Pool {
     /// Reports of the server at the newest login, as a greeting for clients. `None` before the first login, and after a
     /// backend has reported a change.
     #[must_use]
-    pub fn welcome(&self) -> Option<Arc<Welcome>> {
-        self.lock().welcome.clone()
+    pub fn startup_response(&self) -> Option<Arc<StartupResponse>> {
+        self.lock().startup_response.clone()
     }
 
     /// An idle backend, if there is one without waiters. Call on the worker named by `want`.
@@ -185,7 +185,7 @@ impl Pool {
                     return Some((place, member));
                 }
                 Quiet::Spoke => {
-                    state.welcome = None;
+                    state.startup_response = None;
                     CloseReason::Broken
                 }
                 Quiet::Ended => CloseReason::Broken,
@@ -350,8 +350,8 @@ impl Pool {
     }
 
     /// The newest login's words are out of date.
-    pub(super) fn forget_welcome(&self) {
-        self.lock().welcome = None;
+    pub(super) fn forget_startup_response(&self) {
+        self.lock().startup_response = None;
     }
 
     pub(super) fn report_event(&self, running: &BackendHandle, event: BackendEvent) {

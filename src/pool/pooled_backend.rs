@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{io::AsyncWrite, time::Instant};
 
-use super::{BackendHandle, Welcome, budget::Permit, maintenance::Maintenance};
+use super::{BackendHandle, StartupResponse, budget::Permit, maintenance::Maintenance};
 use crate::{
     session::TrackedBackendState,
     telemetry::BackendPresence,
@@ -22,7 +22,7 @@ pub(super) struct PooledBackend {
     pub(super) stream: Stream,
     pub(super) tracked_state: Box<TrackedBackendState>,
     pub(super) running: Arc<BackendHandle>,
-    pub(super) login: Arc<Welcome>,
+    pub(super) login: Arc<StartupResponse>,
     /// Worker with the socket's registration.
     pub(super) worker: usize,
 }

@@ -32,7 +32,7 @@ pub(super) struct QueueEntry<W> {
 
 /// The first waiter of another worker is served before the own only if its wait is longer by the constant and a quarter
 /// of the own wait: moving a backend between workers costs a few system calls and a wake across threads.
-const HEAD_START: Duration = Duration::from_millis(1);
+const OTHER_WORKER_HEAD_START: Duration = Duration::from_millis(1);
 
 impl<W> Queue<W> {
     /// Empty lines for `workers` workers.
@@ -78,9 +78,11 @@ impl<W> Queue<W> {
         let others = (0..self.lines.len()).filter(|other| *other != own);
         let other = others.filter_map(|other| Some((since(&self.lines[other])?, other))).min();
         let chosen = match (since(&self.lines[own]), other) {
-            (Some(own_since), Some((other_since, other))) if other_since + HEAD_START < own_since => {
+            (Some(own_since), Some((other_since, other)))
+                if other_since + OTHER_WORKER_HEAD_START < own_since =>
+            {
                 let waited = now().saturating_duration_since(own_since);
-                if other_since + HEAD_START + waited / 4 < own_since { other } else { own }
+                if other_since + OTHER_WORKER_HEAD_START + waited / 4 < own_since { other } else { own }
             }
             (Some(_), _) => own,
             (None, Some((_, other))) => other,

@@ -17,9 +17,9 @@ use super::{
     BackendHandle, Filter, LeaseError, Pool, PoolKey, PoolPhase, PoolSettings,
     budget::{Budget, Permit},
     renewal::Renewals,
+    replacement_pool::ReplacementPool,
     state::{DeferredActions, PoolState},
     status::Levels,
-    succession::Successor,
 };
 use crate::{
     backend::{ConnectError, EndpointHandle},
@@ -60,8 +60,8 @@ pub(super) struct PoolTable {
 
 pub(super) struct PoolEntry {
     pub(super) pool: Arc<Pool>,
-    /// Successor of the pool.
-    pub(super) successor: Option<Successor>,
+    /// Pool that will replace the pool.
+    pub(super) replacement: Option<ReplacementPool>,
     /// Levels last reported to the metrics.
     pub(super) shown: Levels,
 }
@@ -95,11 +95,11 @@ type Spawn = Box<dyn Fn(usize, &'static str, Work) + Send + Sync>;
 pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Interval of checks that depend on time.
-const TICK: Duration = Duration::from_millis(100);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(100);
 /// An unreferenced pool is removed after this time without backends and waiters.
-const FORGOTTEN: Duration = Duration::from_secs(60);
+const UNUSED_POOL_LIFETIME: Duration = Duration::from_secs(60);
 /// Idle limit of an empty, unreferenced pool without a successful login: a client may name any database.
-const FRUITLESS: Duration = Duration::from_secs(5);
+const LOGINLESS_POOL_LIFETIME: Duration = Duration::from_secs(5);
 
 /// Routine in PostgreSQL that enforces the role's `CONNECTION LIMIT`; the error field with its name is not translated.
 pub(super) const ROLE_LIMIT: &[u8] = b"InitializeSessionUserId";
@@ -121,7 +121,7 @@ impl Pools {
         for worker in 0..workers.len() {
             let pools = Arc::downgrade(&pools);
             workers.spawn_on(worker, "pool upkeep", move || async move {
-                let mut due = interval(TICK);
+                let mut due = interval(MAINTENANCE_INTERVAL);
                 due.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 loop {
                     due.tick().await;
@@ -194,7 +194,7 @@ impl Pools {
         };
         let pool = Pool::new(target.clone(), endpoint.clone(), Arc::clone(settings), phase, self, budget);
         let pool = Arc::new(pool);
-        let entry = PoolEntry { pool: Arc::clone(&pool), successor: None, shown: Levels::default() };
+        let entry = PoolEntry { pool: Arc::clone(&pool), replacement: None, shown: Levels::default() };
         let before = registry.pools.insert(target.clone(), entry);
         drop(registry);
         if let Some(before) = before {
@@ -269,7 +269,9 @@ impl Pools {
             let stays = !filter.matches(target);
             if !stays {
                 gone.push((Arc::clone(&entry.pool), entry.shown));
-                gone.extend(entry.successor.take().map(|successor| (successor.pool, Levels::default())));
+                gone.extend(
+                    entry.replacement.take().map(|replacement| (replacement.pool, Levels::default())),
+                );
             }
             stays
         });
@@ -334,8 +336,8 @@ impl Pools {
         self.steal_among(pool, &Filter::endpoint(pool.target.endpoint.clone()))
     }
 
-    /// As [`Pools::take_permit_from_others`], for a login refused by a full server. For a limit of the role or the database, evicts only
-    /// a backend of the role or database.
+    /// As [`Pools::take_permit_from_others`], for a login refused by a full server. For a limit of the role or the
+    /// database, evicts only a backend of the role or database.
     pub(super) fn evict_for(&self, pool: &Arc<Pool>, full: &ConnectError) -> Option<Permit> {
         let mut among = Filter::endpoint(pool.target.endpoint.clone());
         match full
@@ -392,10 +394,10 @@ impl Pools {
     /// Removes unused pools, and updates the metrics of the others.
     fn remove_unused(&self, now: Instant) {
         let mut registry = self.lock();
-        registry.pools.retain(|_, PoolEntry { pool, shown, successor }| {
+        registry.pools.retain(|_, PoolEntry { pool, shown, replacement }| {
             let state = pool.lock();
-            let limit = if state.answered.is_some() { FORGOTTEN } else { FRUITLESS };
-            let empty = state.empty_since.filter(|_| successor.is_none());
+            let limit = if state.answered.is_some() { UNUSED_POOL_LIFETIME } else { LOGINLESS_POOL_LIFETIME };
+            let empty = state.empty_since.filter(|_| replacement.is_none());
             drop(state);
             let forgotten = empty.is_some_and(|since| now.saturating_duration_since(since) >= limit)
                 && Arc::strong_count(pool) == 1;
@@ -437,7 +439,7 @@ impl Pools {
         let matching = registry.pools.iter().filter(|(target, _)| filter.matches(target));
         matching
             .flat_map(|(_, entry)| {
-                [Some(&entry.pool), entry.successor.as_ref().map(|it| &it.pool)].into_iter().flatten()
+                [Some(&entry.pool), entry.replacement.as_ref().map(|it| &it.pool)].into_iter().flatten()
             })
             .map(Arc::clone)
             .collect()
@@ -501,7 +503,7 @@ impl Pool {
         let mut guard = self.lock();
         let state: &mut PoolState = &mut guard;
         state.epoch += 1;
-        state.welcome = None;
+        state.startup_response = None;
         self.sort_out_all(state, &mut after);
         drop(guard);
         self.run_deferred(crate::tasks::current_worker(), after);

@@ -58,7 +58,7 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 /// Interval between renewals for unreported changes: some systems create and drop roles continuously.
 const WATCH_RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
 /// Time limit of a reading.
-const WATCH_LIMIT: Duration = Duration::from_secs(10);
+const WATCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time without new idle backends after a renewal: a statement that drops or copies a database waits 5 s for the
 /// database's last connection to end.
 pub(super) const IDLE_PAUSE: Duration = Duration::from_secs(6);
@@ -70,11 +70,11 @@ const COUNTERS_SQL: &str = "SELECT pg_catalog.pg_stat_get_tuples_updated(1260), 
      pg_catalog.pg_stat_get_tuples_updated(1262), pg_catalog.pg_stat_get_tuples_deleted(1262), \
      pg_catalog.pg_stat_get_tuples_inserted(2964), pg_catalog.pg_stat_get_tuples_updated(2964), \
      pg_catalog.pg_stat_get_tuples_deleted(2964), pg_catalog.pg_stat_get_tuples_deleted(1261)";
-const COUNTERS: usize = 8;
+const COUNTER_COUNT: usize = 8;
 
 fn read_counters(row: &[u8]) -> Result<u64, DecodeError> {
     let mut columns = Columns::of(row)?;
-    (0..COUNTERS).try_fold(0_u64, |sum, _| {
+    (0..COUNTER_COUNT).try_fold(0_u64, |sum, _| {
         let counter = columns.next()?.and_then(|text| text.parse::<u64>().ok());
         counter.map(|counter| sum.wrapping_add(counter)).ok_or(DecodeError::Invalid("counter"))
     })
@@ -208,7 +208,7 @@ impl Pool {
         let worker = member.worker;
         self.spawn(worker, "login watch", async move {
             member.tracked_state.queried();
-            let asked = timeout(WATCH_LIMIT, query(&mut member.stream, COUNTERS_SQL, read_counters)).await;
+            let asked = timeout(WATCH_TIMEOUT, query(&mut member.stream, COUNTERS_SQL, read_counters)).await;
             let Some(place) = guard.take_slot() else { return };
             let pool = &guard.pool;
             match asked {

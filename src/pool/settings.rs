@@ -49,7 +49,7 @@ impl fmt::Display for PoolMode {
 
 impl PoolSettings {
     /// Default pool size in transaction mode.
-    pub const TRANSACTION_SIZE: usize = 20;
+    pub const DEFAULT_TRANSACTION_POOL_SIZE: usize = 20;
 
     /// Defaults of a mode. In session mode the size is the listener's limit on clients, `max_clients`: each client has
     /// a backend, as without a proxy.
@@ -59,7 +59,7 @@ impl PoolSettings {
             mode,
             size: match mode {
                 PoolMode::Session => max_clients.max(1),
-                PoolMode::Transaction => Self::TRANSACTION_SIZE,
+                PoolMode::Transaction => Self::DEFAULT_TRANSACTION_POOL_SIZE,
             },
             min_idle: 0,
             max_lifetime: Duration::from_secs(3600),

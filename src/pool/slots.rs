@@ -67,7 +67,7 @@ pub(super) struct Sought {
 }
 
 /// Number of idle backends examined for a match: bounds the time of a lease in a large pool.
-const LOOK: usize = 16;
+const MAX_EXAMINED_BACKENDS: usize = 16;
 
 // === impl Occupancy ===
 
@@ -163,7 +163,7 @@ impl<M, T> Slots<M, T> {
     /// An idle backend of the worker with the mark, or else the last used: the others may reach the idle timeout.
     fn find_fitting(&self, worker: usize, mark: u64) -> Option<usize> {
         let idle = &self.idle[worker];
-        let looked_at = idle.iter().enumerate().rev().take(LOOK);
+        let looked_at = idle.iter().enumerate().rev().take(MAX_EXAMINED_BACKENDS);
         let fits = looked_at.into_iter().find(|(_, index)| self.slots[**index as usize].mark == mark);
         fits.map(|(at, _)| at).or_else(|| idle.len().checked_sub(1))
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, task::Waker};
 use tokio::time::Instant;
 
 use super::{
-    LeaseError, PoolPhase, PoolSettings, Welcome,
+    LeaseError, PoolPhase, PoolSettings, StartupResponse,
     absence::AbsenceState,
     login_backoff::LoginBackoff,
     pooled_backend::{BackendRecord, PooledBackend},
@@ -25,7 +25,7 @@ pub(super) struct PoolState {
     pub(super) now: Instant,
     /// Backends of earlier epochs are closed on return.
     pub(super) epoch: u64,
-    pub(super) welcome: Option<Arc<Welcome>>,
+    pub(super) startup_response: Option<Arc<StartupResponse>>,
     pub(super) login_backoff: Option<LoginBackoff>,
     /// Absence of the endpoint.
     pub(super) absence: AbsenceState,
@@ -33,7 +33,7 @@ pub(super) struct PoolState {
     pub(super) answered: Option<Instant>,
     /// End of the pause in making idle backends.
     pub(super) idle_pause_until: Option<Instant>,
-    /// Backends made ahead of demand: the pool is a successor.
+    /// Backends made ahead of demand: the pool is a replacement.
     pub(super) prepared: usize,
     /// Leases since the pool was made.
     pub(super) leases: u64,

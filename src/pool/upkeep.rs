@@ -80,7 +80,7 @@ fn sort_out(state: &mut PoolState, worker: usize, now: Instant, after: &mut Defe
         };
         if quiet == Quiet::Spoke {
             // The message may be a changed setting, which the next login shows.
-            state.welcome = None;
+            state.startup_response = None;
         }
         if let Some((place, member)) = state.slots.take_idle_at(worker, at, now) {
             let record = state.slots.free_slot(place, now).flatten();

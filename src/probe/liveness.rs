@@ -30,7 +30,7 @@ pub(super) enum LivenessError {
 const USER: &str = "gatekeeper";
 
 /// Bytes of the first message at most.
-const MESSAGE_MAX: usize = 64 << 10;
+const MAX_MESSAGE_BYTES: usize = 64 << 10;
 
 /// Sends a StartupMessage and reads the first response.
 pub(super) async fn liveness_check(
@@ -53,7 +53,7 @@ pub(super) async fn liveness_check(
             };
         }
         let bytes = connection.read_buf(&mut unread).await.map_err(LivenessError::Broken)?;
-        if bytes == 0 || unread.len() > MESSAGE_MAX {
+        if bytes == 0 || unread.len() > MAX_MESSAGE_BYTES {
             return Err(LivenessError::Broken(io::ErrorKind::UnexpectedEof.into()));
         }
     }

@@ -49,7 +49,7 @@ pub struct Probe {
 }
 
 /// Capacity of the publisher's queue; the publisher processes a hundred thousand messages per second.
-const INBOX: usize = 1024;
+const PUBLISHER_QUEUE_CAPACITY: usize = 1024;
 
 // === impl Probe ===
 
@@ -66,7 +66,7 @@ impl Probe {
         tasks: &Tasks,
         report: impl FnMut(&SnapshotChange, &TopologySnapshot) + Send + 'static,
     ) -> Self {
-        let (inbox, told) = mpsc::channel(INBOX);
+        let (inbox, told) = mpsc::channel(PUBLISHER_QUEUE_CAPACITY);
         let wanted = Arc::new(SampleRequest::default());
         let held = Arc::new(HeldClients::default());
         let first = TopologySnapshot::declared(endpoints.iter().map(|it| Arc::clone(it.endpoint())));

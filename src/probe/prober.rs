@@ -50,13 +50,13 @@ struct KeptConnection {
 
 /// How long a connection is asked again: then a login has to prove that logins work, and a balancer may show another
 /// node.
-const RELOGIN: Duration = Duration::from_secs(30);
+const RELOGIN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Interval of logins without credentials: each may run the token command.
 const CREDENTIALS_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Interval of liveness checks: each opens a connection and writes a line to the server's log.
-const KNOCK_INTERVAL: Duration = Duration::from_secs(10);
+const LIVENESS_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Interval of attempts while clients are on hold.
 const HELD_INTERVAL: Duration = Duration::from_millis(250);
@@ -66,13 +66,13 @@ const HELD_INTERVAL: Duration = Duration::from_millis(250);
 const SILENT_ATTEMPT: Duration = Duration::from_secs(1);
 
 /// Minimum interval of probes, for any amount of evidence.
-const GAP: Duration = Duration::from_millis(200);
+const MIN_PROBE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Maximum factor of the interval while probes fail.
-const BACKOFF: u32 = 5;
+const MAX_BACKOFF_FACTOR: u32 = 5;
 
 /// How long a farewell may take.
-const FAREWELL: Duration = Duration::from_millis(100);
+const TERMINATE_TIMEOUT: Duration = Duration::from_millis(100);
 
 // === impl Prober ===
 
@@ -125,14 +125,16 @@ impl Prober {
     /// Waits for the next probe: the scheduled time, or evidence. Evidence requires a new login, not only a working
     /// connection.
     async fn wait_for_next(&mut self, began: Instant) {
-        sleep(GAP).await;
+        sleep(MIN_PROBE_INTERVAL).await;
         let usual = match (&self.endpoint.settings().probe_login, self.failures) {
-            (None, 0) => self.settings.interval.max(KNOCK_INTERVAL),
+            (None, 0) => self.settings.interval.max(LIVENESS_CHECK_INTERVAL),
             _ => self.settings.interval,
         };
         // A failing endpoint is probed at the usual interval until the endpoint counts as down.
-        let backoff = self.failures.saturating_sub(self.settings.failures).saturating_add(1).min(BACKOFF);
-        let pause = (usual * backoff).mul_f64(0.9 + 0.2 * random_fraction()).saturating_sub(GAP);
+        let backoff =
+            self.failures.saturating_sub(self.settings.failures).saturating_add(1).min(MAX_BACKOFF_FACTOR);
+        let pause =
+            (usual * backoff).mul_f64(0.9 + 0.2 * random_fraction()).saturating_sub(MIN_PROBE_INTERVAL);
         tokio::select! {
             () = sleep(pause) => {}
             () = self.wake.notified() => {
@@ -182,7 +184,8 @@ impl Prober {
         }
         match self.ask(&mut backend).await {
             Ok(answer) => {
-                self.kept = Some(KeptConnection { backend, login_due: asked_at + RELOGIN, no_login: None });
+                self.kept =
+                    Some(KeptConnection { backend, login_due: asked_at + RELOGIN_INTERVAL, no_login: None });
                 (asked_at, ProbeOutcome::Answered(answer))
             }
             Err(error) => (asked_at, failed_outcome(&error)),
@@ -326,7 +329,7 @@ pub(super) async fn send_terminate(mut backend: Backend) {
         backend.stream.write_all(&terminate).await?;
         backend.stream.shutdown().await
     };
-    timeout(FAREWELL, leave).await.ok();
+    timeout(TERMINATE_TIMEOUT, leave).await.ok();
 }
 
 /// In 0..1.

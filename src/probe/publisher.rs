@@ -95,10 +95,10 @@ pub(super) struct RunningProber {
 }
 
 /// Maximum number of messages applied before replay reports are published: a publication covers many reports.
-const BATCH: usize = 64;
+const MAX_BATCH_MESSAGES: usize = 64;
 
 /// Delay of a new sampler that replaces a sampler connected to another server than the prober.
-const PATIENCE: Duration = Duration::from_millis(500);
+const NEW_SAMPLER_DELAY: Duration = Duration::from_millis(500);
 
 /// How long a node behind a read pool's address is remembered: pools are scaled in minutes.
 const FORGET_NODES_AFTER: Duration = Duration::from_secs(600);
@@ -110,7 +110,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
     pub(super) async fn run(mut self, mut told: mpsc::Receiver<ProbeMessage>) {
         while let Some(message) = told.recv().await {
             self.on_message(message);
-            for _ in 1..BATCH {
+            for _ in 1..MAX_BATCH_MESSAGES {
                 let Ok(message) = told.try_recv() else { break };
                 self.on_message(message);
             }
@@ -171,7 +171,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
         }
         tracing::debug!(endpoint = %observation.endpoint, "WAL sample from another server than before: probing early");
         self.sampling = None;
-        self.sample_writer(PATIENCE);
+        self.sample_writer(NEW_SAMPLER_DELAY);
         if let Some(running) = self.probers.get(&observation.endpoint) {
             running.wake.notify_one();
         }

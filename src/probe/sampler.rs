@@ -46,13 +46,13 @@ pub(super) struct Sampler<L> {
 /// Minimum interval of samples. Two hundred samples per second cost the writer about a hundredth of a core (60 µs
 /// each). At longer intervals a session's reads would wait longer than the round trip of a write; shorter intervals
 /// gain less than the replay time of standbys.
-const GAP: Duration = Duration::from_millis(5);
+const MIN_SAMPLE_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Between two tries after the first failure, and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// Maximum idle time of a connection.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 // === impl Sampler ===
 
@@ -60,10 +60,10 @@ impl<L: SampleConnection> Sampler<L> {
     /// Samples until the publisher has ended; waits `patience` first.
     pub(super) async fn run(mut self, patience: Duration) {
         let mut pause = patience;
-        let mut backoff = BACKOFF.0;
+        let mut backoff = RECONNECT_PAUSES.0;
         loop {
             sleep(pause).await;
-            if timeout(IDLE, self.wanted.wait_for_request()).await.is_err() {
+            if timeout(IDLE_TIMEOUT, self.wanted.wait_for_request()).await.is_err() {
                 self.line.close().await;
                 self.wanted.wait_for_request().await;
             }
@@ -72,7 +72,7 @@ impl<L: SampleConnection> Sampler<L> {
             match seen {
                 Ok(observation) => {
                     self.metrics.writer_sampled(CountedOutcome::Ok);
-                    (pause, backoff) = (GAP, BACKOFF.0);
+                    (pause, backoff) = (MIN_SAMPLE_INTERVAL, RECONNECT_PAUSES.0);
                     if inbox.send(ProbeMessage::Sampled { sampler: self.id, observation }).await.is_err() {
                         return;
                     }
@@ -84,7 +84,7 @@ impl<L: SampleConnection> Sampler<L> {
                         "WAL sample of the writer failed"
                     );
                     self.line.close().await;
-                    (pause, backoff) = (backoff, (backoff * 2).min(BACKOFF.1));
+                    (pause, backoff) = (backoff, (backoff * 2).min(RECONNECT_PAUSES.1));
                 }
             }
         }

@@ -32,16 +32,16 @@ struct Ejected {
 }
 
 /// The first time: a balancer's connections break now and then, and a restart takes longer.
-const FIRST: Duration = Duration::from_millis(500);
+const MIN_EJECTION: Duration = Duration::from_millis(500);
 
 /// Maximum ejection: by then the probe knows the health.
-const LONGEST: Duration = Duration::from_secs(30);
+const MAX_EJECTION: Duration = Duration::from_secs(30);
 
 /// An outlier without failures for this long after an ejection starts over with the shortest ejection.
-const FORGIVEN: Duration = Duration::from_secs(60);
+const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
 /// Maximum number of outliers. More than the maximum indicates a common cause.
-const MOST: usize = 64;
+const MAX_OUTLIERS: usize = 64;
 
 // === impl Ejections ===
 
@@ -49,21 +49,21 @@ impl Ejections {
     /// Ejects `who`, which failed a session at `now`; `jitter` is a random number. Failures during an ejection count
     /// once. Returns true if the list changed and needs to be published.
     pub fn note_failure(&mut self, who: Outlier, now: Instant, jitter: u64) -> bool {
-        self.ejected.retain(|ejected| now.saturating_duration_since(ejected.until) < FORGIVEN);
+        self.ejected.retain(|ejected| now.saturating_duration_since(ejected.until) < FORGIVEN_AFTER);
         // Adds up to a quarter as jitter, so that sessions do not return at the same time.
         let lasts = |backoff: Duration| backoff + backoff / 1000 * u32::try_from(jitter % 250).unwrap_or(0);
         if let Some(ejected) = self.ejected.iter_mut().find(|ejected| ejected.who == who) {
             if now < ejected.until {
                 return false;
             }
-            ejected.backoff = (ejected.backoff * 2).min(LONGEST);
+            ejected.backoff = (ejected.backoff * 2).min(MAX_EJECTION);
             ejected.until = now + lasts(ejected.backoff);
             return true;
         }
-        if self.ejected.len() >= MOST {
+        if self.ejected.len() >= MAX_OUTLIERS {
             return false;
         }
-        self.ejected.push(Ejected { who, until: now + lasts(FIRST), backoff: FIRST });
+        self.ejected.push(Ejected { who, until: now + lasts(MIN_EJECTION), backoff: MIN_EJECTION });
         true
     }
 
@@ -113,17 +113,17 @@ mod tests {
         let (mut ejections, now) = (Ejections::default(), Instant::now());
         let news = (0..20).filter(|_| ejections.note_failure(suspect(), now, 0)).count();
         assert_eq!(news, 1);
-        assert!(!ejections.avoids_endpoint(&reads(), now + FIRST));
+        assert!(!ejections.avoids_endpoint(&reads(), now + MIN_EJECTION));
     }
 
     #[test]
     fn whoever_works_for_a_minute_is_forgiven() {
         let (mut ejections, now) = (Ejections::default(), Instant::now());
         ejections.note_failure(suspect(), now, 0);
-        ejections.note_failure(suspect(), now + FIRST, 0);
-        let later = now + FIRST * 3 + FORGIVEN;
+        ejections.note_failure(suspect(), now + MIN_EJECTION, 0);
+        let later = now + MIN_EJECTION * 3 + FORGIVEN_AFTER;
         ejections.note_failure(suspect(), later, 0);
-        assert!(!ejections.avoids_endpoint(&reads(), later + FIRST));
+        assert!(!ejections.avoids_endpoint(&reads(), later + MIN_EJECTION));
     }
 
     #[test]
@@ -132,8 +132,8 @@ mod tests {
         for jitter in [0, 1, 249, 250, u64::MAX] {
             let mut ejections = Ejections::default();
             ejections.note_failure(suspect(), now, jitter);
-            assert!(ejections.avoids_endpoint(&reads(), now + FIRST - Duration::from_millis(1)));
-            assert!(!ejections.avoids_endpoint(&reads(), now + FIRST * 5 / 4));
+            assert!(ejections.avoids_endpoint(&reads(), now + MIN_EJECTION - Duration::from_millis(1)));
+            assert!(!ejections.avoids_endpoint(&reads(), now + MIN_EJECTION * 5 / 4));
         }
     }
 
@@ -153,6 +153,6 @@ mod tests {
         for started_us in 0..1000 {
             ejections.note_failure(Outlier::Node(NodeId { started_us, address: None, port: None }), now, 0);
         }
-        assert_eq!(ejections.ejected.len(), MOST);
+        assert_eq!(ejections.ejected.len(), MAX_OUTLIERS);
     }
 }

@@ -11,7 +11,7 @@ pub const ALICE_AT_LISTENERS: NativeUser = NativeUser { name: ALICE, password: "
 const ALICE_VERIFIER: &str = "SCRAM-SHA-256$4096:Z2F0ZWtlZXBlci1kZW1vIQ==$DLtBO0flxocoZ5O9kGFS+haDIRKaGqItWUP6NaoqRUA=:\
                               22RkDzI/DPkA78Lw5mXKweyoMImX8t7pWb63INknRq8=";
 /// The host part of the address where the listeners and the admin API are.
-const FRONT: u8 = 100;
+const FRONT_HOST_PART: u8 = 100;
 const ADMIN_PORT: u16 = 8080;
 
 /// A listener of [`Sandbox::config_toml`].
@@ -36,14 +36,14 @@ impl Sandbox {
     /// Listeners of [`Sandbox::config_toml`], one for each endpoint.
     #[must_use]
     pub fn listeners(&self) -> Vec<FrontListener> {
-        let ip = self.block().ip(FRONT);
+        let ip = self.block().ip(FRONT_HOST_PART);
         LISTENERS.map(|(name, route, port)| FrontListener { name, route, address: (ip, port).into() }).into()
     }
 
     /// Where the admin API of [`Sandbox::config_toml`] listens.
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
-        (self.block().ip(FRONT), ADMIN_PORT).into()
+        (self.block().ip(FRONT_HOST_PART), ADMIN_PORT).into()
     }
 
     /// Where the audit log of [`Sandbox::config_toml`] is written.

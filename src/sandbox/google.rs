@@ -98,7 +98,7 @@ struct FakeState {
 /// Default account of the metadata server: a service account known to the sandbox's servers.
 const ACCOUNT: &str = "my-sa@my-project.iam.gserviceaccount.com";
 /// Bytes of a request's body.
-const BODY: usize = 1 << 20;
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Lifetime of issued tokens.
 const TOKEN_LIFETIME_SECONDS: u64 = 3600;
@@ -413,7 +413,7 @@ impl FakeServer {
 
 async fn respond_to(State(shared): State<Arc<FakeServer>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let body = to_bytes(body, BODY).await.unwrap_or_default();
+    let body = to_bytes(body, MAX_BODY_BYTES).await.unwrap_or_default();
     let request = FakeRequest {
         method: head.method.to_string(),
         target: head.uri.to_string(),

@@ -50,11 +50,11 @@ struct Control {
 }
 
 /// Time limit for a server to accept before the next server is tried.
-const ACCEPT_LIMIT: Duration = Duration::from_secs(1);
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(1);
 /// After an accept that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Maximum bytes relayed per read.
-const CHUNK: usize = 16 * 1024;
+const READ_BYTES: usize = 16 * 1024;
 
 impl Middleman {
     /// Listens on `address` for the servers `upstreams`, on the first of `workers`.
@@ -156,7 +156,9 @@ async fn relay(mut client: TcpStream, turn: usize, mut changes: watch::Receiver<
     let upstreams = Arc::clone(&changes.borrow().upstreams);
     for skipped in 0..upstreams.len() {
         let upstream = upstreams[turn.wrapping_add(skipped) % upstreams.len()];
-        let Ok(Ok(mut server)) = timeout(ACCEPT_LIMIT, TcpStream::connect(upstream)).await else { continue };
+        let Ok(Ok(mut server)) = timeout(ACCEPT_TIMEOUT, TcpStream::connect(upstream)).await else {
+            continue;
+        };
         let _ = server.set_zero_linger();
         let _ = client.set_nodelay(true);
         let _ = server.set_nodelay(true);
@@ -178,7 +180,7 @@ async fn relay_direction(
     mut to: tcp::WriteHalf<'_>,
     mut changes: watch::Receiver<Control>,
 ) -> io::Result<()> {
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = vec![0; READ_BYTES];
     loop {
         let read = from.read(&mut chunk).await?;
         wait_while_held(&mut changes).await?;

@@ -48,7 +48,7 @@ pub enum Stop {
 }
 
 /// How long a server may take to start or stop, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const SERVER_WAIT_LIMIT: Duration = Duration::from_secs(30);
 /// Line of `postmaster.pid` with the server's state, counted from 0.
 const STATE_LINE: usize = 7;
 
@@ -145,7 +145,7 @@ impl Node {
 
     /// Waits until the server accepts connections.
     pub(super) async fn ready(&self) -> Result<(), SandboxError> {
-        wait_until(&format!("server `{}` accepting connections", self.name), PATIENCE, async || {
+        wait_until(&format!("server `{}` accepting connections", self.name), SERVER_WAIT_LIMIT, async || {
             let Some(pid) = self.pid() else {
                 return Err(SandboxError::Ended { node: self.name.clone(), log: last_lines(&self.log()) });
             };
@@ -272,7 +272,7 @@ impl Node {
     pub async fn catch_up(&self, writer: &Self) -> Result<(), SandboxError> {
         let goal = writer.sql("postgres", "SELECT pg_current_wal_lsn()").await?;
         let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{goal}', pg_last_wal_replay_lsn()");
-        wait_until(&format!("`{}` replaying {goal}", self.name), PATIENCE, async || {
+        wait_until(&format!("`{}` replaying {goal}", self.name), SERVER_WAIT_LIMIT, async || {
             let seen = self.sql("postgres", &sql).await?;
             Ok(if seen.starts_with('t') { Ok(()) } else { Err(seen) })
         })
@@ -285,7 +285,7 @@ impl Node {
     /// [`SandboxError::Timeout`] without WAL.
     pub async fn streaming(&self) -> Result<(), SandboxError> {
         let sql = "SELECT coalesce(max(status), 'not connected') FROM pg_stat_wal_receiver";
-        wait_until(&format!("`{}` streaming", self.name), PATIENCE, async || {
+        wait_until(&format!("`{}` streaming", self.name), SERVER_WAIT_LIMIT, async || {
             let seen = self.sql("postgres", sql).await?;
             Ok(if seen == "streaming" { Ok(()) } else { Err(seen) })
         })
@@ -333,7 +333,7 @@ impl Node {
     }
 
     async fn ended(&self) -> Result<(), SandboxError> {
-        wait_until(&format!("server `{}` ending", self.name), PATIENCE, async || {
+        wait_until(&format!("server `{}` ending", self.name), SERVER_WAIT_LIMIT, async || {
             Ok(match self.pid() {
                 None => Ok(()),
                 Some(pid) => Err(format!("process {pid} running")),

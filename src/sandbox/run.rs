@@ -23,7 +23,7 @@ pub(super) async fn run(what: &str, mut command: Command) -> Result<String, Sand
 }
 
 /// Interval of checks for an effect of another process.
-pub(super) const LOOK: Duration = Duration::from_millis(5);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Repeats `look` until the result is `Ok`, for at most `limit`; `Err` carries the observed state.
 pub(super) async fn wait_until<T>(
@@ -38,7 +38,7 @@ pub(super) async fn wait_until<T>(
             Err(seen) if Instant::now() >= end => {
                 return Err(SandboxError::Timeout { what: what.to_owned(), limit, seen });
             }
-            Err(_) => tokio::time::sleep(LOOK).await,
+            Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }
 }

@@ -71,9 +71,9 @@ const SECONDARY: [EndpointPlan; 2] = [
     },
 ];
 /// The host part of the link's address.
-const LINK: u8 = 9;
+const LINK_HOST_PART: u8 = 9;
 /// Time limit for the new writer to replay the WAL of the old writer.
-const SWITCHOVER_LIMIT: Duration = Duration::from_secs(10);
+const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Sandbox {
     /// Starts the sandbox; returns once every server accepts connections and every standby receives WAL.
@@ -86,7 +86,7 @@ impl Sandbox {
         let tls = options.tls != ServerTls::Off;
         let site = Site::open(options).await?;
         let workers = Workers::start(1).map_err(SandboxError::io("starting the middlemen"))?;
-        let link_address = site.block().address(LINK);
+        let link_address = site.block().address(LINK_HOST_PART);
         let upstream = format!(
             "host={} port={} user={} password={} sslmode={}",
             link_address.ip(),
@@ -210,7 +210,7 @@ impl Sandbox {
         old.stop(Stop::Fast).await?;
         let last = old.last_checkpoint().await?;
         let replayed = format!("SELECT pg_last_wal_replay_lsn() > '{last}', pg_last_wal_replay_lsn()");
-        let caught_up = wait_until("the new writer replaying", SWITCHOVER_LIMIT, async || {
+        let caught_up = wait_until("the new writer replaying", SWITCHOVER_TIMEOUT, async || {
             let seen = new.sql("postgres", &replayed).await?;
             Ok(if seen.starts_with('t') { Ok(()) } else { Err(seen) })
         });

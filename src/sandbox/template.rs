@@ -19,11 +19,11 @@ const CLUSTER_SQL: &str = include_str!("sql/cluster.sql");
 /// Contents of database `app`.
 const APP_SQL: &str = include_str!("sql/app.sql");
 /// Counts up when the steps below change, so that templates made by an older build are left alone.
-const STEPS: u32 = 2;
+const STEPS_VERSION: u32 = 2;
 /// The first object id of users' objects: `FirstNormalObjectId` of PostgreSQL.
 const FIRST_NORMAL_OBJECT_ID: u32 = 16384;
 /// How long `initdb` and the schema may take, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const INITDB_WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// The folder in memory where templates and running sandboxes live, made if need be.
 ///
@@ -58,7 +58,7 @@ pub(super) fn template_folder() -> Result<PathBuf, SandboxError> {
 /// Cancel safety: a dropped future leaves an unfinished folder that the next caller removes.
 pub(super) async fn template(ground: &Path, installation: &Installation) -> Result<PathBuf, SandboxError> {
     let mut recipe = DefaultHasher::new();
-    (CLUSTER_SQL, APP_SQL, STEPS, installation.version(), installation.bin_dir()).hash(&mut recipe);
+    (CLUSTER_SQL, APP_SQL, STEPS_VERSION, installation.version(), installation.bin_dir()).hash(&mut recipe);
     let name = format!("template-{}-{:016x}", installation.major(), recipe.finish());
     let (done, unfinished) = (ground.join(&name), ground.join(format!("{name}.unfinished")));
     if done.is_dir() {
@@ -66,7 +66,7 @@ pub(super) async fn template(ground: &Path, installation: &Installation) -> Resu
     }
     let lock = ground.join(format!("{name}.lock"));
     let lock = File::create(&lock).map_err(SandboxError::io(format!("creating {}", lock.display())))?;
-    wait_until("another sandbox finishing the template", PATIENCE, async || {
+    wait_until("another sandbox finishing the template", INITDB_WAIT_LIMIT, async || {
         Ok(lock.try_lock().map_err(|busy| busy.to_string()))
     })
     .await?;

@@ -1,6 +1,6 @@
 //! Why a SCRAM exchange fails.
 
-use super::ITERATIONS_MAX;
+use super::MAX_ITERATIONS;
 
 /// Reason why an exchange ended without proof. No text holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +15,7 @@ pub enum ScramError {
     #[error("the nonce of the SCRAM exchange does not match")]
     Nonce,
     /// Zero iterations, or more than the limit.
-    #[error("the server requests {0} SCRAM iterations; the limit is {ITERATIONS_MAX}")]
+    #[error("the server requests {0} SCRAM iterations; the limit is {MAX_ITERATIONS}")]
     Iterations(u64),
     /// The client binds to another TLS channel than the connection's: a man in the middle.
     #[error("the SCRAM exchange is bound to another TLS channel")]

@@ -10,9 +10,9 @@ use super::{error::ScramError, password::prepare_password};
 /// Bytes of SHA-256, and so of all keys and signatures.
 pub(super) const KEY_BYTES: usize = 32;
 /// PostgreSQL's default number of iterations, `scram_iterations`.
-pub const ITERATIONS: u32 = 4096;
+pub const DEFAULT_ITERATIONS: u32 = 4096;
 /// Limit on iterations, about an eighth of a second of computing.
-pub const ITERATIONS_MAX: u32 = 1_000_000;
+pub const MAX_ITERATIONS: u32 = 1_000_000;
 
 /// Derived client secrets, valid for a login with the same salt and iterations.
 ///
@@ -31,10 +31,10 @@ impl Keys {
     /// Derives the keys. Takes about 0.13 ms for each thousand `iterations`.
     ///
     /// # Errors
-    /// [`ScramError::Iterations`] for zero iterations or more than [`ITERATIONS_MAX`].
+    /// [`ScramError::Iterations`] for zero iterations or more than [`MAX_ITERATIONS`].
     pub fn derive(password: &[u8], salt: &[u8], iterations: u32) -> Result<Self, ScramError> {
         let rounds = NonZeroU32::new(iterations)
-            .filter(|rounds| rounds.get() <= ITERATIONS_MAX)
+            .filter(|rounds| rounds.get() <= MAX_ITERATIONS)
             .ok_or(ScramError::Iterations(iterations.into()))?;
         let mut salted = Zeroizing::new([0; KEY_BYTES]);
         pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, &prepare_password(password), &mut *salted);

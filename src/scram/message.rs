@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use super::{
     channel_binding::Flag,
     error::ScramError,
-    keys::{ITERATIONS_MAX, KEY_BYTES},
+    keys::{KEY_BYTES, MAX_ITERATIONS},
 };
 
 /// `n=…,r=nonce` behind its GS2 header.
@@ -76,7 +76,7 @@ impl<'a> ServerFirst<'a> {
         attributes.ignore_extensions()?;
         let iterations: u64 = iterations.parse().map_err(|_| ScramError::Malformed("iterations"))?;
         let iterations = match u32::try_from(iterations) {
-            Ok(few @ 1..=ITERATIONS_MAX) => few,
+            Ok(few @ 1..=MAX_ITERATIONS) => few,
             _ => return Err(ScramError::Iterations(iterations)),
         };
         Ok(Self { nonce, salt, iterations })

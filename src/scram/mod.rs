@@ -21,7 +21,7 @@ mod verifier;
 pub use channel_binding::ChannelBinding;
 pub use client::{AwaitServerFinal, AwaitServerFirst};
 pub use error::ScramError;
-pub use keys::{ITERATIONS, ITERATIONS_MAX, Keys};
+pub use keys::{DEFAULT_ITERATIONS, Keys, MAX_ITERATIONS};
 pub use server::{AwaitClientFinal, AwaitClientFirst};
 pub use verifier::Verifier;
 

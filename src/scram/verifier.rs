@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use super::{
     SALT_BYTES,
     error::ScramError,
-    keys::{ITERATIONS_MAX, KEY_BYTES, Keys, hash, hmac_sha256},
+    keys::{KEY_BYTES, Keys, MAX_ITERATIONS, hash, hmac_sha256},
 };
 
 /// Enough to verify a client, not enough to log in anywhere: PostgreSQL's
@@ -81,7 +81,7 @@ impl Verifier {
         let (stored_key, server_key) = keys.split_once(':')?;
         let key = |text| BASE64.decode(text).ok()?.try_into().ok();
         let plain = !iterations.is_empty() && iterations.bytes().all(|digit| digit.is_ascii_digit());
-        let iterations = iterations.parse().ok().filter(|few| plain && (1..=ITERATIONS_MAX).contains(few))?;
+        let iterations = iterations.parse().ok().filter(|few| plain && (1..=MAX_ITERATIONS).contains(few))?;
         Some(Self {
             iterations,
             salt: BASE64.decode(salt).ok()?,

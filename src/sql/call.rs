@@ -4,7 +4,7 @@
 //! are not calls. Refuses to know: attribute notation (`(row).name`), operators and casts; names in all three count
 //! anywhere in a text.
 
-use super::{Effects, StatefulNames, built_in, lexer::Token, scan::TextOrigin};
+use super::{Effects, StatefulNames, builtin, lexer::Token, scan::TextOrigin};
 
 /// Follows the tokens of a text up to each opening parenthesis.
 pub(super) struct CallTracker<'a> {
@@ -102,7 +102,7 @@ pub(super) fn effects_of_unquoted_call(text: &[u8], catalogue: &StatefulNames) -
 
 fn effects_of_call(name: &Name<'_>, in_body: bool, catalogue: &StatefulNames) -> Effects {
     if name.schema.is_none_or(|schema| schema.eq_ignore_ascii_case(b"pg_catalog")) {
-        match built_in::leaves_nothing(name.text) {
+        match builtin::leaves_nothing(name.text) {
             Some(true) => return Effects::NONE,
             Some(false) => return Effects::UNPROVED,
             None => {}

@@ -13,7 +13,7 @@
 //! [`Classifier`] determines the effect on the database, and if a text may leave the primary. The classifier fails
 //! closed: a text needs proof to count as a read. In order of cost: the cached text; a first word that writes; the
 //! cached [`template`] (the text without literals); PostgreSQL's grammar, with a visit of the whole tree ([`query`],
-//! [`syntax`]), the [`built_in`] tables and the [`SchemaInfo`] of the database; and the [`cross_check`] by another
+//! [`syntax`]), the [`builtin`] tables and the [`SchemaInfo`] of the database; and the [`cross_check`] by another
 //! parser.
 //!
 //! [`effects()`] refuses to know: the grammar (a rejected text does no harm), functions outside the table of
@@ -21,8 +21,7 @@
 
 mod arguments;
 mod body;
-mod built_in;
-mod builtin_overrides;
+mod builtin;
 mod cache;
 mod call;
 mod classification;

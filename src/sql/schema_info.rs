@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use super::{ClassifyReason, built_in};
+use super::{ClassifyReason, builtin};
 
 /// Functions, relations, operators and types of a database by schema and name, each with the reason to stay on the
 /// primary, if any.
@@ -92,7 +92,7 @@ impl SchemaInfo {
     /// Effect of a call of `name` with a number of arguments; `None` for an unknown number.
     pub(super) fn function(&self, schema: Option<&str>, name: &str, arguments: Option<usize>) -> Found {
         let own = match schema {
-            None | Some("pg_catalog") => built_in::function(name, arguments),
+            None | Some("pg_catalog") => builtin::function(name, arguments),
             Some("information_schema") if name.starts_with("_pg_") => Found::Safe,
             Some(_) => Found::Nothing,
         };
@@ -108,14 +108,14 @@ impl SchemaInfo {
     /// Effect of reading the relation `name`.
     pub(super) fn relation(&self, schema: Option<&str>, name: &str) -> Found {
         let found =
-            built_in::relation(schema, name).worse_of(find_object(&self.relations, schema, name, |_| true));
+            builtin::relation(schema, name).worse_of(find_object(&self.relations, schema, name, |_| true));
         if found == Found::Nothing { self.unknown_name() } else { found }
     }
 
     /// Effect of the operator `name`, for any operands.
     pub(super) fn operator(&self, schema: Option<&str>, name: &str) -> Found {
         let own = match schema {
-            None | Some("pg_catalog") => built_in::operator(name),
+            None | Some("pg_catalog") => builtin::operator(name),
             Some(_) => Found::Nothing,
         };
         own.worse_of(find_object(&self.operators, schema, name, |_| true))
@@ -129,7 +129,7 @@ impl SchemaInfo {
 
     fn known_kind(&self, schema: Option<&str>, name: &str) -> Found {
         let own = match schema {
-            None | Some("pg_catalog" | "information_schema") => built_in::kind(name),
+            None | Some("pg_catalog" | "information_schema") => builtin::kind(name),
             Some(_) => Found::Nothing,
         };
         // A relation's row type is a type, too; a cast to a row type reads no relation.

@@ -4,7 +4,7 @@
 -- arguments, and whether (row).name may call it.
 -- `CASE … END = 1` keeps the planner's estimates low: with the usual ones it would compile the query, for seconds.
 WITH RECURSIVE
-built_in AS MATERIALIZED (
+builtin AS MATERIALIZED (
     -- A stored expression that calls a function of PostgreSQL's own that keeps its text on the primary.
     SELECT (':(funcid|opfuncid|aggfnoid|winfnoid) (' OPERATOR(pg_catalog.||)
         pg_catalog.string_agg(p.oid::pg_catalog.text, '|') OPERATOR(pg_catalog.||) ') ') AS pattern
@@ -119,7 +119,7 @@ kept (class, oid, why) AS (
     UNION
     SELECT h.of_class, h.of_oid,
         CASE WHEN h.of_class OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass THEN 'd' ELSE 'v' END
-    FROM holder h CROSS JOIN built_in b
+    FROM holder h CROSS JOIN builtin b
     WHERE CASE WHEN h.of_oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND h.expression OPERATOR(pg_catalog.~) b.pattern
         THEN 1 END OPERATOR(pg_catalog.=) 1
     UNION

@@ -97,4 +97,4 @@ pub const STATEFUL_SQL: &str = include_str!("stateful.sql");
 
 /// Returns a text with a new value after each committed change to the input of [`STATEFUL_SQL`], by any client.
 /// Temporary relations do not count. Reads the rows of the database's own objects: 0.1 ms for some hundred objects.
-pub const EPOCH_SQL: &str = include_str!("epoch.sql");
+pub const EPOCH_SQL: &str = include_str!("catalog_epoch.sql");

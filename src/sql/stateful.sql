@@ -10,7 +10,7 @@
 --   x  a function, and its source; these rows come last
 -- `CASE … END = 1` keeps the planner's estimates low: with the usual ones it would compile the query, for seconds.
 WITH RECURSIVE
-built_in AS MATERIALIZED (
+builtin AS MATERIALIZED (
     -- An expression that calls one of these, as it is stored.
     SELECT (':(funcid|opfuncid) (' OPERATOR(pg_catalog.||)
         pg_catalog.string_agg(p.oid::pg_catalog.text, '|') OPERATOR(pg_catalog.||) ') ') AS pattern
@@ -113,7 +113,7 @@ code AS MATERIALIZED (
 ),
 stateful (name) AS (
     SELECT pg_catalog.lower(t.name)
-    FROM thing t CROSS JOIN built_in b
+    FROM thing t CROSS JOIN builtin b
     WHERE t.expression OPERATOR(pg_catalog.~) b.pattern
     UNION
     SELECT pg_catalog.lower(t.name)

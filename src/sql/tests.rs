@@ -2,8 +2,8 @@
 
 use super::*;
 
+mod classify_reasons;
 mod corpus;
-mod grounds;
 mod hostile;
 mod lexing;
 mod oracle;

@@ -13,7 +13,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::{STACK, named::Named};
+use super::{STACK_BYTES, named::Named};
 
 /// The worker threads, shared by clones.
 #[derive(Clone)]
@@ -122,8 +122,8 @@ impl Worker {
         let (inbox, jobs) = mpsc::unbounded_channel();
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let (ending, ended) = oneshot::channel::<()>();
-        let thread =
-            thread::Builder::new().name(format!("worker-{index}")).stack_size(STACK).spawn(move || {
+        let thread = thread::Builder::new().name(format!("worker-{index}")).stack_size(STACK_BYTES).spawn(
+            move || {
                 let _ending = ending;
                 INDEX.set(index);
                 match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
@@ -135,7 +135,8 @@ impl Worker {
                         ready.send(Err(error)).ok();
                     }
                 }
-            })?;
+            },
+        )?;
         let runtime = started.recv().map_err(io::Error::other)??;
         Ok(Self { runtime, running: Mutex::new(Some(RunningWorker { inbox, ended, thread })) })
     }

@@ -11,7 +11,7 @@ use std::sync::{
     },
 };
 
-/// A `T` for each worker, created on first use. `T` must be aligned to [`ALIGNMENT`].
+/// A `T` for each worker, created on first use. `T` must be aligned to [`SHARD_ALIGNMENT_BYTES`].
 pub(super) struct Shards<T> {
     by_worker: Mutex<Vec<Arc<T>>>,
 }
@@ -25,7 +25,7 @@ pub(super) struct Tally(AtomicU64);
 impl<T: Default> Shards<T> {
     /// The shard of `worker`. Takes a lock: call once and keep the result.
     pub(super) fn of(&self, worker: usize) -> Arc<T> {
-        const { assert!(align_of::<T>() >= ALIGNMENT, "shards must not share cache lines") };
+        const { assert!(align_of::<T>() >= SHARD_ALIGNMENT_BYTES, "shards must not share cache lines") };
         let mut shards = self.by_worker.lock().unwrap_or_else(PoisonError::into_inner);
         if shards.len() <= worker {
             shards.resize_with(worker + 1, Arc::default);
@@ -64,7 +64,7 @@ impl Tally {
 }
 
 /// Alignment of a shard in bytes: processors fetch 64-byte cache lines in pairs.
-pub(super) const ALIGNMENT: usize = 128;
+pub(super) const SHARD_ALIGNMENT_BYTES: usize = 128;
 
 #[cfg(test)]
 mod tests {

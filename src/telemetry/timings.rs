@@ -52,10 +52,10 @@ impl<const N: usize> Timings<N> {
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         // Most durations are short: a predictable linear scan is faster than binary search.
         let bucket = self.bounds.iter().position(|bound| nanoseconds <= *bound).unwrap_or(N - 1);
-        if nanoseconds > LONGEST {
+        if nanoseconds > MAX_NANOSECONDS {
             return self.settle(bucket, Total { count: 1, nanoseconds: nanoseconds.into() });
         }
-        let before = self.cells[bucket].fetch_add(ONE + nanoseconds, Relaxed);
+        let before = self.cells[bucket].fetch_add(ZERO_DURATION + nanoseconds, Relaxed);
         if before & HALF_FULL != 0 {
             self.settle(bucket, Total::unpack(self.cells[bucket].swap(0, Relaxed)));
         }
@@ -94,7 +94,7 @@ impl<const N: usize> Timings<N> {
 
 impl Total {
     fn unpack(cell: u64) -> Self {
-        Self { count: cell / ONE, nanoseconds: u128::from(cell % ONE) }
+        Self { count: cell / ZERO_DURATION, nanoseconds: u128::from(cell % ZERO_DURATION) }
     }
 
     pub(super) fn add(&mut self, other: Self) {
@@ -104,13 +104,13 @@ impl Total {
 }
 
 /// A duration of zero, as counted in a cell.
-const ONE: u64 = 1 << 44;
+const ZERO_DURATION: u64 = 1 << 44;
 
 /// The highest bit of each part. The next addition to a cell with one of them set empties the cell.
 const HALF_FULL: u64 = 1 << 63 | 1 << 43;
 
 /// Maximum addition to a cell in nanoseconds (nine minutes). Sixteen of them fit between half full and overflow.
-const LONGEST: u64 = 1 << 39;
+const MAX_NANOSECONDS: u64 = 1 << 39;
 
 #[cfg(test)]
 mod tests;

@@ -56,7 +56,7 @@ struct LoadedClientTls {
 
 /// TLS sessions kept per endpoint for resumption. Servers behind a read pool's address share the sessions, and
 /// PostgreSQL issues none: a few suffice.
-const KEPT_SESSIONS: usize = 16;
+const MAX_KEPT_SESSIONS: usize = 16;
 
 // === impl ClientTls ===
 
@@ -218,7 +218,7 @@ impl LoadedClientTls {
             }
         };
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
-        config.resumption = Resumption::in_memory_sessions(KEPT_SESSIONS);
+        config.resumption = Resumption::in_memory_sessions(MAX_KEPT_SESSIONS);
         Ok(Self { config: Arc::new(config), digest: files.digest(), certificates })
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct PemFiles {
 }
 
 /// Bytes that a certificate or key file may hold; the system's own bundle has about 200 kB.
-const LIMIT: u64 = 4 << 20;
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 // === impl PemFiles ===
 
@@ -116,8 +116,8 @@ pub(super) fn roots(bundle: &[CertificateDer<'static>], path: &Path) -> Result<R
 fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
     use std::io::Read as _;
     let mut bytes = Zeroizing::new(Vec::new());
-    fs::File::open(path)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LIMIT {
+    fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "larger than 4 MiB"));
     }
     Ok(bytes)

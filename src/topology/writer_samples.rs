@@ -28,14 +28,14 @@ struct Sample {
 }
 
 /// Maximum age of samples. A node further behind is stale.
-const KEPT: Duration = Duration::from_secs(900);
+const MAX_SAMPLE_AGE: Duration = Duration::from_secs(900);
 
 /// Maximum number of samples before thinning. At one sample per 5 ms, the last 1.5 s stay complete.
-const SAMPLES: usize = 512;
+const MAX_SAMPLES: usize = 512;
 
 /// After thinning, neighbors of a sample are further apart than the sample's age divided by the constant: about 300
-/// samples in [`KEPT`].
-const PART_OF_AGE: u32 = 16;
+/// samples in [`MAX_SAMPLE_AGE`].
+const SPACING_DIVISOR: u32 = 16;
 
 impl WriterSamples {
     /// Adds a sample of the writer's insert position, answered at `answered_at`. A lower position (after a restore, or
@@ -109,15 +109,15 @@ impl WriterSamples {
 
     fn drop_dense_samples(&mut self, now: Instant) {
         let age = |sample: &Sample| now.saturating_duration_since(sample.position.asked_at);
-        while self.samples.front().is_some_and(|oldest| age(oldest) > KEPT) {
+        while self.samples.front().is_some_and(|oldest| age(oldest) > MAX_SAMPLE_AGE) {
             self.samples.pop_front();
         }
-        if self.samples.len() < SAMPLES {
+        if self.samples.len() < MAX_SAMPLES {
             return;
         }
-        let mut kept: VecDeque<Sample> = VecDeque::with_capacity(SAMPLES);
+        let mut kept: VecDeque<Sample> = VecDeque::with_capacity(MAX_SAMPLES);
         for (at, sample) in self.samples.iter().enumerate() {
-            let spacing = age(sample) / PART_OF_AGE;
+            let spacing = age(sample) / SPACING_DIVISOR;
             let between = |before: &Sample, after: &Sample| {
                 after.position.asked_at.saturating_duration_since(before.position.asked_at)
             };
@@ -132,7 +132,7 @@ impl WriterSamples {
         }
         self.samples = kept;
         // Bounds the samples even if the clock stands still.
-        while self.samples.len() >= SAMPLES {
+        while self.samples.len() >= MAX_SAMPLES {
             self.samples.pop_front();
         }
     }
@@ -143,14 +143,14 @@ impl WriterSamples {
 /// standby reports the page start instead, so an idle cluster would never look caught up. No record ends inside a
 /// header; only the first page of a segment has a long header.
 fn page_floor(lsn: u64) -> u64 {
-    const PAGE: u64 = 8192;
-    const SHORT_HEADER: u64 = 24;
-    const SEGMENT: u64 = 16 << 20;
-    const LONG_HEADER: u64 = 40;
-    if lsn % SEGMENT == LONG_HEADER {
-        lsn - LONG_HEADER
-    } else if lsn % PAGE == SHORT_HEADER {
-        lsn - SHORT_HEADER
+    const WAL_PAGE_BYTES: u64 = 8192;
+    const PAGE_HEADER_BYTES: u64 = 24;
+    const WAL_SEGMENT_BYTES: u64 = 16 << 20;
+    const SEGMENT_HEADER_BYTES: u64 = 40;
+    if lsn % WAL_SEGMENT_BYTES == SEGMENT_HEADER_BYTES {
+        lsn - SEGMENT_HEADER_BYTES
+    } else if lsn % WAL_PAGE_BYTES == PAGE_HEADER_BYTES {
+        lsn - PAGE_HEADER_BYTES
     } else {
         lsn
     }

@@ -20,16 +20,16 @@ pub struct BackendKey {
 
 impl BackendKey {
     /// The longest secret there is, in bytes.
-    pub const SECRET_MAX: usize = 256;
+    pub const MAX_SECRET_BYTES: usize = 256;
     /// The shortest secret there is, and the only length in protocol 3.0.
-    pub const SECRET_MIN: usize = 4;
+    pub const MIN_SECRET_BYTES: usize = 4;
 
     /// A key.
     ///
     /// # Errors
     /// [`DecodeError::Invalid`] when the secret has not between 4 and 256 bytes.
     pub fn new(pid: i32, secret: &[u8]) -> Result<Self, DecodeError> {
-        if !(Self::SECRET_MIN..=Self::SECRET_MAX).contains(&secret.len()) {
+        if !(Self::MIN_SECRET_BYTES..=Self::MAX_SECRET_BYTES).contains(&secret.len()) {
             return Err(DecodeError::Invalid("length of the cancel key"));
         }
         Ok(Self { pid, secret: Zeroizing::new(secret.to_vec()) })

@@ -174,13 +174,15 @@ impl Speaker {
         match self {
             Self::Server => Some(i32::MAX.cast_unsigned()),
             Self::Client => match tag {
-                f::QUERY | f::PARSE | f::BIND | f::FUNCTION_CALL | f::COPY_DATA => Some(LARGE),
-                f::DESCRIBE | f::EXECUTE | f::CLOSE | f::SYNC | f::FLUSH => Some(SMALL),
-                f::COPY_DONE | f::COPY_FAIL | f::TERMINATE => Some(SMALL),
+                f::QUERY | f::PARSE | f::BIND | f::FUNCTION_CALL | f::COPY_DATA => {
+                    Some(MAX_LARGE_MESSAGE_BYTES)
+                }
+                f::DESCRIBE | f::EXECUTE | f::CLOSE | f::SYNC | f::FLUSH => Some(MAX_SMALL_MESSAGE_BYTES),
+                f::COPY_DONE | f::COPY_FAIL | f::TERMINATE => Some(MAX_SMALL_MESSAGE_BYTES),
                 _ => None,
             },
             Self::StrangeClient => match tag {
-                f::PASSWORD => Some(AUTHENTICATION),
+                f::PASSWORD => Some(MAX_AUTHENTICATION_BYTES),
                 _ => None,
             },
         }
@@ -188,8 +190,8 @@ impl Speaker {
 }
 
 /// `PQ_LARGE_MESSAGE_LIMIT`.
-const LARGE: u32 = 0x3fff_ffff - 1;
+const MAX_LARGE_MESSAGE_BYTES: u32 = 0x3fff_ffff - 1;
 /// `PQ_SMALL_MESSAGE_LIMIT`.
-const SMALL: u32 = 10_000;
+const MAX_SMALL_MESSAGE_BYTES: u32 = 10_000;
 /// `PG_MAX_AUTH_TOKEN_LENGTH`: Kerberos tickets and access tokens fit.
-const AUTHENTICATION: u32 = 65_535;
+const MAX_AUTHENTICATION_BYTES: u32 = 65_535;

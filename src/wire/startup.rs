@@ -49,7 +49,7 @@ pub enum StartupError {
 }
 
 /// `MAX_STARTUP_PACKET_LENGTH`, without the length's own bytes.
-pub const STARTUP_MAX: u32 = 10_000;
+pub const MAX_STARTUP_BYTES: u32 = 10_000;
 
 pub(super) const CANCEL_REQUEST: u32 = code(1234, 5678);
 const SSL_REQUEST: u32 = code(1234, 5679);
@@ -115,7 +115,7 @@ impl FirstPacket {
     pub fn read(unread: &[u8]) -> Result<Option<(Self, usize)>, StartupError> {
         let Some(&head) = unread.first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_be_bytes(head);
-        if !(8..=STARTUP_MAX + 4).contains(&length) {
+        if !(8..=MAX_STARTUP_BYTES + 4).contains(&length) {
             return Err(StartupError::Length(length));
         }
         let total = length as usize;

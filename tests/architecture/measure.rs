@@ -226,25 +226,43 @@ impl Tree {
     /// Share of pronouns ([`PRONOUNS`]) among the words of all comments, in percent. Code in backticks, links and
     /// examples do not count; comments of tests do.
     pub(crate) fn pronoun_rate(&self) -> f64 {
-        let (mut pronouns, mut all) = (0, 0);
-        for file in &self.files {
-            for word in comments(&file.text).iter().flat_map(|line| words(line)) {
-                all += 1;
-                pronouns += usize::from(PRONOUNS.contains(&word.as_str()));
-            }
-        }
+        let counts = self.files.iter().map(File::count_pronouns);
+        let (pronouns, all) = counts.fold((0, 0), |sum, (pronouns, all)| (sum.0 + pronouns, sum.1 + all));
         percent(pronouns, all)
+    }
+
+    /// The file with the most pronouns in its comments, and their number.
+    pub(crate) fn file_with_most_pronouns(&self) -> String {
+        let most = self.files.iter().max_by_key(|file| file.count_pronouns().0);
+        most.map_or_else(String::new, |file| format!("{}: {}", file.path, file.count_pronouns().0))
     }
 
     /// How often `octet` stands in the files, in names, comments and strings, tests included.
     pub(crate) fn octets(&self) -> usize {
-        self.files.iter().map(|file| file.text.to_lowercase().matches("octet").count()).sum()
+        self.files.iter().map(|file| count_octets(&file.text)).sum()
     }
 
     fn definitions<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = Definition<'a>> {
         self.below(folder)
             .flat_map(|file| (0..file.tokens.len()).filter_map(|at| definition(&file.tokens, at)))
     }
+}
+
+// === impl File ===
+
+impl File {
+    /// Pronouns in the comments, and all words there.
+    fn count_pronouns(&self) -> (usize, usize) {
+        let lines = comments(&self.text);
+        let words: Vec<String> = lines.iter().flat_map(|line| words(line)).collect();
+        (words.iter().filter(|word| PRONOUNS.contains(&word.as_str())).count(), words.len())
+    }
+}
+
+/// How often `octet` stands in `text`, without PostgreSQL's function `octet_length`.
+pub(crate) fn count_octets(text: &str) -> usize {
+    let text = text.to_lowercase();
+    text.matches("octet").count() - text.matches("octet_length").count()
 }
 
 /// Personal and indefinite pronouns, and those that stand in for a noun at the head of a clause (rule W1). `that` and

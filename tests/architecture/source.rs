@@ -1,6 +1,7 @@
-//! One source file as the checker sees it: product code only, as words and punctuation, without comments and strings.
+//! One source file as the checker sees the file: product code only, as words and punctuation, without comments and
+//! strings.
 //!
-//! It refuses to know Rust's grammar beyond that: paths, `use` trees, inline modules and `#[cfg(test)]`.
+//! Refuses to know Rust's grammar beyond that: paths, `use` trees, inline modules and `#[cfg(test)]`.
 
 use std::path::Path;
 
@@ -14,13 +15,13 @@ pub(crate) struct Token {
 /// A file below `src`.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// Its path, as told in a fault.
+    /// Path, as reported in a fault.
     pub(crate) path: String,
-    /// The module at the crate's root that it belongs to; `main` and `lib` for those two files.
+    /// Module at the crate's root; `main` and `lib` for those two files.
     pub(crate) module: String,
-    /// How many modules deep it is: 1 for `src/live.rs` and `src/wire/mod.rs`, 0 for `src/lib.rs`.
+    /// Number of modules above: 1 for `src/live.rs` and `src/wire/mod.rs`, 0 for `src/lib.rs`.
     pub(crate) depth: usize,
-    /// What it says outside test code; empty for a file of tests.
+    /// Tokens outside test code; empty for a file of tests.
     pub(crate) tokens: Vec<Token>,
 }
 
@@ -77,7 +78,7 @@ impl Source {
         used
     }
 
-    /// The path `words`, such as `tokio::` or `Instant::now`: the lines on which it stands.
+    /// The lines with the path `words`, such as `tokio::` or `Instant::now`.
     pub(crate) fn lines_with(&self, words: &str) -> Vec<usize> {
         let wanted = tokens(words);
         self.tokens
@@ -136,7 +137,7 @@ fn without_tests(tokens: Vec<Token>) -> Vec<Token> {
     kept
 }
 
-/// Where the item that begins at `at` ends: after its `;`, or after the brace that closes its body.
+/// End of the item that begins at `at`: after its `;`, or after the brace that closes its body.
 fn end_of_item(tokens: &[Token], at: usize) -> usize {
     let mut depth = 0;
     for (offset, token) in tokens[at..].iter().enumerate() {

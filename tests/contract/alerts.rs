@@ -1,4 +1,4 @@
-//! The alerts: Prometheus takes them, each is tested, and each asks for what there is.
+//! The alerts: accepted by Prometheus, tested one by one, and based on existing metrics.
 
 use std::process::Output;
 
@@ -9,7 +9,7 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn every_alert_asks_for_what_there_is() {
+fn every_alert_queries_existing_metrics() {
     let alerts = alerts();
     assert!(alerts.len() > 15, "{} alerts", alerts.len());
     for alert in &alerts {
@@ -23,7 +23,7 @@ fn every_alert_asks_for_what_there_is() {
 }
 
 #[test]
-fn every_alert_is_seen_to_fire_and_not_to_fire() {
+fn every_alert_is_tested_firing_and_silent() {
     let tests = grafana::text("alerts/rules_test.yml");
     for alert in alerts() {
         let fires = format!("alertname: {}\n        exp_alerts:\n", alert.name);
@@ -34,7 +34,7 @@ fn every_alert_is_seen_to_fire_and_not_to_fire() {
 }
 
 #[test]
-fn prometheus_takes_the_rules_and_their_tests_hold() {
+fn prometheus_accepts_the_rules_and_their_tests_pass() {
     for (what, file) in [("check", "alerts/rules.yml"), ("test", "alerts/rules_test.yml")] {
         let Some(mut promtool) = tool("promtool") else { return };
         let output = promtool.args([what, "rules"]).arg(grafana::file(file)).output().expect("promtool runs");
@@ -43,7 +43,7 @@ fn prometheus_takes_the_rules_and_their_tests_hold() {
 }
 
 #[test]
-fn a_rule_that_never_fires_and_one_that_is_none_are_found() {
+fn a_silent_rule_and_an_invalid_rule_are_found() {
     let folder = tempfile::tempdir().expect("a folder");
     let rules = grafana::text("alerts/rules.yml");
     std::fs::write(folder.path().join("rules_test.yml"), grafana::text("alerts/rules_test.yml"))

@@ -43,7 +43,7 @@ fn a_forgotten_block_is_found() {
 }
 
 #[test]
-fn every_excuse_belongs_to_a_block() {
+fn every_exemption_belongs_to_a_block() {
     for (name, begin, _) in NOT_RUN {
         let page = Page::read(name);
         let blocks = page.blocks();
@@ -60,7 +60,7 @@ fn targets_of_make_exist() {
     assert!(commands.len() > 5, "{commands:?}");
     for command in commands {
         let mut make = Command::new("make");
-        // `cargo` is another one here: a recipe that calls make again is followed, and builds nothing.
+        // `cargo` is replaced: a recipe that calls make again is followed, and builds nothing.
         make.arg("--dry-run").args(&command[1..]).current_dir(root()).env("CARGO", "true");
         let output = make.output().expect("make can be run");
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -1,4 +1,4 @@
-//! The dashboards, as far as they can be wrong without a Prometheus; `tests/integration/prometheus.rs` has the rest.
+//! The dashboards, as far as checkable without a Prometheus; `tests/integration/prometheus.rs` has the rest.
 
 use std::process::Command;
 
@@ -8,14 +8,14 @@ use crate::grafana::{self, Dashboard, faults, faults_of_query, faults_of_set};
 use crate::runbook::{answers, of_command};
 
 #[test]
-fn the_dashboards_are_what_their_source_generates() {
+fn the_dashboards_equal_the_output_of_their_source() {
     let output = Command::new("python3").arg(grafana::file("generate")).arg("--check").output();
     let output = output.expect("Python 3 is installed");
     assert!(output.status.success(), "{}make grafana", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
-fn nothing_is_wrong_with_any_dashboard() {
+fn no_dashboard_has_a_fault() {
     let dashboards = Dashboard::all();
     assert!(dashboards.len() >= 5, "{} dashboards", dashboards.len());
     let known: Vec<&str> = dashboards.iter().map(|dashboard| dashboard.uid.as_str()).collect();
@@ -27,7 +27,7 @@ fn nothing_is_wrong_with_any_dashboard() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// The overview with a mistake made in it.
+/// The overview with a mistake.
 fn spoiled(spoil: impl FnOnce(&mut Value)) -> Vec<String> {
     let dashboards = Dashboard::all();
     let known: Vec<&str> = dashboards.iter().map(|dashboard| dashboard.uid.as_str()).collect();
@@ -80,7 +80,7 @@ fn each_mistake_in_a_dashboard_is_found() {
     assert_eq!(spoiled(|_| ()), Vec::<String>::new());
 }
 
-/// Makes the first panel ask something else.
+/// Replaces the query of the first panel.
 fn ask(json: &mut Value, expr: &str) {
     json["panels"][1]["targets"][0]["expr"] = json!(expr);
 }
@@ -116,7 +116,7 @@ fn each_mistake_in_a_query_is_found() {
 }
 
 #[test]
-fn one_thing_in_two_colours_is_found_and_so_is_a_name_taken_twice() {
+fn two_colors_of_a_series_and_duplicate_names_are_found() {
     let mut dashboards = Dashboard::all();
     let copy = dashboards[0].json.to_string().replace("#3274D9", "#123456");
     dashboards.push(Dashboard::parse(serde_json::from_str(&copy).unwrap()));
@@ -127,7 +127,7 @@ fn one_thing_in_two_colours_is_found_and_so_is_a_name_taken_twice() {
 }
 
 #[test]
-fn what_panels_tell_one_to_call_exists() {
+fn commands_in_panel_descriptions_exist() {
     let mut called = 0;
     for dashboard in Dashboard::all() {
         for panel in &dashboard.panels {

@@ -88,7 +88,7 @@ fn the_comparison_has_a_cell_for_each_program() {
     }
 }
 
-/// The pages that a page links to, by their paths from the root, without headings.
+/// The pages linked from a page, by path from the root, without headings.
 fn targets(page: &Page) -> BTreeSet<String> {
     let folder = page.name.rsplit_once('/').map_or("", |(folder, _)| folder);
     page.links().into_iter().filter_map(|link| resolved(folder, link)).collect()
@@ -128,7 +128,7 @@ fn each_question_of_newcomers_is_answered_within_two_clicks() {
 }
 
 #[test]
-fn what_a_tenant_may_rely_on_is_one_click_away() {
+fn promises_to_tenants_are_one_click_away() {
     let readme = Page::read("README.md");
     let promise = "docs/pooling.md#what-a-tenant-may-rely-on";
     assert!(readme.links().contains(&promise), "README.md does not link to {promise}");
@@ -140,7 +140,7 @@ fn what_a_tenant_may_rely_on_is_one_click_away() {
 }
 
 #[test]
-fn the_licence_is_the_one_of_the_manifest() {
+fn the_license_is_that_of_the_manifest() {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("there is a manifest");
     assert!(manifest.contains("license = \"Apache-2.0\""));
     let text = std::fs::read_to_string(root().join("LICENSE")).expect("there is a licence");

@@ -1,4 +1,4 @@
-//! The catalogue of metrics, and what is written about it.
+//! The catalog of metrics, and its documentation.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs};
 
@@ -6,7 +6,7 @@ use gatekeeper::testing::telemetry::catalog::{CATALOG, Metric, MetricKind};
 
 use crate::grafana;
 
-/// Set to anything, the table is written anew: `make grafana`.
+/// With any value, the table is written anew: `make grafana`.
 const UPDATE: &str = "GATEKEEPER_TEST_UPDATE";
 const BEGIN: &str = "<!-- generated from src/telemetry/catalog.rs by `make grafana` -->\n";
 const END: &str = "<!-- end of what is generated -->\n";
@@ -36,7 +36,7 @@ fn kind(metric: &Metric) -> String {
 }
 
 #[test]
-fn the_table_of_all_metrics_is_the_catalogue() {
+fn the_table_of_all_metrics_equals_the_catalog() {
     let page = grafana::text("README.md");
     let (before, rest) = page.split_once(BEGIN).expect("the page has a place for the table");
     let (written, after) = rest.split_once(END).expect("and its end");
@@ -67,7 +67,7 @@ fn unknown_series(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_metric_that_is_written_about_exists() {
+fn every_documented_metric_exists() {
     let read = |page: &str| {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
         fs::read_to_string(path).expect("shipped files are readable")
@@ -97,7 +97,7 @@ fn every_metric_that_is_written_about_exists() {
 }
 
 #[test]
-fn every_metric_is_looked_at_by_a_panel_or_an_alert() {
+fn every_metric_is_used_by_a_panel_or_an_alert() {
     let mut looked_at = BTreeSet::new();
     let dashboards = grafana::Dashboard::all();
     let panels =

@@ -16,7 +16,7 @@ fn guides() -> Vec<Page> {
     pages.into_iter().filter(|page| !page.name.ends_with("README.md")).collect()
 }
 
-/// The pages of one folder, with its index.
+/// The pages of one folder, with the index.
 fn pages_of(folder: &str) -> Vec<Page> {
     let inside = |page: &Page| page.name.rsplit_once('/').is_some_and(|(parent, _)| parent == folder);
     Page::all().into_iter().filter(inside).collect()

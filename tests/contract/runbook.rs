@@ -6,12 +6,12 @@ use gatekeeper::testing::admin;
 
 use crate::grafana::{self, alerts};
 
-/// A section's heading and its text.
+/// Heading and text of a section.
 fn sections(page: &str) -> Vec<(&str, &str)> {
     page.split("\n## ").skip(1).filter_map(|section| section.split_once('\n')).collect()
 }
 
-/// What is wrong with a runbook.
+/// Faults of a runbook.
 fn faults(page: &str, alerts: &BTreeSet<String>) -> Vec<String> {
     let mut faults = Vec::new();
     let sections = sections(page);
@@ -33,7 +33,7 @@ fn faults(page: &str, alerts: &BTreeSet<String>) -> Vec<String> {
     faults
 }
 
-/// What is wrong with a command: what it calls of ours does not exist.
+/// Faults of a command: calls of missing parts of Gatekeeper.
 pub(crate) fn of_command(command: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for part in command.split(['&', ';', '|', '#', '\n']) {
@@ -65,7 +65,7 @@ pub(crate) fn of_command(command: &str) -> Vec<String> {
     faults
 }
 
-/// Whether the admin API's own description has it.
+/// True if the admin API's own description has the request.
 pub(crate) fn answers(method: &str, path: &str) -> bool {
     let description = admin::description();
     let paths = description["paths"].as_object().expect("it has paths");

@@ -1,4 +1,4 @@
-"""A conversation of a few clients, held with the server itself and through Gatekeeper: the answers have to be the same."""
+"""A conversation of a few clients, run directly and through Gatekeeper: the responses must be equal."""
 
 import random
 import time
@@ -26,7 +26,7 @@ class Difference:
     what: str = ""
 
     def sides(self) -> tuple[str, str]:
-        """The first messages that differ: the server's own, and the other one's."""
+        """The first messages that differ: of the server, and of the other side."""
         if self.what:
             return "", self.what
         same = 0
@@ -50,7 +50,7 @@ class Impossible(Exception):
 
 
 class Talk:
-    """The clients of one conversation with the server itself."""
+    """The clients of one conversation at the server itself."""
 
     def __init__(self, stage: Stage):
         self.stage = stage
@@ -64,7 +64,7 @@ class Talk:
         return self.clients[at]
 
     def holders(self) -> set[int]:
-        """Clients that have a backend of a pooler's, or may have one."""
+        """Clients that hold a backend of a pool, or may hold one."""
         return {
             at for at, client in enumerate(self.clients) if client is not None and (client.holds or self.pinned[at])
         }
@@ -74,7 +74,7 @@ class Talk:
         return at in holders or len(holders) < size
 
     def act(self, step: Step) -> Answer:
-        """Carries out a step; what the server answers."""
+        """Runs a step; returns the response of the server."""
         client = self.client(step.client)
         if PINS.search(step.sql()) or any(message[0] == "F" for message in step.messages):
             self.pinned[step.client] = True
@@ -96,7 +96,7 @@ class Talk:
         vanish(self.clients)
 
     def last_steps(self, at: int) -> list[Step]:
-        """What ends the session of a client that is still there: it looks at all that is its own, and leaves."""
+        """Ends the session of a connected client: the client reads all of its own state, and leaves."""
         client = self.clients[at]
         steps = []
         if client.pending.copying:
@@ -143,7 +143,7 @@ def draw(stage: Stage, seed: int, speaker=Speaker) -> Conversation:
 
 
 def finish(talk: Talk, act):
-    """All clients leave, those first that others may have to wait for."""
+    """All clients leave; first those that others may have to wait for."""
     for at in sorted(range(CLIENTS_MAX), key=lambda at: at not in talk.holders()):
         while talk.clients[at] is not None:
             for step in talk.last_steps(at):
@@ -155,7 +155,7 @@ def finish(talk: Talk, act):
 def repeat(stage: Stage, steps: list[Step], size: int) -> Conversation:
     """Holds the conversation of a script with the server.
 
-    Raises Impossible where a client would have to wait for another one's backend.
+    Raises Impossible where a client would have to wait for the backend of another.
     """
     stage.prepare("direct")
     talk = Talk(stage)

@@ -1,10 +1,10 @@
-"""What random clients say: requests of all kinds, in every form that the protocol has for them."""
+"""Requests of random clients: all kinds, in every form of the protocol."""
 
 import random
 
 from steps import LASTING, Step
 
-# Shows all that a session can know of its own state, in one row.
+# Shows all session state that the session itself can see, in one row.
 PEEK = (
     "SELECT pg_catalog.concat_ws('; ', session_user, current_user, "
     "(SELECT pg_catalog.string_agg(name || '=' || pg_catalog.left(setting, 40) || pg_catalog.length(setting), ', ' ORDER BY name) "
@@ -127,7 +127,7 @@ CALLS = [(870, ["UPPER"]), (177, ["1", "2"]), (870, [None]), (154, ["1", "0"]), 
 
 
 class Speaker:
-    """Draws the steps of one conversation; the same seed draws the same from the same statuses."""
+    """Draws the steps of one conversation; equal seeds and statuses draw equal steps."""
 
     def __init__(self, draw: random.Random):
         self.draw = draw
@@ -152,7 +152,7 @@ class Speaker:
         if open_batch and not self.once_in(3):
             return Step(me, "say", [["S"]])
         messages = self.request(me, status)
-        # Behind a COPY nothing but its data may follow.
+        # Only data may follow a COPY.
         while self.once_in(4) and len(messages) < 30 and "FROM STDIN" not in str(messages):
             messages += self.request(me, status)
         return Step(me, "say", messages)
@@ -189,7 +189,7 @@ class Speaker:
         if special:
             return special(me)
         if self.once_in(8):
-            # Several in one text are one transaction.
+            # Several statements in one text are one transaction.
             two = self.statement(me), self.statement(me)
             return [["Q", "; ".join(two) + self.draw.choice(["", "; SELECT 1/0", "; ROLLBACK", "; COMMIT", "; BEGIN"])]]
         return self.spoken(self.of_kind(kind, me))
@@ -207,7 +207,7 @@ class Speaker:
         return self.of_kind(self.draw.choice(self.kinds), me)
 
     def spoken(self, sql: str) -> list:
-        """`sql` in one of the forms that there are."""
+        """`sql` in one of the forms of the protocol."""
         form = self.draw.randrange(12)
         if form < 5:
             return [["Q", sql]]
@@ -236,7 +236,7 @@ class Speaker:
             case 7:
                 return f"RESET {name}"
             case 8:
-                # A backend that has heard of a custom setting shows it as empty, and others do not know it.
+                # A backend that knows a custom setting shows an empty value, and others do not know the setting.
                 return f"SELECT NULLIF(pg_catalog.current_setting('{name}', true), '')"
             case 9 if value.startswith("'"):
                 return f"SELECT set_config('{name}', {value}, false)"

@@ -1,4 +1,4 @@
-"""Differences that are known and stand, each with its reason and a script that shows it."""
+"""Known and accepted differences, each with its reason and a script that shows the difference."""
 
 import re
 import tomllib
@@ -15,7 +15,7 @@ class Known:
     name: str
     reason: str
     modes: list[str]
-    # What the sides say first where they differ, and what was said there: regular expressions.
+    # First differing messages of both sides: regular expressions.
     direct: str
     through: str
     said: str = ""

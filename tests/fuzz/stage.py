@@ -83,14 +83,14 @@ class Servers:
         until(30, lambda: self.server.sql(streaming) == "1", "the standby is streamed to")
 
     def crashes(self) -> list[str]:
-        """What a server says of its processes that did not end by themselves, and what they did."""
+        """Server log entries about processes that crashed, with their statements."""
         lines = self.server.log.read_text(errors="replace").splitlines()
         found = [at for at, line in enumerate(lines) if "was terminated by signal" in line]
         return [line for at in found for line in lines[at : at + 2]]
 
 
 class Stage:
-    """What one worker uses."""
+    """Resources of one worker."""
 
     def __init__(self, workspace: Workspace, servers: Servers, number: int, settings: str = ""):
         self.number = number
@@ -118,7 +118,7 @@ class Stage:
         return rows[-1].body[6:].decode() if rows else ""
 
     def prepare(self, mode: str):
-        """The database as it was: no client of an earlier conversation is in a transaction, and its data is gone."""
+        """Resets the database: no client of an earlier conversation is in a transaction, and its data is gone."""
         self.settle(mode)
         self.sql(mode, "SELECT anew()")
 
@@ -134,6 +134,6 @@ class Stage:
         until(SETTLE_SECONDS, lambda: self.sql(mode, busy) == "0", "no client is in a transaction")
 
     def restart(self):
-        """A Gatekeeper that knows nothing."""
+        """A newly started Gatekeeper."""
         self.proxy.stop()
         self.proxy.start()

@@ -1,4 +1,4 @@
-"""A step of a conversation: what one client does when it is its turn, and which answers follow."""
+"""A step of a conversation: the turn of one client, and the expected responses."""
 
 import json
 import re
@@ -47,7 +47,7 @@ class Step:
         return b"".join(map(encode, self.messages))
 
     def sql(self) -> str:
-        """All that is text in it."""
+        """All text inside."""
         return "; ".join(str(part) for message in self.messages for part in message[1:])
 
 
@@ -60,7 +60,7 @@ def read_script(text: str) -> list[Step]:
 
 
 class Pending:
-    """What a server still has to answer, by the protocol's rules.
+    """Responses that a server still owes, by the rules of the protocol.
 
     An entry is the message that is answered. `seen` counts those entries that a Sync, Flush or Query has asked to be sent.
     """
@@ -101,7 +101,7 @@ class Pending:
         return self.asked <= 0 or not self.queue
 
     def take(self, frame: Frame, rest: list):
-        """Notes an answer; `rest` are the messages said by then."""
+        """Notes a response; `rest` are the messages sent by then."""
         if frame.tag == "Z":
             self.status = frame.body.decode()
         if not self.queue:
@@ -138,7 +138,7 @@ class Answer:
 
 
 class Reference:
-    """A client of the server itself: it finds out how long each answer is."""
+    """A client of the server itself: finds the length of each response."""
 
     def __init__(self, client: Client):
         self.client = client
@@ -161,7 +161,7 @@ class Reference:
         return Answer(frames)
 
     def unasked(self) -> list[Frame]:
-        """What comes though nothing has asked for it: an error in a batch is sent at once."""
+        """Unrequested messages: an error in a batch is sent at once."""
         frames = []
         while self.pending.queue and (frame := self.client.receive(QUIET_SECONDS)) is not None:
             frames.append(frame)
@@ -181,7 +181,7 @@ class Reference:
 
 
 class Heard:
-    """A client through Gatekeeper: it takes as many messages as the reference got."""
+    """A client through Gatekeeper: reads as many messages as the reference received."""
 
     def __init__(self, client: Client):
         self.client = client

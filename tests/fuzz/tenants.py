@@ -1,6 +1,6 @@
-"""Two tenants of one database login, in a pool of one backend: the second sees what a fresh session sees, whatever the first did.
+"""Two tenants of one database login, in a pool of one backend: the second must see the state of a new session.
 
-The first one's session is held with the server itself as well: when it comes back it must see its own state, and all of it.
+The first session also runs at the server itself: after a return the client must see its own state, complete.
 """
 
 import random
@@ -13,9 +13,9 @@ from stage import Stage
 from steps import ANSWER_SECONDS, Heard, Step
 
 STEPS = 8
-# How long the second tenant waits before it takes the backend as tied to the first one's session.
+# Time the second tenant waits before the backend counts as pinned to the first session.
 TIED_SECONDS = 0.08
-# How long it may wait for a backend that nobody has.
+# Time limit of the wait for a free backend.
 FREE_SECONDS = 8
 
 # What a session may know of its backend. A standby's transactions are read-only by default.
@@ -84,7 +84,7 @@ DEFINITIONS_SECONDS = 1.1
 
 
 class Tenant(Speaker):
-    """A speaker who leaves state behind."""
+    """A client that leaves state behind."""
 
     def __init__(self, draw: random.Random):
         super().__init__(draw)
@@ -135,7 +135,7 @@ class Tenant(Speaker):
 
 
 class Lookout:
-    """The second tenant: a session without a past that asks what it is not to know."""
+    """The second tenant: a new session that queries for foreign state."""
 
     def __init__(self, stage: Stage, mode: str, fresh: dict[str, list[Frame]]):
         self.stage, self.mode, self.fresh = stage, mode, fresh
@@ -160,7 +160,7 @@ class Lookout:
         return True
 
     def strange(self, step: int, said: str) -> Difference | None:
-        """What the answer shows of somebody else."""
+        """Foreign state in the response."""
         question, self.asked = self.asked, ""
         if question == RANDOM:
             same = self.heard == self.fresh[RANDOM]
@@ -179,7 +179,7 @@ class Lookout:
 
 
 def fresh(stage: Stage, mode: str) -> dict[str, list[Frame]]:
-    """What a session sees on a backend that nobody has used."""
+    """State of a session on an unused backend."""
     client = stage.client(mode, 1)
     answers = {question: client.ask(question) for question in QUESTIONS}
     client.leave()
@@ -191,7 +191,7 @@ def fresh(stage: Stage, mode: str) -> dict[str, list[Frame]]:
 
 
 class Round:
-    """One visit of the first tenant, and what the second one sees meanwhile and afterwards."""
+    """One visit of the first tenant, with the checks of the second meanwhile and afterwards."""
 
     def __init__(self, stage: Stage, mode: str, answers: dict):
         self.stage, self.mode = stage, mode
@@ -201,7 +201,7 @@ class Round:
         self.steps: list[Step] = []
 
     def hold(self, source) -> Difference | None:
-        """Takes steps of `source` until there is none; what was wrong first."""
+        """Takes steps of `source` until the end; returns the first fault."""
         for mode in ("direct", self.mode):
             self.stage.prepare(mode)
         try:
@@ -237,7 +237,7 @@ class Round:
         return self.peek()
 
     def say(self, step: Step):
-        """Carries it out both ways; how the answers differ is not what is asked here."""
+        """Runs the step on both sides; differences of the responses do not matter here."""
         if self.first is None:
             self.first = Heard(self.stage.client(self.mode, 1))
         answer = self.talk.act(step)
@@ -253,7 +253,7 @@ class Round:
         self.first = None
 
     def look(self, seconds: float) -> Difference | None:
-        """The second tenant asks; without an answer in time it goes on waiting while the first one has the backend."""
+        """The second tenant checks; without a response in time the wait continues while the first holds the backend."""
         questions = [*QUESTIONS, RANDOM] if "setseed" in self.said() else QUESTIONS
         for question in questions:
             if not self.lookout.asked:
@@ -273,7 +273,7 @@ class Round:
         return " ".join(step.sql() for step in self.steps)
 
     def peek(self) -> Difference | None:
-        """The first tenant still sees its own."""
+        """The first tenant still sees its own state."""
         mark = f"after {len(self.steps)} steps"
         step = Step(0, "say", [["Q", f"SELECT '{mark}', ({PEEK})"]])
         expected = self.talk.act(step).frames
@@ -289,7 +289,7 @@ class Round:
         return None if heard == expected else self.difference(direct=expected, through=heard)
 
     def end(self) -> Difference | None:
-        """The first tenant goes, and another one comes."""
+        """The first tenant leaves, and another one arrives."""
         if self.first is not None:
             self.steps.append(Step(0, "leave"))
             self.say(self.steps[-1])

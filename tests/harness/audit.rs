@@ -17,7 +17,7 @@ static SCHEMA: LazyLock<schema::Schema> =
 pub struct Audited(pub Value);
 
 impl Audited {
-    /// The value of `key` as text; empty when it is not there.
+    /// The value of `key` as text; empty without a value.
     pub fn text(&self, key: &str) -> String {
         match &self.0[key] {
             Value::String(text) => text.clone(),
@@ -31,7 +31,7 @@ impl Audited {
     }
 }
 
-/// Every line of the log at `path`; fails on one that is not what the schema says.
+/// Every line of the log at `path`; fails on a line that violates the schema.
 pub fn audited(path: &Path) -> Vec<Audited> {
     let log = fs::read_to_string(path).unwrap_or_default();
     // The last line may still be on its way.
@@ -55,7 +55,7 @@ pub async fn audited_until(path: &Path, wanted: impl Fn(&Audited) -> bool) -> Ve
     .await
 }
 
-/// Every line of every file in the folder of `path` whose name begins as its does, in order of `seq`.
+/// Every line of the rotated files of the log at `path`, in order of `seq`.
 pub fn audited_in_all(path: &Path) -> Vec<Audited> {
     let mut lines: Vec<_> = files(path).iter().flat_map(|file| audited(file)).collect();
     lines.sort_by_key(|line| line.0["seq"].as_u64());
@@ -69,7 +69,7 @@ pub fn files(path: &Path) -> Vec<std::path::PathBuf> {
     files.filter(|file| file.file_name().unwrap().to_string_lossy().starts_with(&name)).collect()
 }
 
-/// What `gatekeeper audit verify` says of all files of the log at `path`, and its exit code.
+/// Output and exit code of `gatekeeper audit verify` for all files of the log at `path`.
 pub fn verified(path: &Path, options: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
     let output = command.args(["audit", "verify"]).args(options).args(files(path)).output().unwrap();

@@ -19,10 +19,10 @@ use tokio::{
     time::timeout,
 };
 
-/// How long the browser may take for anything, on a machine that is busy.
+/// Time limit of every browser command on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The browser's program. Without one there is nothing to test; with one that does not work the tests fail.
+/// Path of the browser. `None` skips the tests; a path to a broken program fails them.
 pub fn program() -> Option<PathBuf> {
     let named = env::var_os("GATEKEEPER_TEST_BROWSER").filter(|program| !program.is_empty());
     if named.is_none() {
@@ -31,7 +31,7 @@ pub fn program() -> Option<PathBuf> {
     named.map(PathBuf::from)
 }
 
-/// A browser with one page. It ends with its owner.
+/// A browser with one page. Dropping the browser ends the process.
 pub struct Browser {
     wire: RefCell<Option<Wire>>,
     session: String,
@@ -47,7 +47,7 @@ struct Wire {
 }
 
 impl Browser {
-    /// Starts `program` with an empty page of this size.
+    /// Starts `program` with an empty page of the given size.
     pub async fn start(program: PathBuf, width: u32, height: u32) -> Self {
         let profile = tempfile::tempdir().unwrap();
         // The protocol is spoken on descriptors 3 and 4, with a zero byte behind each message.
@@ -85,7 +85,7 @@ impl Browser {
         browser
     }
 
-    /// Makes its window another size, as that of a phone.
+    /// Resizes the window, for example to the size of a phone.
     pub async fn resize(&self, width: u32, height: u32) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.call("Emulation.setDeviceMetricsOverride", size).await;
@@ -102,7 +102,7 @@ impl Browser {
         self.call("Page.navigate", json!({ "url": url })).await;
     }
 
-    /// What `expression` is in the page; promises are waited for.
+    /// Value of `expression` in the page; promises are awaited.
     pub async fn js(&self, expression: &str) -> Value {
         let call = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let answer = self.call("Runtime.evaluate", call).await;
@@ -110,7 +110,7 @@ impl Browser {
         answer["result"]["value"].clone()
     }
 
-    /// The text that a reader sees of what `selector` selects; empty when there is nothing.
+    /// Visible text of the elements that match `selector`; empty without a match.
     pub async fn text(&self, selector: &str) -> String {
         let selector = Value::from(selector);
         let seen =
@@ -119,12 +119,12 @@ impl Browser {
         text.as_str().unwrap().to_owned()
     }
 
-    /// Types into what has the focus.
+    /// Types into the focused element.
     pub async fn type_text(&self, text: &str) {
         self.call("Input.insertText", json!({ "text": text })).await;
     }
 
-    /// Waits until the text of what `selector` selects is to the liking of `wanted`; returns it.
+    /// Waits until `wanted` accepts the visible text of `selector`; returns the text.
     pub async fn reads(&self, selector: &str, wanted: impl Fn(&str) -> bool) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -144,8 +144,8 @@ impl Browser {
         STANDARD.decode(answer["data"].as_str().unwrap()).unwrap()
     }
 
-    /// What the page did wrong so far by the browser's own word: errors, broken policies, failed requests; and requests to
-    /// anybody but `origin`.
+    /// Faults reported by the browser so far: errors, broken policies, failed requests, and requests to origins other
+    /// than `origin`.
     pub fn complaints(&self) -> Vec<String> {
         self.complaints.borrow().clone()
     }

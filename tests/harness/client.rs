@@ -45,7 +45,7 @@ where
     Ok(client)
 }
 
-/// What `psql` printed.
+/// Output of `psql`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Psql {
     pub success: bool,
@@ -60,10 +60,10 @@ pub async fn psql(connection: &str, sql: &str) -> Psql {
     psql_at(Path::new("psql"), connection, sql).await
 }
 
-/// The same with another version of it.
+/// Runs `psql` of another version.
 pub async fn psql_at(program: &Path, connection: &str, sql: &str) -> Psql {
     let mut command = Command::new(program);
-    // Settings, passwords and certificates of whoever runs the tests stay out.
+    // The caller's own settings, passwords and certificates stay out.
     command.env("HOME", "/nonexistent");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
         command.env_remove(name);

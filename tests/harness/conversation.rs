@@ -12,26 +12,26 @@ use super::{frames::Frames, psql, raw::Message, shared::Neighbours};
 /// A turn of a conversation.
 #[derive(Clone)]
 pub enum Turn {
-    /// Say these bytes, in one write.
+    /// Send the bytes in one write.
     Say(Vec<u8>),
-    /// Listen up to a message with this tag.
+    /// Read up to a message with the given tag.
     Hear(u8),
     /// Listen to the end of the connection.
     HearOut,
-    /// Somebody else runs this SQL, directly at the server.
+    /// Run SQL directly at the server, on another connection.
     Meanwhile(&'static str),
 }
 
-/// Say these bytes and listen up to ReadyForQuery.
+/// Sends the bytes and reads up to ReadyForQuery.
 pub fn ask(bytes: Vec<u8>) -> [Turn; 2] {
     [Turn::Say(bytes), Turn::Hear(tag::backend::READY_FOR_QUERY)]
 }
 
-/// Two ways to one server.
+/// Two paths to one server.
 pub struct Ways {
     pub direct: SocketAddr,
     pub through: SocketAddr,
-    /// As whom others act at the server: a connection string.
+    /// Connection string for statements of others at the server.
     pub aside: String,
 }
 
@@ -49,15 +49,15 @@ impl Ways {
         assert_eq!(through.len(), direct.len(), "{what}:\n{through:?}\n{direct:?}");
     }
 
-    /// Holds it one way, and shows what was heard.
+    /// Runs the conversation on one path, and returns the messages received.
     pub async fn hold(&self, address: SocketAddr, turns: &[Turn]) -> Vec<Message> {
         let client = Frames::log_in(address, APP, &[("database", DATABASE)]).await;
         hold(client, turns, &self.aside, None).await
     }
 }
 
-/// Holds a conversation as `client`, and shows what was heard, what was reported at the login first. `aside` is a
-/// connection string for what others do; `neighbours` take the client's backend whenever they can.
+/// Runs a conversation as `client`, and returns the messages received, beginning with the parameters reported at login.
+/// `aside` is a connection string for statements of others; `neighbours` take the client's backend whenever possible.
 pub async fn hold(
     mut client: Frames,
     turns: &[Turn],

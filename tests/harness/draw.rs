@@ -26,7 +26,7 @@ impl Draw {
         self.below(many) == 0
     }
 
-    /// One of `these`.
+    /// Draws a value from `these`.
     pub fn one<T: Copy>(&mut self, these: &[T]) -> T {
         these[self.below(these.len())]
     }

@@ -14,7 +14,7 @@ use gatekeeper::testing::{
     wire::{ProtocolVersion, StartupMessage},
 };
 
-/// Settings of an endpoint of cluster `orders`: verified by its CA, passthrough.
+/// Settings of an endpoint of cluster `orders`: verified by the cluster's CA, passthrough.
 pub fn settings(name: &str, role: DeclaredRole, address: SocketAddr, ca_file: &Path) -> EndpointSettings {
     EndpointSettings {
         endpoint: Arc::new(Endpoint {
@@ -60,7 +60,7 @@ pub fn iam(tokens: &Tokens, users: &[&str]) -> Login {
     })
 }
 
-/// The handle for `settings`, its tokens kept by a task of `tasks`.
+/// The handle for `settings`; a task of `tasks` keeps the tokens.
 pub fn handle(settings: EndpointSettings, tasks: &Tasks) -> EndpointHandle {
     let metrics = Metrics::new().endpoint(&settings.endpoint);
     let (handle, keeper) = EndpointHandle::new(settings, metrics).unwrap();

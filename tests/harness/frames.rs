@@ -1,4 +1,4 @@
-//! A logged-in client that says exactly the bytes it is given, and the messages it may say.
+//! A logged-in client that sends exactly the given bytes, and the messages for it.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -24,7 +24,7 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Logs in to `address` as `user`; `parameters` are more of the StartupMessage's, the database among them.
+    /// Logs in to `address` as `user`. `parameters` are further startup parameters, including the database.
     pub async fn log_in(address: SocketAddr, user: NativeUser, parameters: &[(&str, &str)]) -> Self {
         Self::log_in_with(address, user, parameters, ProtocolVersion::V3_0).await
     }
@@ -68,10 +68,10 @@ impl Frames {
         timeout(PATIENCE, self.raw.read()).await.expect("an answer in time")
     }
 
-    /// All messages up to one with this tag, and that one.
+    /// All messages up to and including one with the tag `tag`.
     ///
     /// # Panics
-    /// When the connection ends before.
+    /// If the connection ends first.
     pub async fn hear_until(&mut self, tag: u8) -> Vec<Message> {
         let mut heard = Vec::new();
         while heard.last().is_none_or(|message: &Message| message.tag != tag) {
@@ -92,7 +92,7 @@ impl Frames {
         heard
     }
 
-    /// Runs `sql` and answers with the first column of its last row, or with the SQLSTATE of its error.
+    /// Runs `sql` and returns the first column of the last row, or the SQLSTATE of the error.
     pub async fn ask(&mut self, sql: &str) -> Result<String, String> {
         self.send(&query(sql)).await;
         let heard = self.hear_until(tag::backend::READY_FOR_QUERY).await;
@@ -104,7 +104,7 @@ impl Frames {
     }
 }
 
-/// Has the statement of the session with this key cancelled at `address`; returns when the connection is closed.
+/// Cancels the statement of the session with the given key at `address`; returns when the connection is closed.
 pub async fn cancel(address: SocketAddr, key: &BackendKey) {
     let mut request = Vec::new();
     key.write_cancel_request(&mut request);
@@ -175,7 +175,7 @@ pub fn describe(which: u8, name: &str) -> Vec<u8> {
     })
 }
 
-/// Execute: `rows` at most, all of them with 0.
+/// Execute with at most `rows` rows; 0 means all rows.
 pub fn execute(portal: &str, rows: u32) -> Vec<u8> {
     message(tag::frontend::EXECUTE, |body| {
         string(body, portal);

@@ -38,11 +38,11 @@ pub struct Answer {
 }
 
 impl Gatekeeper {
-    /// Writes `config` to `folder` and starts the program with it; waits until its admin API at `admin` says that it lives.
-    /// The addresses in `config` have to be free: take them from an `AddressBlock`.
+    /// Writes `config` to `folder` and starts the program; waits until the admin API at `admin` reports that the
+    /// program is alive. Take free addresses for `config` from an `AddressBlock`.
     ///
     /// # Panics
-    /// When it ends instead, with what it said.
+    /// If the program ends instead, with the program's output.
     pub async fn start(folder: &Path, config: &str, admin: SocketAddr) -> Self {
         Self::launch(folder, config, admin, &[]).live().await
     }
@@ -57,14 +57,14 @@ impl Gatekeeper {
         Self::launch(folder, config, admin, environment).live().await
     }
 
-    /// Starts the program with nothing but `environment` to configure it; waits as [`Self::start`] does.
+    /// Starts the program with `environment` as the only configuration; waits as [`Self::start`] does.
     pub async fn from_environment(environment: &[(&str, &str)], admin: SocketAddr) -> Self {
         let mut command = program(environment);
         command.stdin(Stdio::null());
         Self::spawn(command, PathBuf::new(), admin).live().await
     }
 
-    /// Starts it without waiting, with more environment variables.
+    /// Starts the program without waiting, with more environment variables.
     pub fn launch(folder: &Path, config: &str, admin: SocketAddr, environment: &[(&str, &str)]) -> Self {
         let file = folder.join("gatekeeper.toml");
         fs::write(&file, config).unwrap();
@@ -73,7 +73,7 @@ impl Gatekeeper {
         Self::spawn(command, file, admin)
     }
 
-    /// Starts it by a line for the shell that prepares what it inherits and ends with `exec "$@"`; waits as
+    /// Starts the program by a shell command that prepares inherited state and ends with `exec "$@"`; waits as
     /// [`Self::start`] does.
     pub async fn start_by(shell: &str, stdin: Stdio, folder: &Path, config: &str, admin: SocketAddr) -> Self {
         let file = folder.join("gatekeeper.toml");
@@ -102,7 +102,7 @@ impl Gatekeeper {
         Self { child, admin, config, stderr }
     }
 
-    /// Waits until its admin API says that it lives.
+    /// Waits until the admin API reports that the program is alive.
     async fn live(mut self) -> Self {
         until(PATIENCE, async || {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -117,12 +117,12 @@ impl Gatekeeper {
         self
     }
 
-    /// All it has said on standard error so far.
+    /// Standard error so far.
     pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until it has said `words` on standard error.
+    /// Waits until standard error contains `words`.
     pub async fn says(&self, words: &str) {
         until(PATIENCE, async || {
             let said = self.stderr();
@@ -131,49 +131,50 @@ impl Gatekeeper {
         .await;
     }
 
-    /// The file it read. Rewrite it and send SIGHUP, or `POST /v1/reload`.
+    /// The configuration file. Rewrite the file and send SIGHUP, or `POST /v1/reload`.
     pub fn config_file(&self) -> &Path {
         &self.config
     }
 
-    /// Its process id.
+    /// Process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub async fn ended(&mut self) -> ExitStatus {
         let Self { child, stderr, .. } = self;
         until(PATIENCE, async || child.try_wait().unwrap().ok_or_else(|| stderr.lock().unwrap().clone()))
             .await
     }
 
-    /// `GET path` at its admin API.
+    /// `GET path` at the admin API.
     pub async fn get(&self, path: &str) -> std::io::Result<Answer> {
         self.ask("GET", path, "", "").await
     }
 
-    /// A request to its admin API; `headers` are whole lines, each with its line break.
+    /// A request to the admin API; `headers` are whole lines, each with a line break.
     pub async fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> std::io::Result<Answer> {
         request(self.admin, method, path, headers, body).await
     }
 
-    /// The value of one series of `/metrics`, written as it is there: `name{label="value"}`; `None` if it is not there.
+    /// The value of one series of `/metrics`, written as on the page: `name{label="value"}`; `None` if the series is
+    /// missing.
     pub async fn metric(&self, series: &str) -> Option<f64> {
         let metrics = self.get("/metrics").await.unwrap().body;
         metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
     }
 }
 
-/// The program, with `environment` alone to configure it.
+/// The program, with `environment` as the only configuration.
 fn program(environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
-    // Variables with the program's prefix configure it: none of ours may reach it.
+    // Variables with the program's prefix are configuration: the caller's own must not reach the program.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("GATEKEEPER_") || name == "ADMIN_API_KEY" {
@@ -187,11 +188,11 @@ fn program(environment: &[(&str, &str)]) -> Command {
     command
 }
 
-/// What `gatekeeper check` had to say.
+/// Output of `gatekeeper check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     pub code: Option<i32>,
-    /// Standard output: every setting, its value and where it came from.
+    /// Standard output: every setting with its value and origin.
     pub settings: String,
     /// Standard error: mistakes and warnings.
     pub said: String,
@@ -234,7 +235,7 @@ impl Drop for Gatekeeper {
     }
 }
 
-/// A request by HTTP; `headers` are whole lines, each with its line break.
+/// An HTTP request; `headers` are whole lines, each with a line break.
 pub async fn request(
     address: SocketAddr,
     method: &str,

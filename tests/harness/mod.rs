@@ -1,4 +1,4 @@
-//! What integration tests share: the program as a process, clients, and waiting for something to come true.
+//! Shared parts of integration tests: the program as a process, clients, and waiting for a condition.
 
 #![allow(
     dead_code,

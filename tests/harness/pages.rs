@@ -27,7 +27,7 @@ pub const NOT_RUN: &[(&str, &str, &str)] = &[
 
 /// A page.
 pub struct Page {
-    /// Its path from the root of the repository.
+    /// Path from the root of the repository.
     pub name: String,
     pub text: String,
 }

@@ -35,7 +35,7 @@ impl Pki {
         Self { folder: folder.to_owned(), issuer, ca_file }
     }
 
-    /// Makes `NAME.crt` and `NAME.key`, in place of those that are there.
+    /// Makes `NAME.crt` and `NAME.key`, and replaces existing files.
     pub fn issue(&self, name: &str) -> Identity {
         self.issue_for(name, Duration::from_secs(30 * 86_400))
     }

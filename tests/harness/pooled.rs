@@ -1,4 +1,4 @@
-//! Gatekeeper in front of one server whose backends the sessions share, and what can be seen of the pool.
+//! Gatekeeper in front of one server in transaction pooling, and the visible state of the pool.
 
 use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
@@ -11,22 +11,22 @@ use super::{
     until,
 };
 
-/// How long something may take on a machine that is busy.
+/// Time limit on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A [`Stand`] whose listener `app` gives out backends by transaction. Clients say who they are and are believed; every
-/// backend is logged in as [`APP`].
+/// A [`Stand`] with transaction pooling at the listener `app`. Clients are trusted; every backend is logged in as
+/// [`APP`].
 pub struct Pooled {
     pub stand: Stand,
 }
 
-/// What may be different from one test to the next.
+/// Differences between tests.
 pub struct Shape<'a> {
     /// Backends of the pool.
     pub size: usize,
     /// Threads that serve sessions.
     pub workers: usize,
-    /// More keys of the pool: `query_wait_timeout = "1s"`, with commas between them.
+    /// Further keys of the pool, separated by commas: `query_wait_timeout = "1s"`.
     pub pool: &'a str,
     /// More keys of the endpoint, a line each.
     pub endpoint: &'a str,
@@ -36,11 +36,11 @@ pub struct Shape<'a> {
     pub rest: &'a str,
     /// The server.
     pub server: SandboxOptions,
-    /// Nobody speaks TLS: where thousands of connections are made, that is what takes the time.
+    /// No TLS on either side: handshakes would dominate a test with thousands of connections.
     pub plain: bool,
 }
 
-/// Backends of a pool by what is done with them, as the admin API says.
+/// Backends of a pool by state, as reported by the admin API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     pub idle: u64,
@@ -91,7 +91,7 @@ impl Shape<'_> {
 }
 
 impl Pooled {
-    /// A pool of this shape.
+    /// Starts a pool of the given shape.
     pub async fn start(shape: Shape<'_>) -> Self {
         let mut options = shape.server.clone();
         if shape.plain {
@@ -112,12 +112,12 @@ impl Pooled {
         listener(&self.stand.server)
     }
 
-    /// One more client.
+    /// A new client.
     pub async fn client(&self) -> Frames {
         Frames::log_in(self.listener(), APP, &[("database", DATABASE)]).await
     }
 
-    /// What the server answers a superuser who asks it directly.
+    /// The server's response to a query of a superuser on a direct connection.
     pub async fn server(&self, sql: &str) -> String {
         self.stand.server.node().sql(DATABASE, sql).await.unwrap()
     }
@@ -164,7 +164,7 @@ impl Pooled {
         .await;
     }
 
-    /// Waits until nobody has a backend, and the server agrees: each one it has is idle in the pool, outside of a
+    /// Waits until no session holds a backend and the server agrees: each backend is idle in the pool, outside of a
     /// transaction.
     pub async fn rests(&self) {
         until(PATIENCE, async || {
@@ -181,13 +181,13 @@ impl Pooled {
         .await;
     }
 
-    /// The process id and the state of each backend, as the server has them.
+    /// The process id and the state of each backend, as reported by the server.
     pub async fn backends(&self) -> Vec<(i32, String)> {
         let sql = format!(
             "SELECT pid, state FROM pg_stat_activity WHERE usename = '{}' AND datname = '{DATABASE}' ORDER BY pid",
             APP.name
         );
-        // Without a server there are none.
+        // Empty if the server is down.
         let rows = self.stand.server.node().sql(DATABASE, &sql).await.unwrap_or_default();
         rows.lines()
             .map(|line| {

@@ -1,4 +1,4 @@
-//! Prometheus as a process, and what it answers.
+//! Prometheus as a process, with its API.
 
 use std::{
     collections::BTreeMap,
@@ -15,13 +15,13 @@ use serde_json::Value;
 
 use super::{grafana::tool, request, until};
 
-/// How long it may take to start, or to see something, on a machine that is busy.
+/// Time limit for a start or for a scrape, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Ends its program when its own standard input does: whatever ends a test, nothing is left running.
+/// Ends the program at the end of standard input: a test never leaves a process behind.
 const LEASH: &str = r#"trap '' HUP INT TERM; "$@" & child=$!; read -r _; kill -KILL "$child"; wait"#;
 
-/// A running Prometheus that looks at one program each second; ended when dropped.
+/// A running Prometheus that scrapes one program each second; ended when dropped.
 pub struct Prometheus {
     shell: Child,
     address: SocketAddr,
@@ -43,8 +43,8 @@ pub struct Span {
 }
 
 impl Prometheus {
-    /// Starts it at `address`, to look at the program whose page is at `target` and to evaluate `rules`; keeps its files in
-    /// `folder`. `None`: it is not installed.
+    /// Starts Prometheus at `address`, with `target` as the page to scrape and `rules` to evaluate; files are kept in
+    /// `folder`. `None` if Prometheus is not installed.
     pub async fn start(folder: &Path, address: SocketAddr, target: SocketAddr, rules: &Path) -> Option<Self> {
         let program = tool("prometheus")?;
         let folder = folder.join("prometheus");
@@ -72,12 +72,12 @@ impl Prometheus {
         Some(prometheus)
     }
 
-    /// Where it answers.
+    /// Address of the API.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What it answers to a request of its API; an error is in its own words.
+    /// Response of the API; an error has the words of Prometheus.
     pub async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
         let mut form = String::new();
         for (name, value) in parameters {
@@ -106,12 +106,12 @@ impl Prometheus {
         Ok(series(&self.ask("query_range", &parameters).await?))
     }
 
-    /// Its values at one moment.
+    /// Values of `query` at one moment.
     pub async fn instant(&self, query: &str, moment: f64) -> Result<Vec<Series>, String> {
         Ok(series(&self.ask("query", &[("query", query), ("time", &moment.to_string())]).await?))
     }
 
-    /// Waits until a query has an answer; returns the moment of it. What is seen once is in the past of every later query.
+    /// Waits until a query has a result; returns its moment. A later query can always look back at the moment.
     pub async fn sees(&self, query: &str) -> f64 {
         until(PATIENCE, async || {
             let answer = self.ask("query", &[("query", query)]).await;

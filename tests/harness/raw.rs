@@ -1,4 +1,4 @@
-//! A client that speaks the protocol byte by byte, for what drivers do not show.
+//! A client that sends the protocol byte by byte, for behavior that drivers hide.
 
 use std::{fmt, net::SocketAddr};
 
@@ -8,13 +8,13 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A connection and what was read ahead.
+/// A connection with its read-ahead bytes.
 pub struct Raw<S = TcpStream> {
     pub stream: S,
     unread: Vec<u8>,
 }
 
-/// One message of the server.
+/// A message of the server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     pub tag: u8,
@@ -70,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
                 return Some(message);
             }
             self.unread.reserve(CHUNK);
-            // A close without TLS's goodbye is one, too.
+            // A close without `close_notify` is an end, too.
             match self.stream.read_buf(&mut self.unread).await {
                 Ok(0) | Err(_) => return None,
                 Ok(_) => {}
@@ -93,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 }
 
 impl Message {
-    /// The whole of it, as it came.
+    /// The whole message, as received.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         wire::write_frame(&mut bytes, self.tag, |to| to.extend_from_slice(&self.body));

@@ -1,4 +1,4 @@
-//! What a client was told instead of being served.
+//! Rejection of a client.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ pub struct Refused {
     pub hint: Option<String>,
 }
 
-/// What a login was refused with.
+/// Error of a rejected login.
 ///
 /// # Panics
-/// When it was not refused, or not by an ErrorResponse.
+/// If the login succeeded, or failed without an ErrorResponse.
 pub fn refused(login: Result<Client, Error>) -> Refused {
     let error = login.expect_err("the login is refused");
     let Some(said) = error.as_db_error() else { panic!("not an ErrorResponse: {error:?}") };
@@ -27,7 +27,7 @@ pub fn refused(login: Result<Client, Error>) -> Refused {
 }
 
 impl Refused {
-    /// Fails if it holds something that is no business of a client: an address, a path, a token.
+    /// Fails if the text contains an internal detail: an address, a path, a token.
     pub fn gives_nothing_away(&self, folder: &Path) -> &Self {
         let all = format!("{} {}", self.message, self.hint.as_deref().unwrap_or_default());
         for secret in ["127.", ":5432", "ya29.", ".pem", &folder.display().to_string()] {

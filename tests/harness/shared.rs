@@ -1,5 +1,5 @@
-//! A server whose backends are shared, and sessions beside the one that is looked at: they leave all sorts of things behind
-//! and take the backends it has just had.
+//! A server in transaction pooling, with sessions beside the observed one: they leave session state behind and take the
+//! backends that the observed session has just returned.
 
 use std::{
     net::SocketAddr,
@@ -19,7 +19,7 @@ use super::{
     stand::{config, listener},
 };
 
-/// One server, and Gatekeeper in front of it with a listener for each pool mode.
+/// One server behind Gatekeeper, with a listener for each pool mode.
 pub struct Shared {
     pub stand: Stand,
     ways: [Way; 3],
@@ -32,45 +32,45 @@ pub struct Shared {
 struct Way {
     name: &'static str,
     address: SocketAddr,
-    /// Others take the session's backend whenever it has given it back.
+    /// Neighbors take the session's backend after each return.
     restless: bool,
 }
 
-/// A conversation and what it is about.
+/// A conversation with its subject.
 pub struct Talk {
     pub what: &'static str,
     pub startup: Vec<(&'static str, &'static str)>,
     pub turns: Vec<Turn>,
 }
 
-/// A conversation: its parts one behind the other.
+/// A conversation: the concatenated parts.
 pub fn talk(what: &'static str, parts: impl IntoIterator<Item = Vec<Turn>>) -> Talk {
     Talk { what, startup: Vec::new(), turns: parts.into_iter().flatten().collect() }
 }
 
-/// A Query, and its answer.
+/// A Query with its response.
 pub fn q(sql: &str) -> Vec<Turn> {
     answered(1, [query(sql)])
 }
 
-/// Messages and a Sync in one write, and their answer.
+/// Messages and a Sync in one write, with the response.
 pub fn batch<const N: usize>(messages: [Vec<u8>; N]) -> Vec<Turn> {
     answered(1, [messages.concat(), sync()])
 }
 
-/// Messages in one write, and answers up to that many ReadyForQuery.
+/// Messages in one write, and responses up to the given number of ReadyForQuery.
 pub fn answered<const N: usize>(ready: usize, messages: [Vec<u8>; N]) -> Vec<Turn> {
     let mut turns = vec![Turn::Say(messages.concat())];
     turns.extend((0..ready).map(|_| Turn::Hear(tag::backend::READY_FOR_QUERY)));
     turns
 }
 
-/// Messages in one write, and answers up to a message with this tag.
+/// Messages in one write, and responses up to a message with the given tag.
 pub fn until_tag<const N: usize>(last: u8, messages: [Vec<u8>; N]) -> Vec<Turn> {
     vec![Turn::Say(messages.concat()), Turn::Hear(last)]
 }
 
-/// What every conversation finds.
+/// Tables present at the beginning of every conversation.
 const TABLES: &str = "\
 CREATE TABLE notes (id serial PRIMARY KEY, word text);\
 CREATE TABLE deferred (a int UNIQUE DEFERRABLE INITIALLY DEFERRED);\
@@ -162,7 +162,7 @@ impl Shared {
 
     async fn heard(&self, talk: &Talk, way: Way) -> Result<Vec<Message>, String> {
         self.stand.server.node().sql(DATABASE, ANEW).await.unwrap();
-        // A start-up parameter of its own gives each conversation a pool of its own.
+        // A unique startup parameter gives each conversation a pool of its own.
         let number = self.held.fetch_add(1, Ordering::Relaxed).to_string();
         let (turns, startup, aside) = (talk.turns.clone(), talk.startup.clone(), self.aside.clone());
         #[expect(clippy::disallowed_methods, reason = "a panic is told along with what else differs")]
@@ -182,7 +182,7 @@ impl Shared {
     }
 }
 
-/// Two sessions of the same pool, one of which is always in a transaction.
+/// Two sessions of the same pool, one of them always in a transaction.
 pub struct Neighbours {
     sessions: [Frames; 2],
     next: usize,
@@ -208,7 +208,7 @@ impl Neighbours {
         Self { sessions, next: 0 }
     }
 
-    /// One takes the backend that is idle, and leaves an unnamed statement there; the other gives its own back.
+    /// One session takes the idle backend and leaves an unnamed statement there; the other returns its backend.
     pub async fn stir(&mut self) {
         let [one, two] = &mut self.sessions;
         let (comes, goes) = if self.next == 0 { (one, two) } else { (two, one) };

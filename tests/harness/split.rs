@@ -7,18 +7,18 @@ use serde_json::Value;
 
 use super::{Frames, Gatekeeper, until};
 
-/// How long something may take on a machine that is busy.
+/// Time limit on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A primary, a read pool of two nodes behind one address, and Gatekeeper with the listener `app`, which splits. Clients
-/// say who they are and are believed; every backend is logged in as [`APP`].
+/// A primary, a read pool of two nodes behind one address, and Gatekeeper with the listener `app`, which splits.
+/// Clients are trusted; every backend is logged in as [`APP`].
 pub struct Split {
-    // First, so that it ends before its servers.
+    // First field: dropped before the servers.
     pub gatekeeper: Gatekeeper,
     pub sandbox: Sandbox,
 }
 
-/// What may be different from one test to the next.
+/// Differences between tests.
 pub struct SplitShape<'a> {
     /// Backends of each pool.
     pub size: usize,
@@ -48,7 +48,7 @@ impl Default for SplitShape<'_> {
 }
 
 impl Split {
-    /// With these listener's keys besides `route`.
+    /// Starts with further keys of the listener besides `route`.
     pub async fn with(listener: &str) -> Self {
         Self::start(SplitShape { listener, ..SplitShape::default() }).await
     }
@@ -80,17 +80,17 @@ impl Split {
         (self.sandbox.block().ip(100), 15432).into()
     }
 
-    /// Where the primary is, without anything in between.
+    /// Address of the primary, without a proxy in between.
     pub fn direct(&self) -> SocketAddr {
         self.sandbox.endpoint("primary").address()
     }
 
-    /// One more client.
+    /// A new client.
     pub async fn client(&self) -> Frames {
         self.client_with(&[]).await
     }
 
-    /// One more client, with these start-up parameters.
+    /// A new client with the given startup parameters.
     pub async fn client_with(&self, parameters: &[(&str, &str)]) -> Frames {
         let parameters = [&[("database", DATABASE)], parameters].concat();
         Frames::log_in(self.listener(), APP, &parameters).await
@@ -101,12 +101,12 @@ impl Split {
         Frames::log_in((self.sandbox.block().ip(100), 15433).into(), APP, &[("database", DATABASE)]).await
     }
 
-    /// One more client, of this database.
+    /// A new client of the given database.
     pub async fn client_of(&self, database: &str) -> Frames {
         Frames::log_in(self.listener(), APP, &[("database", database)]).await
     }
 
-    /// What the primary answers a superuser who asks it directly.
+    /// The primary's response to a query of a superuser on a direct connection.
     pub async fn primary(&self, sql: &str) -> String {
         self.sandbox.node("primary").sql(DATABASE, sql).await.unwrap()
     }

@@ -1,4 +1,4 @@
-//! Gatekeeper in front of one server: what most tests of the program need.
+//! Gatekeeper in front of one server: the usual setup of the program's tests.
 
 use std::net::SocketAddr;
 
@@ -7,32 +7,32 @@ use tokio_postgres::{Client, Error};
 
 use super::{Gatekeeper, connect};
 
-/// One server and Gatekeeper in front of it, with the endpoint `primary` and the listener `app`.
+/// One server with Gatekeeper in front, the endpoint `primary` and the listener `app`.
 pub struct Stand {
-    // First, so that it ends before its server.
+    // First field: dropped before the server.
     pub gatekeeper: Gatekeeper,
     pub server: Single,
     pub listener: SocketAddr,
 }
 
 impl Stand {
-    /// Clients show their own passwords to the server.
+    /// Clients send their own passwords to the server.
     pub async fn passthrough() -> Self {
         let server = Single::start(SandboxOptions::default()).await.unwrap();
         let config = config(&server, "login = \"passthrough\"", "auth = { method = \"passthrough\" }", "");
         Self::start(server, &config).await
     }
 
-    /// Clients are let in as whom they say, and Gatekeeper shows tokens to the server.
+    /// Clients are trusted, and Gatekeeper logs in with tokens.
     pub async fn tokens() -> Self {
         let server = Single::start(SandboxOptions::default()).await.unwrap();
-        // Backends too old to be used twice: each session's is logged in for it.
+        // Backends expire before a second use: each session gets a new login.
         let listener = "auth = { method = \"trust\" }\npool = { max_lifetime = \"1ms\" }";
         let config = config(&server, &token_login(&server), listener, "");
         Self::start(server, &config).await
     }
 
-    /// With a configuration of the test's own, made by [`config`] or not; the addresses have to be those of [`listener`]
+    /// Starts with a configuration of the test, from [`config`] or written by hand; the addresses must be [`listener`]
     /// and [`admin`].
     pub async fn start(server: Single, config: &str) -> Self {
         let gatekeeper = Gatekeeper::start(server.folder(), config, admin(&server)).await;
@@ -56,7 +56,7 @@ pub fn admin(server: &Single) -> SocketAddr {
     (server.block().ip(100), 8080).into()
 }
 
-/// The keys of an endpoint whose logins are tokens for the two IAM users.
+/// Keys of an endpoint with token logins for the two IAM users.
 pub fn token_login(server: &Single) -> String {
     let command = server.tokens().command_words();
     format!("login = {{ token_command = {command:?}, users = [\"{ALICE}\", \"{SERVICE_ACCOUNT}\"] }}")
@@ -67,8 +67,8 @@ pub fn verified(server: &Single) -> String {
     format!("tls = {{ mode = \"verify-full\", server_name = \"{}\" }}", server.dns_name())
 }
 
-/// A configuration with the endpoint `primary`, verified by name, and the listener `app`. `endpoint` and `listener_keys` are
-/// more keys of theirs, `rest` is more tables.
+/// A configuration with the endpoint `primary`, verified by name, and the listener `app`. `endpoint` and
+/// `listener_keys` are further keys, `rest` is further tables.
 pub fn config(server: &Single, endpoint: &str, listener_keys: &str, rest: &str) -> String {
     config_with_tls(server, &verified(server), endpoint, listener_keys, rest)
 }

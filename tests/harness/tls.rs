@@ -35,7 +35,7 @@ pub struct Tls {
     pub name: String,
 }
 
-/// A TLS connection as `tokio-postgres` wants it.
+/// A TLS connection in the form that `tokio-postgres` requires.
 pub struct Stream(Box<TlsStream<TcpStream>>);
 
 impl TlsConnect<TcpStream> for Tls {

@@ -1,15 +1,15 @@
-//! Waiting for something to come true.
+//! Waiting for a condition.
 
 use std::{
     fmt::Debug,
     time::{Duration, Instant},
 };
 
-/// Looks until `look` answers `Ok` and returns what is in it; `Err` carries what was seen instead. Never sleeps for luck:
-/// it looks at once, then every few milliseconds.
+/// Polls `look` until `Ok`, and returns its value; `Err` carries the observed state. Polls at once, then every few
+/// milliseconds.
 ///
 /// # Panics
-/// After `limit`, with what was seen last.
+/// After `limit`, with the last observed state.
 #[track_caller]
 pub fn until<T, S: Debug>(
     limit: Duration,

@@ -22,13 +22,13 @@ use crate::harness::{
 const PATIENCE: Duration = Duration::from_secs(20);
 const KEY: &str = "correct-horse-battery-staple";
 
-/// What the API says, which is JSON.
+/// A JSON response of the API.
 async fn get(gatekeeper: &Gatekeeper, path: &str) -> (u16, Value) {
     let answer = gatekeeper.get(path).await.unwrap();
     (answer.status, serde_json::from_str(&answer.body).unwrap())
 }
 
-/// Waits until `/readyz` answers `status`; returns what it says then.
+/// Waits until `/readyz` returns `status`; returns the body.
 async fn readiness(gatekeeper: &Gatekeeper, status: u16) -> Value {
     until(PATIENCE, async || match get(gatekeeper, "/readyz").await {
         (seen, body) if seen == status => Ok(body),
@@ -94,7 +94,7 @@ async fn readiness_and_topology_follow_the_server() {
 }
 
 #[tokio::test]
-async fn a_session_is_listed_and_ends_when_an_operator_says_so() {
+async fn a_session_is_listed_and_can_be_terminated() {
     let stand = Stand::passthrough().await;
     let client =
         stand.connect("user=app password=app-password dbname=app application_name=billing").await.unwrap();
@@ -128,7 +128,7 @@ async fn a_session_is_listed_and_ends_when_an_operator_says_so() {
 }
 
 #[tokio::test]
-async fn a_reload_is_answered_with_every_mistake_or_with_what_changed() {
+async fn a_reload_reports_every_mistake_or_every_change() {
     let stand = Stand::passthrough().await;
     let file = stand.gatekeeper.config_file();
     let good = fs::read_to_string(file).unwrap();
@@ -162,7 +162,7 @@ async fn a_reload_is_answered_with_every_mistake_or_with_what_changed() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_told_to_end_stops_being_ready_first() {
+async fn readiness_fails_before_a_shutdown() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let auth = "auth = { method = \"trust\" }";
     let config = config(&server, &token_login(&server), auth, "[runtime]\ndrain_delay = \"1h\"\n");
@@ -170,13 +170,13 @@ async fn a_program_that_is_told_to_end_stops_being_ready_first() {
     readiness(&stand.gatekeeper, 200).await;
     stand.gatekeeper.signal(Signal::TERM);
     assert_eq!(readiness(&stand.gatekeeper, 503).await["draining"], true);
-    // Whoever has not heard of it yet is still served.
+    // Clients unaware of the drain are still served.
     stand.connect(&format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
     stand.gatekeeper.signal(Signal::TERM);
     assert!(stand.gatekeeper.ended().await.success());
 }
 
-/// The program alone, its admin API with the key [`KEY`] and `tls`; its endpoint is nowhere.
+/// The program alone, with the key [`KEY`] and `tls` for the admin API; the endpoint has no server.
 async fn alone(folder: &Path, block: &AddressBlock, tls: &str) -> (Gatekeeper, SocketAddr) {
     let admin = (block.ip(100), 8080).into();
     let (nowhere, listener) = (block.address(101), block.address(102));
@@ -194,7 +194,7 @@ async fn alone(folder: &Path, block: &AddressBlock, tls: &str) -> (Gatekeeper, S
 }
 
 #[tokio::test]
-async fn the_key_is_asked_for_and_the_audit_log_knows_who_had_it() {
+async fn the_key_is_required_and_its_holder_is_audited() {
     let (folder, block) = (tempfile::tempdir().unwrap(), AddressBlock::claim().unwrap());
     let audit = folder.path().join("audit.jsonl");
     let (gatekeeper, _) = alone(folder.path(), &block, &format!("\n[audit]\nfile = {audit:?}\n")).await;
@@ -223,7 +223,7 @@ async fn the_key_is_asked_for_and_the_audit_log_knows_who_had_it() {
     assert!(!gatekeeper.stderr().contains(KEY) && !fs::read_to_string(&audit).unwrap().contains(KEY));
 }
 
-/// `GET /livez` over TLS as curl would ask it; returns the whole answer and the certificate that was shown.
+/// `GET /livez` over TLS, as sent by curl; returns the whole response and the server's certificate.
 async fn over_tls(admin: SocketAddr, ca_file: &Path) -> std::io::Result<(String, Vec<u8>)> {
     let mut client = Arc::unwrap_or_clone(client_tls(ca_file));
     client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -238,7 +238,7 @@ async fn over_tls(admin: SocketAddr, ca_file: &Path) -> std::io::Result<(String,
 }
 
 #[tokio::test]
-async fn it_speaks_tls_with_web_clients_and_takes_a_renewed_certificate() {
+async fn the_api_serves_tls_and_loads_a_renewed_certificate() {
     let (folder, block) = (tempfile::tempdir().unwrap(), AddressBlock::claim().unwrap());
     let pki = Pki::new(folder.path(), "admin");
     let Identity { cert, key } = pki.issue("admin.example");
@@ -256,12 +256,12 @@ async fn it_speaks_tls_with_web_clients_and_takes_a_renewed_certificate() {
 }
 
 #[tokio::test]
-async fn a_head_without_end_is_refused_and_harms_nobody() {
+async fn an_endless_request_head_is_rejected_without_harm() {
     let (folder, block) = (tempfile::tempdir().unwrap(), AddressBlock::claim().unwrap());
     let (gatekeeper, admin) = alone(folder.path(), &block, "").await;
     let mut endless = TcpStream::connect(admin).await.unwrap();
     endless.write_all(b"GET /livez HTTP/1.1\r\nx: ").await.unwrap();
-    // It is closed with some of this unread, so that writing may fail, and reading too.
+    // The connection is closed with unread data, so that writes and reads may fail.
     for _ in 0..64 {
         if endless.write_all(&[b'x'; 1024]).await.is_err() {
             break;

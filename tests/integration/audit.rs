@@ -37,7 +37,7 @@ async fn last_session(file: &std::path::Path, client: Client) -> Vec<Audited> {
 }
 
 #[tokio::test]
-async fn a_session_is_told_from_its_opening_to_its_close() {
+async fn a_session_is_audited_from_open_to_close() {
     let (stand, file) = stand(STATEMENTS).await;
     let client = stand.connect(APP).await.unwrap();
     let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
@@ -123,7 +123,7 @@ async fn texts_have_no_literals_in_the_simple_and_the_extended_protocol() {
 }
 
 #[tokio::test]
-async fn at_level_sessions_no_statement_is_told() {
+async fn level_sessions_audits_no_statement() {
     let (stand, file) = stand("").await;
     let client = stand.connect(APP).await.unwrap();
     client.simple_query("SELECT 1").await.unwrap();
@@ -135,7 +135,7 @@ async fn at_level_sessions_no_statement_is_told() {
 }
 
 #[tokio::test]
-async fn a_refused_client_is_told_with_reason_and_sqlstate() {
+async fn a_rejected_client_is_audited_with_reason_and_sqlstate() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let file = server.folder().join("audit.jsonl");
     let rest = format!("[audit]\nfile = {file:?}\n");
@@ -156,7 +156,7 @@ async fn a_refused_client_is_told_with_reason_and_sqlstate() {
 }
 
 #[tokio::test]
-async fn a_statement_is_told_with_the_user_it_ran_as() {
+async fn a_statement_is_audited_with_its_database_user() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let file = server.folder().join("audit.jsonl");
     fs::write(server.folder().join("app-password"), "app-password").unwrap();
@@ -175,7 +175,7 @@ async fn a_statement_is_told_with_the_user_it_ran_as() {
 }
 
 #[tokio::test]
-async fn a_renamed_file_is_left_at_sighup_and_no_record_is_lost() {
+async fn sighup_reopens_a_renamed_file_without_losing_records() {
     let (stand, file) = stand("").await;
     let client = stand.connect(APP).await.unwrap();
     last_session(&file, client).await;
@@ -194,7 +194,7 @@ async fn a_renamed_file_is_left_at_sighup_and_no_record_is_lost() {
 }
 
 #[tokio::test]
-async fn with_a_full_disk_clients_are_refused_in_words_and_the_log_goes_on_without_a_gap() {
+async fn a_full_disk_rejects_clients_and_leaves_no_gap() {
     let (stand, file) = stand("on_full = \"block\"\nblock_timeout = \"200ms\"\nqueue = 8").await;
     let client = stand.connect(APP).await.unwrap();
     last_session(&file, client).await;
@@ -244,13 +244,13 @@ async fn with_a_full_disk_clients_are_refused_in_words_and_the_log_goes_on_witho
     .await;
     let seqs: Vec<_> = lines.iter().map(|line| line.text("seq")).collect();
     assert_eq!(seqs, (1..=lines.len()).map(|seq| seq.to_string()).collect::<Vec<_>>());
-    // What was said of clients that were refused found no room, and that is said.
+    // Records about rejected clients did not fit, and the loss is recorded.
     let lost = lines.iter().filter(|line| line.action() == "audit.lost");
     assert!(lost.map(|line| line.text("audit.lost.count")).all(|count| count != "0"));
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_written_is_found_out_before_anybody_is_served() {
+async fn an_unwritable_log_is_reported_before_serving() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let config = config(&server, "", "", "[audit]\nfile = \"/dev/full\"\n");
     let mut gatekeeper = Gatekeeper::launch(server.folder(), &config, admin(&server), &[]);

@@ -1,4 +1,4 @@
-//! A file that takes no more, and a process that is killed: what `block` and `shed` promise, in the real program.
+//! A full file system and a killed process: the promises of `block` and `shed`, in the real program.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -18,7 +18,7 @@ const APP: &str = "user=app password=app-password dbname=app application_name=te
 const PATIENCE: Duration = Duration::from_secs(20);
 const INSERT: &str = "INSERT INTO done VALUES (1)";
 
-/// A passthrough stand that audits statements, with a table that counts those that ran.
+/// A passthrough stand that audits statements, with a table that counts the executed statements.
 async fn stand(keys: &str) -> (Stand, PathBuf, String) {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let file = server.folder().join("audit.jsonl");
@@ -30,8 +30,8 @@ async fn stand(keys: &str) -> (Stand, PathBuf, String) {
     (stand, file, config)
 }
 
-/// From now on no file of the process grows past `bytes`: a write across it is cut short, and the next one fails. `None`
-/// lifts it.
+/// Limits all files of the process to `bytes`: the write across the limit is short, and the next write fails. `None`
+/// lifts the limit.
 fn limit(stand: &Stand, bytes: Option<u64>) {
     let pid = Pid::from_raw(i32::try_from(stand.gatekeeper.pid()).unwrap());
     let maximum = prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
@@ -42,7 +42,7 @@ fn size(file: &PathBuf) -> u64 {
     fs::metadata(file).unwrap().len()
 }
 
-/// Inserts until it fails; how many were answered.
+/// Inserts until an error; returns the number of acknowledged inserts.
 async fn insert_until_refused(client: &Client) -> (usize, tokio_postgres::Error) {
     for count in 0..100_000 {
         if let Err(error) = client.simple_query(INSERT).await {
@@ -63,7 +63,7 @@ async fn rows(stand: &Stand) -> usize {
 }
 
 #[tokio::test]
-async fn block_stops_statements_with_an_error_loses_none_and_resumes_by_itself() {
+async fn block_fails_statements_loses_none_and_resumes() {
     let (stand, file, _) = stand("on_full = \"block\"\nblock_timeout = \"300ms\"").await;
     let client = stand.connect(APP).await.unwrap();
     // In the middle of a line, most likely.
@@ -74,7 +74,7 @@ async fn block_stops_statements_with_an_error_loses_none_and_resumes_by_itself()
     assert_eq!(told.sqlstate, "53400");
     assert_eq!(told.message, "the audit log cannot be written, and statements must be audited");
     stand.gatekeeper.says("audit log write failed; retrying").await;
-    // Nobody else comes in either.
+    // New clients are rejected, too.
     assert_eq!(refused(stand.connect(APP).await).sqlstate, "53400");
     let whole = fs::read(&file).unwrap();
     assert!(whole.ends_with(b"\n"), "half a line is left in the file");
@@ -85,14 +85,14 @@ async fn block_stops_statements_with_an_error_loses_none_and_resumes_by_itself()
     assert_eq!(ran, answered, "what was refused did not run");
     let lines = until(PATIENCE, async || {
         let lines = audited_in_all(&file);
-        // The session that was refused is told to its end.
+        // The end of the rejected session is audited in full.
         let refused =
             |line: &&Audited| line.action() == "session.closed" && line.text("event.outcome") == "failure";
         let ended = lines.iter().filter(refused).count();
         if inserts(&lines) == ran && ended == 1 { Ok(lines) } else { Err((inserts(&lines), ended)) }
     })
     .await;
-    // What was said of the client that did not come in is all that is lost.
+    // Only the record of the rejected client is lost.
     let lost: u64 = lines.iter().filter_map(|line| line.0["audit.lost.count"].as_u64()).sum();
     assert_eq!(lost, 1);
     let (code, said) = verified(&file, &[]);
@@ -101,7 +101,7 @@ async fn block_stops_statements_with_an_error_loses_none_and_resumes_by_itself()
 }
 
 #[tokio::test]
-async fn shed_goes_on_serving_and_says_what_was_lost() {
+async fn shed_continues_to_serve_and_records_the_loss() {
     let (stand, file, _) = stand("on_full = \"shed\"").await;
     let client = stand.connect(APP).await.unwrap();
     limit(&stand, Some(size(&file) + 5_001));
@@ -138,7 +138,7 @@ async fn shed_goes_on_serving_and_says_what_was_lost() {
 }
 
 #[tokio::test]
-async fn a_kill_takes_the_last_moment_alone_and_verify_says_so() {
+async fn a_kill_loses_only_the_last_records_and_verify_reports_it() {
     let (mut stand, file, config) = stand("sync = \"interval\"\nhash_chain = true").await;
     let client = stand.connect(APP).await.unwrap();
     for _ in 0..500 {
@@ -150,7 +150,7 @@ async fn a_kill_takes_the_last_moment_alone_and_verify_says_so() {
         other => Err(other),
     })
     .await;
-    // Killed under load: what was answered just now may be missing, what was before may not.
+    // Killed under load: the last records before the kill may be missing, earlier records may not.
     let (gatekeeper, load) = (&stand.gatekeeper, insert_until_refused(&client));
     let kill = async {
         tokio::task::yield_now().await;
@@ -169,7 +169,7 @@ async fn a_kill_takes_the_last_moment_alone_and_verify_says_so() {
     let (code, said) = verified(&file, &[]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("it is running, or it was killed"), "{said}");
-    // As if it had been in the middle of a line.
+    // Simulates a kill in the middle of a line.
     let text = fs::read(&file).unwrap();
     fs::write(&file, &text[..text.len() - 40]).unwrap();
     stand.gatekeeper = Gatekeeper::start(stand.server.folder(), &config, admin(&stand.server)).await;
@@ -183,7 +183,7 @@ async fn a_kill_takes_the_last_moment_alone_and_verify_says_so() {
     assert_eq!(verified(&file, &["--quiet"]), (Some(0), String::new()));
     assert_eq!(verified(&file, &["--strict"]).0, Some(1));
 
-    // A record that somebody took out is another thing.
+    // A removed record is a fault of another kind.
     let text = fs::read_to_string(&file).unwrap();
     let without: String =
         text.split_inclusive('\n').enumerate().filter(|(at, _)| *at != 100).map(|(_, l)| l).collect();

@@ -1,4 +1,4 @@
-//! Many statements: none is missing, however often the file changes; and no literal of any of them is there.
+//! Many statements: no record is missing, however often the file rotates, and no literal of a statement appears.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::harness::{
 
 const APP: &str = "user=app password=app-password dbname=app application_name=tests";
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A million of them: `make million`.
+/// `make million` sets a million.
 const EACH: usize = 4000;
 
 async fn stand(keys: &str) -> (Stand, PathBuf) {
@@ -44,7 +44,7 @@ async fn no_statement_is_missing_while_the_file_is_rotated_and_renamed_under_loa
     let reloads = "gatekeeper_config_reloads_total{outcome=\"ok\"}";
     let rename = async {
         for number in 0..5_u32 {
-            // Our own rotation may be at it right now; logrotate would try again tomorrow.
+            // Gatekeeper's own rotation may interfere; logrotate would try again the next day.
             until(PATIENCE, async || fs::rename(&file, file.with_extension(format!("jsonl.moved{number}"))))
                 .await;
             gatekeeper.signal(Signal::HUP);
@@ -71,7 +71,7 @@ async fn no_statement_is_missing_while_the_file_is_rotated_and_renamed_under_loa
 }
 
 #[tokio::test]
-async fn data_parameters_and_passwords_are_not_told_at_any_level_of_text() {
+async fn no_text_level_audits_data_parameters_or_passwords() {
     const MARKER: &str = "zq7Marker";
     for level in ["none", "fingerprint", "normalized", "full"] {
         let (stand, file) = stand(&format!("statements = \"{level}\"")).await;

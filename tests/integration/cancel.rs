@@ -1,4 +1,4 @@
-//! Cancel requests: with our own keys, to the server that runs the statement.
+//! Cancel requests: with Gatekeeper's keys, to the server that runs the statement.
 
 use std::{process::Stdio, time::Duration};
 
@@ -43,7 +43,7 @@ async fn end_of_statement(client: &mut Frames) -> String {
 }
 
 #[tokio::test]
-async fn a_cancelled_statement_ends_and_its_session_goes_on() {
+async fn a_canceled_statement_ends_and_its_session_continues() {
     let stand = Stand::passthrough().await;
     let mut client = app(&stand).await;
     for _ in 0..3 {
@@ -56,7 +56,7 @@ async fn a_cancelled_statement_ends_and_its_session_goes_on() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_quite_right_cancels_nothing() {
+async fn an_almost_right_key_cancels_nothing() {
     let stand = Stand::passthrough().await;
     let (mut client, other) = (app(&stand).await, app(&stand).await);
     let (key, others) = (client.key.clone().unwrap(), other.key.clone().unwrap());
@@ -80,7 +80,7 @@ async fn a_key_that_is_not_quite_right_cancels_nothing() {
 }
 
 #[tokio::test]
-async fn a_cancel_that_comes_late_does_not_hurt_the_next_statement() {
+async fn a_late_cancel_spares_the_next_statement() {
     let stand = Stand::passthrough().await;
     let mut client = app(&stand).await;
     for round in 0..20 {
@@ -90,7 +90,7 @@ async fn a_cancel_that_comes_late_does_not_hurt_the_next_statement() {
     }
 }
 
-/// A stand whose listener insists on TLS, and the CA of its certificate.
+/// A stand whose listener requires TLS, with the CA of the certificate.
 async fn tls_stand() -> (Stand, Pki) {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let pki = Pki::new(server.folder(), "proxy");
@@ -105,7 +105,7 @@ async fn tls_stand() -> (Stand, Pki) {
 }
 
 #[tokio::test]
-async fn a_cancel_over_tls_is_taken() {
+async fn a_cancel_over_tls_is_accepted() {
     let (stand, pki) = tls_stand().await;
     let parameters = format!("user={ALICE} dbname={DATABASE}");
     let client = connect_tls(stand.listener, &parameters, &pki.ca_file, "proxy.example").await.unwrap();
@@ -122,7 +122,7 @@ async fn a_cancel_over_tls_is_taken() {
 #[tokio::test]
 async fn psql_cancels_with_control_c_in_the_clear_even_where_tls_is_required() {
     let (stand, _pki) = tls_stand().await;
-    // libpq before 17 sends cancel requests in the clear, whatever its sslmode says.
+    // libpq before 17 sends cancel requests in the clear, for every sslmode.
     let connection = format!(
         "host={} port={} user={ALICE} dbname={DATABASE} sslmode=require",
         stand.listener.ip(),
@@ -161,7 +161,7 @@ async fn long_keys_of_protocol_3_2_cancel_too() {
 }
 
 #[tokio::test]
-async fn behind_a_read_pools_one_address_the_right_node_hears_of_it_in_the_end() {
+async fn a_cancel_reaches_the_right_node_behind_one_address() {
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let config = sandbox.config_toml().unwrap();
     let gatekeeper = Gatekeeper::start(sandbox.folder(), &config, sandbox.admin_address()).await;

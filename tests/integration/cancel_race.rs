@@ -1,5 +1,5 @@
-//! Cancel requests where sessions share backends: whoever holds the backend when a request arrives is never hit by one that
-//! was meant for somebody else, and a statement that has no backend yet is cancelled where it waits.
+//! Cancel requests in transaction pooling: a request never hits the backend's next session, and a statement that waits
+//! for a backend is canceled in the queue.
 
 use std::{
     net::SocketAddr,
@@ -25,7 +25,7 @@ const CANCELS: usize = 10_000;
 /// Sessions that are cancelled, and sessions that are not.
 const TARGETS: usize = 16;
 const BYSTANDERS: usize = 8;
-/// Cancel requests that a target sends at one time.
+/// Cancel requests sent at one time.
 const VOLLEY: usize = 5;
 
 async fn named(listener: SocketAddr, application: &str) -> Frames {
@@ -33,8 +33,8 @@ async fn named(listener: SocketAddr, application: &str) -> Frames {
     Frames::log_in(listener, APP, &parameters).await
 }
 
-/// One transaction of the session `mark`, of one of several kinds. Answers with its mark, or with the SQLSTATE of what
-/// failed: the session's own settings have to be there, and its transaction.
+/// One transaction of the session `mark`, of the given kind. Returns the mark, or the SQLSTATE of the error; checks the
+/// session's own settings and its transaction.
 async fn turn(client: &mut Frames, mark: &str, kind: usize) -> Result<String, String> {
     let slow = format!("SELECT current_setting('application_name') || pg_sleep(0.003) || ', {mark}'");
     let quick = format!("SELECT current_setting('application_name') || ', {mark}'");
@@ -53,7 +53,7 @@ async fn turn(client: &mut Frames, mark: &str, kind: usize) -> Result<String, St
             }
         }
         _ => {
-            // A transaction whose beginning the server hears of only with what follows.
+            // A transaction whose BEGIN is deferred until its first statement.
             client.ask("BEGIN").await?;
             let said = client.ask(&slow).await;
             let status = client.ask("SELECT statement_timestamp() <> transaction_timestamp()").await;
@@ -66,7 +66,7 @@ async fn turn(client: &mut Frames, mark: &str, kind: usize) -> Result<String, St
     }
 }
 
-/// How a turn has to end that nobody cancels.
+/// Expected end of a turn without cancellation.
 fn undisturbed(mark: &str) -> Result<String, String> {
     Ok(format!("{mark}, {mark}"))
 }
@@ -94,13 +94,13 @@ async fn target(number: usize, listener: SocketAddr, sent: Arc<AtomicUsize>, hit
             }
         };
         tokio::join!(volley, statements);
-        // All of them have arrived: what comes now is hit by none.
+        // All requests have arrived: later statements are safe.
         kind += 1;
         assert_eq!(turn(&mut client, &mark, kind).await, undisturbed(&mark), "after its cancels");
     }
 }
 
-/// A session that nobody cancels.
+/// A session without cancel requests.
 async fn bystander(number: usize, listener: SocketAddr, sent: Arc<AtomicUsize>) {
     let mark = format!("bystander {number}");
     let mut client = named(listener, &mark).await;
@@ -112,7 +112,7 @@ async fn bystander(number: usize, listener: SocketAddr, sent: Arc<AtomicUsize>) 
 }
 
 #[tokio::test]
-async fn ten_thousand_cancels_end_no_statement_but_those_that_were_meant() {
+async fn ten_thousand_cancels_end_only_their_own_statements() {
     let pooled = Pooled::start(Shape { size: 4, plain: true, ..Shape::default() }).await;
     let (sent, hit) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut sessions = JoinSet::new();
@@ -132,7 +132,7 @@ async fn ten_thousand_cancels_end_no_statement_but_those_that_were_meant() {
     pooled.rests().await;
 }
 
-/// Two sessions of a pool with one backend: the first is in a transaction, the second waits with what it has said.
+/// Two sessions of a pool with one backend: the first is in a transaction, the second waits with its request.
 async fn queued(version: ProtocolVersion, said: &[u8]) -> (Pooled, Frames, Frames) {
     let pooled = Pooled::of(1).await;
     let parameters = [("database", DATABASE)];
@@ -146,7 +146,7 @@ async fn queued(version: ProtocolVersion, said: &[u8]) -> (Pooled, Frames, Frame
 }
 
 #[tokio::test]
-async fn a_statement_that_waits_for_a_backend_is_cancelled_where_it_waits() {
+async fn a_waiting_statement_is_canceled_in_the_queue() {
     for version in [ProtocolVersion::V3_0, ProtocolVersion::V3_2] {
         for said in [query("SELECT 1"), [statement("SELECT 1", &[]), sync()].concat()] {
             let (pooled, mut holder, mut waiter) = queued(version, &said).await;
@@ -158,7 +158,7 @@ async fn a_statement_that_waits_for_a_backend_is_cancelled_where_it_waits() {
             assert_eq!(tags, [b::ERROR_RESPONSE, b::READY_FOR_QUERY], "{heard:?}");
             assert_eq!(heard[0].field(b'C'), "57014");
             pooled.looks(|seen| seen.leased == 1 && seen.waiting == 0).await;
-            // The holder has noticed nothing, and the session that was cancelled goes on.
+            // The holder is not affected, and the canceled session continues.
             assert_eq!(holder.ask("SELECT 'untouched'").await.unwrap(), "untouched");
             holder.ask("COMMIT").await.unwrap();
             assert_eq!(waiter.ask("SELECT 'next'").await.unwrap(), "next");
@@ -168,7 +168,7 @@ async fn a_statement_that_waits_for_a_backend_is_cancelled_where_it_waits() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_cancelled_before_it_has_a_backend_has_failed_as_any_other() {
+async fn a_transaction_canceled_in_the_queue_has_failed() {
     for (end, done) in [("COMMIT", "ROLLBACK"), ("ROLLBACK", "ROLLBACK"), ("ROLLBACK AND CHAIN", "ROLLBACK")]
     {
         let pooled = Pooled::of(1).await;
@@ -208,13 +208,13 @@ async fn a_transaction_that_is_cancelled_before_it_has_a_backend_has_failed_as_a
     pooled.looks(|seen| seen.waiting == 1).await;
     cancel(pooled.listener(), waiter.key.as_ref().unwrap()).await;
     waiter.hear_until(b::READY_FOR_QUERY).await;
-    // No backend has heard of it, and none has to.
+    // No backend has received the BEGIN, and none needs to.
     assert_eq!(waiter.ask("ROLLBACK").await, Ok(String::new()));
     pooled.looks(|seen| seen.waiting == 0).await;
 }
 
 #[tokio::test]
-async fn a_cancel_for_a_session_without_a_statement_hits_nothing_later() {
+async fn a_cancel_of_an_idle_session_hits_no_later_statement() {
     let pooled = Pooled::of(1).await;
     let (mut idle, mut other) = (pooled.client().await, pooled.client().await);
     for _ in 0..20 {
@@ -222,7 +222,7 @@ async fn a_cancel_for_a_session_without_a_statement_hits_nothing_later() {
         cancel(pooled.listener(), idle.key.as_ref().unwrap()).await;
         assert_eq!(other.ask("SELECT pg_sleep(0.001) || 'other'").await.unwrap(), "other");
     }
-    // Nor does one that came while it had nothing to say end its next wait.
+    // A request that arrived during idle time does not end the next wait.
     cancel(pooled.listener(), idle.key.as_ref().unwrap()).await;
     other.ask("BEGIN").await.unwrap();
     other.ask("SELECT 1").await.unwrap();

@@ -1,4 +1,4 @@
-//! Who may come in: SCRAM against a users file, passthrough, trust; and what the others are told.
+//! Authentication of clients: SCRAM against a users file, passthrough, trust; and the errors of rejected clients.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -23,7 +23,7 @@ const APP: &str = "user=app password=app-password dbname=app";
 /// All clients become `app` at the endpoint.
 const AS_APP: &str = "login = { user = \"app\", password = { file = \"app-password\" } }";
 
-/// What a users file holds for `password`.
+/// Entry of a users file for `password`.
 fn verifier(password: &str) -> String {
     Verifier::derive(password.as_bytes(), b"sixteen bytes!!!", 4096).unwrap().to_string()
 }
@@ -34,7 +34,7 @@ async fn server() -> Single {
     server
 }
 
-/// A listener that checks its clients by `users`, the text of a users file.
+/// A listener with SCRAM authentication by `users`, the text of a users file.
 async fn scram(users: &str) -> (Stand, PathBuf) {
     let server = server().await;
     let file = server.folder().join("users");
@@ -59,7 +59,7 @@ async fn a_listed_user_with_the_right_password_becomes_the_endpoints_user() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_an_unknown_user_look_alike() {
+async fn wrong_passwords_and_unknown_users_get_equal_errors() {
     let (stand, _) = scram(&toml(&[("carol", "carols-own")])).await;
     let wrong = attempt(&stand, "carol").await;
     let unknown = attempt(&stand, "danny").await;
@@ -79,7 +79,7 @@ async fn a_wrong_password_and_an_unknown_user_look_alike() {
     }
 }
 
-/// A SCRAM dialog whose proof fits nothing; all that the server says.
+/// A SCRAM exchange with an invalid proof; returns all messages of the server.
 async fn attempt(stand: &Stand, user: &str) -> Vec<Message> {
     let mut raw = Raw::connect(stand.listener).await;
     raw.startup(user, "app").await;
@@ -100,7 +100,7 @@ async fn attempt(stand: &Stand, user: &str) -> Vec<Message> {
     said
 }
 
-/// An attribute of a SCRAM message, behind the four bytes that say what kind of request it is.
+/// An attribute of a SCRAM message, behind the four bytes of the request code.
 fn attribute(message: &Message, name: &str) -> String {
     let text = String::from_utf8(message.body[4..].to_vec()).unwrap();
     let found = text.split(',').find_map(|attribute| attribute.strip_prefix(&format!("{name}=")));
@@ -111,7 +111,7 @@ fn salt(said: &[Message]) -> String {
     attribute(&said[1], "s")
 }
 
-/// The messages with what has to differ masked: nonce, salt and the name that the client itself gave.
+/// The messages with variable parts masked: nonce, salt and the client's user name.
 fn shapes(said: &[Message], user: &str) -> Vec<(u8, String)> {
     let nonce = attribute(&said[1], "r");
     let mask = |message: &Message| {
@@ -125,7 +125,7 @@ fn shapes(said: &[Message], user: &str) -> Vec<(u8, String)> {
 }
 
 #[tokio::test]
-async fn pgbouncers_users_file_is_read_and_a_changed_one_takes_over() {
+async fn a_pgbouncer_users_file_is_read_and_reloaded() {
     let line = |name: &str, password: &str| format!("\"{name}\" \"{}\"\n", verifier(password));
     let (stand, file) = scram(&line("carol", "carols-own")).await;
     let carol = stand.connect("user=carol password=carols-own dbname=app").await.unwrap();
@@ -169,7 +169,7 @@ async fn over_tls_libpq_binds_its_proof_to_the_channel() {
 }
 
 #[tokio::test]
-async fn passthrough_carries_md5_and_scram_and_the_servers_own_refusals() {
+async fn passthrough_carries_md5_scram_and_the_servers_errors() {
     let stand = Stand::passthrough().await;
     for (user, password) in [("app", "app-password"), ("app_md5", "app-md5-password")] {
         let client = stand.connect(&format!("user={user} password={password} dbname=app")).await.unwrap();
@@ -189,7 +189,7 @@ async fn passthrough_carries_md5_and_scram_and_the_servers_own_refusals() {
 }
 
 #[tokio::test]
-async fn passthrough_with_tls_on_both_legs_asks_scram_clients_to_turn_channel_binding_off() {
+async fn passthrough_over_tls_asks_clients_to_disable_channel_binding() {
     let server = server().await;
     let Identity { cert, key } = Pki::new(server.folder(), "clients").issue("gatekeeper.example");
     let listener =
@@ -214,7 +214,7 @@ async fn passthrough_with_tls_on_both_legs_asks_scram_clients_to_turn_channel_bi
 }
 
 #[tokio::test]
-async fn clients_log_in_by_every_sslmode_with_tls_on_both_legs() {
+async fn clients_log_in_with_every_sslmode_over_tls() {
     let server = server().await;
     let pki = Pki::new(server.folder(), "clients");
     let Identity { cert, key } = pki.issue("gatekeeper.example");
@@ -236,7 +236,7 @@ async fn clients_log_in_by_every_sslmode_with_tls_on_both_legs() {
 }
 
 #[tokio::test]
-async fn trust_is_for_this_machine_alone() {
+async fn trust_is_limited_to_the_local_machine() {
     let server = server().await;
     let text = config(&server, AS_APP, "auth = { method = \"trust\" }", "");
     let bind = format!("bind = \"{}\"", crate::harness::stand::listener(&server));

@@ -1,4 +1,4 @@
-//! `method = "certificate"`: whom the holder of a certificate may be.
+//! `method = "certificate"`: users allowed for the holder of a certificate.
 
 use std::{fs, time::Duration};
 
@@ -14,14 +14,14 @@ use crate::harness::{
 /// All clients become `app` at the endpoint.
 const AS_APP: &str = "login = { user = \"app\", password = { file = \"app-password\" } }";
 
-/// A listener that asks for certificates, and the authority that signs them.
+/// A listener that requests certificates, and the authority that signs them.
 struct Certificates {
     stand: Stand,
     pki: Pki,
 }
 
 impl Certificates {
-    /// `auth` is what the listener says beside its method.
+    /// `auth` holds further keys of the authentication.
     async fn start(auth: &str) -> Self {
         let server = Single::start(SandboxOptions::default()).await.unwrap();
         fs::write(server.folder().join("app-password"), "app-password\n").unwrap();
@@ -60,7 +60,7 @@ fn told(answer: &Psql, words: &str) {
 }
 
 #[tokio::test]
-async fn without_a_map_a_holder_is_the_user_of_its_own_name_and_nobody_else() {
+async fn without_a_map_the_certificate_name_is_the_user() {
     let listener = Certificates::start("").await;
     let carol = listener.pki.issue("carol");
     let answer = listener.as_user("carol", Some(&carol)).await;
@@ -73,7 +73,7 @@ async fn without_a_map_a_holder_is_the_user_of_its_own_name_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_map_says_who_may_be_whom_and_the_list_of_users_has_the_last_word() {
+async fn a_map_selects_users_and_the_access_list_applies() {
     let auth = ", name = \"dns\", map = [\"orders.internal => app\", \"*.team.internal => *\"], users = [\"app\", \"erin\"]";
     let listener = Certificates::start(auth).await;
     let (orders, erin) = (listener.pki.issue("orders.internal"), listener.pki.issue("erin.team.internal"));
@@ -91,7 +91,7 @@ async fn a_map_says_who_may_be_whom_and_the_list_of_users_has_the_last_word() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_missing_strange_or_outdated_lets_nobody_in() {
+async fn missing_foreign_and_expired_certificates_are_rejected() {
     let listener = Certificates::start("").await;
     told(&listener.as_user("carol", None).await, "FATAL:  connection requires a valid client certificate");
     let plain = refused(listener.stand.connect("user=carol dbname=app").await);

@@ -1,4 +1,4 @@
-//! `method = "password"`: judged by the server that knows them, and remembered.
+//! `method = "password"`: verified by the server, and cached.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::harness::{
     stand::{config, token_login, verified},
 };
 
-/// Sessions run as `app`, whoever the client is.
+/// Sessions run as `app`, for every client user.
 const AS_APP: &str = "login = { user = \"app\", password = { file = \"app-password\" } }";
 const OLD: &str = "user=app_md5 password=app-md5-password dbname=app";
 const NEW: &str = "user=app_md5 password=changed dbname=app";
@@ -23,7 +23,7 @@ async fn start(endpoint: &str, auth: &str) -> Stand {
     Stand::start(server, &config).await
 }
 
-/// Whom the statements of a client run as.
+/// User of the statements of a client.
 async fn session_user(stand: &Stand, parameters: &str) -> String {
     let client = stand.connect(parameters).await.unwrap();
     client.query_one("SELECT session_user::text", &[]).await.unwrap().get(0)
@@ -38,7 +38,7 @@ async fn change_password(stand: &Stand) {
 }
 
 #[tokio::test]
-async fn without_a_login_of_ours_a_client_is_logged_in_with_its_own_password() {
+async fn without_a_configured_login_the_client_password_is_used() {
     let stand = start("", "").await;
     for (user, password) in [("app", "app-password"), ("app_md5", "app-md5-password")] {
         let login = format!("user={user} password={password} dbname=app");
@@ -55,14 +55,14 @@ async fn without_a_login_of_ours_a_client_is_logged_in_with_its_own_password() {
 }
 
 #[tokio::test]
-async fn with_a_login_of_ours_the_password_opens_the_door_and_nothing_else() {
+async fn with_a_configured_login_the_client_password_only_authenticates() {
     let stand = start(AS_APP, "").await;
     assert_eq!(session_user(&stand, OLD).await, "app");
     assert_eq!(state(&stand, NEW).await, "28P01");
 }
 
 #[tokio::test]
-async fn a_stranger_a_wrong_password_and_an_unlisted_user_are_told_the_same() {
+async fn unknown_unlisted_and_wrong_password_clients_get_equal_errors() {
     for endpoint in ["", AS_APP] {
         let stand = start(endpoint, ", users = [\"app\"]").await;
         assert_eq!(session_user(&stand, "user=app password=app-password dbname=app").await, "app");
@@ -82,7 +82,7 @@ async fn a_stranger_a_wrong_password_and_an_unlisted_user_are_told_the_same() {
 }
 
 #[tokio::test]
-async fn a_remembered_password_is_replaced_by_the_one_that_the_server_accepts_next() {
+async fn a_cached_password_is_replaced_by_the_next_accepted_one() {
     let stand = start(AS_APP, "").await;
     assert_eq!(session_user(&stand, OLD).await, "app");
     change_password(&stand).await;
@@ -92,7 +92,7 @@ async fn a_remembered_password_is_replaced_by_the_one_that_the_server_accepts_ne
 }
 
 #[tokio::test]
-async fn a_remembered_password_that_the_server_refuses_is_forgotten() {
+async fn a_cached_password_rejected_by_the_server_is_dropped() {
     let stand = start("", "").await;
     assert_eq!(session_user(&stand, OLD).await, "app_md5");
     change_password(&stand).await;
@@ -104,9 +104,9 @@ async fn a_remembered_password_that_the_server_refuses_is_forgotten() {
 }
 
 #[tokio::test]
-async fn a_password_counts_at_every_endpoint_of_the_route_until_one_refuses_it() {
+async fn a_cached_password_counts_at_every_endpoint_until_rejected() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
-    // Two read pools and a primary to stand in for them: one server, three endpoints.
+    // Two read pools and their primary: one server, three endpoints.
     let reader = |name: &str| {
         format!(
             "[[cluster.endpoint]]\nname = {name:?}\nrole = \"read-pool\"\naddress = \"{}\"\n{}\n\n",
@@ -119,7 +119,7 @@ async fn a_password_counts_at_every_endpoint_of_the_route_until_one_refuses_it()
         .replace("route = \"primary\"", "route = \"read-pool\"");
     let stand = Stand::start(server, &config).await;
     let held = stand.connect(OLD).await.unwrap();
-    // The less busy one serves next, and was never asked.
+    // The less busy endpoint serves next, without an earlier login.
     for _ in 0..4 {
         assert_eq!(session_user(&stand, OLD).await, "app_md5");
     }
@@ -134,7 +134,7 @@ async fn a_password_counts_at_every_endpoint_of_the_route_until_one_refuses_it()
 }
 
 #[tokio::test]
-async fn when_its_time_is_over_the_server_is_asked_again() {
+async fn an_expired_password_is_verified_at_the_server_again() {
     let stand = start(AS_APP, ", remember = \"1ms\"").await;
     assert_eq!(session_user(&stand, OLD).await, "app");
     change_password(&stand).await;
@@ -153,7 +153,7 @@ async fn with_a_token_login_only_listed_users_cost_a_token() {
 }
 
 #[tokio::test]
-async fn libpq_says_its_password_inside_tls() {
+async fn libpq_sends_its_password_inside_tls() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let Identity { cert, key } = Pki::new(server.folder(), "clients").issue("gatekeeper.example");
     let listener = format!(

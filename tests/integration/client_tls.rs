@@ -19,10 +19,10 @@ use crate::harness::{
     stand::config,
 };
 
-/// What the listener's certificate says.
+/// Name in the listener's certificate.
 const NAME: &str = "gatekeeper.example";
 const APP: &str = "user=app password=app-password dbname=app";
-/// A password of the endpoint's, shown by Gatekeeper: the client's leg stands by itself.
+/// The endpoint's password comes from Gatekeeper: TLS of the client side is independent.
 const OURS: &str = "login = { user = \"app\", password = { file = \"app-password\" } }";
 
 struct Tls {
@@ -31,7 +31,7 @@ struct Tls {
 }
 
 impl Tls {
-    /// A listener with a certificate; `keys` are more keys of its TLS.
+    /// A listener with a certificate; `keys` are further keys of the table `tls`.
     async fn start(keys: &str) -> Self {
         Self::start_with(keys, "", "").await
     }
@@ -67,7 +67,7 @@ async fn without_a_certificate_of_its_own_a_listener_declines_tls() {
     let stand = Stand::passthrough().await;
     let mut raw = Raw::connect(stand.listener).await;
     raw.send(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await;
-    // A bare `N`, and the startup goes on behind it.
+    // A bare `N`, then the startup continues.
     let mut answer = [0];
     tokio::io::AsyncReadExt::read_exact(&mut raw.stream, &mut answer).await.unwrap();
     assert_eq!(answer, *b"N");
@@ -76,7 +76,7 @@ async fn without_a_certificate_of_its_own_a_listener_declines_tls() {
 }
 
 #[tokio::test]
-async fn optional_tls_serves_both_kinds_and_required_refuses_plaintext_in_words() {
+async fn optional_tls_serves_both_and_required_tls_rejects_plaintext() {
     let optional = Tls::start("").await;
     for mode in ["disable", "require", "verify-full"] {
         let answer = psql(&optional.to(&format!("sslmode={mode}")), ENCRYPTED).await;
@@ -96,7 +96,7 @@ async fn optional_tls_serves_both_kinds_and_required_refuses_plaintext_in_words(
 }
 
 #[tokio::test]
-async fn the_name_a_client_asks_for_is_logged_and_decides_nothing() {
+async fn the_requested_server_name_is_logged_and_ignored() {
     let tls = Tls::start_with("", "", "[log]\nlevel = \"debug\"\n").await;
     let other = tls.to("sslmode=require").replace(NAME, "somebody.else.example");
     let answer = psql(&other, ENCRYPTED).await;
@@ -105,7 +105,7 @@ async fn the_name_a_client_asks_for_is_logged_and_decides_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_checked_when_shown_and_missed_when_required() {
+async fn client_certificates_are_verified_and_may_be_required() {
     for (word, without) in [("optional", true), ("required", false)] {
         let keys = format!(", client_certificates = \"{word}\", client_ca_file = \"CA_FILE\"");
         let tls = Tls::start(&keys).await;

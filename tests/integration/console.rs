@@ -1,4 +1,4 @@
-//! The console: who may come in, what it answers over both protocols, and that its commands do what they say.
+//! The console: access, responses over both protocols, and the effects of commands.
 
 use std::{fs, time::Duration};
 
@@ -15,19 +15,19 @@ use crate::harness::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Listeners of these tests trust their clients: the console has its own list.
+/// Listeners of these tests trust all clients: the console has a list of its own.
 const TRUST: &str = "auth = { method = \"trust\" }";
 const CONSOLE: &str =
     "[console]\nadmin_users = [\"root\"]\nstats_users = [\"exporter\"]\ninsecure_trust = true\n";
 
-/// A listener with a console, in front of one server.
+/// A listener with the console, in front of one server.
 async fn stand(rest: &str) -> Stand {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let config = config(&server, &token_login(&server), TRUST, &format!("{CONSOLE}\n{rest}"));
     Stand::start(server, &config).await
 }
 
-/// `psql` as `user`; rows and what it said on standard error.
+/// `psql` as `user`; returns rows and standard error.
 async fn ask(stand: &Stand, user: &str, text: &str) -> (String, String) {
     let (host, port) = (stand.listener.ip(), stand.listener.port());
     let connection = format!("host={host} port={port} user={user} dbname=gatekeeper sslmode=disable");
@@ -55,7 +55,7 @@ fn value<'a>(row: &'a [(String, Option<String>)], column: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn a_listener_that_asks_for_no_proof_leads_to_no_console_unless_told() {
+async fn a_trust_listener_has_no_console_unless_configured() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let console = CONSOLE.replace("insecure_trust = true", "");
     let config = config(&server, &token_login(&server), TRUST, &console);
@@ -67,7 +67,7 @@ async fn a_listener_that_asks_for_no_proof_leads_to_no_console_unless_told() {
 }
 
 #[tokio::test]
-async fn psql_is_answered_and_told_what_it_may_not_do() {
+async fn psql_gets_results_and_errors_for_forbidden_commands() {
     let stand = stand("").await;
     assert_eq!(
         ask(&stand, "root", "show Version; -- which").await.0,
@@ -95,14 +95,14 @@ async fn psql_is_answered_and_told_what_it_may_not_do() {
 }
 
 #[tokio::test]
-async fn a_database_of_that_name_is_like_any_other_where_nobody_is_listed() {
+async fn without_listed_users_gatekeeper_is_an_ordinary_database_name() {
     let stand = Stand::tokens().await;
     let refused = refused(stand.connect(&format!("user={ALICE} dbname=gatekeeper")).await);
     assert_eq!(refused.sqlstate, "3D000", "{refused:?}");
 }
 
 #[tokio::test]
-async fn a_listener_that_leaves_proof_to_the_server_has_no_console() {
+async fn a_passthrough_listener_has_no_console() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let config = config(&server, "login = \"passthrough\"", "auth = { method = \"passthrough\" }", CONSOLE);
     let stand = Stand::start(server, &config).await;
@@ -135,7 +135,7 @@ async fn sessions_are_shown_and_killed() {
 }
 
 #[tokio::test]
-async fn drivers_may_prepare_and_want_binary_results() {
+async fn drivers_may_prepare_and_request_binary_results() {
     let stand = stand("").await;
     let console = stand.connect("user=exporter dbname=gatekeeper").await.unwrap();
     let statement = console.prepare("SHOW ENDPOINTS").await.unwrap();
@@ -149,7 +149,7 @@ async fn drivers_may_prepare_and_want_binary_results() {
 }
 
 #[tokio::test]
-async fn a_reload_says_what_it_did_or_why_not() {
+async fn a_reload_reports_its_changes_or_its_mistakes() {
     let stand = stand("").await;
     let file = stand.gatekeeper.config_file();
     let text = fs::read_to_string(file).unwrap();
@@ -229,7 +229,7 @@ async fn every_table_can_be_shown() {
 }
 
 #[tokio::test]
-async fn statistics_count_what_was_asked() {
+async fn statistics_count_queries() {
     let stand = stand("").await;
     let client = stand.connect(&format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
     for _ in 0..3 {
@@ -248,7 +248,7 @@ async fn statistics_count_what_was_asked() {
 }
 
 #[tokio::test]
-async fn places_are_paused_and_resumed() {
+async fn databases_and_endpoints_are_paused_and_resumed() {
     let stand = stand("").await;
     assert_eq!(
         ask(&stand, "root", &format!("PAUSE {DATABASE}@primary")).await.1,
@@ -262,7 +262,7 @@ async fn places_are_paused_and_resumed() {
 }
 
 #[tokio::test]
-async fn whom_a_server_vouches_for_may_come_in() {
+async fn users_authenticated_by_a_server_are_admitted() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let console = "[console]\nstats_users = [\"app\"]\n";
     let config = config(&server, "login = \"passthrough\"", "auth = { method = \"password\" }", console);
@@ -274,7 +274,7 @@ async fn whom_a_server_vouches_for_may_come_in() {
 }
 
 #[tokio::test]
-async fn the_sessions_of_a_place_are_killed() {
+async fn kill_ends_the_sessions_of_a_database_or_endpoint() {
     let stand = stand("").await;
     let client = stand.connect(&format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
     let console = stand.connect("user=root dbname=gatekeeper").await.unwrap();
@@ -299,7 +299,7 @@ async fn backend_of(client: &Client) -> String {
 }
 
 #[tokio::test]
-async fn pause_waits_for_what_is_under_way_and_keeps_everything_else_waiting() {
+async fn pause_waits_for_transactions_and_queues_all_others() {
     let stand = shared().await;
     let parameters = format!("user={ALICE} dbname={DATABASE}");
     let (busy, other) =
@@ -341,7 +341,7 @@ async fn pause_waits_for_what_is_under_way_and_keeps_everything_else_waiting() {
 }
 
 #[tokio::test]
-async fn a_pause_that_is_cancelled_is_no_pause() {
+async fn a_canceled_pause_has_no_effect() {
     let stand = shared().await;
     let parameters = format!("user={ALICE} dbname={DATABASE}");
     let (busy, other) =
@@ -379,7 +379,7 @@ async fn backends_and_pins_are_shown_and_backends_renewed() {
     assert_ne!(before, after);
 
     client.batch_execute("LISTEN news").await.unwrap();
-    // The server is asked what is there once the client has its answer.
+    // The state check runs after the client's response.
     let pins = async |count: usize| {
         until(PATIENCE, async || {
             let pins = table(&console, "SHOW PINS").await;

@@ -1,4 +1,4 @@
-//! COPY in all directions, in both protocols, with everything that can go wrong in the middle.
+//! COPY in all directions, in both protocols, with every failure in the middle.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const COPY_IN: &str = "COPY copied FROM STDIN";
 const COUNT: &str = "SELECT count(*), sum(a) FROM copied";
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A server with a table `copied (a int, b text)`, reachable in the clear too, and Gatekeeper in front of it.
+/// A server with a table `copied (a int, b text)`, reachable in the clear too, and Gatekeeper in front.
 async fn stand() -> (Stand, Ways) {
     let options = SandboxOptions { tls: ServerTls::Optional, ..SandboxOptions::default() };
     let server = Single::start(options).await.unwrap();
@@ -37,7 +37,7 @@ fn undone(turns: &[Turn]) -> Vec<Turn> {
 }
 
 #[tokio::test]
-async fn data_goes_in_and_out_byte_for_byte() {
+async fn copied_data_is_identical_in_both_directions() {
     let (_stand, ways) = stand().await;
     let lines: Vec<u8> = (0..20_000).flat_map(|i| copy_data(format!("{i}\tline {i}\n").as_bytes())).collect();
     let large = copy_data(&[b"1\t".as_slice(), &vec![b'x'; 4_000_000], b"\n"].concat());
@@ -79,7 +79,7 @@ async fn data_goes_in_and_out_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn failures_in_the_middle_leave_the_session_in_step() {
+async fn failures_inside_copy_leave_the_session_in_sync() {
     let (_stand, ways) = stand().await;
     let good = copy_data(b"1\tgood\n");
     let bad = copy_data(b"no number\tbad\n");
@@ -104,7 +104,7 @@ async fn failures_in_the_middle_leave_the_session_in_step() {
 }
 
 #[tokio::test]
-async fn a_query_among_the_data_ends_the_session_as_the_server_says() {
+async fn a_query_inside_copy_data_ends_the_session_as_the_server_does() {
     let (_stand, ways) = stand().await;
     let turns = [
         Turn::Say(query(COPY_IN)),
@@ -116,7 +116,7 @@ async fn a_query_among_the_data_ends_the_session_as_the_server_says() {
 }
 
 #[tokio::test]
-async fn the_extended_protocol_copies_with_syncs_said_ahead() {
+async fn the_extended_protocol_copies_with_early_syncs() {
     let (_stand, ways) = stand().await;
     let start = [parse("", COPY_IN), bind("", "", &[]), execute("", 0)].concat();
     let good = copy_data(b"1\tgood\n");
@@ -147,10 +147,10 @@ async fn the_extended_protocol_copies_with_syncs_said_ahead() {
 }
 
 #[tokio::test]
-async fn a_session_is_idle_again_after_a_copy_that_failed() {
+async fn a_session_is_idle_after_a_failed_copy() {
     let (stand, _ways) = stand().await;
     let mut client = Frames::log_in(stand.listener, APP, &[("database", DATABASE)]).await;
-    // CopyDone comes when the server has long gone on, and is ignored by it.
+    // CopyDone arrives long after the server has continued, and the server ignores the message.
     for data in [
         [query(COPY_IN), copy_data(b"bad\n"), copy_done()].concat(),
         [query(COPY_IN), copy_data(b"bad\n")].concat(),

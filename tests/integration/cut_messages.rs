@@ -164,7 +164,7 @@ async fn hold_all(gatekeeper: &Gatekeeper, addresses: [SocketAddr; 2]) {
 }
 
 #[tokio::test]
-async fn cuts_starve_nobody_in_pooled_modes() {
+async fn cut_messages_starve_no_client_in_pooled_modes() {
     let options = SandboxOptions { tls: ServerTls::Off, ..SandboxOptions::default() };
     let server = Single::start(options).await.unwrap();
     server.node().sql(DATABASE, "CREATE TABLE kept (a text); GRANT ALL ON kept TO app").await.unwrap();
@@ -183,7 +183,7 @@ async fn cuts_starve_nobody_in_pooled_modes() {
 }
 
 #[tokio::test]
-async fn cuts_starve_nobody_in_split() {
+async fn cut_messages_starve_no_client_in_split() {
     let split = Split::start(SplitShape { rest: "[runtime]\nworkers = 1\n", ..SplitShape::default() }).await;
     split.primary("CREATE TABLE kept (a text); GRANT ALL ON kept TO app").await;
     split.settles().await;

@@ -1,4 +1,4 @@
-//! What `gatekeeper doctor` finds, stage by stage, and what it says to do about it.
+//! Findings of `gatekeeper doctor`, stage by stage, with their remedies.
 
 use std::{
     fs,
@@ -20,11 +20,11 @@ use crate::harness::{
     until,
 };
 
-/// What the doctor said, and how it ended.
+/// Output and exit code of the doctor.
 struct Visit {
     code: Option<i32>,
     report: Value,
-    /// All it wrote, on either channel.
+    /// All output, on both channels.
     wrote: String,
 }
 
@@ -116,7 +116,7 @@ impl Visit {
         STAGES.map(|stage| self.finding(endpoint, stage)["verdict"].as_str().unwrap())
     }
 
-    /// The first endpoint fails at `stage`, with `words` and a `remedy`, and nothing behind it is gone through.
+    /// The first endpoint fails at `stage`, with `words` and a `remedy`, and later stages are not run.
     #[track_caller]
     fn fails_at(&self, stage: &str, words: &str, remedy: &str) {
         let name = self.report["endpoints"][0]["name"].as_str().unwrap();
@@ -173,7 +173,7 @@ async fn a_healthy_cluster_is_all_ok() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_not_there_is_answered_with_those_that_are() {
+async fn an_unknown_endpoint_name_lists_the_known_ones() {
     let server = single().await;
     let output = run(server.folder(), &config(&[primary(&server)], ""), &["reads"]).await;
     assert_eq!(output.status.code(), Some(2));
@@ -182,7 +182,7 @@ async fn an_endpoint_that_is_not_there_is_answered_with_those_that_are() {
 }
 
 #[tokio::test]
-async fn certificates_that_do_not_fit_are_told_apart() {
+async fn each_certificate_mismatch_has_its_own_finding() {
     let server = single().await;
     let foreign = server.authority().foreign_ca_file().display().to_string();
     let visit = visit_one(&server, Entry { ca: foreign, ..primary(&server) }).await;
@@ -200,7 +200,7 @@ async fn certificates_that_do_not_fit_are_told_apart() {
     until_certificate_is(&server, "expired").await;
 }
 
-/// The server takes a moment to show its new certificate.
+/// The server takes a moment to load a new certificate.
 async fn until_certificate_is(server: &Single, words: &str) {
     until(Duration::from_secs(20), async || {
         let visit = visit_one(server, primary(server)).await;
@@ -216,7 +216,7 @@ async fn until_certificate_is(server: &Single, words: &str) {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_told_from_one_that_nobody_listens_for() {
+async fn a_server_without_tls_differs_from_a_closed_port() {
     let options = SandboxOptions { tls: ServerTls::Off, ..SandboxOptions::default() };
     let server = Single::start(options).await.unwrap();
     visit_one(&server, primary(&server)).await.fails_at("tls", "does not offer TLS", "turn TLS on");
@@ -226,14 +226,14 @@ async fn a_server_without_tls_is_told_from_one_that_nobody_listens_for() {
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_resolve_is_the_first_thing_to_fail() {
+async fn an_unresolvable_name_fails_first() {
     let server = single().await;
     let nowhere = Entry { address: "primary.invalid:5432".into(), ..primary(&server) };
     visit_one(&server, nowhere).await.fails_at("name", "`primary.invalid` does not resolve", "resolver");
 }
 
 #[tokio::test]
-async fn what_is_no_postgres_server_is_told_by_how_it_answers() {
+async fn a_server_of_another_protocol_is_recognized() {
     let server = single().await;
     for (answer, words, remedy) in [
         (Some("HTTP/1.1 400 Bad Request\r\n\r\n"), "answered `H` to the SSLRequest", "PostgreSQL server"),
@@ -247,7 +247,7 @@ async fn what_is_no_postgres_server_is_told_by_how_it_answers() {
     }
 }
 
-/// A server that waits for eight bytes, says `answer` and hangs up, or never says anything.
+/// A server that waits for eight bytes, sends `answer` and closes, or never sends anything.
 fn stranger(server: &Single, answer: Option<&'static str>) -> SocketAddr {
     let listener = TcpListener::bind((server.block().ip(101), 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -269,7 +269,7 @@ fn stranger(server: &Single, answer: Option<&'static str>) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn a_token_command_that_fails_is_told_by_how_it_fails() {
+async fn each_token_command_failure_has_its_own_finding() {
     let server = single().await;
     let missing = Entry { login: tokens(&["/no/such/gcloud".into()], &[ALICE]), ..primary(&server) };
     visit_one(&server, missing).await.fails_at(
@@ -289,7 +289,7 @@ async fn a_token_command_that_fails_is_told_by_how_it_fails() {
 }
 
 #[tokio::test]
-async fn an_expired_token_is_a_login_that_is_refused_with_every_reason_it_can_have() {
+async fn an_expired_token_is_reported_with_every_possible_reason() {
     let server = single().await;
     server.tokens().set_ttl(Duration::ZERO).unwrap();
     let visit = visit_one(&server, primary(&server)).await;
@@ -302,7 +302,7 @@ async fn an_expired_token_is_a_login_that_is_refused_with_every_reason_it_can_ha
 }
 
 #[tokio::test]
-async fn a_native_user_is_told_from_an_instance_whose_flag_is_off() {
+async fn a_native_user_differs_from_an_instance_without_iam() {
     let server = single().await;
     let command = server.tokens().command_words();
     let native = |users| Entry { login: tokens(&command, users), ..primary(&server) };
@@ -315,7 +315,7 @@ async fn a_native_user_is_told_from_an_instance_whose_flag_is_off() {
 }
 
 #[tokio::test]
-async fn users_that_a_token_cannot_log_in_are_warned_of() {
+async fn users_that_cannot_use_tokens_are_warned_about() {
     let server = single().await;
     let users = [ALICE, SERVICE_ACCOUNT, "nobody@example.com", APP.name];
     let login = tokens(&server.tokens().command_words(), &users);
@@ -329,7 +329,7 @@ async fn users_that_a_token_cannot_log_in_are_warned_of() {
 }
 
 #[tokio::test]
-async fn a_user_whom_no_token_may_be_spent_for_is_told_so() {
+async fn an_unlisted_user_gets_a_finding_without_a_token() {
     let server = single().await;
     let entry = primary(&server);
     let login = format!("{}\nprobe = {{ user = \"{}\" }}", entry.login, APP.name);
@@ -339,7 +339,7 @@ async fn a_user_whom_no_token_may_be_spent_for_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_closed_to_the_user_is_told_so() {
+async fn a_database_without_connect_privilege_is_reported() {
     let server = single().await;
     server.node().sql("postgres", "CREATE DATABASE closed").await.unwrap();
     server.node().sql("postgres", "REVOKE CONNECT ON DATABASE closed FROM PUBLIC").await.unwrap();
@@ -350,14 +350,14 @@ async fn a_database_that_is_closed_to_the_user_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_read_pool_that_is_the_primary_is_not_what_it_was_declared() {
+async fn a_primary_declared_as_read_pool_is_reported() {
     let server = single().await;
     let visit = visit_one(&server, Entry { role: "read-pool", ..primary(&server) }).await;
     visit.fails_at("role", "declared read-pool, reported primary", "correct the endpoint's `address`");
 }
 
 #[tokio::test]
-async fn passthrough_with_tls_on_both_sides_is_warned_of_with_a_remedy() {
+async fn passthrough_over_tls_is_a_warning_with_a_remedy() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let Identity { cert, key } = Pki::new(server.folder(), "clients").issue("gatekeeper.example");
     let text = config(&[Entry { login: "\"passthrough\"".into(), ..primary(&server) }], "");
@@ -376,7 +376,7 @@ async fn passthrough_with_tls_on_both_sides_is_warned_of_with_a_remedy() {
 }
 
 #[tokio::test]
-async fn with_passthrough_there_is_no_login_to_try_and_the_server_is_known_to_speak() {
+async fn passthrough_checks_the_server_without_a_login() {
     let server = single().await;
     let visit = visit_one(&server, Entry { login: "\"passthrough\"".into(), ..primary(&server) }).await;
     let verdicts = visit.verdicts("primary");
@@ -390,7 +390,7 @@ async fn with_passthrough_there_is_no_login_to_try_and_the_server_is_known_to_sp
 }
 
 #[tokio::test]
-async fn a_listener_whose_certificate_ends_soon_is_warned_of() {
+async fn an_expiring_listener_certificate_is_a_warning() {
     let server = single().await;
     let pki = Pki::new(server.folder(), "clients");
     let verifier = Verifier::derive(b"carols-own", b"sixteen bytes!!!", 4096).unwrap();

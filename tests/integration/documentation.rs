@@ -24,7 +24,7 @@ const OPERATOR: &str = "alice@example.com";
 /// A cluster, a folder with the files that the pages name, and the program on the path.
 struct Stage {
     folder: PathBuf,
-    /// The addresses, paths and names of the pages, and what takes their place here.
+    /// Addresses, paths and names of the pages, with their replacements.
     here: Vec<(&'static str, String)>,
     environment: Vec<(&'static str, String)>,
     _sandbox: Sandbox,
@@ -80,12 +80,12 @@ impl Stage {
         stage
     }
 
-    /// The text with this stage's addresses, paths and names.
+    /// The text with the addresses, paths and names of the stage.
     fn translate(&self, text: &str) -> String {
         self.here.iter().fold(text.to_owned(), |text, (there, here)| text.replace(there, here))
     }
 
-    /// Runs a block of a page; the password is typed at its beginning.
+    /// Runs a block of a page; the password is typed at the beginning.
     async fn sh(&self, block: &str) {
         let mut shell = tokio::process::Command::new("sh");
         shell.args(["-euc", &self.translate(block)]).current_dir(&self.folder).kill_on_drop(true);
@@ -121,7 +121,7 @@ impl Drop for Stage {
     }
 }
 
-/// Makes `bin/gatekeeper`: the program. `run` returns once it serves, since the commands below it need it.
+/// Makes `bin/gatekeeper`: the program. `run` returns once the program serves, as later commands require.
 fn write_program(bin: &Path) {
     fs::create_dir(bin).unwrap();
     let file = bin.join("gatekeeper");
@@ -135,7 +135,8 @@ fn write_program(bin: &Path) {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Runs the blocks of a page in order. A page that starts the program does so with its own configuration; for the others
+/// Runs the blocks of a page in order. A page that starts the program uses its own configuration; other pages use that
+/// of the README.
 /// the program runs with that of the README.
 async fn run(name: &str) {
     let (page, readme) = (Page::read(name), Page::read("README.md"));

@@ -1,4 +1,4 @@
-//! The end of the program, and reloads: what sessions notice of them.
+//! The end of the program, and reloads, as seen by sessions.
 
 use std::{fs, time::Duration};
 
@@ -56,11 +56,11 @@ async fn a_drain_ends_sessions_between_transactions_and_then_the_program() {
 }
 
 #[tokio::test]
-async fn who_logs_in_during_a_drain_is_told_too() {
+async fn logins_during_a_drain_get_the_drain_error() {
     let mut stand = Stand::passthrough().await;
     let mut open = app(&stand).await;
     open.ask("BEGIN").await.unwrap();
-    // Its backend is dialed when the drain begins, and the server takes its time.
+    // The backend is dialed at the beginning of the drain, and the server is slow.
     stand.server.node().freeze();
     let listener = stand.listener;
     #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
@@ -81,7 +81,7 @@ async fn who_logs_in_during_a_drain_is_told_too() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_now() {
+async fn a_second_signal_ends_the_program_at_once() {
     let mut stand = Stand::passthrough().await;
     let mut open = app(&stand).await;
     open.ask("BEGIN").await.unwrap();

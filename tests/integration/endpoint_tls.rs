@@ -1,4 +1,4 @@
-//! TLS towards endpoints: which modes let a session through, and what is said when one does not.
+//! TLS towards endpoints: modes that let a session through, and errors of the others.
 
 use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::harness::{
     until,
 };
 
-/// One server, and an endpoint and a listener for each way of speaking to it.
+/// One server, with an endpoint and a listener for each TLS mode.
 struct Fan {
     gatekeeper: Gatekeeper,
     server: Single,
@@ -49,7 +49,7 @@ impl Fan {
         connect(bind(&self.server, place), APP).await
     }
 
-    /// What a client is told, which must be fit for anybody's ears.
+    /// The client's error, which must be free of internal details.
     async fn refusal(&self, name: &str) -> Refused {
         let refused = refused(self.connect(name).await);
         refused.gives_nothing_away(self.server.folder());
@@ -65,7 +65,7 @@ async fn server(tls: ServerTls) -> Single {
     Single::start(SandboxOptions { tls, ..SandboxOptions::default() }).await.unwrap()
 }
 
-/// Whether the endpoint's leg of a session is encrypted, as its server sees it.
+/// True if the server side of a session is encrypted, as reported by the server.
 async fn encrypted(client: &Client) -> bool {
     let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     client.query_one(sql, &[]).await.unwrap().get(0)
@@ -110,7 +110,7 @@ async fn a_server_without_tls_is_refused_unless_the_mode_only_prefers_it() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_be_verified_is_refused_and_the_log_says_what_to_change() {
+async fn an_unverifiable_server_is_refused_and_the_log_has_the_remedy() {
     let server = server(ServerTls::Required).await;
     let foreign = server.authority().foreign_ca_file().display().to_string();
     let ways = [
@@ -149,7 +149,7 @@ async fn a_server_that_cannot_be_verified_is_refused_and_the_log_says_what_to_ch
 }
 
 #[tokio::test]
-async fn a_certificate_out_of_its_time_is_refused_until_it_is_renewed() {
+async fn an_expired_certificate_is_refused_until_renewed() {
     let server = server(ServerTls::Required).await;
     let fan = Fan::start(server, &[("ca", "mode = \"verify-ca\"".to_owned())]).await;
     for (kind, words) in [
@@ -158,7 +158,7 @@ async fn a_certificate_out_of_its_time_is_refused_until_it_is_renewed() {
         (Certificate::UnknownAuthority, "orders foreign CA"),
     ] {
         fan.server.node().present(kind).unwrap();
-        // The server takes it up in its own time.
+        // The server applies the change after a moment.
         let told = until(PATIENCE, async || match fan.connect("ca").await {
             Ok(_) => Err("still let in"),
             Err(error) => Ok(refused(Err(error))),
@@ -172,7 +172,7 @@ async fn a_certificate_out_of_its_time_is_refused_until_it_is_renewed() {
 }
 
 #[tokio::test]
-async fn plaintext_to_another_machine_has_to_be_insisted_on() {
+async fn plaintext_to_another_machine_needs_an_explicit_setting() {
     let server = server(ServerTls::Off).await;
     let text = config_with_tls(&server, "tls = { mode = \"disable\" }", "", "", "");
     let text = text.replace(&server.address().to_string(), "10.20.30.40:5432");

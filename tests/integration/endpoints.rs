@@ -24,13 +24,13 @@ fn endpoint(single: &Single, login: Login) -> EndpointSettings {
     EndpointSettings { login, ..settings("primary", DeclaredRole::Primary, single.address(), ca) }
 }
 
-/// What comes of a login as `user`.
+/// Result of a login as `user`.
 async fn login(settings: EndpointSettings, user: &str) -> Result<Backend, ConnectError> {
     handle(settings, &Tasks::new()).connect(request(user, DATABASE)).await
 }
 
 #[tokio::test]
-async fn passwords_answer_what_the_server_asks_and_scram_is_bound_to_the_channel() {
+async fn passwords_follow_the_servers_method_and_scram_binds_the_channel() {
     let single = single().await;
     for (user, method) in [(APP, Method::ScramSha256Plus), (APP_MD5, Method::Md5Password)] {
         let mut settings = endpoint(&single, native(user));
@@ -44,7 +44,7 @@ async fn passwords_answer_what_the_server_asks_and_scram_is_bound_to_the_channel
 }
 
 #[tokio::test]
-async fn a_newer_protocol_is_asked_for_and_an_older_one_spoken() {
+async fn a_newer_protocol_is_requested_and_an_older_one_accepted() {
     let single = single().await;
     let endpoint = handle(endpoint(&single, native(APP)), &Tasks::new());
     let mut request = request(APP.name, DATABASE);
@@ -56,7 +56,7 @@ async fn a_newer_protocol_is_asked_for_and_an_older_one_spoken() {
 }
 
 #[tokio::test]
-async fn a_token_is_kept_and_replaced_when_the_server_does_not_take_it_any_more() {
+async fn a_token_is_cached_until_the_server_rejects_it() {
     let (single, tasks) = (single().await, Tasks::new());
     let endpoint = handle(endpoint(&single, iam(single.tokens(), &[ALICE])), &tasks);
     for _ in 0..3 {
@@ -70,7 +70,7 @@ async fn a_token_is_kept_and_replaced_when_the_server_does_not_take_it_any_more(
 }
 
 #[tokio::test]
-async fn a_token_for_a_native_user_is_refused_with_the_likely_reason() {
+async fn a_token_for_a_native_user_fails_with_the_likely_reason() {
     let (single, tasks) = (single().await, Tasks::new());
     let endpoint = handle(endpoint(&single, iam(single.tokens(), &[APP.name])), &tasks);
     let error = endpoint.connect(request(APP.name, DATABASE)).await.err().unwrap();
@@ -84,7 +84,7 @@ async fn a_token_for_a_native_user_is_refused_with_the_likely_reason() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_in_the_servers_words() {
+async fn a_wrong_password_has_the_servers_message() {
     let single = single().await;
     let wrong = NativeUser { password: "wrong", ..APP };
     let error = login(endpoint(&single, native(wrong)), APP.name).await.err().unwrap();
@@ -93,7 +93,7 @@ async fn a_wrong_password_is_told_in_the_servers_words() {
 }
 
 #[tokio::test]
-async fn a_foreign_ca_and_a_foreign_name_are_told_apart() {
+async fn a_foreign_ca_differs_from_a_foreign_name() {
     let single = single().await;
     let mut foreign = endpoint(&single, native(APP));
     foreign.tls.ca_file = Some(single.authority().foreign_ca_file().to_owned());
@@ -112,7 +112,7 @@ async fn a_foreign_ca_and_a_foreign_name_are_told_apart() {
 }
 
 #[tokio::test]
-async fn plaintext_is_refused_by_the_server_in_its_own_words() {
+async fn plaintext_fails_with_the_servers_message() {
     let single = single().await;
     let mut plain = endpoint(&single, native(APP));
     plain.tls.mode = TlsMode::Disable;
@@ -121,7 +121,7 @@ async fn plaintext_is_refused_by_the_server_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn a_statement_is_cancelled_over_tls() {
+async fn a_statement_is_canceled_over_tls() {
     let (single, tasks) = (single().await, Tasks::new());
     let endpoint = handle(endpoint(&single, native(APP)), &tasks);
     let mut backend = endpoint.connect(request(APP.name, DATABASE)).await.unwrap();

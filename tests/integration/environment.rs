@@ -1,4 +1,4 @@
-//! Configured by the environment alone, as in a container; and what is said of mistakes.
+//! Configuration by environment variables only, as in a container; and the reports of mistakes.
 
 use std::{fs, net::TcpListener};
 
@@ -12,7 +12,7 @@ use crate::harness::{
 
 const APP: &str = "user=app password=app-password dbname=app";
 
-/// One server, and the variables that every configuration here begins with.
+/// One server, with the variables common to all configurations.
 struct Container {
     server: Single,
     variables: Vec<(&'static str, String)>,
@@ -41,7 +41,7 @@ impl Container {
         Gatekeeper::from_environment(&all, admin(&self.server)).await
     }
 
-    /// The audit log, once there is a line in it with all of `parts`.
+    /// The audit log, once a line contains all of `parts`.
     async fn audited(&self, parts: &[&str]) -> String {
         until(std::time::Duration::from_secs(10), async || {
             let log = fs::read_to_string(self.server.folder().join("audit.jsonl")).unwrap_or_default();
@@ -73,7 +73,7 @@ async fn one_endpoint_is_served_and_its_role_labels_metrics_and_audit() {
 }
 
 #[tokio::test]
-async fn several_endpoints_share_what_is_said_once_and_get_a_listener_each() {
+async fn several_endpoints_share_settings_and_have_a_listener_each() {
     let container = Container::new().await;
     let gatekeeper = container
         .run(&[
@@ -208,7 +208,7 @@ fn a_sound_environment_passes_and_shows_where_each_value_came_from() {
 }
 
 #[test]
-fn every_mistake_is_told_in_one_run_and_an_unknown_variable_names_its_neighbour() {
+fn every_mistake_is_reported_and_unknown_variables_get_a_suggestion() {
     let Checked { code, settings, said } = check(
         None,
         &[
@@ -249,7 +249,7 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn nothing_at_all_is_answered_with_what_to_write() {
+fn an_empty_environment_is_answered_with_the_required_variables() {
     let Checked { code, said, .. } = check(None, &[]);
     assert_eq!(code, Some(1));
     assert!(said.contains("GATEKEEPER_BACKEND_HOST"), "{said}");

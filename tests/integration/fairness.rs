@@ -1,4 +1,4 @@
-//! Many clients, few backends: everybody has a turn, in the order they came, and a pool that is full is no failure.
+//! Many clients, few backends: all clients are served in order of arrival, and a full pool is not an error.
 
 use std::{
     net::SocketAddr,
@@ -14,7 +14,7 @@ use tokio::{process::Command, sync::Barrier, task::JoinSet};
 
 use crate::harness::{Frames, Pooled, Shape};
 
-/// `pgbench` with these arguments; what it said.
+/// Output of `pgbench` with the given arguments.
 async fn pgbench(pooled: &Pooled, arguments: &[&str]) -> String {
     let mut command = Command::new(pooled.stand.server.installation().bin_dir().join("pgbench"));
     let address = pooled.listener();
@@ -47,7 +47,7 @@ async fn pgbench_runs_in_every_mode_with_more_clients_than_backends() {
 const CLIENTS: usize = 500;
 const TURNS: usize = 12;
 
-/// One client of many: how many turns of others ended while each of its own lasted.
+/// One client of many: counts the turns of others that ended during each turn of its own.
 async fn contender(listener: SocketAddr, start: Arc<Barrier>, turns: Arc<AtomicUsize>) -> Vec<usize> {
     let mut client = Frames::log_in(listener, APP, &[("database", DATABASE)]).await;
     start.wait().await;
@@ -61,7 +61,7 @@ async fn contender(listener: SocketAddr, start: Arc<Barrier>, turns: Arc<AtomicU
 }
 
 #[tokio::test]
-async fn with_500_clients_on_5_backends_nobody_waits_three_times_as_long_as_most() {
+async fn no_client_waits_three_times_the_median() {
     for workers in [1, 2] {
         let shape = Shape { workers, plain: true, pool: "query_wait_timeout = \"0s\"", ..Shape::default() };
         let pooled = Pooled::start(shape).await;
@@ -72,7 +72,7 @@ async fn with_500_clients_on_5_backends_nobody_waits_three_times_as_long_as_most
         }
         let mut waits = Vec::new();
         while let Some(contender) = contenders.join_next().await {
-            // In its first turn the queue forms, and in its last it dissolves.
+            // The queue forms in the first turn, and dissolves in the last.
             waits.extend_from_slice(&contender.unwrap()[1..TURNS - 1]);
         }
         waits.sort_unstable();

@@ -24,11 +24,11 @@ use crate::harness::{
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The probe hardly ever looks: what is learned in time is learned otherwise.
+/// The probe runs rarely: positions come from sessions and samples.
 const SELDOM: ProbeSettings =
     ProbeSettings { interval: Duration::from_secs(3600), timeout: Duration::from_secs(5), failures: 2 };
 
-/// The primary and its read pool, and the probe that looks at them.
+/// The primary and its read pool, with a running probe.
 struct Watched {
     sandbox: Sandbox,
     reads: EndpointHandle,
@@ -68,7 +68,7 @@ impl Watched {
         self.sandbox.endpoint("reads").nodes()
     }
 
-    /// A transaction that commits on the primary, and when it had.
+    /// A transaction that commits on the primary; returns the moment of the commit.
     async fn write(&self) -> Instant {
         let sql = "CREATE TABLE IF NOT EXISTS written (at timestamptz); INSERT INTO written VALUES (now())";
         self.sandbox.node("primary").sql(DATABASE, sql).await.unwrap();
@@ -91,7 +91,7 @@ impl Watched {
         .await;
     }
 
-    /// Asks the node how far it has replayed, as a session does together with a read, and hands that in.
+    /// Queries the node's replay position, as a session does beside a read, and reports the position.
     async fn ask(&self, node: &Node, id: NodeId) {
         let asked_at = Instant::now();
         let said = node.sql("postgres", "SELECT pg_last_wal_replay_lsn()").await.unwrap();
@@ -103,14 +103,14 @@ impl Watched {
     }
 }
 
-/// Who it is, by its own word.
+/// Identity reported by the node.
 async fn identity(node: &Node) -> i64 {
     let sql = "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8";
     node.sql("postgres", sql).await.unwrap().trim().parse().unwrap()
 }
 
 #[tokio::test]
-async fn a_login_learns_which_of_the_nodes_behind_one_address_it_leads_to() {
+async fn a_login_identifies_the_node_behind_one_address() {
     let watched = Watched::start().await;
     let mut expected = BTreeSet::new();
     for node in watched.nodes() {
@@ -130,7 +130,7 @@ async fn a_login_learns_which_of_the_nodes_behind_one_address_it_leads_to() {
 }
 
 #[tokio::test]
-async fn a_node_is_fresh_when_it_has_replayed_the_write_and_not_before() {
+async fn a_node_is_fresh_after_replaying_the_write() {
     let watched = Watched::start().await;
     let node = &watched.nodes()[0];
     let started = identity(node).await;
@@ -172,7 +172,7 @@ async fn a_node_is_fresh_when_it_has_replayed_the_write_and_not_before() {
 }
 
 #[tokio::test]
-async fn a_node_that_was_promoted_by_mistake_is_given_to_no_reader() {
+async fn a_node_promoted_by_mistake_serves_no_reads() {
     let watched = Watched::start().await;
     let promoted = &watched.nodes()[0];
     let started = identity(promoted).await;
@@ -193,7 +193,7 @@ async fn a_node_that_was_promoted_by_mistake_is_given_to_no_reader() {
     }
     assert!(refused > 0 && served > 0, "{refused} refused, {served} served");
 
-    // Nor is it fresh, once the probe has met it, however far it is.
+    // After a probe, the node is not fresh either, at any position.
     let (evidence, reads) = (watched.probe.evidence(), EndpointName::new("reads").unwrap());
     let met = |snapshot: &Arc<TopologySnapshot>| {
         let status = snapshot.get(&reads).unwrap();

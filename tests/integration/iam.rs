@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use gatekeeper::testing::{
     sandbox::{ALICE, FakeGoogle, GoogleFault, SERVICE_ACCOUNT, SandboxOptions, Single},
-    scram::{ITERATIONS, Verifier},
+    scram::{DEFAULT_ITERATIONS, Verifier},
 };
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -99,7 +99,7 @@ async fn the_image_starts_with_its_example() {
     fs::copy(server.authority().ca_file(), secrets.join("orders-ca.pem")).unwrap();
     let identity = Pki::new(&secrets, "clients").issue("tls");
     assert_eq!(identity.cert, secrets.join("tls.crt"));
-    let verifier = Verifier::derive(b"secret", b"sixteen byte salt", ITERATIONS).unwrap();
+    let verifier = Verifier::derive(b"secret", b"sixteen byte salt", DEFAULT_ITERATIONS).unwrap();
     fs::write(secrets.join("users.toml"), format!("[users]\n\"{SERVICE_ACCOUNT}\" = \"{verifier}\"\n"))
         .unwrap();
     let example = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/compose.env")).unwrap();
@@ -139,7 +139,7 @@ async fn a_key_and_a_persons_login_log_in() {
 }
 
 #[tokio::test]
-async fn a_pod_without_a_service_account_is_told_so_in_the_log() {
+async fn a_pod_without_a_service_account_is_logged() {
     let cloud = Cloud::start("iam = \"metadata\", token_timeout = \"300ms\"", &[SERVICE_ACCOUNT], |google| {
         google.set_account(None);
         None
@@ -157,7 +157,7 @@ async fn a_pod_without_a_service_account_is_told_so_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_metadata_server_that_is_away_is_not_noticed() {
+async fn a_short_metadata_server_outage_fails_no_login() {
     let cloud = Cloud::start(
         "iam = \"metadata\", token_ttl = \"1s\", token_timeout = \"300ms\"",
         &[SERVICE_ACCOUNT],
@@ -245,7 +245,7 @@ async fn a_thousand_logins_of_ten_users_at_once_cost_a_mint_each() {
 }
 
 #[tokio::test]
-async fn no_secret_of_googles_is_in_anything_that_is_written() {
+async fn no_google_secret_is_written() {
     let cloud = Cloud::start_with(
         "iam = \"auto\", impersonate = \"user\", token_ttl = \"0\"",
         &[SERVICE_ACCOUNT],
@@ -340,7 +340,7 @@ async fn the_doctor_compares_the_principal_with_the_list() {
 }
 
 #[tokio::test]
-async fn a_token_that_the_server_takes_no_more_is_replaced_unnoticed() {
+async fn a_rejected_token_is_replaced_within_the_login() {
     let cloud = Cloud::start("iam = \"metadata\"", &[SERVICE_ACCOUNT], |_| None).await;
     // Held, or the backend might serve the next session, too.
     let user = format!("user={SERVICE_ACCOUNT} dbname=app");
@@ -352,7 +352,7 @@ async fn a_token_that_the_server_takes_no_more_is_replaced_unnoticed() {
 }
 
 #[tokio::test]
-async fn each_failure_of_the_metadata_server_is_told_and_passes() {
+async fn each_metadata_server_failure_is_logged_and_recovers() {
     let login = "iam = \"metadata\", token_timeout = \"400ms\", token_ttl = \"0\"";
     let cloud = Cloud::start(login, &[SERVICE_ACCOUNT], |_| None).await;
     let user = format!("user={SERVICE_ACCOUNT} dbname=app");
@@ -393,7 +393,7 @@ async fn each_failure_of_the_metadata_server_is_told_and_passes() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_wants_to_be_left_alone_is_left_alone() {
+async fn the_retry_time_of_an_issuer_is_respected() {
     let cloud = Cloud::start("iam = \"metadata\", token_timeout = \"400ms\"", &[SERVICE_ACCOUNT], |google| {
         google.fail("/token", GoogleFault::RetryAfter(429, 3));
         None
@@ -415,7 +415,7 @@ async fn an_issuer_that_wants_to_be_left_alone_is_left_alone() {
 }
 
 #[tokio::test]
-async fn an_identity_provider_that_comes_late_is_waited_for() {
+async fn a_slow_identity_provider_is_waited_for() {
     let cloud = Cloud::start("iam = \"auto\"", &[SERVICE_ACCOUNT], |google| {
         google.fail_times("/v1/token", 2, GoogleFault::Status(503, String::new()));
         google.fail("/subject", GoogleFault::Body("eyJ.subject".to_owned()));
@@ -427,7 +427,7 @@ async fn an_identity_provider_that_comes_late_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_list_beside_the_principal_is_warned_of_before_any_login() {
+async fn a_users_list_without_the_principal_is_a_warning() {
     let cloud = Cloud::start("iam = \"metadata\"", &[SERVICE_ACCOUNT], |google| {
         google.set_account(Some("other@my-project.iam.gserviceaccount.com"));
         None

@@ -177,7 +177,7 @@ async fn a_wrong_key_stops_nothing() {
 }
 
 #[tokio::test]
-async fn another_certificate_is_told_nothing() {
+async fn a_foreign_certificate_receives_no_key() {
     let (folder, block) = (tempfile::tempdir().unwrap(), AddressBlock::claim().unwrap());
     let bind: SocketAddr = (block.ip(100), 8080).into();
     let pki = Pki::new(folder.path(), "admin");
@@ -187,7 +187,7 @@ async fn another_certificate_is_told_nothing() {
         );
         write_config(folder.path(), &block, &keys)
     };
-    // No certificate here contains the address: the certificate itself is compared.
+    // No certificate contains the address: the certificate itself is compared.
     let (own, other) = (pki.issue("admin.example"), pki.issue("other.example"));
     let text = fs::read_to_string(with(&own)).unwrap();
     let gatekeeper = Gatekeeper::launch(folder.path(), &text, bind, &[("KEY", KEY)]);
@@ -217,7 +217,7 @@ async fn mistakes_elsewhere_in_the_file_do_not_count() {
 }
 
 #[tokio::test]
-async fn other_servers_are_not_taken_for_gatekeeper() {
+async fn another_server_is_not_mistaken_for_gatekeeper() {
     let (folder, block) = (tempfile::tempdir().unwrap(), AddressBlock::claim().unwrap());
     let socket = TcpListener::bind((block.ip(100), 8080)).await.unwrap();
     let bind = socket.local_addr().unwrap();
@@ -247,7 +247,7 @@ async fn other_servers_are_not_taken_for_gatekeeper() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused() {
+async fn invalid_options_are_rejected() {
     let (folder, block) = (tempfile::tempdir().unwrap(), AddressBlock::claim().unwrap());
     for command in ["healthcheck", "wait", "stop"] {
         let missing = run_command(&[command, "--config", "/nonexistent/gatekeeper.toml"], &[]).await;

@@ -1,4 +1,4 @@
-//! Listeners and routes: who ends up where, and how many may.
+//! Listeners and routes: the endpoint of each client, and limits on clients.
 
 use std::{
     collections::HashMap, fmt::Write as _, fs, net::SocketAddr, os::unix::fs::PermissionsExt as _,
@@ -81,7 +81,7 @@ async fn served(
 }
 
 #[tokio::test]
-async fn each_route_leads_where_it_says() {
+async fn each_route_leads_to_its_endpoints() {
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let at = |name: &str| sandbox.endpoint(name).address();
     let endpoints = [
@@ -111,7 +111,7 @@ async fn each_route_leads_where_it_says() {
         assert!(nodes.contains(&node.as_str()), "{port}: {node}");
     }
     sandbox.endpoint("reads").middleman().set(Passage::Cut);
-    // Until its end is noticed, an idle backend may still be handed out: whoever gets it is told that it was lost.
+    // Until the end is noticed, an idle backend may still be leased: the client then gets an error.
     until(LIMIT, async || match served(&sandbox, 15002).await {
         Ok((node, _)) if node == "primary" => Ok(()),
         Ok((node, _)) => Err(format!("{node}, rather than nowhere")),
@@ -131,7 +131,7 @@ async fn each_route_leads_where_it_says() {
 }
 
 #[tokio::test]
-async fn read_pools_share_the_sessions_and_a_failing_one_is_left_out() {
+async fn read_pools_share_sessions_without_a_failing_one() {
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let node = |name: &str| sandbox.node(name).address();
     let endpoints = [
@@ -194,7 +194,7 @@ async fn a_unix_domain_socket_is_a_listener_like_any_other() {
 }
 
 #[tokio::test]
-async fn two_thousand_connections_at_a_limit_of_one_thousand_are_told_and_hurt_nobody() {
+async fn connections_beyond_max_clients_are_rejected_without_harm() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let keys = "max_clients = 1000\nlogin_timeout = \"120s\"";
     let config = config(&server, "login = \"passthrough\"", keys, "");
@@ -243,7 +243,7 @@ async fn two_thousand_connections_at_a_limit_of_one_thousand_are_told_and_hurt_n
 }
 
 #[tokio::test]
-async fn what_is_said_along_with_the_startup_packet_is_not_lost() {
+async fn bytes_behind_the_startup_packet_are_kept() {
     let stand = Stand::tokens().await;
     let mut raw = Raw::connect(stand.listener).await;
     let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
@@ -261,7 +261,7 @@ async fn what_is_said_along_with_the_startup_packet_is_not_lost() {
 }
 
 #[tokio::test]
-async fn who_does_not_speak_the_protocol_or_takes_too_long_is_let_go() {
+async fn invalid_and_slow_clients_are_disconnected() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let config = config(&server, "login = \"passthrough\"", "login_timeout = \"500ms\"", "");
     let stand = Stand::start(server, &config).await;
@@ -283,7 +283,7 @@ async fn who_does_not_speak_the_protocol_or_takes_too_long_is_let_go() {
         assert_eq!(heard.as_deref(), told, "{what}");
         assert_eq!(raw.read().await, None, "{what}: and that is the end");
     }
-    // Somebody who has said who it is, and keeps its password to itself.
+    // A client that has sent its startup packet and withholds the password.
     let mut raw = Raw::connect(stand.listener).await;
     raw.startup(APP.name, DATABASE).await;
     assert_eq!(raw.read().await.unwrap().tag, b::AUTHENTICATION);
@@ -293,7 +293,7 @@ async fn who_does_not_speak_the_protocol_or_takes_too_long_is_let_go() {
 }
 
 #[tokio::test]
-async fn one_address_takes_no_more_than_its_share() {
+async fn one_address_stays_below_its_limit() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let config = config(&server, "login = \"passthrough\"", "max_clients_per_address = 2", "");
     let stand = Stand::start(server, &config).await;

@@ -91,7 +91,7 @@ async fn databases_are_dropped_and_copied_beside_idle_backends() {
 }
 
 #[tokio::test]
-async fn new_clients_log_in_as_roles_are_now() {
+async fn new_clients_use_the_current_definition_of_roles() {
     let modes = Modes::start().await;
     let path = "SHOW search_path";
     for says in modes.listeners() {

@@ -1,5 +1,5 @@
-//! Backends that die, servers that restart, freeze or go away, while sessions share them: who hears of it, in whose words,
-//! and that everybody goes on afterwards.
+//! Backends that end, servers that restart, freeze or disappear, in transaction pooling: affected sessions, their
+//! errors, and recovery.
 
 use std::time::Duration;
 
@@ -33,14 +33,14 @@ async fn served(client: &mut Frames) {
 }
 
 #[tokio::test]
-async fn backends_killed_while_nobody_has_them_are_replaced_and_nobody_notices() {
+async fn backends_killed_while_idle_are_replaced_without_errors() {
     let pooled = Pooled::of(3).await;
     let mut clients = Vec::new();
     for _ in 0..6 {
         clients.push(pooled.client().await);
     }
     for round in 0..20 {
-        // So many at one time that each backend is there.
+        // Enough clients at one time that each backend is in use.
         for client in &mut clients {
             client.send(&query("SELECT pg_sleep(0.01)")).await;
         }
@@ -50,7 +50,7 @@ async fn backends_killed_while_nobody_has_them_are_replaced_and_nobody_notices()
         }
         pooled.rests().await;
         pooled.server(TERMINATE).await;
-        // They are gone there; whether that was noticed here is what this is about.
+        // The backends are gone at the server; Gatekeeper's reaction is under test.
         until(LIMIT, async || match pooled.backends().await {
             none if none.is_empty() => Ok(()),
             some => Err(some),
@@ -61,7 +61,7 @@ async fn backends_killed_while_nobody_has_them_are_replaced_and_nobody_notices()
 }
 
 #[tokio::test]
-async fn a_killed_backend_ends_the_session_that_has_it_and_no_other() {
+async fn a_killed_backend_ends_only_its_own_session() {
     let pooled = Pooled::of(3).await;
     let (mut open, mut busy, mut bystander) =
         (pooled.client().await, pooled.client().await, pooled.client().await);
@@ -79,7 +79,7 @@ async fn a_killed_backend_ends_the_session_that_has_it_and_no_other() {
 }
 
 #[tokio::test]
-async fn sessions_outlive_a_restart_of_the_server_and_hear_its_own_words_meanwhile() {
+async fn sessions_survive_a_server_restart_and_get_its_errors() {
     let shape = Shape { size: 2, endpoint: "", listener: "hold = \"0s\"", ..Shape::default() };
     let pooled = Pooled::start(shape).await;
     let (mut one, mut two) = (pooled.client().await, pooled.client().await);
@@ -107,7 +107,7 @@ async fn sessions_outlive_a_restart_of_the_server_and_hear_its_own_words_meanwhi
 }
 
 #[tokio::test]
-async fn a_wait_that_is_too_long_is_announced_and_ends_with_the_pools_name() {
+async fn a_long_wait_gets_a_notice_and_a_timeout() {
     let pool = "query_wait_timeout = \"1500ms\", wait_notice = \"300ms\"";
     let pooled = Pooled::start(Shape { size: 2, pool, ..Shape::default() }).await;
     let mut holders = [pooled.client().await, pooled.client().await];
@@ -138,7 +138,7 @@ async fn a_wait_that_is_too_long_is_announced_and_ends_with_the_pools_name() {
 }
 
 #[tokio::test]
-async fn a_full_pool_is_no_failure_of_the_endpoint() {
+async fn a_full_pool_is_not_an_endpoint_failure() {
     let pool = "query_wait_timeout = \"200ms\"";
     let pooled = Pooled::start(Shape { size: 1, pool, ..Shape::default() }).await;
     let (mut holder, mut waiter) = (pooled.client().await, pooled.client().await);

@@ -4,7 +4,7 @@ use std::{io::Write as _, process::Stdio};
 
 use crate::harness::{Stand, grafana::tool};
 
-/// Families whose series belong to a listener or to the program, and so to no endpoint; whoever adds one says it here.
+/// Families whose series belong to a listener or to the program, and not to an endpoint; a new family must be listed.
 const OF_NO_ENDPOINT: [&str; 18] = [
     "gatekeeper_clients",
     "gatekeeper_client_",
@@ -29,7 +29,7 @@ const OF_NO_ENDPOINT: [&str; 18] = [
 async fn metrics() -> String {
     let stand = Stand::passthrough().await;
     let client = stand.connect("user=app password=app-password dbname=app").await.unwrap();
-    // An error is heard before the ReadyForQuery that ends its statement; the next one's answer comes behind both.
+    // The error arrives before the ReadyForQuery of its statement; the next response arrives behind both.
     client.simple_query("SELECT 1/0").await.unwrap_err();
     client.simple_query("SELECT 1").await.unwrap();
     let answer = stand.gatekeeper.get("/metrics").await.unwrap();
@@ -69,7 +69,7 @@ async fn every_series_of_an_endpoint_carries_its_name_and_role() {
 }
 
 #[tokio::test]
-async fn prometheus_own_linter_has_nothing_to_say() {
+async fn promtool_finds_no_fault_in_the_metrics() {
     let Some(mut promtool) = tool("promtool") else { return };
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut promtool = promtool.spawn().unwrap();

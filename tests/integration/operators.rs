@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use gatekeeper::testing::sandbox::DATABASE;
 use rustix::process::Signal;
 
-use super::leaving::{Place, client, points, sessions, stand_of};
+use super::terminate::{Place, client, points, sessions, stand_of};
 use crate::harness::{Frames, Gatekeeper, Split, SplitShape, connect, until};
 
 /// Far longer than needed, for busy machines.
@@ -25,7 +25,7 @@ fn tables() -> String {
     (0..points().len()).map(each).collect()
 }
 
-/// Clients, each in the middle of something else.
+/// Clients in all states.
 async fn clients_at_all_points(place: &Place) -> Vec<Frames> {
     let mut clients = Vec::new();
     for (number, point) in points().into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! PostgreSQL 18 on either side: direct TLS, protocol 3.2 and its longer cancel keys. `make test` fetches it.
+//! PostgreSQL 18 on either side: direct TLS, protocol 3.2 and longer cancel keys. `make test` fetches the server.
 
 use std::{env, fs, path::PathBuf, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::harness::{
     until,
 };
 
-/// The folder of its programs. Without one there is nothing to test; with one that does not work the tests fail.
+/// The folder of the programs. `None` skips the tests; a path to broken programs fails them.
 fn programs() -> Option<PathBuf> {
     let named = env::var_os("GATEKEEPER_TEST_PG18").filter(|folder| !folder.is_empty());
     if named.is_none() {
@@ -66,7 +66,7 @@ async fn sessions_and_cancels_go_over_direct_tls_in_protocol_3_2() {
 }
 
 #[tokio::test]
-async fn tokens_travel_over_direct_tls() {
+async fn tokens_are_sent_over_direct_tls() {
     let Some(programs) = programs() else { return };
     let server = server(programs).await;
     let login = token_login(&server);
@@ -80,7 +80,7 @@ async fn tokens_travel_over_direct_tls() {
 }
 
 #[tokio::test]
-async fn direct_tls_to_an_older_server_is_refused_with_the_setting_to_change() {
+async fn direct_tls_to_an_older_server_fails_with_the_remedy() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     if server.installation().major() >= 17 {
         eprintln!("skipped: the server of this machine speaks direct TLS");
@@ -96,7 +96,7 @@ async fn direct_tls_to_an_older_server_is_refused_with_the_setting_to_change() {
 }
 
 #[tokio::test]
-async fn libpq_18_comes_in_over_direct_tls_in_either_protocol_version() {
+async fn libpq_18_connects_over_direct_tls_in_both_protocol_versions() {
     let Some(programs) = programs() else { return };
     let psql = programs.join("psql");
     let server = server(programs).await;

@@ -1,4 +1,4 @@
-//! Much data and slow readers: what is in between stays small, and nobody else waits.
+//! Large results and slow readers: Gatekeeper's memory stays small, and other clients do not wait.
 
 use std::{fs, io, time::Duration};
 
@@ -15,8 +15,8 @@ use crate::harness::{
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// What may be added to the memory that the program has when nothing is going on, in KiB. The buffers of a few sessions
-/// are far below, a result that is collected is far above.
+/// Allowed growth of the idle program's memory in KiB. Buffers of a few sessions are far below, a collected result is
+/// far above.
 const ALLOWANCE: u64 = 24 * 1024;
 
 async fn app(stand: &Stand) -> Frames {
@@ -30,7 +30,7 @@ fn peak(gatekeeper: &Gatekeeper) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Reads bytes up to the end of the answer, without keeping them.
+/// Reads bytes up to the end of the response, without keeping them.
 async fn count_bytes(client: &mut Frames) -> usize {
     let (mut chunk, mut total) = (vec![0; 256 * 1024], 0);
     let ready = b"Z\0\0\0\x05I";
@@ -44,10 +44,10 @@ async fn count_bytes(client: &mut Frames) -> usize {
     }
 }
 
-/// Writes `bytes` again and again until nothing has been taken for a while; answers how much was.
+/// Writes `bytes` repeatedly until the peer stops reading for a while; returns the number of bytes written.
 async fn fill(client: &Frames, bytes: &[u8]) -> usize {
     let (mut total, mut at, mut refused) = (0, 0, 0);
-    // Half a second during which not even one byte went.
+    // Half a second without a byte.
     while refused < 50 {
         match client.raw.stream.try_write(&bytes[at..]) {
             Ok(count) => {
@@ -90,7 +90,7 @@ async fn values_of_fifty_megabytes_pass_in_both_directions() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_holds_up_its_own_backend_alone() {
+async fn a_slow_reader_blocks_only_its_own_backend() {
     let stand = Stand::passthrough().await;
     let mut slow = app(&stand).await;
     let before = peak(&stand.gatekeeper);
@@ -117,7 +117,7 @@ async fn a_slow_reader_holds_up_its_own_backend_alone() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_nothing_stops_its_client_and_fills_no_memory() {
+async fn a_server_that_stops_reading_stops_its_client() {
     let stand = Stand::passthrough().await;
     stand.server.node().sql(DATABASE, "CREATE TABLE t (a text); GRANT ALL ON t TO app").await.unwrap();
     let mut client = app(&stand).await;
@@ -133,7 +133,7 @@ async fn a_server_that_takes_nothing_stops_its_client_and_fills_no_memory() {
 }
 
 #[tokio::test]
-async fn requests_piled_up_by_a_client_that_never_listens_fill_no_memory() {
+async fn requests_of_a_client_that_never_reads_fill_no_memory() {
     let stand = Stand::passthrough().await;
     let client = app(&stand).await;
     let before = peak(&stand.gatekeeper);

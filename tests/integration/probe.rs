@@ -1,4 +1,4 @@
-//! What the probe sees of a cluster, and of what happens to it.
+//! The probe's view of a cluster and of its failures.
 
 use std::{
     sync::{Arc, Mutex},
@@ -89,7 +89,7 @@ impl Watched {
 }
 
 #[tokio::test]
-async fn a_whole_cluster_is_seen_with_roles_positions_and_nodes() {
+async fn the_probe_reports_roles_positions_and_nodes_of_a_cluster() {
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let watched = watch(cluster(&sandbox));
     for (name, role) in [
@@ -106,7 +106,7 @@ async fn a_whole_cluster_is_seen_with_roles_positions_and_nodes() {
     assert_eq!(watched.status("primary").timeline, Some(1));
     assert_eq!(watched.writer().as_deref(), Some("primary"));
 
-    // A look that evidence asks for is a login of its own: a balancer shows another node.
+    // A probe caused by evidence uses a new login: a balancer may show another node.
     let (evidence, reads) = (watched.probe.evidence(), EndpointName::new("reads").unwrap());
     watched
         .until("reads", |status| {
@@ -163,7 +163,7 @@ async fn an_endpoint_goes_down_and_comes_up_with_its_server() {
 }
 
 #[tokio::test]
-async fn a_server_without_a_login_of_ours_is_known_to_be_alive_and_nothing_more() {
+async fn a_server_without_a_login_is_only_reported_alive() {
     let single = Single::start(SandboxOptions::default()).await.unwrap();
     let ca = single.authority().ca_file();
     let watched = watch(vec![settings("primary", DeclaredRole::Primary, single.address(), ca)]);
@@ -176,7 +176,7 @@ async fn a_server_without_a_login_of_ours_is_known_to_be_alive_and_nothing_more(
 }
 
 #[tokio::test]
-async fn another_role_at_a_login_makes_the_probe_look() {
+async fn a_new_role_at_a_login_triggers_a_probe() {
     let single = Single::start(SandboxOptions::default()).await.unwrap();
     let ca = single.authority().ca_file();
     let settings = settings("primary", DeclaredRole::Primary, single.address(), ca);
@@ -191,7 +191,7 @@ async fn another_role_at_a_login_makes_the_probe_look() {
 }
 
 #[tokio::test]
-async fn a_login_that_is_refused_is_a_reason_to_be_down() {
+async fn a_rejected_probe_login_takes_the_endpoint_down() {
     let single = Single::start(SandboxOptions::default()).await.unwrap();
     let ca = single.authority().ca_file();
     let login = native(NativeUser { password: "wrong", ..APP });
@@ -203,7 +203,7 @@ async fn a_login_that_is_refused_is_a_reason_to_be_down() {
 }
 
 #[tokio::test]
-async fn a_changed_configuration_keeps_what_it_did_not_change() {
+async fn a_reload_keeps_the_state_of_unchanged_endpoints() {
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let all = cluster(&sandbox);
     let watched = watch(all.clone());
@@ -222,7 +222,7 @@ async fn a_changed_configuration_keeps_what_it_did_not_change() {
 }
 
 #[tokio::test]
-async fn a_server_that_keeps_a_function_to_itself_is_asked_for_its_role_alone() {
+async fn a_server_with_a_revoked_function_reports_its_role() {
     let single = Single::start(SandboxOptions::default()).await.unwrap();
     let revoke = "REVOKE EXECUTE ON FUNCTION pg_postmaster_start_time() FROM PUBLIC";
     single.node().sql("postgres", revoke).await.unwrap();
@@ -235,7 +235,7 @@ async fn a_server_that_keeps_a_function_to_itself_is_asked_for_its_role_alone() 
 }
 
 #[tokio::test]
-async fn a_server_without_room_for_the_probe_is_busy_and_not_down() {
+async fn a_full_server_is_busy_and_not_down() {
     let options = SandboxOptions { max_connections: 5, ..SandboxOptions::default() };
     let single = Single::start(options).await.unwrap();
     let ca = single.authority().ca_file();

@@ -20,7 +20,7 @@ use crate::harness::{
 use load::Load;
 use verdict::{faults_of_alert, faults_of_target, faults_of_variable, filled_in};
 
-/// Panels and alerts that are rightly empty here, by a part of what is said of them, and why.
+/// Panels and alerts that are rightly empty here, by a part of the message, with the reason.
 const EMPTY: [(&str, &str); 2] = [
     ("gatekeeper-endpoint / Certificates and tokens: ours", "no endpoint here wants a certificate of us"),
     ("gatekeeper-clients / Certificates of endpoints: ours", "no endpoint here wants a certificate of us"),
@@ -29,9 +29,9 @@ const EMPTY: [(&str, &str); 2] = [
 /// Set to a folder, pictures of the dashboards are drawn there: `make pictures`.
 const PICTURES: &str = "GATEKEEPER_TEST_PICTURES";
 
-/// The sandbox, Gatekeeper in front of it, clients, and Prometheus.
+/// The sandbox with Gatekeeper, clients, and Prometheus.
 struct Scene {
-    // In the order in which they have to end.
+    // Fields in the order of their end.
     _load: Load,
     prometheus: Prometheus,
     gatekeeper: Gatekeeper,
@@ -60,9 +60,9 @@ impl Scene {
         Some(Self { _load: load, prometheus, gatekeeper, sandbox, started })
     }
 
-    /// A lag spike, an outage of a read pool, a crash of the primary, a refused configuration, a switchover to the other
-    /// region and back, and the read pool once more; each is seen by Prometheus before the next one. Returns the time it
-    /// took.
+    /// A lag spike, an outage of a read pool, a crash of the primary, a rejected configuration, a switchover to the
+    /// other region and back, and the read pool again; Prometheus scrapes each before the next begins. Returns the
+    /// span.
     async fn bad_day(&self) -> Span {
         let Self { prometheus, sandbox, .. } = self;
         let all_up = "sum(gatekeeper_endpoint_health{state=\"up\"}) == 4";
@@ -113,7 +113,7 @@ impl Scene {
         Span { start: self.started, end: self.dwell().await }
     }
 
-    /// A configuration with a mistake is refused, and the one before stays in force.
+    /// A configuration with a mistake is rejected, and the previous configuration stays in force.
     async fn refused_reload(&self) {
         let file = self.gatekeeper.config_file();
         let config = std::fs::read_to_string(file).unwrap();
@@ -124,7 +124,7 @@ impl Scene {
         self.gatekeeper.ask("POST", "/v1/reload", "", "").await.unwrap();
     }
 
-    /// Lets Prometheus look a few times more, or many times for a picture; returns when it last did.
+    /// Waits for a few more scrapes, or for many in favor of a picture; returns the time of the last.
     async fn dwell(&self) -> f64 {
         let looks = if std::env::var_os(PICTURES).is_some() { 14.0 } else { 3.0 };
         let seen = self.prometheus.sees("up").await;
@@ -143,7 +143,7 @@ fn config(sandbox: &Sandbox) -> String {
     let config = sandbox.config_toml().unwrap();
     let config = config.replace("[[listener]]\n", &format!("[[listener]]\n{listener}"));
     let config = config.replace("route = \"primary\"", "route = \"split\"");
-    // Tokens that are renewed while one looks.
+    // Tokens that are renewed during the test.
     let config = config.replace("token_command = [", "token_ttl = \"6s\", token_command = [");
     config.replace("[[cluster.endpoint]]\n", "[[cluster.endpoint]]\nmax_backends = 40\n")
         + "\n[probe]\ninterval = \"500ms\"\n"
@@ -153,7 +153,7 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
-/// All that is wrong, as Prometheus sees it.
+/// All faults found by Prometheus.
 async fn faults(prometheus: &Prometheus, span: Span) -> Vec<String> {
     let mut faults = Vec::new();
     let mut asked = 0;
@@ -184,14 +184,14 @@ async fn faults(prometheus: &Prometheus, span: Span) -> Vec<String> {
     faults
 }
 
-/// A table's column is named apart from its query.
+/// Columns of a table are named apart from their query.
 fn column<'a>(panel: &'a grafana::Panel, target: &Target) -> &'a str {
     let at = panel.targets.iter().position(|other| other.expr == target.expr).unwrap_or_default();
     let names = &panel.json["transformations"][1]["options"]["renameByName"];
     names[format!("Value #{}", char::from(b'A' + u8::try_from(at).unwrap()))].as_str().unwrap_or_default()
 }
 
-/// The state of an endpoint as the timeline shows it, in the order of time.
+/// The state of an endpoint in the timeline, in order of time.
 async fn timeline(prometheus: &Prometheus, span: Span, endpoint: &str) -> Vec<i64> {
     let overview =
         Dashboard::all().into_iter().find(|dashboard| dashboard.uid == "gatekeeper-overview").unwrap();
@@ -210,7 +210,7 @@ async fn value(prometheus: &Prometheus, query: &str, span: Span) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_panel_and_alert_finds_numbers_on_a_bad_day_and_shows_what_happened() {
+async fn every_panel_and_alert_has_data_during_an_outage() {
     let Some(scene) = Scene::open().await else { return };
     let span = scene.bad_day().await;
     let prometheus = &scene.prometheus;
@@ -261,7 +261,7 @@ async fn every_panel_and_alert_finds_numbers_on_a_bad_day_and_shows_what_happene
         assert_eq!(rule["health"], "ok", "{rule}");
     }
 
-    // It was told units, so it read OpenMetrics.
+    // Units are known, so Prometheus read OpenMetrics.
     let metadata = prometheus.ask("metadata?metric=gatekeeper_traffic_bytes_total", &[]).await.unwrap();
     let other = prometheus.ask("metadata?metric=gatekeeper_traffic_bytes", &[]).await.unwrap();
     assert!(
@@ -280,13 +280,13 @@ async fn every_panel_and_alert_finds_numbers_on_a_bad_day_and_shows_what_happene
     draw(prometheus, span);
 }
 
-/// Whether `wanted` comes in `seen` in that order; in between there may be what a slow machine shows besides.
+/// True if `seen` contains `wanted` in order; states in between may come from a slow machine.
 fn follows(seen: &[i64], wanted: &[i64]) -> bool {
     let mut seen = seen.iter();
     wanted.iter().all(|state| seen.any(|other| other == state))
 }
 
-/// The check can fail: these are wrong in ways that only a Prometheus knows.
+/// Proof that the check can fail: these faults are visible only to a Prometheus.
 async fn mistakes_are_noticed(prometheus: &Prometheus, span: Span) {
     let target = |expr: &str, legend: &str| Target {
         expr: expr.to_owned(),
@@ -312,7 +312,7 @@ async fn mistakes_are_noticed(prometheus: &Prometheus, span: Span) {
     assert!(found.iter().any(|found| found.ends_with("lists nothing")), "{found:?}");
 }
 
-/// Draws the dashboards, if anybody wants to see them.
+/// Draws the dashboards on request.
 fn draw(prometheus: &Prometheus, span: Span) {
     let Some(folder) = std::env::var_os(PICTURES) else { return };
     let mut command = Command::new("python3");
@@ -322,7 +322,7 @@ fn draw(prometheus: &Prometheus, span: Span) {
 }
 
 #[test]
-fn every_excuse_is_for_a_panel_that_exists() {
+fn every_exemption_names_an_existing_panel() {
     let places: Vec<String> = Dashboard::all()
         .iter()
         .flat_map(|dashboard| {

@@ -1,4 +1,4 @@
-//! Sessions speak as PostgreSQL does: each conversation is held with the server and with Gatekeeper in front of it.
+//! Sessions behave as with PostgreSQL: each conversation runs directly and through Gatekeeper.
 
 use gatekeeper::testing::{
     sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single},
@@ -15,7 +15,7 @@ use crate::harness::{
     stand::config,
 };
 
-/// A server that can be reached in the clear too, and Gatekeeper in front of it; the listener has `keys`.
+/// A server reachable in the clear too, with Gatekeeper in front; the listener has `keys`.
 async fn stand(keys: &str) -> (Stand, Ways) {
     let options = SandboxOptions { tls: ServerTls::Optional, ..SandboxOptions::default() };
     let server = Single::start(options).await.unwrap();
@@ -34,7 +34,7 @@ async fn stand(keys: &str) -> (Stand, Ways) {
     (stand, ways)
 }
 
-/// Turns, one behind the other.
+/// Concatenated turns.
 fn turns(parts: impl IntoIterator<Item = [Turn; 2]>) -> Vec<Turn> {
     parts.into_iter().flatten().collect()
 }
@@ -168,7 +168,7 @@ async fn extended_queries_are_answered_byte_for_byte() {
     ways.agree("a named statement's life", &turns(named)).await;
 }
 
-/// `int4pl`: what `+` calls.
+/// `int4pl`, the function of the operator `+`.
 const PLUS: u32 = 177;
 
 #[tokio::test]
@@ -233,7 +233,7 @@ async fn pipelines_and_rarer_messages_are_answered_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn notifications_arrive_while_nothing_is_asked() {
+async fn notifications_arrive_at_an_idle_client() {
     let (_stand, ways) = stand("").await;
     let idle = [
         ask(query("LISTEN news")).to_vec(),
@@ -257,7 +257,7 @@ async fn notifications_arrive_while_nothing_is_asked() {
 }
 
 #[tokio::test]
-async fn a_client_that_talks_nonsense_is_told_so_and_no_other() {
+async fn only_a_client_that_violates_the_protocol_gets_an_error() {
     let (stand, ways) = stand("").await;
     let mut bystander = Frames::log_in(stand.listener, APP, &[("database", DATABASE)]).await;
     for (what, nonsense) in [
@@ -269,7 +269,7 @@ async fn a_client_that_talks_nonsense_is_told_so_and_no_other() {
         let turns = [ask(query("SELECT 1")).to_vec(), vec![Turn::Say(nonsense), Turn::HearOut]].concat();
         let heard = ways.hold(ways.through, &turns).await;
         let told = heard.last().unwrap();
-        // PostgreSQL says so of tags, and keeps what it thinks of lengths to its log.
+        // PostgreSQL reports bad tags, and only logs bad lengths.
         assert_eq!((told.field(b'V').as_str(), told.field(b'C').as_str()), ("FATAL", "08P01"), "{what}");
     }
     // A body that makes no sense is the server's to judge.

@@ -76,7 +76,7 @@ async fn beyond(stand: &Stand, series: &str, before: f64) {
 }
 
 #[tokio::test]
-async fn a_ca_is_rotated_under_load_and_no_session_and_no_login_notices() {
+async fn a_ca_rotation_under_load_fails_no_session_or_login() {
     let stand = Stand::passthrough().await;
     let mut old = Vec::new();
     for _ in 0..3 {
@@ -102,7 +102,7 @@ async fn a_ca_is_rotated_under_load_and_no_session_and_no_login_notices() {
 }
 
 #[tokio::test]
-async fn a_ca_file_that_is_half_written_changes_nothing_and_is_logged() {
+async fn a_half_written_ca_file_is_logged_and_ignored() {
     let stand = Stand::passthrough().await;
     let file = stand.server.authority().ca_file();
     let whole = fs::read_to_string(file).unwrap();
@@ -135,7 +135,7 @@ async fn a_listeners_certificate_is_replaced_without_ending_its_sessions() {
     assert!(log_in(&old).await.is_err(), "the old certificate is shown no more");
     session.simple_query("SELECT 1").await.unwrap();
 
-    // A key that does not fit its certificate: as half of a renewal looks.
+    // A key that does not match the certificate, as in the middle of a renewal.
     let other = old.issue("other.example");
     fs::copy(&other.key, &key).unwrap();
     beyond(&stand, REFUSED, 0.0).await;

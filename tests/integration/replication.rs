@@ -17,7 +17,7 @@ async fn stand() -> Stand {
     Stand::start(server, &config).await
 }
 
-/// One of the server's own programs, connected through Gatekeeper.
+/// A program of the server, connected through Gatekeeper.
 fn program(stand: &Stand, name: &str, arguments: &[&str]) -> Child {
     let mut command = Command::new(stand.server.installation().bin_dir().join(name));
     command.args(["-h", &stand.listener.ip().to_string(), "-p", &stand.listener.port().to_string()]);
@@ -45,7 +45,7 @@ async fn a_replication_connection_answers_its_own_commands() {
     let through = psql(&to(stand.listener.ip().to_string(), stand.listener.port()), ask).await;
     let direct = psql(&to(stand.server.address().ip().to_string(), stand.server.address().port()), ask).await;
     assert!(through.success, "{}", through.said);
-    // System identifier and timeline; the position moves on by itself.
+    // System identifier and timeline; the position advances without writes.
     let identity = |rows: &str| rows.split('|').take(2).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(identity(&through.rows), identity(&direct.rows));
 }
@@ -70,7 +70,7 @@ async fn wal_is_received_as_it_is_written() {
     let received = folder.join(&segment);
     until(LIMIT, async || if received.exists() { Ok(()) } else { Err(segment.clone()) }).await;
     assert!(fs::read(&received).unwrap() == fs::read(node.data_dir().join("pg_wal").join(&segment)).unwrap());
-    // What it has flushed comes back the other way.
+    // The flush position returns in the opposite direction.
     let flushed = "SELECT count(*) FROM pg_stat_replication WHERE flush_lsn >= pg_current_wal_lsn()";
     until(LIMIT, async || match node.sql(DATABASE, flushed).await.unwrap() {
         seen if seen == "1" => Ok(()),

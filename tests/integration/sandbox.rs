@@ -1,4 +1,4 @@
-//! The sandbox itself: what other tests and the demo rely on.
+//! The sandbox itself: properties used by other tests and by the demo.
 
 use std::{
     fs,
@@ -96,7 +96,7 @@ async fn token_life(token_check: TokenCheck) {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_can_be_had() {
+async fn a_server_may_run_without_tls() {
     let options = SandboxOptions { tls: ServerTls::Off, ..SandboxOptions::default() };
     let single = Single::start(options).await.unwrap();
     let parameters = format!("user={} password={} dbname={DATABASE}", APP.name, APP.password);
@@ -136,7 +136,7 @@ async fn every_endpoint_takes_the_same_token_and_serves_its_role() {
         ["dr-reads: dr-reads-1|t", "dr: dr|t", "primary: primary|f", "reads: reads-1|t", "reads: reads-2|t"];
     assert_eq!(seen, roles, "a read pool spreads its connections over its nodes");
 
-    // What the primary writes reaches the far end of the other cluster.
+    // A write on the primary reaches the last node of the other cluster.
     let primary = sandbox.node("primary");
     primary.sql(DATABASE, "INSERT INTO customers (name, country) VALUES ('far', 'NZ')").await.unwrap();
     let far = sandbox.node("dr-reads-1");
@@ -187,7 +187,7 @@ async fn faults_happen_to_real_servers_and_connections() {
     reads.resume_replay().await.unwrap();
     reads.catch_up(primary).await.unwrap();
 
-    // Nobody there, nobody answering, and both over again.
+    // A refused address, a silent address, and both repaired.
     endpoint.middleman().set(Passage::Cut);
     until(Duration::from_secs(5), async || {
         let answer = ask().await;
@@ -201,7 +201,7 @@ async fn faults_happen_to_real_servers_and_connections() {
     drop(unanswered);
     assert!(ask().await.success);
 
-    // A frozen server keeps its connections and answers again once thawed.
+    // A frozen server keeps its connections and responds again after the thaw.
     primary.freeze();
     let stat = format!("/proc/{}/stat", primary.pid().unwrap());
     until(Duration::from_secs(5), async || {
@@ -252,7 +252,7 @@ async fn the_configuration_in_front_has_no_mistake() {
 }
 
 #[tokio::test]
-async fn the_tour_with_a_metadata_server_ends_well() {
+async fn the_tour_with_a_metadata_server_succeeds() {
     let mut demo = tokio::process::Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
     let ended = demo.args(["demo", "--once", "--iam"]).kill_on_drop(true).output().await.unwrap();
     let [said, wrong] = [&ended.stdout, &ended.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
@@ -272,7 +272,7 @@ async fn the_tour_with_a_metadata_server_ends_well() {
 }
 
 #[tokio::test]
-async fn the_tour_ends_well_and_ctrl_c_leaves_nothing_behind() {
+async fn the_tour_succeeds_and_ctrl_c_cleans_up() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_gatekeeper"))
         .arg("demo")
         .stdout(Stdio::piped())
@@ -306,7 +306,7 @@ async fn gatekeeper_stands_in_front_of_one_server() {
     assert_eq!(user, ALICE);
 }
 
-/// Not a test of its own: the process that the next one kills.
+/// A process for the next test, which kills the process.
 #[tokio::test]
 #[ignore = "run by servers_and_files_vanish_when_their_owner_is_killed"]
 async fn owner() {
@@ -331,7 +331,7 @@ async fn servers_and_files_vanish_when_their_owner_is_killed() {
     owner.kill().unwrap();
     owner.wait().unwrap();
     until(Duration::from_secs(20), async || {
-        // The server's parent is gone; whoever inherits it may leave a zombie.
+        // The server's parent is gone; the process that inherits the server may leave a zombie.
         let state = fs::read_to_string(process.join("stat")).ok().filter(|stat| !stat.contains(") Z "));
         if state.is_none() && !folder.exists() { Ok(()) } else { Err((state, folder.exists())) }
     })

@@ -1,4 +1,4 @@
-//! Sockets and descriptors: those that come with the process, and those that run out.
+//! Inherited sockets, and exhausted descriptors.
 
 use std::{net::TcpListener, os::fd::OwnedFd, process::Stdio, time::Duration};
 
@@ -9,12 +9,12 @@ use crate::harness::{Gatekeeper, connect, stand, until};
 const PASSTHROUGH: (&str, &str) = ("login = \"passthrough\"", "auth = { method = \"passthrough\" }");
 
 #[tokio::test]
-async fn a_socket_that_came_with_the_process_is_taken_over() {
+async fn an_inherited_socket_is_used() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let config = stand::config(&server, PASSTHROUGH.0, PASSTHROUGH.1, "");
     let socket = TcpListener::bind(stand::listener(&server)).unwrap();
     let ours: OwnedFd = socket.try_clone().unwrap().into();
-    // As systemd passes it: descriptor 3, and the variables that say so.
+    // As passed by systemd: descriptor 3, with its variables.
     let shell = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"";
     let admin = stand::admin(&server);
     let _gatekeeper = Gatekeeper::start_by(shell, Stdio::from(ours), server.folder(), &config, admin).await;
@@ -24,7 +24,7 @@ async fn a_socket_that_came_with_the_process_is_taken_over() {
 }
 
 #[tokio::test]
-async fn without_descriptors_a_client_is_told_so_and_the_next_one_is_served_when_there_are_some() {
+async fn a_client_without_descriptors_gets_an_error_and_later_ones_succeed() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let config = stand::config(&server, PASSTHROUGH.0, PASSTHROUGH.1, "[runtime]\nworkers = 1\n");
     let admin = stand::admin(&server);

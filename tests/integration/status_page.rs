@@ -1,5 +1,5 @@
-//! The status page in a real browser, in front of a whole sandbox: it asks for the key, takes nobody's name for markup, and
-//! follows a failover so that a stranger finds which server took a write.
+//! The status page in a real browser, in front of a whole sandbox: the page asks for the key, never treats a name as
+//! markup, and shows after a failover which server took a write.
 
 use std::{fs, time::Duration};
 
@@ -13,10 +13,10 @@ use crate::harness::{
 };
 
 const KEY: &str = "correct-horse-battery-staple";
-/// A client's name for itself that would be markup.
+/// A client's application name that would be markup.
 const HOSTILE: &str = "<img src=x onerror='window.taken=1'><script>window.taken=1</script>";
 
-/// Keeps a picture of the page where somebody wants to look at it.
+/// Saves a picture of the page on request.
 async fn keep(browser: &Browser, name: &str) {
     if let Some(folder) = std::env::var_os("GATEKEEPER_TEST_PICTURES") {
         let file = std::path::Path::new(&folder).join(format!("{name}.png"));
@@ -34,7 +34,7 @@ async fn asked(browser: &Browser, time: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_page_asks_for_the_key_follows_a_failover_and_knows_who_took_a_write() {
+async fn the_page_requires_the_key_and_shows_a_failovers_writer() {
     let Some(program) = program() else { return };
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     let admin = sandbox.admin_address();
@@ -70,7 +70,7 @@ async fn the_page_asks_for_the_key_follows_a_failover_and_knows_who_took_a_write
     let complaints: Vec<_> = browser.complaints().into_iter().filter(|it| !it.contains("401")).collect();
     assert_eq!(complaints, Vec::<String>::new());
 
-    // A client that calls itself something nasty, held to its backend by a lock.
+    // A client with a hostile name, pinned to its backend by a lock.
     let hostile = format!("{login} application_name='{}'", HOSTILE.replace('\'', "\\'"));
     let reader = connect(listeners[1].address, &hostile).await.unwrap();
     reader.simple_query("SELECT 1").await.unwrap();
@@ -81,7 +81,7 @@ async fn the_page_asks_for_the_key_follows_a_failover_and_knows_who_took_a_write
     assert_eq!(browser.js("document.querySelectorAll('main img, main script').length").await, 0);
     browser.reads("#map", |text| text.contains("caught up")).await;
 
-    // The page tells whole seconds: the one before the write is one in which this Gatekeeper was there.
+    // The page shows whole seconds: Gatekeeper must have run during the second before the write.
     sleep_until(ready + Duration::from_secs(2)).await;
     writer.simple_query("INSERT INTO customers (name, country) VALUES ('mine', 'NZ')").await.unwrap();
     let written =
@@ -123,7 +123,7 @@ async fn the_page_asks_for_the_key_follows_a_failover_and_knows_who_took_a_write
         assert!(events.contains(told), "no `{told}` in:\n{events}");
     }
 
-    // On a phone nothing sticks out, and in the dark it is another picture.
+    // On a phone no element overflows, and dark mode differs from light mode.
     keep(&browser, "after").await;
     browser.scheme("dark").await;
     keep(&browser, "dark").await;
@@ -143,7 +143,7 @@ async fn the_page_asks_for_the_key_follows_a_failover_and_knows_who_took_a_write
 }
 
 #[tokio::test]
-async fn the_page_says_so_when_what_it_shows_is_old() {
+async fn the_page_marks_outdated_data() {
     let Some(program) = program() else { return };
     let stand = crate::harness::Stand::passthrough().await;
     let admin = crate::harness::stand::admin(&stand.server);

@@ -1,4 +1,4 @@
-//! Token logins from the client's side: who gets in, what a mint costs, and what is said when there is none.
+//! Token logins as seen by clients: access, the cost of a mint, and errors without a token.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::harness::{Stand, connect, refused, stand::config, until};
 const PATIENCE: Duration = Duration::from_secs(20);
 const TRUST: &str = "auth = { method = \"trust\" }";
 
-/// The keys of an endpoint whose tokens come from `command` for `users`; `more` are further keys of the login.
+/// Keys of an endpoint whose tokens come from `command` for `users`; `more` are further keys of the login.
 fn login(command: &[String], users: &[&str], more: &str) -> String {
     format!("login = {{ token_command = {command:?}, users = {users:?}{more} }}")
 }
@@ -33,7 +33,7 @@ fn mints(server: &Single) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn people_and_service_accounts_log_in_with_tokens_that_they_never_see() {
+async fn users_and_service_accounts_log_in_with_hidden_tokens() {
     let stand = Stand::tokens().await;
     for user in [ALICE, SERVICE_ACCOUNT] {
         let client = stand.connect(&format!("user={user} dbname=app")).await.unwrap();
@@ -51,7 +51,7 @@ async fn fifty_logins_at_once_cost_one_mint() {
     }
     let clients = logins.join_all().await;
     assert_eq!(clients.len(), 50);
-    // The probe shares it: one source for an endpoint.
+    // The probe uses the same source: one source per endpoint.
     assert_eq!(mints(&stand.server), [ALICE]);
 }
 
@@ -60,7 +60,7 @@ async fn connect_alice(listener: std::net::SocketAddr) -> tokio_postgres::Client
 }
 
 #[tokio::test]
-async fn a_user_that_is_not_listed_is_refused_and_costs_no_token() {
+async fn an_unlisted_user_is_rejected_without_a_token() {
     let stand = Stand::tokens().await;
     let bob = "bob@example.com";
     let told = refused(stand.connect(&format!("user={bob} dbname=app")).await);
@@ -75,7 +75,7 @@ async fn a_user_that_is_not_listed_is_refused_and_costs_no_token() {
 }
 
 #[tokio::test]
-async fn a_token_command_that_fails_is_told_apart_from_one_that_is_missing_or_hangs() {
+async fn failing_missing_and_hanging_token_commands_differ() {
     let server = server().await;
     let missing = vec!["/nonexistent/mint-token".to_owned()];
     let config = config(&server, &login(&missing, &[ALICE], ""), TRUST, "");
@@ -98,7 +98,7 @@ async fn a_token_command_that_fails_is_told_apart_from_one_that_is_missing_or_ha
     fs::write(stand.gatekeeper.config_file(), text.replace(&login(&missing, &[ALICE], ""), &works)).unwrap();
     stand.gatekeeper.signal(rustix::process::Signal::HUP);
     stand.gatekeeper.says("endpoint `primary` changed").await;
-    // On a busy machine a command may be too slow to fail by itself.
+    // On a busy machine the command may hit its time limit before its own failure.
     until(PATIENCE, async || {
         told_client().await;
         let said = stand.gatekeeper.stderr();
@@ -128,7 +128,7 @@ async fn primary(stand: &Stand) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn no_statement_fails_beside_living_backends_while_the_token_command_is_away() {
+async fn no_statement_fails_during_a_token_command_outage() {
     let server = server().await;
     let listener = "auth = { method = \"trust\" }\npool = { mode = \"transaction\", size = 2 }";
     let probe = "[probe]\ninterval = \"300ms\"\n";
@@ -190,7 +190,7 @@ async fn serves_without_tokens(stand: &Stand, client: &tokio_postgres::Client) {
 }
 
 #[tokio::test]
-async fn a_token_logs_in_past_its_time_to_live_while_the_command_fails() {
+async fn an_expired_cached_token_serves_while_the_command_fails() {
     let server = server().await;
     let listener = "auth = { method = \"trust\" }\npool = { max_lifetime = \"1ms\" }";
     let endpoint = login(&server.tokens().command_words(), &[ALICE], ", token_ttl = \"1s\"");
@@ -337,7 +337,7 @@ impl Gated {
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
-    /// Allows token minting, and waits until none of the backends `before` is left and new backends serve.
+    /// Allows token minting, and waits until the backends `before` are gone and new backends serve.
     async fn opens(mut self, before: &[String]) {
         fs::remove_file(&self.gate).unwrap();
         until(PATIENCE, async || {
@@ -396,9 +396,9 @@ async fn fifty_reloads_under_load_stop_no_statement() {
 }
 
 #[tokio::test]
-async fn a_kept_token_that_the_server_takes_no_more_is_replaced_unnoticed() {
+async fn a_rejected_cached_token_is_replaced_within_the_login() {
     let stand = Stand::tokens().await;
-    // Held, or its backend might serve the next one, too.
+    // Held open, or its backend might serve the next session, too.
     let _held = connect_alice(stand.listener).await;
     let before = mints(&stand.server).len();
     stand.server.tokens().expire_all(stand.server.node()).await.unwrap();
@@ -427,7 +427,7 @@ async fn tokens_that_expire_under_load_fail_no_login_and_no_session() {
     stand.server.tokens().expire_all(stand.server.node()).await.unwrap();
     let before = done.load(Ordering::Relaxed);
     until(PATIENCE, async || enough(done.load(Ordering::Relaxed) - before, 16)).await;
-    // A backend that was logged in before may serve some of them.
+    // An existing backend may serve some sessions.
     until(PATIENCE, async || enough(mints(&stand.server).len(), minted + 1)).await;
     assert_eq!(mints(&stand.server).len(), minted + 1);
     over.store(true, Ordering::Relaxed);
@@ -441,7 +441,7 @@ fn enough(seen: usize, wanted: usize) -> Result<(), usize> {
 }
 
 #[tokio::test]
-async fn a_native_user_behind_a_token_login_hears_the_server_and_the_log_explains() {
+async fn a_native_user_with_a_token_gets_the_servers_error() {
     let server = server().await;
     let command = server.tokens().command_words();
     let config = config(&server, &login(&command, &[ALICE, "app"], ""), TRUST, "");
@@ -454,10 +454,10 @@ async fn a_native_user_behind_a_token_login_hears_the_server_and_the_log_explain
 }
 
 #[tokio::test]
-async fn no_token_is_in_anything_that_is_written_or_said() {
+async fn no_token_is_written_or_sent_to_a_client() {
     let server = server().await;
     let minted = server.folder().join("minted");
-    // Its own words repeat the token, as a careless command's might.
+    // Standard error repeats the token, as in a careless command.
     let script = format!(
         "token=$({}) || exit; echo \"$token\" >> {}; echo \"minted $token\" >&2; echo \"$token\"; [ ! -e {} ]",
         server.tokens().command(),
@@ -494,7 +494,7 @@ async fn no_token_is_in_anything_that_is_written_or_said() {
     let tokens = fs::read_to_string(minted).unwrap();
     assert!(tokens.lines().count() >= 3, "{tokens}");
     for token in tokens.lines() {
-        // Any piece of it would be too much.
+        // Even a piece of the token would be too much.
         for at in (0..token.len() - 16).step_by(16) {
             let piece = &token[at..at + 16];
             assert!(!said.contains(piece), "{piece} in:\n{said}");

@@ -1,4 +1,4 @@
-//! Traces: what a collector is told, and that it harms nobody when there is none.
+//! Traces: spans received by a collector, and no effect on sessions without a collector.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
-/// One field of a protocol buffer: its number, and its bytes or its number in bytes.
+/// One field of a protocol buffer: field number and value in bytes.
 fn fields(mut bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
     fn varint(bytes: &mut &[u8]) -> u64 {
         let (mut value, mut shift) = (0, 0);
@@ -54,7 +54,7 @@ fn all(bytes: &[u8], number: u64) -> Vec<Vec<u8>> {
     fields(bytes).into_iter().filter(|(field, _)| *field == number).map(|(_, content)| content).collect()
 }
 
-/// A span as it was told.
+/// A received span.
 #[derive(Debug, Clone)]
 struct Told {
     name: String,
@@ -89,7 +89,7 @@ fn told(span: &[u8]) -> Told {
     }
 }
 
-/// Takes one request, answers it, and gives back its spans.
+/// Receives one request, responds, and returns the spans.
 async fn take(collector: &TcpListener) -> Vec<Told> {
     let (mut stream, _) = collector.accept().await.unwrap();
     let mut heard = Vec::new();
@@ -119,7 +119,7 @@ async fn stand(collector: &str, ratio: &str, pool: &str) -> Stand {
 }
 
 #[tokio::test]
-async fn a_statement_is_part_of_the_span_that_its_comment_names() {
+async fn a_statement_belongs_to_the_span_of_its_comment() {
     let collector = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", collector.local_addr().unwrap());
     let stand = stand(&address, "0%", "transaction").await;
@@ -155,14 +155,14 @@ async fn a_statement_is_part_of_the_span_that_its_comment_names() {
     assert!(statements[0].attributes.contains("db.response.returned_rows=3\n") && !statements[0].failed);
     assert!(statements[1].attributes.contains("db.response.status_code=22012\n") && statements[1].failed);
     assert!(statements[1].attributes.contains("error.type=22012\n"));
-    // Each waited for its backend, which is part of it.
+    // Each session waited for a backend, and the lease includes the wait.
     let lease = spans.iter().find(|span| span.name == "lease").unwrap();
     assert!(statements.iter().any(|it| it.span == lease.parent && lease.trace == TRACE), "{spans:#?}");
     assert!(spans.iter().all(|span| span.name != "connect"), "nothing without a parent is sampled");
 }
 
 #[tokio::test]
-async fn what_has_no_parent_is_sampled_by_the_ratio_and_connecting_is_a_span() {
+async fn root_spans_are_sampled_and_logins_are_spans() {
     let collector = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", collector.local_addr().unwrap());
     let stand = stand(&address, "100%", "session").await;
@@ -185,7 +185,7 @@ async fn what_has_no_parent_is_sampled_by_the_ratio_and_connecting_is_a_span() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_not_there_harms_nobody_and_what_is_lost_is_counted() {
+async fn a_missing_collector_fails_no_statement_and_losses_are_counted() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", nobody.local_addr().unwrap());
     drop(nobody);

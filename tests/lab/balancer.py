@@ -10,7 +10,7 @@ import sys
 
 
 class Half(asyncio.Protocol):
-    """One of the two sockets of a connection; what arrives here leaves there."""
+    """One of the two sockets of a connection; bytes read here are written there."""
 
     def __init__(self, other: "Half | None" = None):
         self.other = other
@@ -31,7 +31,7 @@ class Half(asyncio.Protocol):
         if self.other and self.other.transport:
             self.other.transport.close()
 
-    # Who reads slowly slows down who writes.
+    # A slow reader slows down the writer.
     def pause_writing(self):
         self.other.transport.pause_reading()
 
@@ -40,7 +40,7 @@ class Half(asyncio.Protocol):
 
 
 class Client(Half):
-    """The side that came to us."""
+    """The client's side."""
 
     def connection_made(self, transport):
         super().connection_made(transport)

@@ -1,4 +1,4 @@
-"""Where a Gatekeeper has sent statements, and why, and what it has asked backends afterwards: as its metrics say."""
+"""Routes of statements with their reasons, and later queries to backends: from the metrics of a Gatekeeper."""
 
 import re
 import urllib.request

@@ -1,4 +1,4 @@
-"""A client that sends PostgreSQL protocol messages as they are told, and the messages of both sides as text.
+"""A client that sends given PostgreSQL protocol messages, and the messages of both sides as text.
 
 A message to send is a list: the message type as in the protocol's documentation, and its fields: `["Q", "SELECT 1"]`.
 """
@@ -64,7 +64,7 @@ def encode(message: list) -> bytes:
 
 
 class Frame:
-    """One message of the server, with what differs between two equal sessions masked."""
+    """One message of the server, with variable parts masked."""
 
     __slots__ = ("body", "tag")
 
@@ -96,7 +96,7 @@ def masked(tag: str, body: bytes) -> bytes:
     if tag == "A":
         return body[4:]
     if tag in "EN":
-        # Where in the server's source it was raised.
+        # Position in the server's source.
         body = b"\0".join(part for part in body.split(b"\0") if part[:1] not in (b"F", b"L", b"R"))
     return TEMPORARY_SCHEMA.sub(rb"pg_\1temp_N", body) if b"temp_" in body else body
 
@@ -141,12 +141,12 @@ def shown(tag: str, body: bytes) -> str:
             return tag
 
 
-# What is received at the end of a connection.
+# Marker of the end of a connection.
 END = Frame("-", b"the connection has ended")
 
 
 class Client:
-    """A logged-in client. `notified` collects the notifications, which come when they come."""
+    """A logged-in client. `notified` collects notifications in order of arrival."""
 
     def __init__(self, port: int, user: str, database: str, limit: float = 10, **parameters: str):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=limit)
@@ -165,7 +165,7 @@ class Client:
         self.reported = sorted((frame for frame in login if frame.tag == "S"), key=lambda frame: frame.body)
 
     def send(self, data: bytes, cuts=()):
-        """Sends `data`, in a write of its own up to each of the cuts."""
+        """Sends `data`, split into writes at each of the cuts."""
         start = 0
         try:
             for cut in [*cuts, len(data)]:
@@ -179,7 +179,7 @@ class Client:
             pass
 
     def receive(self, limit: float) -> Frame | None:
-        """The next message; `None` when none comes within `limit` seconds. The end of the connection is one, too."""
+        """The next message; `None` after `limit` seconds. The end of the connection counts as a message."""
         end = time.monotonic() + limit
         while not self.frames:
             if self.ended and not self.unread:
@@ -215,7 +215,7 @@ class Client:
         del self.unread[:at]
 
     def until(self, tag: str, limit: float) -> list[Frame]:
-        """All messages up to one with this tag, or to the end of the connection."""
+        """All messages up to one with the given tag, or to the end of the connection."""
         found = []
         end = time.monotonic() + limit
         while not found or found[-1].tag not in (tag, "-"):
@@ -230,7 +230,7 @@ class Client:
         return self.until("Z", limit)
 
     def leave(self):
-        """Ends the session as the protocol wants it."""
+        """Ends the session by Terminate."""
         self.send(encode(["X"]))
         self.socket.close()
         self.ended = True
@@ -241,6 +241,6 @@ class Client:
         self.ended = True
 
     def reset(self):
-        """Aborts the connection: what is under way in either direction is lost."""
+        """Aborts the connection: bytes in flight are lost in both directions."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.vanish()

@@ -1,4 +1,4 @@
-"""A relay that changes one word in what servers answer: usage `garbler.py PORT SERVER_PORT`.
+"""A relay that changes one word in the responses of servers: usage `garbler.py PORT SERVER_PORT`.
 
 It stands in for Gatekeeper to show that the suites notice a proxy that is not faithful. The word keeps its length, and
 one that is split over two reads passes unchanged: enough get caught.

@@ -1,4 +1,4 @@
-"""What stands between a client and the server: nothing, Gatekeeper, the bare relay, or a relay that garbles."""
+"""The process between client and server: none, Gatekeeper, the bare relay, or a relay that garbles."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ GARBLER = Path(__file__).with_name("garbler.py")
 
 
 def binary(name: str, profile: str) -> Path:
-    """Builds a program of this repository and tells where it is."""
+    """Builds a program of this repository and returns its path."""
     package = "gatekeeper" if name == "gatekeeper" else "bare-relay"
     command = ["cargo", "build", "--locked", "--quiet", "--package", package, "--bin", name, "--profile", profile]
     subprocess.run(command, cwd=ROOT, check=True)
@@ -24,14 +24,14 @@ def binary(name: str, profile: str) -> Path:
 
 
 class Middle:
-    """One process in the middle; `port` is where clients go. Each leg is plain unless it is given a certificate."""
+    """One process in the middle; clients connect to `port`. Both sides are plaintext without a certificate."""
 
-    # What the server in front of which it is put has to be started with.
+    # Settings required of the server behind.
     wants: dict[str, str] = {}
 
     @classmethod
     def before(cls, server: Server) -> "Middle":
-        """One in front of `server`, which runs."""
+        """A middle in front of the running `server`."""
         return cls(server.workspace, server.port)
 
     def __init__(
@@ -51,7 +51,7 @@ class Middle:
         return dict(os.environ)
 
     def start(self, wrapper=(), extra=None):
-        """Starts it, under `wrapper` when there is one, and waits until it accepts connections."""
+        """Starts the process, under `wrapper` if given, and waits until connections are accepted."""
         log = self.workspace.path / f"{type(self).__name__.lower()}.log"
         environment = self.environment() | (extra or {})
         self.process = self.workspace.start([*wrapper, *self.words()], log=log, env=environment)
@@ -69,7 +69,7 @@ class Middle:
             self.process = None
 
     def decisions(self) -> Decisions | None:
-        """What its metrics say, if it pools."""
+        """Metrics of the process, if it pools."""
 
 
 class Relay(Middle):
@@ -92,17 +92,17 @@ class Relay(Middle):
 
 
 class Garbler(Middle):
-    """A relay that changes a word on its way: the suites must see it."""
+    """A relay that changes a word: the suites must notice."""
 
     def words(self):
         return [sys.executable, GARBLER, self.port, self.server_port]
 
 
 class Gatekeeper(Middle):
-    """The program itself: one listener, one endpoint; what is not said is as shipped."""
+    """The program itself: one listener, one endpoint; all other settings are defaults."""
 
     route = "primary"
-    # Who asks endpoints for their role and positions, where logins are not those of one user.
+    # User of probes for role and positions, where logins differ by client.
     probed_as = ""
 
     def __init__(self, *args, profile="dev", workers: int | None = None, login=None, auth=None, pool=None, **options):
@@ -160,11 +160,11 @@ class Gatekeeper(Middle):
 
 
 class Session(Gatekeeper):
-    """A backend for each client, which logs in to the server itself."""
+    """A backend for each client, logged in by the client itself."""
 
 
 class Transaction(Gatekeeper):
-    """20 backends for all clients of a database and user; Gatekeeper logs in, and clients are who they say they are."""
+    """20 backends for all clients of a database and user; Gatekeeper logs in, and clients are trusted."""
 
     def __init__(self, workspace: Workspace, server_port: int, **options):
         password = workspace.path / "password"
@@ -181,14 +181,14 @@ class Transaction(Gatekeeper):
 
 
 class TransactionOne(Transaction):
-    """All clients of a database and user take turns at one backend."""
+    """All clients of a database and user share one backend."""
 
     def __init__(self, *args, **options):
         super().__init__(*args, pool='{ mode = "transaction", size = 1 }', **options)
 
 
 class Pooled(Transaction):
-    """Session mode over backends that are kept when their client leaves."""
+    """Session mode over backends that outlive their client."""
 
     size = 20
 
@@ -197,7 +197,7 @@ class Pooled(Transaction):
 
 
 class PooledOne(Pooled):
-    """Each client gets the backend that the one before it had."""
+    """Each client gets the backend of its predecessor."""
 
     size = 1
 
@@ -220,7 +220,7 @@ class PooledAudited(Observed, Pooled):
 
 
 class Split(Transaction):
-    """The same backends, and provable reads on a read pool of two standbys that show each commit before it is done."""
+    """The same backends, with proved reads on two standbys that show each commit before its end."""
 
     route = "split"
     probed_as = "postgres"
@@ -243,7 +243,7 @@ class Split(Transaction):
     def start(self, *args, **options):
         self.readers.start(synchronous="synchronous_commit" in self.wants, lag=self.lag)
         super().start(*args, **options)
-        # It listens for clients before it does for the admin API.
+        # Clients are accepted before the admin API is.
         until(30, lambda: listens(self.admin_port), "the admin API accepts connections")
         until(30, lambda: Decisions.of(self.admin_port).readers_up, "Gatekeeper has met the read pool")
 
@@ -253,7 +253,7 @@ class Split(Transaction):
 
 
 class SplitLag(Split):
-    """Read pools that show everything two seconds late."""
+    """Read pools with a lag of two seconds."""
 
     wants: dict[str, str] = {}
     lag = 2

@@ -15,7 +15,7 @@ CONFLICTS = 1
 
 
 class Standby(Server):
-    """A hot standby, with the settings of the server that it is a copy of."""
+    """A hot standby, with the settings of its primary."""
 
     def __init__(self, workspace: Workspace, name: str, primary: Server):
         super().__init__(workspace)
@@ -34,7 +34,7 @@ class Standby(Server):
 
 
 class Readers:
-    """Both standbys, and the balancer at whose `port` a connection reaches one or the other."""
+    """Both standbys, and the balancer whose `port` leads to one or the other."""
 
     def __init__(self, workspace: Workspace, primary: Server):
         self.workspace = workspace

@@ -10,7 +10,7 @@ from pathlib import Path
 from .tls import Tls
 from .workspace import Workspace, as_server, free_port, stop, until
 
-# What no test observes and every run waits for.
+# Durability that no test observes, and every run would wait for.
 SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -42,7 +42,7 @@ def version() -> str:
 
 
 class Server:
-    """One server; its data folder is copied from a template, so that each run begins with the same catalogues."""
+    """One server; the data folder is copied from a template, so that every run begins with equal catalogs."""
 
     def __init__(self, workspace: Workspace, *, tls: Tls | None = None, settings=None):
         self.workspace = workspace
@@ -54,13 +54,13 @@ class Server:
         self.data = workspace.path / "data"
         self.log = workspace.path / "server.log"
         self.process = None
-        # What it is started with besides, for the sake of what stands in front of it.
+        # Further settings required by the process in front.
         self.wanted: dict[str, str] = {}
-        # What it was started with.
+        # Settings of the last start.
         self.running: dict[str, str] = {}
 
     def start(self, **settings):
-        """Starts it afresh, with some more settings: what an earlier run left in it is gone."""
+        """Starts the server afresh, with further settings: data of earlier runs is gone."""
         self.stop()
         if not self.template.exists():
             self._run("initdb", "-D", self.template, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
@@ -70,7 +70,7 @@ class Server:
         self.launch(common | self.wanted | settings)
 
     def launch(self, settings: dict):
-        """Runs the server on the data folder as it is, with these settings alone."""
+        """Runs the server on the existing data folder, with the given settings only."""
         self.running = settings
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self.process = self.workspace.start(
@@ -85,7 +85,7 @@ class Server:
             self.process = None
 
     def sql(self, text: str, database: str = "postgres") -> str:
-        """Runs `text` in psql and returns its unaligned rows."""
+        """Runs `text` in psql and returns unaligned rows."""
         words = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", self.port, "-U", "postgres"]
         result = subprocess.run(
             [str(word) for word in words] + ["-d", database, "-c", text], capture_output=True, text=True, check=False
@@ -95,7 +95,7 @@ class Server:
         return result.stdout.strip()
 
     def admit(self, *rules: str):
-        """Puts lines of `pg_hba.conf` before the one that trusts everybody."""
+        """Inserts lines in `pg_hba.conf` before the line that trusts all clients."""
         file = self.data / "pg_hba.conf"
         file.write_text("\n".join(rules) + "\n" + file.read_text())
         self.sql("select pg_reload_conf()")

@@ -1,4 +1,4 @@
-"""The folder of a run, the processes that live in it, and the user that servers run as."""
+"""The folder of a run, the processes inside, and the user of servers."""
 
 import atexit
 import contextlib
@@ -17,7 +17,7 @@ SERVER_USER = "postgres"
 
 
 class Workspace:
-    """A folder in memory that servers may write to. Closing it ends every process that was started in it."""
+    """A folder in memory, writable by servers. Closing the workspace ends every process started there."""
 
     def __init__(self, name: str):
         memory = Path("/dev/shm")
@@ -45,14 +45,14 @@ class Workspace:
         return path
 
     def give(self, path: Path):
-        """Makes `path`, and all below it, the server user's."""
+        """Gives `path` with all contents to the server's user."""
         if os.geteuid() == 0:
             shutil.chown(path, SERVER_USER, SERVER_USER)
             for below in path.rglob("*"):
                 shutil.chown(below, SERVER_USER, SERVER_USER)
 
     def start(self, words, *, log: Path, as_server=False, env=None, stop_signal=signal.SIGTERM) -> subprocess.Popen:
-        """Starts a process that ends with the workspace, and also when this process is killed."""
+        """Starts a process that ends with the workspace, and also if this process is killed."""
         # `setpriv` sets the signal last, so that it survives the change of user.
         prefix = ["setpriv", "--pdeathsig", signal.Signals(stop_signal).name.removeprefix("SIG")]
         with log.open("ab") as output:
@@ -67,7 +67,7 @@ class Workspace:
 
 
 def identity() -> list[str]:
-    """What makes `setpriv` run a command as the server's user; nothing when this is not root."""
+    """Prefix that makes `setpriv` run a command as the server's user; empty without root."""
     if os.geteuid() != 0:
         return []
     return [f"--reuid={SERVER_USER}", f"--regid={SERVER_USER}", "--clear-groups", "--no-new-privs"]
@@ -79,7 +79,7 @@ def as_server(words) -> list[str]:
 
 
 def stop(process: subprocess.Popen, patience: float = 20.0):
-    """Asks a process to end, waits, and ends it."""
+    """Sends a signal, waits, and kills the process."""
     if process.poll() is None:
         process.send_signal(getattr(process, "stop_signal", signal.SIGTERM))
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -96,7 +96,7 @@ def free_port() -> int:
 
 
 def until(limit: float, condition, what: str):
-    """Waits until `condition()` is true and returns what it gave; says what it waited for when `limit` seconds pass."""
+    """Waits until `condition()` is true and returns its value; after `limit` seconds, raises with the awaited event."""
     end = time.monotonic() + limit
     while not (found := condition()):
         if time.monotonic() > end:

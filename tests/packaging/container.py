@@ -1,4 +1,4 @@
-"""The Dockerfile: hadolint, and what it cannot know. Here is no engine to build it with."""
+"""The Dockerfile: hadolint, and facts beyond hadolint. There is no engine here to build the image."""
 
 import re
 import tomllib
@@ -40,7 +40,7 @@ def faults(root: Path) -> list[str]:
 
 
 def can_be_built(root: Path, copied: list[str]) -> list[str]:
-    """All that the manifest names is copied: Cargo builds nothing where a test lacks its file."""
+    """Every file named by the manifest is copied: Cargo builds nothing without the file of a test."""
     manifest = tomllib.loads((root / "Cargo.toml").read_text())
     named = ["src/main.rs", *manifest["workspace"]["members"]]
     for kind, folder in {"test": "tests", "bench": "benches", "example": "examples"}.items():

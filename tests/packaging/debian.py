@@ -1,4 +1,4 @@
-"""The Debian package, as far as it can be told without building it."""
+"""The Debian package, as far as it can be checked without a build."""
 
 import tomllib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The Helm chart: what its templates come to is what config/kubernetes has.
+"""The Helm chart: its rendered templates must equal config/kubernetes.
 
 Helm itself is in no package registry that is used here, so that the few constructs that the templates may use are rendered by
 this file; others are faults. `helm lint` and `helm template` run too where there is a `helm`.

@@ -24,7 +24,7 @@ def faults(root: Path) -> list[str]:
         found += more
         objects.update({f"{name}/{kind}": document for kind, document in others.items()})
     if found:
-        # What follows trusts that all is where it belongs.
+        # Later checks trust the folder structure.
         return found
     config = tomllib.loads((folder / "gatekeeper.toml").read_text())
     beside = tomllib.loads((folder / "sidecar/gatekeeper.toml").read_text())
@@ -33,7 +33,7 @@ def faults(root: Path) -> list[str]:
 
 
 def read(folder: Path, root: Path) -> tuple[list[str], dict]:
-    """What linters find in one folder, and its objects by kind."""
+    """Findings of linters in one folder, and its objects by kind."""
     files = sorted(folder.glob("*.yaml"))
     rules = "{extends: default, rules: {line-length: {max: 140}}}"
     found = [f"yamllint: {line}" for line in said(tool("yamllint"), "--strict", "-d", rules, *files)]
@@ -78,7 +78,7 @@ def identity(objects: dict, config: dict) -> list[str]:
 
 
 def monitoring(objects: dict) -> list[str]:
-    """Google's collectors reach the admin port, and may read its key."""
+    """Google's collectors can reach the admin port, and may read its key."""
     found = []
     subjects = objects["RoleBinding"]["subjects"]
     [rule] = objects["Role"]["rules"]

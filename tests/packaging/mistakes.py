@@ -1,4 +1,4 @@
-"""Deliberate mistakes, each of which has to be found: the file, what is in it, what would be wrong, words of the fault."""
+"""Deliberate mistakes that must be found: file, original text, mistaken text, words of the finding."""
 
 KUBERNETES = "config/kubernetes/"
 SIDECAR = KUBERNETES + "sidecar/"

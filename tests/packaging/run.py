@@ -1,4 +1,4 @@
-"""Runs a linter and gives back what it says, a line each."""
+"""Runs a linter and returns its output, one line each."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ def tool(name: str) -> str:
 
 
 def said(*command: str | Path, cwd: Path | None = None) -> list[str]:
-    """Nothing when it is content; else its words."""
+    """Empty without findings; otherwise the output."""
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=cwd)
     if done.returncode == 0:
         return []

@@ -26,7 +26,7 @@ def faults(root: Path) -> list[str]:
             text = unit.read_text().replace("/usr/bin/gatekeeper", sys.executable)
             (Path(copy) / unit.name).write_text(text)
         units = [Path(copy) / "gatekeeper.service", Path(copy) / "gatekeeper.socket"]
-        # Warnings do not count for its exit code, and are mistakes all the same.
+        # Warnings do not change the exit code, and are mistakes all the same.
         lines = said("sh", "-c", 'systemd-analyze verify --man=no "$@" 2>&1 | grep gatekeeper && exit 1 || exit 0', "sh", *units)
         found += [f"{FILES}: {line}" for line in lines]
         limit = f"--threshold={round(EXPOSURE * 10)}"

@@ -19,11 +19,11 @@ const TEXTS: &[(&str, &str)] = &[
     ("select by key, parameter", "SELECT abalance FROM pgbench_accounts WHERE aid = $1"),
     ("select by key, literal", "SELECT abalance FROM pgbench_accounts WHERE aid = {}"),
     (
-        "100 octets, parameters",
+        "100 bytes, parameters",
         "SELECT o.id, o.total, c.name FROM orders o JOIN customers c ON c.id = o.customer WHERE o.id = $1 LIMIT 9",
     ),
     (
-        "100 octets, literals",
+        "100 bytes, literals",
         "SELECT o.id, o.total, c.name FROM orders o JOIN customers c ON c.id = o.customer WHERE o.id = {} LIMIT 9",
     ),
     (
@@ -41,7 +41,7 @@ fn main() {
     let knowledge = SchemaInfo::assumed();
     let meaning = LexicalSettings::default();
     println!(
-        "| statement | octets | remembered, ns | new literals, ns | parsed, ns | allocations: remembered | new literals | parsed |"
+        "| statement | bytes | remembered, ns | new literals, ns | parsed, ns | allocations: remembered | new literals | parsed |"
     );
     println!("| --- | --: | --: | --: | --: | --: | --: | --: |");
     for (name, text) in TEXTS {

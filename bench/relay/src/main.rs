@@ -1,4 +1,4 @@
-//! The yardsticks of the benches: what it costs to carry octets between clients and a server, and nothing more.
+//! The yardsticks of the benches: what it costs to carry bytes between clients and a server, and nothing more.
 //!
 //! - [`session`]: each client has a connection of its own and nothing is looked at. The floor for session mode.
 //! - [`pooled`]: clients share a few backends by transaction; nothing is looked at but the end of the transaction. The

@@ -1,7 +1,7 @@
 //! A pool that knows next to nothing of what it carries: the least that transaction pooling can cost on this runtime.
 //!
 //! One thread, one task for each client, `N` backends that log in (SCRAM) before the first client is served. A client's
-//! octets take a backend from the free list, or wait for one, first come, first served; they are passed on as they are,
+//! bytes take a backend from the free list, or wait for one, first come, first served; they are passed on as they are,
 //! and so are the backend's until a ReadyForQuery that says `I` ends what was read: the backend is free again.
 //!
 //! That is enough for pgbench and for the benches' own clients and for nobody else. It tracks no state of sessions,
@@ -130,7 +130,7 @@ async fn relay(client: &mut (impl AsyncRead + AsyncWrite + Unpin), pool: &Pool) 
     }
 }
 
-/// Passes octets both ways until the backend is idle again. The last of its octets may still be in `down`.
+/// Passes bytes both ways until the backend is idle again. The last of its bytes may still be in `down`.
 async fn transaction(
     client: &mut (impl AsyncRead + AsyncWrite + Unpin),
     backend: &mut TcpStream,
@@ -150,7 +150,7 @@ async fn transaction(
         while let Poll::Ready(()) = down.poll_drain(cx, client)? {
             match down.poll_fill(cx, backend)? {
                 Poll::Ready(None) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-                Poll::Ready(Some(_)) if finder.found(down.octets()) => return Poll::Ready(Ok(())),
+                Poll::Ready(Some(_)) if finder.found(down.bytes()) => return Poll::Ready(Ok(())),
                 Poll::Ready(Some(_)) => {}
                 Poll::Pending => break,
             }

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Number of further users whose authentication method is checked if the first user's is unexpected.
-const OTHERS: usize = 5;
+const MAX_FURTHER_USERS: usize = 5;
 /// User of a login attempt without credentials. The user need not exist.
 const STRANGER: &str = "gatekeeper";
 
@@ -182,7 +182,7 @@ async fn log_in(handle: &EndpointHandle, login: &ProbeLogin) -> (Opinion, Option
 async fn asked_of_others(handle: &EndpointHandle, login: &ProbeLogin) -> Vec<(UserName, Method)> {
     let Login::Token(settings) = &handle.settings().login else { return Vec::new() };
     let mut asked = Vec::new();
-    for user in settings.users.listed().iter().filter(|user| **user != login.user).take(OTHERS) {
+    for user in settings.users.listed().iter().filter(|user| **user != login.user).take(MAX_FURTHER_USERS) {
         if let Ok(method) = handle.method(&startup_message(user.as_str(), login.database.as_str())).await {
             asked.push((user.clone(), method));
         }

@@ -26,7 +26,7 @@ pub(super) fn examine_listener(settings: &ListenerSettings, endpoints: &[Endpoin
 /// Judges passthrough logins: with default settings, a passthrough login fails if both sides speak TLS.
 fn check_login(settings: &ListenerSettings, endpoints: &[EndpointSettings]) -> Opinion {
     if settings.auth != Auth::Passthrough {
-        return Opinion::skipped("clients do not log in by their own dialog with the server");
+        return Opinion::skipped("only with passthrough do clients authenticate at the server");
     }
     let speaks_tls = |endpoint: &&EndpointSettings| {
         settings.route.may_reach(&endpoint.endpoint) && endpoint.tls.mode != TlsMode::Disable

@@ -8,9 +8,9 @@ use super::{
 };
 
 /// Width of the report in columns.
-const WIDTH: usize = 80;
+const REPORT_WIDTH_COLUMNS: usize = 80;
 /// Column at which texts begin, after verdict and stage.
-const INDENT: usize = 23;
+const TEXT_INDENT_COLUMNS: usize = 23;
 /// Non-breaking space: keeps a number with its unit.
 const TIE: char = '\u{a0}';
 
@@ -56,12 +56,14 @@ fn write_finding(out: &mut impl Write, finding: &Finding, colour: bool) -> io::R
         first.push_str(&format!(" ({}{TIE}ms)", took.as_millis()));
     }
     paragraphs.extend(remedies.iter().map(|remedy| format!("remedy: {}", without_controls(remedy))));
-    let lines: Vec<String> =
-        paragraphs.iter().flat_map(|paragraph| wrap_text(paragraph, WIDTH - INDENT)).collect();
+    let lines: Vec<String> = paragraphs
+        .iter()
+        .flat_map(|paragraph| wrap_text(paragraph, REPORT_WIDTH_COLUMNS - TEXT_INDENT_COLUMNS))
+        .collect();
     let (on, off) = if colour { (verdict.color_of(), "\x1b[0m") } else { ("", "") };
     write!(out, "  {on}{:7}{off}  {:10}", verdict.as_str(), stage.as_str())?;
     for (at, line) in lines.iter().enumerate() {
-        let indent = if at == 0 { 2 } else { INDENT };
+        let indent = if at == 0 { 2 } else { TEXT_INDENT_COLUMNS };
         writeln!(out, "{:indent$}{}", "", line.replace(TIE, " "))?;
     }
     Ok(())

@@ -226,7 +226,7 @@ fn a_password_in_text_that_cannot_be_read_is_cut_off_even_in_full() {
 
 #[test]
 fn what_cannot_be_normalized_safely_is_withheld_with_the_reason() {
-    let long = format!("SELECT '{}'", "x".repeat(PARSER_LIMIT));
+    let long = format!("SELECT '{}'", "x".repeat(MAX_PARSED_BYTES));
     for (sent, withheld) in [
         ("SELECT 'unterminated", Withheld::Unreadable),
         // With standard_conforming_strings off, `secret` stands inside the second string.
@@ -271,7 +271,7 @@ fn text_is_cut_between_characters_and_says_so() {
 
 #[test]
 fn no_more_is_kept_of_a_long_statement_than_may_be_written() {
-    for (statements, kept) in [(StatementText::Normalized, 0), (StatementText::Full, PARSER_LIMIT)] {
+    for (statements, kept) in [(StatementText::Normalized, 0), (StatementText::Full, MAX_PARSED_BYTES)] {
         let text = QueryText::capture_text(&settings(statements), &vec![b'x'; 10 << 20], false).unwrap();
         assert_eq!((text.weight(), text.cut), (kept, true));
     }
@@ -281,7 +281,7 @@ fn no_more_is_kept_of_a_long_statement_than_may_be_written() {
 #[test]
 fn hostile_texts_neither_crash_the_scanner_nor_show_a_literal() {
     for part in ["(", "1+", "SELECT(", "::int", "NOT ", "/*", "$$", "'", "\"", "\\", "U&", "\u{1F512}"] {
-        let sent = part.repeat(PARSER_LIMIT / part.len());
+        let sent = part.repeat(MAX_PARSED_BYTES / part.len());
         let shown = show(StatementText::Normalized, &sent);
         assert!(shown.text.is_some() != shown.withheld.is_some(), "{part}");
     }

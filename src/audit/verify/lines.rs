@@ -23,17 +23,17 @@ struct First {
 }
 
 /// Maximum length of a line: longer than any statement's text.
-const LONGEST: u64 = 2 << 30;
+const MAX_LINE_BYTES: u64 = 2 << 30;
 /// Size of a read.
-const BUFFER: usize = 1 << 17;
+const READ_BYTES: usize = 1 << 17;
 /// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 impl Lines {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut from: Box<dyn BufRead> = match path.to_str() {
-            Some("-") => Box::new(BufReader::with_capacity(BUFFER, io::stdin())),
-            _ => Box::new(BufReader::with_capacity(BUFFER, File::open(path)?)),
+            Some("-") => Box::new(BufReader::with_capacity(READ_BYTES, io::stdin())),
+            _ => Box::new(BufReader::with_capacity(READ_BYTES, File::open(path)?)),
         };
         if from.fill_buf()?.starts_with(&GZIP) {
             return Err(io::Error::other("it is compressed: `zcat FILE… | gatekeeper audit verify -`"));
@@ -44,10 +44,10 @@ impl Lines {
     /// The next line without its line break, which the last line may lack.
     pub(super) fn next(&mut self) -> io::Result<Option<&[u8]>> {
         self.line.clear();
-        if self.from.by_ref().take(LONGEST).read_until(b'\n', &mut self.line)? == 0 {
+        if self.from.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut self.line)? == 0 {
             return Ok(None);
         }
-        if self.line.len() as u64 == LONGEST {
+        if self.line.len() as u64 == MAX_LINE_BYTES {
             return Err(io::Error::other("its lines do not end"));
         }
         let whole = self.line.strip_suffix(b"\n").unwrap_or(&self.line);

@@ -393,7 +393,7 @@ fn what_is_wrong_in_the_environment_is_named_with_its_variable() {
         (
             &[],
             &[
-                "configuration: no endpoint is configured; write [[cluster]] and [[cluster.endpoint]], or set GATEKEEPER_BACKEND_HOST",
+                "configuration: no endpoint is configured; name a configuration file by --config, or set GATEKEEPER_BACKEND_HOST",
             ],
         ),
         (
@@ -458,7 +458,7 @@ fn what_is_wrong_in_the_environment_is_named_with_its_variable() {
             &[host, ("GATEKEEPER_LISTEN_ROUTE", "split")],
             &[
                 "GATEKEEPER_LISTEN_ROUTE: listener.primary.route: leads nowhere: no endpoint has the role \"read-pool\" or \"replica\"; add such an endpoint, or write \"endpoint:NAME\"",
-                "GATEKEEPER_LISTEN_ROUTE: listener.primary.route: cannot split for a client that logs in by its own dialog with the server: it keeps one backend for life; give the endpoints a token command or a password and the listener auth = { method = \"scram\", … }, or write \"primary\" or \"read-pool\"",
+                "GATEKEEPER_LISTEN_ROUTE: listener.primary.route: cannot split for a client that authenticates at the server itself: it keeps one backend for life; give the endpoints a token command or a password and the listener auth = { method = \"scram\", … }, or write \"primary\" or \"read-pool\"",
             ],
         ),
         (

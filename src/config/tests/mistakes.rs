@@ -81,7 +81,7 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
                     "route = \"primary\"\npool = { mode = \"transaction\", size = 20 }",
                 )],
                 &[
-                    "g.toml:13:17: listener.app.pool.mode: a client that logs in by its own dialog with the server keeps that backend for life; give the endpoint a token command or a password and the listener auth = { method = \"scram\", … }, or write \"session\"",
+                    "g.toml:13:17: listener.app.pool.mode: a client that authenticates at the server itself keeps that backend for life; give the endpoint a token command or a password and the listener auth = { method = \"scram\", … }, or write \"session\"",
                 ],
             ),
             (
@@ -214,7 +214,7 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
             (
                 &[("name = \"orders\"", "name = ")],
                 &[
-                    "g.toml:2:8: string values must be quoted, expected literal string; write TOML (https://toml.io)",
+                    "g.toml:2:8: invalid TOML: string values must be quoted, expected literal string; https://toml.io describes the format",
                 ],
             ),
             (

@@ -117,7 +117,7 @@ fn what_cannot_be_split_is_refused_with_what_to_write() {
     assert_eq!(
         said(&passthrough),
         [
-            "g.toml:17:9: listener.app.route: cannot split for a client that logs in by its own dialog with the server: it keeps one backend for life; give the endpoints a token command or a password and the listener auth = { method = \"scram\", … }, or write \"primary\" or \"read-pool\""
+            "g.toml:17:9: listener.app.route: cannot split for a client that authenticates at the server itself: it keeps one backend for life; give the endpoints a token command or a password and the listener auth = { method = \"scram\", … }, or write \"primary\" or \"read-pool\""
         ]
     );
     assert_eq!(

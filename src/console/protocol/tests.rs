@@ -136,9 +136,10 @@ fn mistakes_are_found_before_anything_is_run() {
 #[test]
 fn statements_are_bounded() {
     let mut protocol = ConsoleProtocol::default();
-    let parses: Vec<_> =
-        (0..=HELD).map(|at| said(b'P', format!("s{at}\0SHOW LISTS\0\0\0").as_bytes())).collect();
-    assert_eq!(talk(&mut protocol, 0, &parses), format!("{}E", "1".repeat(HELD)));
+    let parses: Vec<_> = (0..=MAX_HELD_STATEMENTS)
+        .map(|at| said(b'P', format!("s{at}\0SHOW LISTS\0\0\0").as_bytes()))
+        .collect();
+    assert_eq!(talk(&mut protocol, 0, &parses), format!("{}E", "1".repeat(MAX_HELD_STATEMENTS)));
 }
 
 proptest::proptest! {

@@ -123,7 +123,7 @@ async fn a_flood_is_cut_and_the_command_killed() {
     assert!(matches!(run(&line).await.unwrap_err(), TokenError::TooLong));
     until_gone(&until_written(&pid).await).await;
     let exactly = "head -c 65536 /dev/zero | tr '\\0' x";
-    assert_eq!(run(exactly).await.unwrap().len(), OUTPUT);
+    assert_eq!(run(exactly).await.unwrap().len(), MAX_TOKEN_OUTPUT_BYTES);
     assert!(matches!(run(&format!("{exactly}; echo y")).await.unwrap_err(), TokenError::TooLong));
 }
 

@@ -323,7 +323,7 @@ fn a_user_whose_every_token_is_refused_does_not_have_the_command_run_for_each_lo
     let second = script.login("a", None, 2).unwrap().unwrap();
     assert_eq!(script.login("a", Some(&second), 2).unwrap().err(), Some(()), "too soon");
     assert!(script.login("a", None, 3).unwrap().is_ok(), "it stays: others may fare better with it");
-    script.seconds += CALM.as_secs_f64();
+    script.seconds += REFUSED_TOKEN_MINT_INTERVAL.as_secs_f64();
     assert!(script.login("a", Some(&second), 4).is_none());
     assert_eq!(script.start_mint().as_deref(), Some("a"));
 }
@@ -346,7 +346,7 @@ fn a_token_lives_from_the_moment_its_mint_began() {
 fn pauses_are_jittered_and_bounded() {
     assert_eq!(pause(1, 0.0), Duration::from_millis(500));
     assert_eq!(pause(3, 1.0), Duration::from_secs(4));
-    assert_eq!(pause(u32::MAX, 1.0), LONGEST_PAUSE);
+    assert_eq!(pause(u32::MAX, 1.0), MAX_RENEWAL_PAUSE);
 }
 
 impl Script {

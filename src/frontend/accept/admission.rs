@@ -61,7 +61,7 @@ impl Admission {
         match (over_all, over_address) {
             (true, _) => Admitted::Refused(permit, ClientError::too_many_clients()),
             (false, true) => Admitted::Refused(permit, ClientError::too_many_clients_of_address()),
-            (false, false) => Admitted::Welcome(permit),
+            (false, false) => Admitted::Accepted(permit),
         }
     }
 
@@ -78,7 +78,7 @@ impl Admission {
 /// Decision on a new client.
 pub(crate) enum Admitted {
     /// Admitted.
-    Welcome(Permit),
+    Accepted(Permit),
     /// Rejected; the error is sent after the startup packet.
     Refused(Permit, ClientError),
     /// Rejected; the error is sent at once, without reading.
@@ -159,7 +159,7 @@ mod tests {
 
     fn word(admitted: &Admitted) -> &'static str {
         match admitted {
-            Admitted::Welcome(_) => "welcome",
+            Admitted::Accepted(_) => "accepted",
             Admitted::Refused(_, client_error) => client_error.reason.as_str(),
             Admitted::Turned(_) => "turned",
         }
@@ -171,10 +171,10 @@ mod tests {
         let admission = Arc::new(Admission::default());
         let mut held: Vec<_> = (0..18).map(|_| admission.admit(None, &limits)).collect();
         let words: Vec<_> = held.iter().map(word).collect();
-        assert_eq!(words[..3], ["welcome", "welcome", "max_clients"]);
+        assert_eq!(words[..3], ["accepted", "accepted", "max_clients"]);
         assert_eq!(word(&admission.admit(None, &limits)), "turned");
         held.clear();
-        assert_eq!(word(&admission.admit(None, &limits)), "welcome");
+        assert_eq!(word(&admission.admit(None, &limits)), "accepted");
     }
 
     #[test]
@@ -183,11 +183,11 @@ mod tests {
         let admission = Arc::new(Admission::default());
         let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let first = admission.admit(Some(a), &limits);
-        assert_eq!(word(&first), "welcome");
+        assert_eq!(word(&first), "accepted");
         assert_eq!(word(&admission.admit(Some(a), &limits)), "max_clients_per_address");
-        assert_eq!(word(&admission.admit(Some(b), &limits)), "welcome");
+        assert_eq!(word(&admission.admit(Some(b), &limits)), "accepted");
         drop(first);
-        assert_eq!(word(&admission.admit(Some(a), &limits)), "welcome");
+        assert_eq!(word(&admission.admit(Some(a), &limits)), "accepted");
         assert!(admission.lock().by_address.is_empty(), "nobody is left to remember");
     }
 
@@ -219,7 +219,7 @@ mod tests {
         let settings = settings(AccessList::default(), limits);
         let admission = Arc::new(Admission::default());
         let enter = |user: &str, database: &str| {
-            let Admitted::Welcome(mut permit) = admission.admit(None, &settings.limits) else { panic!() };
+            let Admitted::Accepted(mut permit) = admission.admit(None, &settings.limits) else { panic!() };
             let (user, database) = names(user, database);
             permit
                 .claim(&user, &database, &settings)
@@ -246,7 +246,7 @@ mod tests {
         let admission = Arc::new(Admission::default());
         let (user, database) = names("alice", "orders");
         let permit = || match admission.admit(None, &before.limits) {
-            Admitted::Welcome(permit) => permit,
+            Admitted::Accepted(permit) => permit,
             _ => panic!(),
         };
         let mut first = permit();
@@ -264,7 +264,7 @@ mod tests {
         let access = AccessList { users: Vec::new(), databases: vec![names("u", "orders").1] };
         let settings = settings(access, ListenerLimits::default());
         let admission = Arc::new(Admission::default());
-        let Admitted::Welcome(mut permit) = admission.admit(None, &settings.limits) else { panic!() };
+        let Admitted::Accepted(mut permit) = admission.admit(None, &settings.limits) else { panic!() };
         let (user, stock) = names("alice", "stock");
         assert_eq!(permit.claim(&user, &stock, &settings).unwrap_err().reason, ClientErrorReason::NotAllowed);
         assert!(admission.lock().by_user.is_empty());

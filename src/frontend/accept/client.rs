@@ -40,9 +40,9 @@ pub(crate) type ClientPermits = (Permit, Option<OwnedSemaphorePermit>);
 /// Serves one client, on the calling worker.
 pub(crate) fn serve_client(accepted_client: AcceptedClient) -> impl Future<Output = ()> {
     // The login's future is large and short: box it, so that the session's future does not contain it.
-    let welcomed = Box::pin(log_in(accepted_client));
+    let logged_in = Box::pin(log_in(accepted_client));
     async move {
-        let Some((mut relay, _permit)) = welcomed.await else { return };
+        let Some((mut relay, _permit)) = logged_in.await else { return };
         let end = relay.run().await;
         Box::pin(tear_down(&end, relay)).await;
     }

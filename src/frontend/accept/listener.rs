@@ -49,11 +49,11 @@ pub struct Listener {
 }
 
 /// Backlog of the kernel: large enough for a burst of clients.
-const BACKLOG: i32 = 4096;
+const ACCEPT_BACKLOG_CLIENTS: i32 = 4096;
 /// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
-const BACK_OFF: Duration = Duration::from_millis(50);
+const ACCEPT_FAILURE_PAUSE: Duration = Duration::from_millis(50);
 /// Interval of TCP keepalive probes, as towards endpoints.
-const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Listener {
     /// Binds and listens. A socket file without a listening process is replaced; a new socket file has the permissions
@@ -124,7 +124,7 @@ impl Listener {
 async fn on_accept_error(context: &ListenerContext, error: &io::Error) {
     context.metrics.accept_failed();
     tracing::warn!(listener = %context.settings.name, %error, "accept failed; retrying");
-    sleep(BACK_OFF).await;
+    sleep(ACCEPT_FAILURE_PAUSE).await;
 }
 
 /// The next client's socket in non-blocking mode, with its address.
@@ -164,7 +164,7 @@ fn hand_over(
 ) {
     let admitted = context.admission.admit(address.map(|address| address.ip()), &context.settings.limits);
     let (permit, client_error) = match admitted {
-        Admitted::Welcome(permit) => (permit, None),
+        Admitted::Accepted(permit) => (permit, None),
         Admitted::Refused(permit, client_error) => (permit, Some(client_error)),
         Admitted::Turned(client_error) => {
             context.metrics.record_rejection(RefusalReason::MaxClients);
@@ -220,9 +220,11 @@ fn bind_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     }
     // Inherited by accepted sockets.
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(KEEPALIVE_INTERVAL).with_interval(KEEPALIVE_INTERVAL),
+    )?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(ACCEPT_BACKLOG_CLIENTS)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }

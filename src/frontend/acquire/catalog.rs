@@ -17,9 +17,9 @@ use crate::{
 };
 
 /// Limit on asynchronous messages during a catalog query, in bytes. A full notification queue arrives within one query.
-const MAX_UNASKED_BYTES: usize = 8 << 20;
+const MAX_ASYNC_MESSAGE_BYTES: usize = 8 << 20;
 /// Limits of a response. The time for a large schema is about half a second; the server gives up before Gatekeeper does.
-const RESPONSE: QueryLimits =
+const RESPONSE_LIMITS: QueryLimits =
     QueryLimits { max_bytes: usize::MAX, max_rows: 500_000, time: Some(Duration::from_secs(20)) };
 const UNREADABLE: QueryError = QueryError::Answer(DecodeError::Invalid("row of a catalog query"));
 
@@ -139,8 +139,8 @@ pub(crate) async fn run_script(
     each: impl FnMut(&[u8]) -> Result<(), QueryError>,
     unasked: &mut Vec<u8>,
 ) -> Result<(), QueryError> {
-    let strictness = Strictness::Keep { kept: unasked, max_bytes: MAX_UNASKED_BYTES };
-    let mut client = QueryClient::new(stream, RESPONSE, strictness);
+    let strictness = Strictness::Keep { kept: unasked, max_bytes: MAX_ASYNC_MESSAGE_BYTES };
+    let mut client = QueryClient::new(stream, RESPONSE_LIMITS, strictness);
     let mut result = client.query(text, each).await;
     if matches!(result, Err(QueryError::Refused { .. })) && client.status() != TransactionStatus::Idle {
         // The connection is unusable then, unlike after the refusal of the query.

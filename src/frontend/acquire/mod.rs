@@ -112,7 +112,7 @@ pub(crate) enum Step<B> {
 }
 
 /// Backends of ejected nodes that are passed over before the writer serves instead.
-const MAX_PASSED_OVER: u8 = 8;
+const MAX_PASSED_OVER_BACKENDS: u8 = 8;
 
 /// Connects a dedicated backend with `connect`. Returns the backend and the reason for its endpoint.
 ///
@@ -404,7 +404,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                 P::put_back(backend, Disposition::Discard);
                 let wait = self.wait.get_or_insert_default();
                 wait.passed_over += 1;
-                if wait.passed_over > MAX_PASSED_OVER {
+                if wait.passed_over > MAX_PASSED_OVER_BACKENDS {
                     self.send_to_writer(RouteReason::Rerun(RerunCause::NodeLost));
                 }
                 return None;

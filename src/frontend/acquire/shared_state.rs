@@ -1,11 +1,11 @@
 //! State shared by the sessions of one listener, database and user.
 //!
 //! Names needed to predict leftover session state are read before the first session of a database is admitted. A
-//! session compares the catalog's epoch with the server's every [`COMPARED_EVERY`], after any listener's statement with
-//! changed definitions, and after a call of an unknown function. The comparison uses the session's own backend, before
-//! the session returns the backend. On a difference, the names are read again and the session's texts are classified
-//! anew. No client response waits for a comparison. With statement splitting, the database contents are read together
-//! with the names. A statement sent without known names pins the session.
+//! session compares the catalog's epoch with the server's every [`EPOCH_CHECK_INTERVAL`], after any listener's
+//! statement with changed definitions, and after a call of an unknown function. The comparison uses the session's own
+//! backend, before the session returns the backend. On a difference, the names are read again and the session's texts
+//! are classified anew. No client response waits for a comparison. With statement splitting, the database contents are
+//! read together with the names. A statement sent without known names pins the session.
 
 use std::{
     collections::HashMap,
@@ -27,7 +27,7 @@ use crate::{
         startup_values::{self, KnownValues, SaidSettings, StartupValues},
     },
     names::{DatabaseName, ListenerName, UserName},
-    pool::{Disposition, Lease, PoolSettings, Welcome},
+    pool::{Disposition, Lease, PoolSettings, StartupResponse},
     session::{CatalogInstant, DatabaseState},
     sql::{ClassifierOptions, StatefulNames},
     tasks,
@@ -81,15 +81,15 @@ struct Listed {
 }
 
 /// Maximum delay until a definition changed outside of the process applies to all new transactions.
-const COMPARED_EVERY: Duration = Duration::from_secs(1);
+const EPOCH_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum delay of a definition change while only backends possibly behind the writer are returned.
-const COMPARED_BEHIND: Duration = Duration::from_secs(60);
-/// Pause between two readings of the names, as a multiple of the reading time; at most [`COMPARED_EVERY`].
-const READ_SHARE: u32 = 10;
+const STALE_EPOCH_CHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// Pause between two readings of the names, as a multiple of the reading time; at most [`EPOCH_CHECK_INTERVAL`].
+const READ_PAUSE_FACTOR: u32 = 10;
 /// Entries kept without a sweep of unneeded entries: a client may name any database.
 const MIN_SWEPT_ENTRIES: usize = 64;
 /// Time without a session until the entry of a database is removed.
-const UNUSED: Duration = Duration::from_secs(3600);
+const UNUSED_ENTRY_LIFETIME: Duration = Duration::from_secs(3600);
 
 // === impl SharedStateRegistry ===
 
@@ -164,23 +164,23 @@ impl SharedState {
         let overdue = millis(self.began.elapsed()).saturating_sub(self.next.load(Ordering::Relaxed));
         Arc::strong_count(self) > 1
             || Arc::strong_count(&self.database_state) > 1
-            || (self.database_state.knows_database() && overdue < millis(UNUSED))
+            || (self.database_state.knows_database() && overdue < millis(UNUSED_ENTRY_LIFETIME))
     }
 
-    /// Returns the initial ParameterStatus for `application` and the startup settings in `startup`. `welcome` is the
-    /// newest login of the client's pool.
+    /// Returns the initial ParameterStatus for `application` and the startup settings in `startup`. `startup_response`
+    /// is the newest login of the client's pool.
     pub(crate) fn initial_status(
         &self,
-        welcome: &Arc<Welcome>,
+        startup_response: &Arc<StartupResponse>,
         application: Option<&[u8]>,
         startup: Option<&Arc<StartupValues>>,
     ) -> Arc<InitialParameterStatus> {
         let mut initial_statuses = self.initial_statuses.lock().unwrap_or_else(PoisonError::into_inner);
-        initial_statuses.of(welcome, application, startup)
+        initial_statuses.of(startup_response, application, startup)
     }
 
-    /// Returns startup settings as interpreted by the server; `None` if a login must decide. `welcome` is the newest
-    /// login of the client's pool; `lease` gets a backend of the pool.
+    /// Returns startup settings as interpreted by the server; `None` if a login must decide. `startup_response` is the
+    /// newest login of the client's pool; `lease` gets a backend of the pool.
     ///
     /// Cancel safety: dropped half-way, a leased backend is closed.
     ///
@@ -189,11 +189,11 @@ impl SharedState {
     pub(crate) async fn startup_values<E>(
         &self,
         said: &SaidSettings,
-        welcome: &Welcome,
+        startup_response: &StartupResponse,
         lease: impl Future<Output = Result<Lease, E>>,
     ) -> Result<Option<Arc<StartupValues>>, E> {
         let known = || self.startup.lock().unwrap_or_else(PoisonError::into_inner);
-        let values = known().get(said, &welcome.parameters);
+        let values = known().get(said, &startup_response.parameters);
         if let Some(values) = values {
             return Ok(values);
         }
@@ -207,7 +207,7 @@ impl SharedState {
         match values {
             Ok(values) => {
                 let values = values.map(Arc::new);
-                known().insert(said, &welcome.parameters, values.clone());
+                known().insert(said, &startup_response.parameters, values.clone());
                 Ok(values)
             }
             // The client gets the server's own error.
@@ -257,7 +257,7 @@ impl SharedState {
     /// catalog.
     pub(crate) fn leased(&self, now: Instant) {
         if self.is_due(now) {
-            self.next.store(millis(now.duration_since(self.began) + COMPARED_EVERY), Ordering::Relaxed);
+            self.next.store(millis(now.duration_since(self.began) + EPOCH_CHECK_INTERVAL), Ordering::Relaxed);
             self.database_state.expire_catalogue();
         }
     }
@@ -267,7 +267,8 @@ impl SharedState {
     }
 
     fn is_overdue(&self, now: Instant) -> bool {
-        millis(now.duration_since(self.began)) >= self.next.load(Ordering::Relaxed) + millis(COMPARED_BEHIND)
+        millis(now.duration_since(self.began))
+            >= self.next.load(Ordering::Relaxed) + millis(STALE_EPOCH_CHECK_INTERVAL)
     }
 
     /// Applies the settings. Derived database contents are read again.
@@ -325,7 +326,7 @@ impl SharedState {
         let epoch = catalog::read_epoch(lease, unasked).await?;
         if !self.database_state.is_epoch(&epoch, instant) {
             self.read(lease, &epoch, instant, unasked).await?;
-            let pause = (began.elapsed() * READ_SHARE).min(COMPARED_EVERY);
+            let pause = (began.elapsed() * READ_PAUSE_FACTOR).min(EPOCH_CHECK_INTERVAL);
             self.renew_after.store(millis(self.began.elapsed() + pause), Ordering::Relaxed);
         }
         self.compared.store(number, Ordering::Relaxed);
@@ -361,7 +362,7 @@ impl SharedState {
     async fn look(&self, mut lease: Lease) {
         let mut unasked = Vec::new();
         let compared = self.compare(&mut lease, &mut unasked).await;
-        self.next.store(millis(self.began.elapsed() + COMPARED_EVERY), Ordering::Relaxed);
+        self.next.store(millis(self.began.elapsed() + EPOCH_CHECK_INTERVAL), Ordering::Relaxed);
         match compared {
             // Asynchronous messages of the server reach no session.
             Ok(()) if !unasked.is_empty() => lease.release(Disposition::Discard),

@@ -427,7 +427,7 @@ impl ClientHandshake {
 /// Maximum bytes of a statement's text for audit log and traces; `None` if both need no text.
 fn text_limit(observers: &Observers) -> Option<usize> {
     let audited = observers.audit.wants_statements().then(|| observers.audit.text_limit());
-    audited.max(observers.traces.is_on().then_some(session_tracer::TEXT))
+    audited.max(observers.traces.is_on().then_some(session_tracer::MAX_TEXT_BYTES))
 }
 
 /// The label a refusal before the session is counted under; failed authentication has a metric of its own.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::startup_values::StartupValues;
 use crate::{
     handshake::Parameters,
-    pool::Welcome,
+    pool::StartupResponse,
     session::{ReportedParameters, SettingValues},
 };
 
-/// Initial ParameterStatus of clients with equal `application_name` and startup settings, after a login with `welcome`.
+/// Initial ParameterStatus of clients with equal `application_name` and startup settings, after a login with
+/// `startup_response`.
 pub(crate) struct InitialParameterStatus {
-    welcome: Arc<Welcome>,
+    startup_response: Arc<StartupResponse>,
     /// `application_name` of the client, if sent.
     application: Option<Box<[u8]>>,
     /// Remaining startup settings of the client.
@@ -31,18 +32,23 @@ pub(crate) struct InitialParameterStatusCache {
 }
 
 /// Maximum number of entries: usually one login with one or two names, but names are arbitrary.
-const KEPT: usize = 8;
+const MAX_ENTRIES: usize = 8;
 
 // === impl InitialParameterStatus ===
 
 impl InitialParameterStatus {
-    fn new(welcome: &Arc<Welcome>, application: Option<&[u8]>, startup: Option<&Arc<StartupValues>>) -> Self {
-        let mut parameters = Parameters::clone(&welcome.parameters);
+    fn new(
+        startup_response: &Arc<StartupResponse>,
+        application: Option<&[u8]>,
+        startup: Option<&Arc<StartupValues>>,
+    ) -> Self {
+        let mut parameters = Parameters::clone(&startup_response.parameters);
         let mut settings = SettingValues::default();
         if let Some(startup) = startup {
             settings = startup.settings.clone();
             for (name, value) in &startup.reported {
-                let reported = welcome.parameters.iter().find(|it| it.name.eq_ignore_ascii_case(name));
+                let reported =
+                    startup_response.parameters.iter().find(|it| it.name.eq_ignore_ascii_case(name));
                 if let Some(status) = reported {
                     parameters.report(status.name, value);
                 }
@@ -54,7 +60,7 @@ impl InitialParameterStatus {
         }
         let bytes = parameters.as_bytes().to_vec();
         Self {
-            welcome: Arc::clone(welcome),
+            startup_response: Arc::clone(startup_response),
             application: application.map(Box::from),
             startup: startup.cloned(),
             settings,
@@ -65,11 +71,11 @@ impl InitialParameterStatus {
 
     fn is_for(
         &self,
-        welcome: &Arc<Welcome>,
+        startup_response: &Arc<StartupResponse>,
         application: Option<&[u8]>,
         startup: Option<&Arc<StartupValues>>,
     ) -> bool {
-        Arc::ptr_eq(&self.welcome, welcome)
+        Arc::ptr_eq(&self.startup_response, startup_response)
             && self.application.as_deref() == application
             && self.startup.as_ref().map(Arc::as_ptr) == startup.map(Arc::as_ptr)
     }
@@ -79,18 +85,19 @@ impl InitialParameterStatus {
 
 impl InitialParameterStatusCache {
     /// Returns the initial ParameterStatus for `application` and `startup`, based on the parameters of the login
-    /// `welcome`.
+    /// `startup_response`.
     pub(crate) fn of(
         &mut self,
-        welcome: &Arc<Welcome>,
+        startup_response: &Arc<StartupResponse>,
         application: Option<&[u8]>,
         startup: Option<&Arc<StartupValues>>,
     ) -> Arc<InitialParameterStatus> {
-        match self.latest.iter().position(|known| known.is_for(welcome, application, startup)) {
+        match self.latest.iter().position(|known| known.is_for(startup_response, application, startup)) {
             Some(at) => self.latest[..=at].rotate_right(1),
             None => {
-                self.latest.truncate(KEPT - 1);
-                self.latest.insert(0, Arc::new(InitialParameterStatus::new(welcome, application, startup)));
+                self.latest.truncate(MAX_ENTRIES - 1);
+                self.latest
+                    .insert(0, Arc::new(InitialParameterStatus::new(startup_response, application, startup)));
             }
         }
         Arc::clone(&self.latest[0])
@@ -102,13 +109,17 @@ mod tests {
     use super::*;
     use crate::wire::ProtocolVersion;
 
-    fn welcome() -> Arc<Welcome> {
-        Arc::new(Welcome { version: ProtocolVersion::V3_0, parameters: Arc::default(), notices: Vec::new() })
+    fn startup_response() -> Arc<StartupResponse> {
+        Arc::new(StartupResponse {
+            version: ProtocolVersion::V3_0,
+            parameters: Arc::default(),
+            notices: Vec::new(),
+        })
     }
 
     #[test]
     fn clients_that_are_told_the_same_share_one_status() {
-        let (one, two) = (welcome(), welcome());
+        let (one, two) = (startup_response(), startup_response());
         let mut initial_statuses = InitialParameterStatusCache::default();
         let psql = initial_statuses.of(&one, Some(b"psql"), None);
         assert_eq!(psql.bytes, b"S\0\0\0\x1aapplication_name\0psql\0");
@@ -125,14 +136,14 @@ mod tests {
 
     #[test]
     fn those_that_nobody_needs_are_forgotten() {
-        let welcome = welcome();
+        let startup_response = startup_response();
         let mut initial_statuses = InitialParameterStatusCache::default();
-        let first = initial_statuses.of(&welcome, Some(b"first"), None);
+        let first = initial_statuses.of(&startup_response, Some(b"first"), None);
         for number in 0..20 {
-            initial_statuses.of(&welcome, Some(format!("{number}").as_bytes()), None);
-            initial_statuses.of(&welcome, Some(b"often"), None);
+            initial_statuses.of(&startup_response, Some(format!("{number}").as_bytes()), None);
+            initial_statuses.of(&startup_response, Some(b"often"), None);
         }
-        assert_eq!(initial_statuses.latest.len(), KEPT);
-        assert!(!Arc::ptr_eq(&first, &initial_statuses.of(&welcome, Some(b"first"), None)));
+        assert_eq!(initial_statuses.latest.len(), MAX_ENTRIES);
+        assert!(!Arc::ptr_eq(&first, &initial_statuses.of(&startup_response, Some(b"first"), None)));
     }
 }

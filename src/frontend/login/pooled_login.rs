@@ -20,7 +20,7 @@ use crate::{
         context::{ClientServices, ListenerContext},
     },
     names::DatabaseName,
-    pool::{Disposition, Pool, Welcome},
+    pool::{Disposition, Pool, StartupResponse},
     wire::{BackendKey, ProtocolVersion, StartupMessage, TransactionStatus, authentication, backend},
 };
 
@@ -29,7 +29,7 @@ const OWN_PARAMETERS: [&str; 4] = ["user", "database", "application_name", "repl
 
 /// Greeting of a pooled session.
 struct Greeting {
-    welcome: Arc<Welcome>,
+    startup_response: Arc<StartupResponse>,
     /// `application_name` of the client, as sent.
     application: Option<Vec<u8>>,
     /// Startup settings as interpreted by the server.
@@ -65,16 +65,16 @@ pub(super) async fn log_in(
     }
     let greeting =
         build_greeting(&shared, &mut acquirer, client, context, (startup_options, application)).await?;
-    let Greeting { welcome, application, values } = greeting;
+    let Greeting { startup_response, application, values } = greeting;
     let pool = pool_of(&mut acquirer)?;
-    let server_version = welcome.parameters.get("server_version");
+    let server_version = startup_response.parameters.get("server_version");
     let application = application.map(|said| application_name(&said, server_version));
-    let initial_status = shared.initial_status(&welcome, application.as_deref(), values.as_ref());
+    let initial_status = shared.initial_status(&startup_response, application.as_deref(), values.as_ref());
     let client_key = session_key(session, version)?;
     let database = Arc::clone(&shared.database_state);
     acquirer.share(shared);
     Ok(LoginResult {
-        greeting: write_greeting(proved.output, &initial_status, &client_key, &welcome),
+        greeting: write_greeting(proved.output, &initial_status, &client_key, &startup_response),
         endpoint: pool.endpoint().clone(),
         reason: acquirer.reason(),
         user: pool.target().user.clone(),
@@ -127,21 +127,21 @@ async fn build_greeting(
     context: &ListenerContext,
     (options, mut application): (Option<StartupOptions>, Option<Vec<u8>>),
 ) -> Result<Greeting, Failed> {
-    let mut welcome = newest_welcome(acquirer, client, context).await?;
+    let mut startup_response = newest_startup_response(acquirer, client, context).await?;
     let mut values = None;
     if let Some(StartupOptions { settings, application: of_options }) = options {
         if !settings.is_empty() {
             let lease = lease_while_connected(acquirer, client, context);
-            values = Box::pin(shared.startup_values(&settings, &welcome, lease)).await?;
+            values = Box::pin(shared.startup_values(&settings, &startup_response, lease)).await?;
         }
         if values.is_some() || settings.is_empty() {
             application = application.or(of_options);
         } else {
             acquirer.move_apart();
-            welcome = newest_welcome(acquirer, client, context).await?;
+            startup_response = newest_startup_response(acquirer, client, context).await?;
         }
     }
-    Ok(Greeting { welcome, application, values })
+    Ok(Greeting { startup_response, application, values })
 }
 
 /// Messages up to ReadyForQuery, behind `output`.
@@ -149,31 +149,31 @@ fn write_greeting(
     mut output: Vec<u8>,
     initial_status: &InitialParameterStatus,
     client_key: &BackendKey,
-    welcome: &Welcome,
+    startup_response: &StartupResponse,
 ) -> Vec<u8> {
     // Room for AuthenticationOk, a key with a secret of up to 32 bytes, and ReadyForQuery.
-    output.reserve_exact(initial_status.bytes.len() + welcome.notices.len() + 64);
+    output.reserve_exact(initial_status.bytes.len() + startup_response.notices.len() + 64);
     authentication::write_ok(&mut output);
     output.extend_from_slice(&initial_status.bytes);
     client_key.write_key_data(&mut output);
-    output.extend_from_slice(&welcome.notices);
+    output.extend_from_slice(&startup_response.notices);
     backend::write_ready_for_query(&mut output, TransactionStatus::Idle);
     output
 }
 
-/// Returns the `Welcome` of the newest login in the client's pool.
-async fn newest_welcome(
+/// Returns the `StartupResponse` of the newest login in the client's pool.
+async fn newest_startup_response(
     acquirer: &mut PooledAcquirer,
     client: &mut UnauthenticatedClient,
     context: &ListenerContext,
-) -> Result<Arc<Welcome>, Failed> {
-    if let Some(welcome) = acquirer.pool().ok().and_then(|pool| pool.welcome()) {
-        return Ok(welcome);
+) -> Result<Arc<StartupResponse>, Failed> {
+    if let Some(startup_response) = acquirer.pool().ok().and_then(|pool| pool.startup_response()) {
+        return Ok(startup_response);
     }
     let lease = Box::pin(lease_while_connected(acquirer, client, context)).await?;
-    let welcome = Arc::clone(lease.login());
+    let startup_response = Arc::clone(lease.login());
     lease.release(Disposition::Clean);
-    Ok(welcome)
+    Ok(startup_response)
 }
 
 /// First process id of pooled sessions, beyond the ids of any server. A client that passes its id to

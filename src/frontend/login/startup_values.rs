@@ -37,39 +37,39 @@ pub(crate) struct KnownValues {
 
 struct KnownValue {
     /// Server parameters at the time of the query: the interpretation of some settings depends on further settings.
-    welcome: Arc<Parameters>,
+    login_parameters: Arc<Parameters>,
     /// `None` if only a login can set the values.
     values: Option<Arc<StartupValues>>,
 }
 
 /// Limit on cached entries: usually an entry for each tenant. An entry takes up to 20 kB, like a startup packet.
-const KNOWN_MAX: usize = 1024;
+const MAX_CACHED_ENTRIES: usize = 1024;
 
 // === impl KnownValues ===
 
 impl KnownValues {
-    /// Cached interpretation of `said` by a server with login parameters `welcome`, if a server was asked.
+    /// Cached interpretation of `said` by a server with login parameters `login_parameters`, if a server was asked.
     pub(crate) fn get(
         &self,
         said: &SaidSettings,
-        welcome: &Parameters,
+        login_parameters: &Parameters,
     ) -> Option<Option<Arc<StartupValues>>> {
-        let known = self.by_said.get(said).filter(|known| *known.welcome == *welcome)?;
+        let known = self.by_said.get(said).filter(|known| *known.login_parameters == *login_parameters)?;
         Some(known.values.clone())
     }
 
     pub(crate) fn insert(
         &mut self,
         said: &SaidSettings,
-        welcome: &Arc<Parameters>,
+        login_parameters: &Arc<Parameters>,
         values: Option<Arc<StartupValues>>,
     ) {
-        let known = KnownValue { welcome: Arc::clone(welcome), values };
+        let known = KnownValue { login_parameters: Arc::clone(login_parameters), values };
         if let Some(before) = self.by_said.get_mut(said) {
             *before = known;
             return;
         }
-        if self.said.len() >= KNOWN_MAX
+        if self.said.len() >= MAX_CACHED_ENTRIES
             && let Some(oldest) = self.said.pop_front()
         {
             self.by_said.remove(&oldest);
@@ -155,14 +155,14 @@ mod tests {
     #[test]
     fn what_is_said_too_rarely_is_forgotten() {
         let mut known = KnownValues::default();
-        let welcome = Arc::new(Parameters::default());
+        let login_parameters = Arc::new(Parameters::default());
         let said = |number: usize| vec![("app.tenant".to_owned(), number.to_string().into_bytes())];
-        for number in 0..=KNOWN_MAX {
-            known.insert(&said(number), &welcome, Some(Arc::default()));
+        for number in 0..=MAX_CACHED_ENTRIES {
+            known.insert(&said(number), &login_parameters, Some(Arc::default()));
         }
-        assert!(known.get(&said(0), &welcome).is_none());
-        assert!(known.get(&said(1), &welcome).is_some());
-        assert_eq!(known.by_said.len(), KNOWN_MAX);
+        assert!(known.get(&said(0), &login_parameters).is_none());
+        assert!(known.get(&said(1), &login_parameters).is_some());
+        assert_eq!(known.by_said.len(), MAX_CACHED_ENTRIES);
     }
 
     #[test]

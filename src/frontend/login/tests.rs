@@ -39,7 +39,7 @@ async fn enter(stand: &Stand, listener: &Arc<ListenerContext>) -> (ClientHandsha
 
 fn permit(listener: &ListenerContext) -> Permit {
     match listener.admission.admit(None, &listener.settings.limits) {
-        Admitted::Welcome(permit) => permit,
+        Admitted::Accepted(permit) => permit,
         Admitted::Refused(..) | Admitted::Turned(_) => panic!("there is room"),
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroize;
 
-use crate::{frontend::relay::buffer::BUFFER_SIZE, handshake::FRAME_MAX, tls::Stream};
+use crate::{frontend::relay::buffer::BUFFER_BYTES, handshake::MAX_FRAME_BYTES, tls::Stream};
 
 /// A client connection before its session.
 pub(crate) struct UnauthenticatedClient {
@@ -14,7 +14,7 @@ pub(crate) struct UnauthenticatedClient {
 }
 
 /// Size of a read in bytes: a login has a few short messages.
-const CHUNK: usize = 1024;
+const READ_BYTES: usize = 1024;
 
 impl UnauthenticatedClient {
     pub(crate) const fn new(stream: Stream) -> Self {
@@ -52,12 +52,12 @@ impl UnauthenticatedClient {
     /// The error of the operating system; `UnexpectedEof` if the client has closed, `InvalidData` beyond the size of
     /// any login.
     pub(crate) async fn read_more(&mut self) -> io::Result<()> {
-        if self.unread.len() > FRAME_MAX {
+        if self.unread.len() > MAX_FRAME_BYTES {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        self.unread.reserve(CHUNK);
+        self.unread.reserve(READ_BYTES);
         // At most the capacity of a session's first buffer.
-        let mut chunk = (&mut self.stream).take(CHUNK as u64);
+        let mut chunk = (&mut self.stream).take(READ_BYTES as u64);
         match chunk.read_buf(&mut self.unread).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
@@ -69,7 +69,7 @@ impl UnauthenticatedClient {
     ///
     /// Cancel safe.
     pub(crate) async fn gone(&mut self) -> io::Error {
-        while self.unread.len() + CHUNK <= BUFFER_SIZE {
+        while self.unread.len() + READ_BYTES <= BUFFER_BYTES {
             if let Err(error) = self.read_more().await {
                 return error;
             }

@@ -19,7 +19,7 @@ use crate::{
     files::{Reload, ReloadError, Reloadable},
     live::{Live, Publisher, live},
     names::UserName,
-    scram::{ITERATIONS, Verifier},
+    scram::{DEFAULT_ITERATIONS, Verifier},
 };
 
 /// The users of one file.
@@ -110,7 +110,7 @@ impl UsersFile {
             *counts.entry(verifier.iterations()).or_default() += 1;
         }
         let usual = counts.into_iter().max_by_key(|(iterations, count)| (*count, *iterations));
-        usual.map_or(ITERATIONS, |(iterations, _)| iterations)
+        usual.map_or(DEFAULT_ITERATIONS, |(iterations, _)| iterations)
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Traced {
 }
 
 /// Bytes of a statement's text that are kept for the comment at its end.
-pub(crate) const TEXT: usize = 32 << 10;
+pub(crate) const MAX_TEXT_BYTES: usize = 32 << 10;
 
 impl Traced {
     /// Traces the login of a client that connected at `arrived`.

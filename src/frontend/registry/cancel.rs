@@ -21,13 +21,13 @@ use crate::{
 
 /// Maximum number of tries while one statement runs. A read pool's address leads to several nodes, and each new
 /// connection may reach another node than the backend's. With 20 nodes, nine of ten requests reach the right one.
-const TRIES: u32 = 50;
+const MAX_CANCEL_TRIES: u32 = 50;
 /// Average pause before the second try, and before the fifth and later tries; doubled in between. Short, because a
 /// reached node acts at once, and with two nodes the second try usually succeeds.
 const PAUSE_MS: (u64, u64) = (10, 100);
 /// Limit on the wait for internal statements ahead of the client's statement; a server that takes longer does not
 /// handle cancel requests either.
-const SHELTER: Duration = Duration::from_secs(5);
+const INTERNAL_STATEMENT_WAIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Forwards a cancel request. The client gets no response and waits for the end of its connection.
 ///
@@ -73,7 +73,7 @@ async fn deliver_requests(entry: &SessionEntry, current_backend: Option<&Current
                 break;
             }
         }
-        let cancel = match timeout(SHELTER, entry.begin_cancel_of_statement()).await {
+        let cancel = match timeout(INTERNAL_STATEMENT_WAIT_LIMIT, entry.begin_cancel_of_statement()).await {
             Ok(Some(cancel)) => cancel,
             // The session waits for a backend; the request ends the wait.
             Ok(None) => {
@@ -106,7 +106,7 @@ async fn deliver_requests(entry: &SessionEntry, current_backend: Option<&Current
 /// Maximum number of cancel requests for a statement on this backend.
 pub(crate) fn max_tries(current_backend: &CurrentBackend) -> u32 {
     match current_backend.endpoint().endpoint().role {
-        DeclaredRole::ReadPool => TRIES,
+        DeclaredRole::ReadPool => MAX_CANCEL_TRIES,
         DeclaredRole::Primary | DeclaredRole::Replica | DeclaredRole::Secondary => 1,
     }
 }

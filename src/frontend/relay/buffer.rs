@@ -7,18 +7,18 @@
 use std::cell::RefCell;
 
 /// Size of a buffer in bytes: one read takes a whole TLS record.
-pub(crate) const BUFFER_SIZE: usize = 16 * 1024;
+pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
 /// Maximum number of free buffers per worker; further ones are deallocated.
-const FREE_MAX: usize = 256;
+const MAX_FREE_BUFFERS: usize = 256;
 
 thread_local! {
-    static FREE: RefCell<Vec<Box<[u8; BUFFER_SIZE]>>> = const { RefCell::new(Vec::new()) };
+    static FREE: RefCell<Vec<Box<[u8; BUFFER_BYTES]>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Bytes read but not written; holds memory only while not empty.
 #[derive(Default)]
 pub(crate) struct Buffer {
-    bytes: Option<Box<[u8; BUFFER_SIZE]>>,
+    bytes: Option<Box<[u8; BUFFER_BYTES]>>,
     start: usize,
     end: usize,
 }
@@ -31,7 +31,7 @@ impl Buffer {
 
     /// True if no room is left.
     pub(crate) fn is_full(&self) -> bool {
-        self.end - self.start == BUFFER_SIZE
+        self.end - self.start == BUFFER_BYTES
     }
 
     /// Room for a read, not empty unless the buffer is full; then call [`Self::note_filled`].
@@ -39,7 +39,7 @@ impl Buffer {
         let bytes = self.bytes.get_or_insert_with(take_free);
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-        } else if self.end == BUFFER_SIZE && self.start > 0 {
+        } else if self.end == BUFFER_BYTES && self.start > 0 {
             bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
@@ -48,7 +48,7 @@ impl Buffer {
 
     /// Records a read of `count` bytes into [`Self::room`].
     pub(crate) fn note_filled(&mut self, count: usize) {
-        self.end = (self.end + count).min(BUFFER_SIZE);
+        self.end = (self.end + count).min(BUFFER_BYTES);
     }
 
     /// Drops the first `count` bytes.
@@ -88,15 +88,15 @@ impl Drop for Buffer {
     }
 }
 
-fn take_free() -> Box<[u8; BUFFER_SIZE]> {
-    FREE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::new([0; BUFFER_SIZE]))
+fn take_free() -> Box<[u8; BUFFER_BYTES]> {
+    FREE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Box::new([0; BUFFER_BYTES]))
 }
 
-fn return_free(bytes: Box<[u8; BUFFER_SIZE]>) {
+fn return_free(bytes: Box<[u8; BUFFER_BYTES]>) {
     // Without the list, at the end of the thread, the memory is deallocated.
     FREE.try_with(|free| {
         let mut free = free.borrow_mut();
-        if free.len() < FREE_MAX {
+        if free.len() < MAX_FREE_BUFFERS {
             free.push(bytes);
         }
     })
@@ -115,11 +115,11 @@ mod tests {
     #[test]
     fn an_unfinished_tail_moves_to_the_front_when_room_runs_out() {
         let mut buffer = Buffer::default();
-        read_in(&mut buffer, &vec![1; BUFFER_SIZE - 1]);
+        read_in(&mut buffer, &vec![1; BUFFER_BYTES - 1]);
         read_in(&mut buffer, &[2]);
         assert!(buffer.is_full() && buffer.room().is_empty());
-        buffer.consume(BUFFER_SIZE - 2);
-        assert_eq!(buffer.room().len(), BUFFER_SIZE - 2);
+        buffer.consume(BUFFER_BYTES - 2);
+        assert_eq!(buffer.room().len(), BUFFER_BYTES - 2);
         assert_eq!(buffer.unread(), [1, 2]);
     }
 

@@ -42,14 +42,14 @@ pub(crate) fn poll_send_all(
         }
     };
     bytes.drain(..sent);
-    if bytes.is_empty() && bytes.capacity() > KEPT {
+    if bytes.is_empty() && bytes.capacity() > MAX_KEPT_CAPACITY_BYTES {
         *bytes = Vec::new();
     }
     outcome
 }
 
 /// Maximum capacity in bytes up to which a session's own buffer is kept for the next transaction.
-const KEPT: usize = 1024;
+const MAX_KEPT_CAPACITY_BYTES: usize = 1024;
 
 /// Flushes all written bytes.
 pub(crate) fn poll_flush(

@@ -29,13 +29,13 @@ use crate::{
 };
 
 /// Time limit for a peer to receive the last messages.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time limit for an abandoned statement to end after its cancellation.
-const RECOVERY: Duration = Duration::from_secs(10);
+const CANCELED_STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum number of cancel requests for an abandoned statement.
-const TRIES: u32 = 20;
+const MAX_CANCEL_TRIES: u32 = 20;
 
 /// Closes both sides in order.
 ///
@@ -100,7 +100,7 @@ async fn leave_dedicated(
     {
         let mut bytes = Vec::new();
         write_terminate(&mut bytes);
-        timeout(LAST_WORDS, write_all(&mut backend, &bytes)).await.ok();
+        timeout(LAST_MESSAGE_TIMEOUT, write_all(&mut backend, &bytes)).await.ok();
     }
     // The request may have reached another node behind the same address.
     for attempt in 1..entry.current_backend().as_ref().map_or(1, max_tries) {
@@ -126,14 +126,18 @@ async fn recover_lease(
     // After Terminate, the statement should finish; after a disconnect, it is canceled.
     let cancels = match session.is_settled() || matches!(end, SessionEnd::Farewell) {
         true => 0,
-        false => entry.current_backend().as_ref().map_or(1, max_tries).max(TRIES),
+        false => entry.current_backend().as_ref().map_or(1, max_tries).max(MAX_CANCEL_TRIES),
     };
     // A partly sent message of the client cannot be completed.
     let can_speak = session.may_speak_to_backend() && !unsent;
     let can_end = session.wind_up(Instant::now(), &mut last) && can_speak;
     let over = Notify::new();
     let heard = async {
-        let heard = timeout(RECOVERY, hear_end(&mut lease.stream, &last, &mut said, session, recorder)).await;
+        let heard = timeout(
+            CANCELED_STATEMENT_TIMEOUT,
+            hear_end(&mut lease.stream, &last, &mut said, session, recorder),
+        )
+        .await;
         over.notify_one();
         matches!(heard, Ok(true))
     };
@@ -219,7 +223,7 @@ async fn hear_end(
 pub(crate) async fn last_words(client: &mut Stream, client_error: &ClientError) -> io::Result<()> {
     let mut bytes = Vec::new();
     client_error.write(&mut bytes);
-    timeout(LAST_WORDS, write_all(client, &bytes)).await.unwrap_or_else(|late| Err(late.into()))
+    timeout(LAST_MESSAGE_TIMEOUT, write_all(client, &bytes)).await.unwrap_or_else(|late| Err(late.into()))
 }
 
 async fn write_all(to: &mut Stream, bytes: &[u8]) -> io::Result<()> {

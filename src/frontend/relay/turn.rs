@@ -4,7 +4,7 @@ use std::{task::Context, time::Instant};
 
 /// Steps of a turn, each with a possible buffer move. Then the worker's remaining sessions run, even with work left
 /// here.
-const MAX_STEPS: u8 = 200;
+const MAX_TURN_STEPS: u8 = 200;
 
 /// Remaining steps and the time of a turn.
 #[derive(Default)]
@@ -19,12 +19,12 @@ pub(super) struct Turn {
 impl Turn {
     /// Begins a turn.
     pub(super) const fn begin(&mut self) {
-        (self.now, self.remaining_steps) = (None, MAX_STEPS);
+        (self.now, self.remaining_steps) = (None, MAX_TURN_STEPS);
     }
 
     /// Grants a new set of steps within the turn: the other direction gets steps of the turn, too.
     pub(super) const fn refill_steps(&mut self) {
-        self.remaining_steps = MAX_STEPS;
+        self.remaining_steps = MAX_TURN_STEPS;
     }
 
     /// True if no steps are left.
@@ -64,7 +64,7 @@ mod tests {
         let mut turn = Turn::default();
         turn.begin();
         let steps = (1..=u16::MAX).find(|_| turn.count_step(&cx));
-        assert_eq!(steps, Some(u16::from(MAX_STEPS)));
+        assert_eq!(steps, Some(u16::from(MAX_TURN_STEPS)));
         assert!(turn.is_over());
         turn.refill_steps();
         assert!(!turn.is_over());

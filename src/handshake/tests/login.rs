@@ -256,7 +256,7 @@ fn a_server_out_of_turn_gets_no_second_answer() {
 #[test]
 fn an_endless_handshake_is_cut_off() {
     let mut huge = b"N".to_vec();
-    huge.extend(((FRAME_MAX + 1) as u32).to_be_bytes());
+    huge.extend(((MAX_FRAME_BYTES + 1) as u32).to_be_bytes());
     let mut login = login(Credential::None, None);
     assert!(matches!(login.on_bytes(&huge), Err(LoginError::Violation(Violation::TooMuch))));
     let notice = written(|out| {

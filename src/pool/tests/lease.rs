@@ -65,9 +65,9 @@ async fn what_a_client_is_greeted_with_comes_from_the_newest_login() {
     let stand = Stand::new(2).await;
     *stand.server.shared.zone.lock().unwrap() = "UTC".to_owned();
     let pool = stand.pool();
-    assert!(pool.welcome().is_none(), "nobody has logged in yet");
+    assert!(pool.startup_response().is_none(), "nobody has logged in yet");
     let first = lease(&pool).await.unwrap();
-    assert_eq!(pool.welcome().unwrap().parameters.get("TimeZone"), Some(&b"UTC"[..]));
+    assert_eq!(pool.startup_response().unwrap().parameters.get("TimeZone"), Some(&b"UTC"[..]));
     let second = leases(&pool, 1).await.remove(0);
     assert!(Arc::ptr_eq(first.login(), second.login()), "the same words are kept once");
     first.release(Disposition::Clean);
@@ -80,10 +80,10 @@ async fn what_a_client_is_greeted_with_comes_from_the_newest_login() {
     });
     stand.server.shared.says.send_replace(words);
     until("they are closed", || stand.server.open() == 0).await;
-    assert!(pool.welcome().is_none(), "out of date");
+    assert!(pool.startup_response().is_none(), "out of date");
     let third = lease(&pool).await.unwrap();
     assert_eq!(third.login().parameters.get("TimeZone"), Some(&b"Asia/Tokyo"[..]));
-    assert!(Arc::ptr_eq(&pool.welcome().unwrap(), third.login()));
+    assert!(Arc::ptr_eq(&pool.startup_response().unwrap(), third.login()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -145,7 +145,7 @@ async fn however_often_it_is_wanted_the_writer_is_asked_each_five_milliseconds_a
         stand.sample().await;
     }
     let asked = stand.script.asked.lock().unwrap().clone();
-    assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= GAP), "{asked:?}");
+    assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= MIN_SAMPLE_INTERVAL), "{asked:?}");
     assert_eq!(stand.script.opened.load(SeqCst), 1, "on one connection");
 }
 
@@ -185,7 +185,7 @@ async fn a_connection_that_nobody_wants_anything_of_is_closed_and_made_again() {
     let mut stand = Stand::new();
     stand.wanted.request_sample();
     stand.sample().await;
-    sleep(IDLE * 2).await;
+    sleep(IDLE_TIMEOUT * 2).await;
     assert_eq!(stand.script.closed.load(SeqCst), 1);
     stand.wanted.request_sample();
     stand.sample().await;

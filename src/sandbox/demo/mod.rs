@@ -43,7 +43,7 @@ pub enum DemoError {
 }
 
 /// How long Gatekeeper may take to serve or to end, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PROCESS_WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs the demo. With `once`, ends after the tour, otherwise at Ctrl-C; with `iam`, tokens come from a metadata
 /// server.

@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use super::{
-    super::{FakeGoogle, FrontListener, Sandbox, run::LOOK},
-    DemoError, PATIENCE, expect,
+    super::{FakeGoogle, FrontListener, Sandbox, run::POLL_INTERVAL},
+    DemoError, PROCESS_WAIT_LIMIT, expect,
 };
 
 /// A listener of the tour alone, in transaction pooling.
@@ -95,7 +95,7 @@ impl<'a> Process<'a> {
 
     /// Waits until every listener's route can serve.
     pub(super) async fn ready(&mut self) -> Result<(), DemoError> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + PROCESS_WAIT_LIMIT;
         loop {
             self.check()?;
             let seen = match self.request("/readyz").await {
@@ -104,7 +104,7 @@ impl<'a> Process<'a> {
                 Err(error) => error.to_string(),
             };
             expect(Instant::now() < end, "every listener ready", || seen)?;
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     super::{DATABASE, FrontListener, NativeUser, Sandbox},
-    DemoError, PATIENCE,
+    DemoError, PROCESS_WAIT_LIMIT,
 };
 
 /// The connection string of a user at a listener.
@@ -62,7 +62,7 @@ impl PsqlSession {
         self.input.write_all(format!("{sql};\n\\echo {END}\n").as_bytes()).await.map_err(failed)?;
         let mut rows = Vec::new();
         loop {
-            let line = timeout(PATIENCE, self.output.next_line()).await;
+            let line = timeout(PROCESS_WAIT_LIMIT, self.output.next_line()).await;
             let line = line.map_err(|elapsed| failed(elapsed.into()))?.map_err(failed)?;
             let Some(line) = line else {
                 let (what, came) = ("an answer to a session".to_owned(), rows.join("\n"));

@@ -12,7 +12,7 @@ use super::{
         ALICE_AT_LISTENERS as ALICE, FakeGoogle, FrontListener, NativeUser, Node, Sandbox, SandboxOptions,
         run::wait_until,
     },
-    DemoError, PATIENCE, expect,
+    DemoError, PROCESS_WAIT_LIMIT, expect,
     process::{POOLED, Process},
     psql::{PsqlSession, command, target},
 };
@@ -216,7 +216,7 @@ impl<W: Write> Tour<'_, W> {
         let mut session = PsqlSession::open(self.sandbox, &listener, ALICE)?;
         let read = "SELECT count(*) FROM customers WHERE name = 'Demo'";
         // The first reads go to the primary: the catalog of the database is read meanwhile.
-        wait_until("a read on a read pool", PATIENCE, async || {
+        wait_until("a read on a read pool", PROCESS_WAIT_LIMIT, async || {
             let rows = session.ask(&format!("{read};\nSHOW gatekeeper.last_route")).await;
             let rows = rows.unwrap_or_else(|error| error.to_string());
             Ok(if rows.contains("reads (") { Ok(()) } else { Err(rows) })
@@ -268,7 +268,7 @@ impl<W: Write> Tour<'_, W> {
     async fn audit(&mut self) -> Result<(), DemoError> {
         let file = self.sandbox.audit_file();
         self.say(&format!("\n9. And the audit log.\n\n$ tail -n 3 {}\n", file.display()))?;
-        let lines = wait_until("an audit record of the last login", PATIENCE, async || {
+        let lines = wait_until("an audit record of the last login", PROCESS_WAIT_LIMIT, async || {
             let text = fs::read_to_string(&file).unwrap_or_default();
             let lines: Vec<_> = text.lines().map(str::to_owned).collect();
             Ok(if lines.len() >= 3 { Ok(lines) } else { Err(text) })
@@ -325,7 +325,7 @@ impl<W: Write> Tour<'_, W> {
     /// Shows the series of a metric with `label`, once it has a value.
     async fn shows_metric(&mut self, name: &str, label: &str) -> Result<(), DemoError> {
         let front = &self.front;
-        let series = wait_until("a value of a metric", PATIENCE, async || {
+        let series = wait_until("a value of a metric", PROCESS_WAIT_LIMIT, async || {
             let metrics = front.get("/metrics").await.unwrap_or_default();
             let mut lines = metrics.lines().filter(|line| line.starts_with(name) && line.contains(label));
             let found = lines.find(|line| !line.ends_with(" 0")).map(str::to_owned);

@@ -22,11 +22,12 @@
 //! | [`unit_classifier`], [`unit_routing`] | a split route: which backend |
 //! | [`requests`] | requests to the held backend: ahead of a message, and for it; what a statement means for the session |
 //! | [`server_messages`], [`response_opening`] | each message of the server |
-//! | [`settling`] | requests of the session itself: state checks, and replays |
+//! | [`backend_release`] | requests of the session itself: state checks, and replays |
 //!
 //! [`requests`] and the other types named by a role (`LocalReplies`, `UnitRouting`, …) borrow the components that they work
 //! with, for one message.
 
+mod backend_release;
 mod backend_state;
 mod cleanup;
 mod client_input;
@@ -46,7 +47,6 @@ mod response_opening;
 mod sequences;
 mod server_messages;
 mod session_settings;
-mod settling;
 mod startup_settings;
 mod statement_errors;
 #[cfg(test)]

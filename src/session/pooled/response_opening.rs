@@ -6,7 +6,7 @@
 
 use crate::{
     route::RerunCause,
-    session::split::{ReplayBuffer, rerun_on},
+    session::split::{ReplayBuffer, find_rerun_cause},
     wire::{ErrorFields, Header, Speaker, tag::backend as b},
 };
 
@@ -40,7 +40,7 @@ impl ResponseOpening {
                 | b::NOTICE_RESPONSE => {}
                 b::ERROR_RESPONSE => {
                     let Some(body) = rest.get(Header::BYTES..header.total()) else { break };
-                    return match rerun_on(&ErrorFields::new(body)) {
+                    return match find_rerun_cause(&ErrorFields::new(body)) {
                         // Nobody knows how far it got.
                         Some(RerunCause::NodeLost) if !attempt.is_proved() => Self::Answer,
                         Some(cause) => Self::Refused(cause),

@@ -5,17 +5,19 @@
 //! and a read never shows less than the session's own last write. Refuses to know: which endpoints there are, and how
 //! fresh they are; the driver says so when it gives the session a backend.
 
-mod attempt;
-mod begun;
+mod begin_script;
+mod last_route;
 mod lookahead;
 mod replay;
-mod state;
-mod trace;
+mod replay_buffer;
+mod rerun_cause;
+mod router;
 
-pub(in crate::session) use attempt::ReplayBuffer;
-pub(in crate::session) use begun::{BeginScript, Opening, PortalUse};
+pub(in crate::session) use begin_script::{BeginScript, Opening, PortalUse};
+pub(in crate::session) use last_route::LastRoute;
 pub(in crate::session) use lookahead::Lookahead;
 pub(in crate::session) use replay::Replay;
-pub use state::{AssignedBackend, FreshnessCheck, RouteOptions};
-pub(in crate::session) use state::{LAST_ROUTE, Router, WRITER, rerun_on};
-pub(in crate::session) use trace::LastRoute;
+pub(in crate::session) use replay_buffer::ReplayBuffer;
+pub(in crate::session) use rerun_cause::find_rerun_cause;
+pub use router::{AssignedBackend, FreshnessCheck, RouteOptions};
+pub(in crate::session) use router::{LAST_ROUTE, Router, WRITER};

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::super::{
     Classifier, ClassifierOptions, ClassifyReason, Effects, LexicalSettings, SchemaInfo, StatementAccess,
-    TransactionControl, built_in, effects,
+    TransactionControl, builtin, effects,
 };
 use crate::sql::{StatefulNames, schema_info::Found};
 
@@ -68,16 +68,16 @@ fn exceptions() -> HashMap<String, &'static str> {
 }
 
 /// True if a statement calls built-in functions only.
-fn is_built_in(sql: &str) -> bool {
+fn is_builtin(sql: &str) -> bool {
     let Ok(parsed) = pg_query::parse(sql, pg_query::ParserOptions::DEFAULT) else { return false };
     let name = |parts: &[pg_query::protobuf::Node]| match parts.last().and_then(|node| node.node.as_ref()) {
         Some(pg_query::protobuf::node::Node::String(name)) => name.sval.clone(),
         _ => String::new(),
     };
     parsed.protobuf.nodes().into_iter().all(|(node, ..)| match node {
-        NodeRef::FuncCall(call) => built_in::function(&name(&call.funcname), None) != Found::Nothing,
+        NodeRef::FuncCall(call) => builtin::function(&name(&call.funcname), None) != Found::Nothing,
         NodeRef::AExpr(expression) if expression.kind() == pg_query::protobuf::AExprKind::AexprOp => {
-            built_in::operator(&name(&expression.name)) != Found::Nothing
+            builtin::operator(&name(&expression.name)) != Found::Nothing
         }
         _ => true,
     })
@@ -123,7 +123,7 @@ fn no_write_of_the_corpus_is_called_a_read_and_nearly_every_read_is() {
                         ClassifyReason::SessionState | ClassifyReason::Transaction | ClassifyReason::Named
                     )
                     && said.control == TransactionControl::None;
-                if stateless && is_built_in(sql) {
+                if stateless && is_builtin(sql) {
                     plain += 1;
                     plain_reads += u32::from(leaves);
                     if !leaves {

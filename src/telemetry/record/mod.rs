@@ -47,7 +47,7 @@ pub struct Metrics {
 }
 
 /// Interval at which the workers' counts are collected and the exporter's records are sorted into buckets.
-const UPKEEP: Duration = Duration::from_secs(1);
+const COLLECTION_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Metrics {
     /// Metrics without any series.
@@ -117,7 +117,7 @@ impl Metrics {
     ///
     /// Cancel safety: may be dropped at any time; recorded numbers are kept.
     pub async fn run_upkeep(self) {
-        let mut due = tokio::time::interval(UPKEEP);
+        let mut due = tokio::time::interval(COLLECTION_INTERVAL);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             due.tick().await;

@@ -50,10 +50,10 @@ pub struct PathCounts {
     transactions: Tally,
     state_checks: Tally,
     traffic: [Tally; Direction::ALL.len()],
-    duration: Timings<DURATION>,
-    overhead: Timings<OVERHEAD>,
+    duration: Timings<DURATION_BUCKETS>,
+    overhead: Timings<OVERHEAD_BUCKETS>,
     errors: [Tally; SqlstateClass::ALL.len()],
-    wait: Timings<WAIT>,
+    wait: Timings<WAIT_BUCKETS>,
     pins: [Tally; Pin::ALL.len()],
 }
 
@@ -86,13 +86,13 @@ struct Flushed {
 }
 
 /// Buckets of [`catalog::STATEMENT_DURATION`].
-const DURATION: usize = Buckets::Statements.bounds().len() + 1;
+const DURATION_BUCKETS: usize = Buckets::Statements.bounds().len() + 1;
 
 /// Buckets of [`catalog::PROXY_OVERHEAD`].
-const OVERHEAD: usize = Buckets::Overhead.bounds().len() + 1;
+const OVERHEAD_BUCKETS: usize = Buckets::Overhead.bounds().len() + 1;
 
 /// Buckets of [`catalog::POOL_WAIT_DURATION`].
-const WAIT: usize = Buckets::Wait.bounds().len() + 1;
+const WAIT_BUCKETS: usize = Buckets::Wait.bounds().len() + 1;
 
 // === impl PathMetrics ===
 
@@ -186,17 +186,17 @@ impl PathMetrics {
     }
 
     /// The series of [`catalog::STATEMENT_DURATION`].
-    pub(super) fn duration(&self) -> (&LabelSet, [Total; DURATION]) {
+    pub(super) fn duration(&self) -> (&LabelSet, [Total; DURATION_BUCKETS]) {
         (&self.duration, Timings::sum(self.shards.all().iter().map(|shard| &shard.duration)))
     }
 
     /// The series of [`catalog::POOL_WAIT_DURATION`].
-    pub(super) fn wait(&self) -> (&LabelSet, [Total; WAIT]) {
+    pub(super) fn wait(&self) -> (&LabelSet, [Total; WAIT_BUCKETS]) {
         (&self.wait, Timings::sum(self.shards.all().iter().map(|shard| &shard.wait)))
     }
 
     /// The series of [`catalog::PROXY_OVERHEAD`].
-    pub(super) fn overhead(&self) -> (&LabelSet, [Total; OVERHEAD]) {
+    pub(super) fn overhead(&self) -> (&LabelSet, [Total; OVERHEAD_BUCKETS]) {
         (&self.overhead, Timings::sum(self.shards.all().iter().map(|shard| &shard.overhead)))
     }
 }

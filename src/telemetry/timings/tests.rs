@@ -38,10 +38,10 @@ fn more_records_than_a_cell_can_count_are_counted() {
 #[test]
 fn more_time_than_a_cell_can_hold_is_counted() {
     let timings = timings();
-    let (long, longer) = (Duration::from_nanos(LONGEST), Duration::from_secs(86_400));
+    let (long, longer) = (Duration::from_nanos(MAX_NANOSECONDS), Duration::from_secs(86_400));
     (0..100).for_each(|_| timings.record(long));
     timings.record(longer);
-    let nanoseconds = u128::from(100 * LONGEST) + longer.as_nanos();
+    let nanoseconds = u128::from(100 * MAX_NANOSECONDS) + longer.as_nanos();
     assert_eq!(timings.totals()[CELLS - 1], Total { count: 101, nanoseconds });
     (0..2).for_each(|_| timings.record(Duration::MAX));
     let nanoseconds = nanoseconds + 2 * u128::from(u64::MAX);

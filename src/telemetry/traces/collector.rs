@@ -26,7 +26,7 @@ pub enum CollectorError {
 }
 
 /// Default port of OTLP over HTTP.
-const PORT: u16 = 4318;
+const DEFAULT_OTLP_PORT: u16 = 4318;
 const PATH: &str = "/v1/traces";
 
 impl FromStr for Collector {
@@ -43,7 +43,8 @@ impl FromStr for Collector {
         if host.map_or(authority, |(host, _)| host).is_empty() {
             return Err(CollectorError::Host);
         }
-        let authority = if host.is_some() { authority.to_owned() } else { format!("{authority}:{PORT}") };
+        let authority =
+            if host.is_some() { authority.to_owned() } else { format!("{authority}:{DEFAULT_OTLP_PORT}") };
         let path = if matches!(path, "" | "/") { PATH } else { path };
         Ok(Self { authority, path: path.to_owned() })
     }

@@ -25,13 +25,13 @@ pub struct Exporter {
 }
 
 /// Maximum number of spans in a request.
-const BATCH: usize = 512;
+const MAX_BATCH_SPANS: usize = 512;
 /// Time for spans to accumulate before a request.
-const GATHER: Duration = Duration::from_secs(1);
+const GATHER_TIME: Duration = Duration::from_secs(1);
 /// Time limit of a request.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Size limit of a response in bytes: only the first line is used.
-const ANSWER: usize = 512;
+const MAX_RESPONSE_BYTES: usize = 512;
 
 impl Exporter {
     pub(super) fn new(collector: Collector, queue: mpsc::Receiver<Span>, metrics: TraceMetrics) -> Self {
@@ -40,21 +40,22 @@ impl Exporter {
 
     /// Sends forever. Rejected spans are dropped, counted and not sent again.
     pub async fn run(mut self) {
-        let mut spans = Vec::with_capacity(BATCH);
+        let mut spans = Vec::with_capacity(MAX_BATCH_SPANS);
         loop {
-            if self.queue.recv_many(&mut spans, BATCH).await == 0 {
+            if self.queue.recv_many(&mut spans, MAX_BATCH_SPANS).await == 0 {
                 return;
             }
-            if spans.len() < BATCH {
-                sleep(GATHER).await;
-                while spans.len() < BATCH
+            if spans.len() < MAX_BATCH_SPANS {
+                sleep(GATHER_TIME).await;
+                while spans.len() < MAX_BATCH_SPANS
                     && let Ok(span) = self.queue.try_recv()
                 {
                     spans.push(span);
                 }
             }
             let body = encode_request(&spans, Clocks::now());
-            let sent = timeout(PATIENCE, self.send(&body)).await.unwrap_or_else(|late| Err(late.into()));
+            let sent =
+                timeout(REQUEST_TIMEOUT, self.send(&body)).await.unwrap_or_else(|late| Err(late.into()));
             let outcome = if sent.is_ok() { Outcome::Ok } else { Outcome::Error };
             self.metrics.count_spans(outcome, spans.len() as u64);
             match sent {
@@ -83,7 +84,7 @@ impl Exporter {
         stream.write_all(head.as_bytes()).await?;
         stream.write_all(body).await?;
         let mut answer = Vec::new();
-        stream.take(ANSWER as u64).read_to_end(&mut answer).await?;
+        stream.take(MAX_RESPONSE_BYTES as u64).read_to_end(&mut answer).await?;
         let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
         match line.split(|byte| *byte == b' ').nth(1) {
             Some([b'2', _, _]) => Ok(()),

@@ -14,14 +14,14 @@ pub struct Parent {
 }
 
 /// Maximum length of the searched comment in bytes.
-const COMMENT: usize = 4096;
+const MAX_COMMENT_BYTES: usize = 4096;
 
 /// The parent named in the comment at the end of `text`, if well-formed.
 #[must_use]
 pub fn parent_of(text: &[u8]) -> Option<Parent> {
     let text = text.trim_ascii_end();
     let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end().strip_suffix(b"*/")?;
-    let tail = &text[text.len().saturating_sub(COMMENT)..];
+    let tail = &text[text.len().saturating_sub(MAX_COMMENT_BYTES)..];
     let open = tail.windows(2).rposition(|pair| pair == b"/*")?;
     // Planner hints and executable comments of other databases are not key-value pairs.
     let pairs = &tail[open + 2..];

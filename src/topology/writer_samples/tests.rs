@@ -83,7 +83,7 @@ fn an_hour_of_samples_every_five_milliseconds_stays_small_dense_lately_and_spars
     let last = 12 * 60 * 60;
     for at in 0..=last {
         trail.push(WalPosition { lsn: u64::from(at) * 1000 + 1, asked_at: asked(at) }, asked(at));
-        assert!(trail.samples.len() <= SAMPLES);
+        assert!(trail.samples.len() <= MAX_SAMPLES);
     }
     let now = asked(last);
     let age_of = |floor: Duration| {

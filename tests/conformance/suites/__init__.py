@@ -1,4 +1,4 @@
-"""The suites, by the names they are asked for with."""
+"""The suites by name."""
 
 from .crates import Sqlx, TokioPostgres
 from .golang import LibPq, Pgx
@@ -27,5 +27,5 @@ SUITES = {
     "pgx": Pgx,
     "django": Django,
 }
-# What runs when none is named; the others take longer to build and to run.
+# Default suites; the others take longer to build and to run.
 USUAL = ["regress", "isolation", "psycopg2", "asyncpg", "pgbench", "django", "postgres-js", "node-streams", "jdbc-threads", "lib-pq"]

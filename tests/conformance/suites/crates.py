@@ -1,4 +1,4 @@
-"""The tests of Rust's drivers, from their source on crates.io: the verdicts are compared."""
+"""The tests of Rust drivers, from their source on crates.io: the verdicts are compared."""
 
 import json
 import os
@@ -12,14 +12,14 @@ from .kept import KEPT
 from .outcome import Problem
 from .suite import Suite
 
-# For one program of tests; they take seconds.
+# Time limit of one test program; a run takes seconds.
 LIMIT = 600
 PROGRAMS = Path(__file__).parents[1] / "programs"
 VERDICT = re.compile(r"^test (\S+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)", re.MULTILINE)
 
 
 class Crate(Suite):
-    """The integration tests of a crate, built once; where the server is they read from the environment when they run."""
+    """The integration tests of a crate, built once; they read the address of the server from the environment."""
 
     needs = ("build", "test")
     name: str
@@ -33,7 +33,7 @@ class Crate(Suite):
         self.programs = self.build(folder)
 
     def unpack(self, folder: Path):
-        """Copies the crate's source into `folder`, a workspace of its own."""
+        """Copies the source of the crate into `folder`, a workspace of its own."""
         look = folder.with_suffix(".look")
         shutil.rmtree(look, ignore_errors=True)
         (look / "src").mkdir(parents=True)

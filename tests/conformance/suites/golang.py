@@ -10,7 +10,7 @@ from .kept import KEPT
 from .outcome import Problem
 from .suite import Suite
 
-# For one run; it takes about a minute.
+# Time limit of one run, which takes about a minute.
 LIMIT = 400
 SOURCES = Path("/usr/share/gocode")
 VERDICT = re.compile(r"^\s*--- (PASS|FAIL|SKIP): (\S+)", re.MULTILINE)

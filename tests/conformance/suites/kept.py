@@ -1,4 +1,4 @@
-"""What suites fetch and build: kept below `target/conformance` for the next run."""
+"""Downloads and builds of suites: kept below `target/conformance` for the next run."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ DOWNLOADS = KEPT / "downloads"
 
 
 def call(command, folder: Path = ROOT, **environment: str) -> str:
-    """Runs `command` and returns what it printed."""
+    """Runs `command` and returns its output."""
     done = subprocess.run(
         [str(word) for word in command], cwd=folder, env=os.environ | environment, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, check=False,
@@ -27,7 +27,7 @@ def call(command, folder: Path = ROOT, **environment: str) -> str:
 
 
 def once(folder: Path, make) -> Path:
-    """Has `make` fill `folder`, unless an earlier run did. One that is left half done is begun anew."""
+    """Has `make` fill `folder`, unless an earlier run did. An incomplete folder is filled anew."""
     if not folder.exists():
         half = folder.with_name(folder.name + ".half")
         shutil.rmtree(half, ignore_errors=True)
@@ -38,7 +38,7 @@ def once(folder: Path, make) -> Path:
 
 
 def python(name: str, *packages: str) -> Path:
-    """The interpreter of an environment of our own that has `packages`, each built from its source where that must be."""
+    """The interpreter of a private environment with `packages`, each built from source where necessary."""
     environment = KEPT / name
     interpreter = environment / "bin/python"
     done = environment / "packages"

@@ -1,4 +1,4 @@
-"""What became of a suite on both sides, and the comparison."""
+"""Outcome of a suite on both sides, and the comparison."""
 
 import difflib
 import shutil
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 class Problem(Exception):
-    """A suite that could not be run at all: nothing was compared."""
+    """A suite that could not run at all: there is no comparison."""
 
 
 class Outcome:
-    """The results of one suite: for each test what the direct run and the other one said."""
+    """Results of one suite: for each test the results of the direct run and of the other."""
 
     def __init__(self, direct: dict[str, str], through: dict[str, str], noun: str):
         if not direct:
@@ -73,7 +73,7 @@ class Outcome:
         return lines
 
     def keep(self, folder: Path):
-        """Writes both sides of what differs below `folder`."""
+        """Writes both sides of each difference below `folder`."""
         shutil.rmtree(folder, ignore_errors=True)
         for side, results in (("direct", self.direct), ("through", self.through)):
             for name in self.differing:
@@ -90,7 +90,7 @@ class Outcome:
 
 
 def known_differences(file: Path) -> dict[str, dict[str, str]]:
-    """Reads `suite test: reason` lines; `suite/middle test: reason` is about one middle alone."""
+    """Reads lines `suite test: reason`; `suite/middle test: reason` is about one middle alone."""
     known: dict[str, dict[str, str]] = {}
     for line in file.read_text().splitlines():
         if line.strip() and not line.startswith("#"):

@@ -18,7 +18,7 @@ LIMIT = 1200
 
 
 class PostgreSql(Suite):
-    """A suite that pg_regress or its sibling for isolation runs."""
+    """A suite run by pg_regress or pg_isolation_regress."""
 
     noun = "results byte for byte"
     needs = ("python",)
@@ -26,7 +26,7 @@ class PostgreSql(Suite):
     suite = "regress"
 
     def words(self) -> list:
-        """The command line, without what depends on the run."""
+        """The command line, without parts that depend on the run."""
         raise NotImplementedError
 
     def run(self, port, test=""):
@@ -59,7 +59,7 @@ class PostgreSql(Suite):
             raise Problem(f"too much of the direct run failed:\n{log[-1500:]}")
 
     def copied(self) -> Path:
-        """The suite's SQL where the server's user can read it."""
+        """The SQL of the suite at a path readable by the server's user."""
         copy = self.workspace.path / self.suite
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(debian.source() / "src/test" / self.suite, copy)
@@ -68,7 +68,7 @@ class PostgreSql(Suite):
 
 
 class Regress(PostgreSql):
-    """The regression suite, as many tests at a time as its schedule says."""
+    """The regression suite, with the concurrency of its schedule."""
 
     at_a_time = 20
     through = ("session", "transaction", "split")

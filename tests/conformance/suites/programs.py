@@ -1,4 +1,4 @@
-"""Drivers whose packages have no tests: programs of ours use what the driver offers, and all that they saw is compared."""
+"""Drivers without packaged tests: local programs use all features of a driver, and all results are compared."""
 
 import json
 import subprocess
@@ -71,14 +71,14 @@ class NodeStreams(Node):
 
 
 class PostgresJs(Node):
-    """postgres.js, which sends many statements without waiting for the first one's answer."""
+    """postgres.js, which sends many statements without waiting for responses."""
 
     through = ("transaction", "audited", "split", "split-audited")
     program = "postgres-js.cjs"
 
 
 class Django(Program):
-    """A web shop on Django, in its default of autocommit and with connections that are kept: all that visitors are shown.
+    """A web shop on Django, in default autocommit with persistent connections: all pages are compared.
 
     Of its reads read pools have to serve nearly all where they show what was committed; two seconds behind they cannot,
     since it visits without a pause and a session's own writes have to be seen.
@@ -121,7 +121,7 @@ class Jdbc(Program):
 
 
 class JdbcThreads(Jdbc):
-    """More threads than there are backends, each with a connection of its own."""
+    """More threads than backends, each with a connection of its own."""
 
     noun = "threads"
     through = ("transaction-1", "pooled-audited", "audited", "split-audited")

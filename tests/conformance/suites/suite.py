@@ -1,20 +1,20 @@
-"""What a suite is."""
+"""Interface of a suite."""
 
 from lab.server import Server
 from lab.workspace import Workspace
 
 
 class Suite:
-    """A suite can be run against any port: against the server's own, and against one that leads there through Gatekeeper.
+    """A suite can run against any port: the server's own, or a port that leads there through Gatekeeper.
 
-    What it needs from elsewhere it fetches and builds itself, once, below `target/conformance`.
+    Downloads and builds are made once, below `target/conformance`.
     """
 
-    # What its results are.
+    # Kind of the results.
     noun = "tests"
-    # The middles that it goes through unless others are named.
+    # Default middles of the suite.
     through = ("session", "transaction")
-    # What it needs of the machine: purposes of `.ci/setup`.
+    # Requirements on the machine: purposes of `.ci/setup`.
     needs: tuple[str, ...] = ()
     # Whether a single test can be run.
     single = True
@@ -26,19 +26,19 @@ class Suite:
         self.server = server
 
     def fetch(self):
-        """Downloads and builds what is not kept from an earlier run."""
+        """Downloads and builds missing parts."""
 
     def prepare(self):
-        """Starts a fresh server that has what the suite expects; the same before each run."""
+        """Starts a fresh server with the state expected by the suite; equal before each run."""
         self.server.start()
 
     def run(self, port: int, test: str = "") -> dict[str, str]:
-        """Runs the whole suite, or `test` alone; what each test said."""
+        """Runs the whole suite, or `test` alone; returns the result of each test."""
         raise NotImplementedError
 
     def check(self, direct: dict[str, str]):
-        """Raises a `Problem` when so much of the direct run failed that likeness says nothing."""
+        """Raises a `Problem` if too much of the direct run failed for a comparison."""
 
     def reads(self, direct: dict[str, str]) -> int:
-        """How many reads a run takes, where the suite itself has counted them."""
+        """Number of reads of a run, if counted by the suite."""
         return 0

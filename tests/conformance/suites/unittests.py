@@ -1,4 +1,4 @@
-"""psycopg2's and asyncpg's own suites, from their source packages: for each test the verdict is compared."""
+"""The suites of psycopg2 and asyncpg, from their source packages: the verdict of each test is compared."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from .suite import Suite
 # Either suite takes about two minutes at most, alone on two cores.
 LIMIT = 600
 
-# unittest's verbose lines. What a test prints may stand between its name and its verdict.
+# Lines of unittest's verbose output. Output of a test may stand between name and verdict.
 NAME = re.compile(r"^(\w+) \(([\w.]+)\)(?: \.\.\. )?(.*)$")
 VERDICT = re.compile(r"(?:^|\s)(ok|FAIL|ERROR|skipped|expected failure|unexpected success)(?: ['\"].*)?$")
 
@@ -78,7 +78,7 @@ class Asyncpg(UnitTests):
 
 
 def _verdicts(python: Path, tests: str, folder: Path, environment) -> dict[str, str]:
-    """Runs unittest on what `tests` names in the package `tests`; each test's verdict, from the verbose output."""
+    """Runs unittest on `tests` in the package `tests`; returns each verdict from the verbose output."""
     command = [python, "-m", "unittest", "-v", f"tests.{tests}"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PSYCOPG"))}
     with tempfile.TemporaryFile("w+", errors="replace") as output:

@@ -1,4 +1,4 @@
-//! A dashboard of Grafana, as far as it can be wrong.
+//! A Grafana dashboard, with the parts that the checks need.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::file;
 
-/// One dashboard. Panels that are mere headings of rows are not among its panels.
+/// One dashboard. Row headings do not count as panels.
 #[derive(Debug, Clone)]
 pub struct Dashboard {
     pub json: Value,
@@ -14,11 +14,11 @@ pub struct Dashboard {
     pub title: String,
     pub panels: Vec<Panel>,
     pub variables: Vec<Variable>,
-    /// Queries of its annotations.
+    /// Queries of the annotations.
     pub annotations: Vec<String>,
 }
 
-/// One panel.
+/// A panel.
 #[derive(Debug, Clone)]
 pub struct Panel {
     pub json: Value,
@@ -27,7 +27,7 @@ pub struct Panel {
     pub targets: Vec<Target>,
 }
 
-/// One query of a panel.
+/// A query of a panel.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub expr: String,
@@ -35,7 +35,7 @@ pub struct Target {
     pub instant: bool,
 }
 
-/// What is chosen at the top of a dashboard.
+/// A variable at the top of a dashboard.
 #[derive(Debug, Clone)]
 pub struct Variable {
     pub name: String,
@@ -73,7 +73,7 @@ impl Dashboard {
         }
     }
 
-    /// Every query of its panels, with where it stands.
+    /// Every query of the panels, with its position.
     pub fn targets(&self) -> impl Iterator<Item = (String, &Panel, &Target)> {
         self.panels.iter().flat_map(move |panel| {
             let place = format!("{} / {}", self.uid, panel.title);
@@ -98,14 +98,14 @@ impl Panel {
         }
     }
 
-    /// Its place: left, top, width, height.
+    /// Position: left, top, width, height.
     pub fn place(&self) -> [u64; 4] {
         ["x", "y", "w", "h"].map(|side| self.json["gridPos"][side].as_u64().unwrap_or(u64::MAX))
     }
 }
 
 impl Target {
-    /// The labels that its legend names.
+    /// The labels named in the legend.
     pub fn legend_labels(&self) -> impl Iterator<Item = &str> {
         self.legend
             .split("{{")

@@ -1,4 +1,4 @@
-//! What is wrong with a dashboard or a query, as far as it can be seen without a Prometheus.
+//! Faults of a dashboard or a query that are visible without a Prometheus.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,17 +7,17 @@ use serde_json::Value;
 
 use super::{Dashboard, Panel, Query, Selector};
 
-/// Metrics that Prometheus makes itself, and their labels.
+/// Metrics made by Prometheus itself, with their labels.
 const OF_PROMETHEUS: [(&str, &[&str]); 2] = [("up", &[]), ("ALERTS", &["alertname", "alertstate"])];
-/// Labels that Prometheus adds to everything.
+/// Labels that Prometheus adds to every series.
 const ADDED: [&str; 2] = ["job", "instance"];
-/// Variables that Grafana knows by itself.
+/// Variables defined by Grafana.
 const BUILT_IN: [&str; 2] = ["__rate_interval", "__range"];
-/// What every panel's description tells.
+/// Heading required in every panel's description.
 const ADVICE: &str = "**What to do:**";
 const WIDTH: u64 = 24;
 
-/// All that is wrong with one dashboard, whose links may lead to those that are `known`.
+/// All faults of one dashboard; links may lead to the `known` dashboards.
 pub fn faults(dashboard: &Dashboard, known: &[&str]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut ids = BTreeSet::new();
@@ -86,7 +86,7 @@ fn of_panel(panel: &Panel, others: &[Panel], known: &[&str]) -> impl Iterator<It
     faults.into_iter()
 }
 
-/// Where the links of a panel and of its values lead.
+/// Targets of the links of a panel and of the values in the panel.
 fn urls(panel: &Value) -> impl Iterator<Item = &str> {
     let own = panel["links"].as_array().into_iter().flatten();
     let overrides = panel["fieldConfig"]["overrides"].as_array().into_iter().flatten();
@@ -97,7 +97,7 @@ fn urls(panel: &Value) -> impl Iterator<Item = &str> {
     own.chain(values).filter_map(|link| link["url"].as_str())
 }
 
-/// What is wrong with a query by itself.
+/// Faults of a query alone.
 pub fn faults_of_query(expr: &str) -> Vec<String> {
     let query = Query::parse(expr);
     let mut faults = Vec::new();
@@ -126,7 +126,7 @@ pub fn faults_of_query(expr: &str) -> Vec<String> {
     faults
 }
 
-/// What grows is looked at by its rate; what goes up and down is not.
+/// Counters are queried by rate; gauges are not.
 fn of_use(metric: &Metric, selector: &Selector) -> Option<String> {
     let rated = ["rate", "increase"].contains(&selector.function.as_str()) && selector.range;
     match (metric.kind, rated) {
@@ -140,7 +140,7 @@ fn of_use(metric: &Metric, selector: &Selector) -> Option<String> {
     }
 }
 
-/// A metric by the name of its series, and the labels of those.
+/// A metric by the name of a series, and the labels of the series.
 fn look_up(series: &str) -> Option<(Option<&'static Metric>, BTreeSet<&'static str>)> {
     if let Some((_, labels)) = OF_PROMETHEUS.iter().find(|(name, _)| *name == series) {
         return Some((None, labels.iter().copied().collect()));
@@ -157,7 +157,7 @@ fn look_up(series: &str) -> Option<(Option<&'static Metric>, BTreeSet<&'static s
     Some((Some(*metric), labels))
 }
 
-/// What is wrong between dashboards: names taken twice, and one thing in two colours.
+/// Faults between dashboards: duplicate names, and series or states with two colors.
 pub fn faults_of_set(dashboards: &[Dashboard]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut uids = BTreeSet::new();
@@ -180,7 +180,7 @@ pub fn faults_of_set(dashboards: &[Dashboard]) -> Vec<String> {
     faults
 }
 
-/// What has a colour of its own: series by their legend, states by their name.
+/// Names with a color: series by legend, states by name.
 fn painted(panel: &Value) -> Vec<(String, String)> {
     let config = &panel["fieldConfig"];
     let mut all = Vec::new();

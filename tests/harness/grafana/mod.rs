@@ -1,4 +1,4 @@
-//! What is in `grafana/`, read for tests: dashboards, alerts, the queries of both, and what is wrong with them.
+//! Contents of `grafana/`, read for tests: dashboards, alerts, the queries of both, and their faults.
 
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test binary uses its own part")]
 
@@ -21,7 +21,7 @@ pub fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("grafana").join(name)
 }
 
-/// Its text.
+/// Text of a file.
 pub fn text(name: &str) -> String {
     let path = file(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

@@ -1,6 +1,6 @@
-//! A query of Prometheus, taken apart as far as checks need it: which series it selects, and what is done to them.
+//! A Prometheus query, parsed as far as the checks need: the selected series, and the functions applied to them.
 //!
-//! Whether it is well-formed is for Prometheus to say.
+//! Only Prometheus checks the syntax.
 
 /// A query, taken apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,15 +18,15 @@ pub struct Selector {
     pub metric: String,
     /// Labels that are looked at.
     pub labels: Vec<String>,
-    /// The function it stands in directly.
+    /// The innermost enclosing function.
     pub function: String,
-    /// It wants a span of time.
+    /// True for a range selector.
     pub range: bool,
-    /// As it is written, without its span.
+    /// Text of the selector, without the range.
     pub text: String,
 }
 
-/// What is followed by a list of labels.
+/// Keywords followed by a list of labels.
 const GROUPING: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
 /// Words of the language that are not functions.
 const WORDS: [&str; 7] = ["and", "or", "unless", "offset", "bool", "inf", "nan"];
@@ -53,7 +53,7 @@ impl<'a> Parser<'a> {
         &self.text[self.at..]
     }
 
-    /// Takes what `belongs` in a row.
+    /// Takes characters while `belongs` accepts.
     fn take(&mut self, belongs: impl Fn(char) -> bool) -> &'a str {
         let rest = self.rest();
         let end = rest.find(|c: char| !belongs(c)).unwrap_or(rest.len());
@@ -61,7 +61,7 @@ impl<'a> Parser<'a> {
         &rest[..end]
     }
 
-    /// Takes all up to `end`, which it takes too. Strings with brackets in them are not written here.
+    /// Takes all text up to and including `end`. Strings with brackets do not occur here.
     fn take_to(&mut self, end: char) -> &'a str {
         let rest = self.rest();
         let length = rest.find(end).unwrap_or(rest.len());
@@ -167,7 +167,7 @@ fn variables(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_query_is_taken_apart() {
+fn a_query_is_parsed() {
     let query = Query::parse(
         "histogram_quantile(0.99, sum by (le, endpoint) (rate(a_bucket{job=~\"$job\", x!=\"by (y)\"}[$__rate_interval])))\n\
          / on (endpoint) group_left (region) (max(b) > 0) or vector(0) unless time() - c{} < 5m",

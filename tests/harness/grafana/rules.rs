@@ -1,13 +1,13 @@
-//! The alerts, read from their file as far as tests look at it. Whether it is a good rule file is for promtool to say.
+//! The alerts, read from their file as far as the tests need. promtool checks the rule file itself.
 
 use super::text;
 
-/// One alert.
+/// An alert.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Alert {
     pub name: String,
     pub expr: String,
-    /// All of its lines.
+    /// All lines of the alert.
     pub lines: String,
 }
 
@@ -18,7 +18,7 @@ pub fn alerts() -> Vec<Alert> {
 
 fn parse(text: &str) -> Vec<Alert> {
     let mut alerts: Vec<Alert> = Vec::new();
-    // How far the lines of a folded expression are indented, while there is one.
+    // Indentation of the lines of a folded expression, inside one.
     let mut folded = None;
     for line in text.lines() {
         let indent = line.len() - line.trim_start().len();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-/// Set to `required`, tests that need Prometheus fail without it, and say so; otherwise they are skipped.
+/// With the value `required`, tests that need Prometheus fail without it; otherwise such tests are skipped.
 pub const REQUIRED: &str = "GATEKEEPER_TEST_PROMETHEUS";
 
 /// A command for `prometheus` or `promtool`; `None`: skip the test.

@@ -1,17 +1,17 @@
-//! What one client did and heard, in its order.
+//! Actions of one client and the responses, in order.
 
 use std::{fmt, time::Duration};
 
-/// What a client knows for sure.
+/// A fact that a client knows for sure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fact {
-    /// A session begins: nothing that another one wrote is its own.
+    /// A session begins: writes of earlier sessions are foreign.
     Met,
     /// A transaction begins.
     Began,
-    /// It is rolled back.
+    /// The transaction is rolled back.
     Undone,
-    /// It is committed.
+    /// The transaction is committed.
     Kept,
     /// A write was answered.
     Wrote { register: i64, version: Option<i64> },
@@ -21,44 +21,44 @@ pub(super) enum Fact {
     Sees { register: i64, version: Option<i64> },
     /// A read of a list was answered.
     SeesList { list: i64, items: Vec<i64> },
-    /// What the accounts of a pair held together, in one snapshot.
+    /// Sum of the accounts of a pair, in one snapshot.
     Sum { pair: i64, sum: i64 },
-    /// A register as one snapshot showed it twice.
+    /// Two reads of a register in one snapshot.
     Twice { register: i64, versions: [Option<i64>; 2] },
-    /// What became of a write.
+    /// Outcome of a write.
     CameTo { op: i64, outcome: Outcome },
-    /// What nothing but the primary's loss excuses was answered by an error.
+    /// An error that only the loss of the primary would excuse.
     Failed { why: Failure },
     /// A read-only transaction ended with its node.
     Cut { why: Failure },
-    /// A deadlock or the like, which the servers may have without anybody between.
+    /// An error that servers report without a proxy, too, such as a deadlock.
     Refused { why: Failure },
 }
 
-/// What became of a write.
+/// Outcome of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It was acknowledged.
+    /// Acknowledged.
     Done,
-    /// It was refused, or its transaction never said COMMIT.
+    /// Rejected, or the transaction never sent COMMIT.
     Never,
-    /// Nobody knows: the connection was lost on the way.
+    /// Unknown: the connection was lost on the way.
     Unknown,
 }
 
-/// An answer that is none.
+/// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// The SQLSTATE; empty when nothing was said.
+    /// The SQLSTATE; empty without an error.
     pub(super) state: String,
     pub(super) said: String,
-    /// The connection went with it.
+    /// The connection was lost with the response.
     pub(super) lost: bool,
-    /// Some of an answer had come before it: nobody can take that back.
+    /// Part of a response was received before the error: no proxy can take bytes back.
     pub(super) begun: bool,
 }
 
-/// One thing that was done.
+/// One entry of a history.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     /// Since the run began.
@@ -66,21 +66,21 @@ pub(super) struct Entry {
     pub(super) ended: Duration,
     /// The last strike of the plan that was on meanwhile.
     pub(super) strike: Option<usize>,
-    /// What was said, and how.
+    /// The statements, and the form of the messages.
     pub(super) what: String,
-    /// It is a read on its own, and was answered.
+    /// A single read with a response.
     pub(super) read: bool,
     pub(super) facts: Vec<Fact>,
 }
 
-/// All that one client did.
+/// All entries of one client.
 #[derive(Debug, Clone)]
 pub(super) struct History {
     pub(super) client: usize,
     pub(super) entries: Vec<Entry>,
 }
 
-/// Entries that are shown before and behind the one that is wrong.
+/// Entries shown before and behind a wrong entry.
 const AROUND: usize = 12;
 
 // === impl Failure ===
@@ -90,12 +90,12 @@ impl Failure {
         Self { state: String::new(), said: said.into(), lost: true, begun: false }
     }
 
-    /// Whether what it answers may have been done all the same.
+    /// True if the request may have been executed in spite of the error.
     pub(super) fn leaves_doubt(&self) -> bool {
         self.lost || ["08", "57", "58", "XX"].iter().any(|class| self.state.starts_with(class))
     }
 
-    /// Whether servers say so for reasons of their own: a deadlock, and what follows an error in its transaction.
+    /// True if servers report the error for reasons of their own: a deadlock, and errors inside a failed transaction.
     pub(super) fn is_the_servers_own(&self) -> bool {
         !self.lost && ["40P01", "25P02"].contains(&self.state.as_str())
     }
@@ -111,7 +111,7 @@ impl fmt::Display for Failure {
 // === impl History ===
 
 impl History {
-    /// What was done around the entry `at`.
+    /// The entries around the entry `at`.
     pub(super) fn around(&self, at: usize) -> String {
         let from = at.saturating_sub(AROUND);
         let shown = self.entries.iter().enumerate().skip(from).take(2 * AROUND);

@@ -1,6 +1,6 @@
-//! Judges histories: what no session may ever see, whatever happens to the servers.
+//! Judges histories: rules that no session may ever see broken, whatever happens to the servers.
 //!
-//! Nothing here knows how a history came about, so that each rule is shown to catch what it is there for.
+//! The judge does not know the origin of a history, so that a test can show that each rule catches its fault.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,31 +16,31 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Broken {
     pub(super) client: usize,
-    /// The entry that shows it.
+    /// The entry that shows the fault.
     pub(super) at: Option<usize>,
     pub(super) why: String,
 }
 
-/// What the primary holds when all is over.
+/// Contents of the primary at the end.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
     /// How often each write was applied.
     pub(super) applied: HashMap<i64, usize>,
-    /// How often each append stands in its list.
+    /// Number of times that each append stands in its list.
     pub(super) listed: HashMap<i64, usize>,
 }
 
 /// When the primary's clients were hit.
 pub(super) type Hits = [(Duration, Duration)];
 
-/// What a session has written, as far as it was told.
+/// Writes of a session, as far as acknowledged.
 #[derive(Debug, Default, Clone)]
 struct Own {
     registers: HashMap<i64, i64>,
     lists: HashMap<i64, Vec<i64>>,
 }
 
-/// For so long after the primary's clients were hit, somebody may still be handed what was hit.
+/// Time after an attack on the primary's clients in which a session may still get a lost backend.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
 /// The first thing in the history that must not be.
@@ -120,7 +120,7 @@ impl Own {
     }
 }
 
-/// What the end has to say about all writes.
+/// Checks all writes against the contents at the end.
 pub(super) fn judge_end(histories: &[History], ending: &Ending) -> Result<(), Broken> {
     for history in histories {
         for (at, entry) in history.entries.iter().enumerate() {
@@ -187,16 +187,16 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_misses_its_sessions_write_is_caught() {
+    fn a_read_without_the_sessions_own_write_is_caught() {
         verdict(vec![Fact::Met, wrote(3), sees(3), sees(4), sees(3)]).unwrap();
         verdict(vec![Fact::Met, wrote(3), sees(2)]).unwrap_err();
         verdict(vec![Fact::Met, Fact::Sees { register: 1, version: None }]).unwrap_err();
-        // Another session's writes are not its own.
+        // Writes of another session do not bind the session.
         verdict(vec![Fact::Met, wrote(3), Fact::Met, sees(2)]).unwrap();
     }
 
     #[test]
-    fn what_was_rolled_back_is_not_expected_and_what_was_not_is() {
+    fn only_committed_writes_are_expected() {
         verdict(vec![Fact::Met, wrote(3), Fact::Began, wrote(4), sees(4), Fact::Undone, sees(3)]).unwrap();
         verdict(vec![Fact::Met, wrote(3), Fact::Began, wrote(4), sees(3)]).unwrap_err();
         verdict(vec![Fact::Met, Fact::Began, wrote(4), Fact::Kept, sees(3)]).unwrap_err();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_lacks_an_own_append_or_has_them_in_another_order_is_caught() {
+    fn missing_and_reordered_appends_are_caught() {
         let grew = |op| Fact::Grew { list: 5, op };
         verdict(vec![Fact::Met, grew(1), grew(2), sees_list(&[7, 1, 8, 2])]).unwrap();
         verdict(vec![Fact::Met, grew(1), grew(2), sees_list(&[7, 2, 8, 1])]).unwrap_err();
@@ -220,20 +220,20 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_excused_by_nothing_but_the_primarys_own_trouble() {
+    fn only_faults_of_the_primary_excuse_an_error() {
         let failed = history(vec![Fact::Failed { why: Failure::lost("gone") }]);
         judge(&failed, &[]).unwrap_err();
         let at = |from, to| (Duration::from_secs(from), Duration::from_secs(to));
         judge(&failed, &[at(1, 2)]).unwrap_err();
         judge(&failed, &[at(12, 13)]).unwrap_err();
         judge(&failed, &[at(1, 2), at(8, 9)]).unwrap();
-        // What has begun to come cannot be taken back.
+        // A response cannot be taken back once begun.
         let begun = Failure { begun: true, ..Failure::lost("gone") };
         verdict(vec![Fact::Failed { why: begun }]).unwrap();
     }
 
     #[test]
-    fn a_write_that_is_lost_or_applied_twice_is_caught_and_one_in_doubt_may_be_either() {
+    fn lost_and_repeated_writes_are_caught_and_uncertain_writes_pass() {
         let end = |outcome, times| {
             let histories = [history(vec![Fact::CameTo { op: 9, outcome }])];
             let applied = HashMap::from([(9, times)]);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_append_that_was_applied_and_is_in_no_list_is_caught() {
+    fn an_applied_append_missing_in_all_lists_is_caught() {
         let facts = vec![Fact::Grew { list: 5, op: 9 }, Fact::CameTo { op: 9, outcome: Outcome::Done }];
         let applied = HashMap::from([(9, 1)]);
         let ending = Ending { applied, listed: HashMap::new() };

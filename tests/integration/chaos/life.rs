@@ -1,4 +1,4 @@
-//! The life of a client: one thing after the other, drawn from its seed, each of them written down.
+//! The life of a client: a sequence of actions, drawn from the seed and recorded in the history.
 
 use std::{
     net::SocketAddr,
@@ -10,10 +10,10 @@ use std::{
 };
 
 use super::{
+    connection::{Answer, Together, Voice, Way},
     history::{Entry, Fact, Failure, History, Outcome},
     nemesis::Weather,
     statement::{Deed, FIRST_LIST, PAIRS, REGISTERS, Statement},
-    voice::{Answer, Together, Voice, Way},
 };
 use crate::harness::draw::Draw;
 
@@ -25,11 +25,11 @@ pub(super) struct Life {
     voice: Option<Voice>,
     history: History,
     ops: i64,
-    /// When what goes on now began.
+    /// Start of the current action.
     began: Duration,
 }
 
-/// What the client itself does wrong, so that the judge has something to find.
+/// A mistake of the client itself, so that the judge has a fault to find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mistake {
     None,
@@ -37,11 +37,11 @@ pub(super) enum Mistake {
     SaysTwice,
 }
 
-/// Everybody appends to as many lists at a time,
+/// Number of lists with appends of all clients at a time.
 const LISTS: usize = 4;
-/// and goes on to the next ones after so many writes, so that none grows without end.
+/// Number of writes before the next lists are used: no list grows without end.
 const WRITES_PER_LISTS: i64 = 40;
-/// Between two things that a client does, less than this.
+/// Maximum pause between two actions of a client, in milliseconds.
 const PAUSE: usize = 20;
 /// After a login that failed.
 const RECONNECT: Duration = Duration::from_millis(100);
@@ -50,7 +50,7 @@ const COMMIT: Deed = Deed::Control("COMMIT");
 const ROLLBACK: Deed = Deed::Control("ROLLBACK");
 
 impl Life {
-    /// The client number `client`; an even one speaks in frames of its own, an odd one with a driver.
+    /// The client with the number `client`: even numbers use raw frames, odd numbers a driver.
     pub(super) fn new(
         client: usize,
         seed: u64,
@@ -159,7 +159,7 @@ impl Life {
         }
     }
 
-    /// A write and reads of the same, in one go.
+    /// A write with reads of the same register, together.
     fn several(&mut self) -> Vec<Deed> {
         let write = if self.draw.once_in(2) { self.write() } else { self.append() };
         let read = match write {
@@ -186,12 +186,12 @@ impl Life {
         answers
     }
 
-    /// Says one thing within a transaction.
+    /// Runs one statement within a transaction.
     async fn say_one(&mut self, deed: Deed, way: Way) -> Answer {
         self.say(&[deed], way, Together::Pipelined).await.remove(0)
     }
 
-    /// What is done outside any transaction.
+    /// Runs statements outside any transaction.
     async fn do_at_once(&mut self, deeds: &[Deed], way: Way, together: Together) {
         let answers = self.say(deeds, way, together).await;
         let mut facts = Vec::new();
@@ -217,10 +217,10 @@ impl Life {
         self.note(format!("{way:?} {together:?} {deeds:?}"), read, facts);
     }
 
-    /// Writes, and reads what it wrote, in a transaction that is committed or not.
+    /// Writes, and reads the write, in a transaction with COMMIT or ROLLBACK.
     async fn transaction(&mut self, way: Way) {
         let mut deeds = Vec::new();
-        // Always in this order, so that few transactions lock each other out.
+        // A fixed order, so that few transactions deadlock.
         let write = self.write();
         if let Deed::Write { register, .. } = write {
             deeds.extend([write, Deed::Read { register, wording: self.draw.below(4) }]);
@@ -243,7 +243,7 @@ impl Life {
         self.through(deeds, true, way).await;
     }
 
-    /// A transaction that may write; in one go, or step by step.
+    /// A transaction that may write; in one message, or step by step.
     async fn through(&mut self, deeds: Vec<Deed>, commits: bool, way: Way) {
         let end = if commits { COMMIT } else { ROLLBACK };
         let begin = Deed::Control(self.draw.one(&[
@@ -300,7 +300,7 @@ impl Life {
         self.note(what, false, facts);
     }
 
-    /// Looks at several things in one read-only transaction.
+    /// Reads several values in one read-only transaction.
     async fn look(&mut self, way: Way) {
         const REPEATABLE: [&[&str]; 3] = [
             &["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"],

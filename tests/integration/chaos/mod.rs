@@ -1,14 +1,16 @@
-//! A checker in the manner of Jepsen: whatever happens to the servers, a listener that splits keeps its promises.
+//! A checker in the manner of Jepsen: a listener with split routing keeps its promises under every fault of the
+//! servers.
 //!
-//! Many clients write and read registers, append to lists, and move amounts between accounts, in every form that clients
-//! have; each writes down what it said and heard. Meanwhile a plan is carried out on the servers: lags, frozen, killed and
-//! promoted nodes, terminated sessions, cut and silent networks, conflicts with replay. Then the histories are judged: no
-//! session missed its own write, no acknowledged write is lost, none is applied twice, nothing failed that a live server
-//! could have answered, and a snapshot is one.
+//! Many clients write and read registers, append to lists, and move amounts between accounts, in every form of
+//! messages; each client records its requests and responses. Meanwhile a plan is carried out on the servers: lags,
+//! frozen, killed and promoted nodes, terminated sessions, cut and silent networks, conflicts with replay. The judge
+//! then checks the histories: no session missed its own write, no acknowledged write is lost or applied twice, no
+//! request failed that a live server could have served, and every snapshot is consistent.
 //!
-//! The same seed draws the same plan and the same clients again; how they meet is the machine's affair. `make chaos` runs
-//! for long: `CHAOS_SECONDS` says how long, `CHAOS_SEED` with which seed.
+//! Equal seeds draw equal plans and clients; the interleaving depends on the machine. `make chaos` runs for long:
+//! `CHAOS_SECONDS` sets the time, `CHAOS_SEED` the seed.
 
+mod connection;
 mod history;
 mod judge;
 mod life;
@@ -17,7 +19,6 @@ mod plan;
 mod stage;
 mod statement;
 mod summary;
-mod voice;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -28,7 +29,7 @@ use life::Mistake;
 use plan::{Fault, Length, Nodes, Strike};
 use stage::Stage;
 
-/// A seed that nobody has chosen, short enough to be typed again.
+/// A random seed, short enough to be typed again.
 fn random() -> u64 {
     RandomState::new().hash_one(0) % 1_000_000
 }
@@ -38,7 +39,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn sessions_keep_what_they_were_promised_whatever_happens_to_the_servers() {
+async fn every_promise_to_sessions_holds_under_all_faults() {
     let stage = Stage::set("").await;
     for seed in [1, random()] {
         eprintln!("chaos under seed {seed}");

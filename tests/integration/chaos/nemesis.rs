@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::plan::{Fault, Strike};
 use crate::harness::Split;
 
-/// What is going on, as far as sessions may know.
+/// The current faults, as far as sessions may know.
 pub(super) struct Weather {
     began: Instant,
     now: Mutex<Now>,
@@ -24,12 +24,12 @@ struct Now {
     hits: Vec<(Duration, Duration)>,
 }
 
-/// Between two times that something is done again and again.
+/// Interval between two repetitions of a fault.
 const AGAIN: Duration = Duration::from_millis(250);
 const TERMINATE: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'app'";
 /// No node lags.
 const NONE: [Duration; 2] = [Duration::ZERO; 2];
-/// What replay waits for a query by default.
+/// Default wait of replay for a query.
 const USUAL_WAIT: &str = "30s";
 
 // === impl Weather ===
@@ -60,7 +60,7 @@ impl Weather {
     }
 }
 
-/// Carries out all of it.
+/// Carries out the plan.
 pub(super) async fn rage(split: &Split, plan: &[Strike], weather: &Weather) {
     for strike in plan {
         sleep(strike.rest).await;
@@ -78,7 +78,7 @@ async fn lag(split: &Split, from: [Duration; 2], to: [Duration; 2]) {
     }
 }
 
-/// One fault, from its beginning to its end.
+/// One fault, from beginning to end.
 async fn inflict(split: &Split, strike: &Strike, weather: &Weather) {
     let servers = &split.sandbox;
     let reads = servers.endpoint("reads").middleman();
@@ -116,7 +116,7 @@ async fn inflict(split: &Split, strike: &Strike, weather: &Weather) {
         }
         Fault::TerminatedPrimary => {
             let from = weather.elapsed();
-            // Whatever fails from here on may be due to it.
+            // Every later failure may be due to the fault.
             weather.change(|now| now.hits.push((from, Duration::MAX / 2)));
             again_and_again(strike.lasts, async || {
                 servers.node("primary").sql("postgres", TERMINATE).await.unwrap();

@@ -1,40 +1,40 @@
-//! What happens to the servers, and when: drawn from a seed before anything begins.
+//! The plan: faults of the servers and their times, drawn from a seed in advance.
 
 use std::{fmt, time::Duration};
 
 use crate::harness::draw::Draw;
 
-/// One fault and the times around it.
+/// A fault with the times around the fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Strike {
-    /// Nothing happens before it for so long.
+    /// Quiet time before the fault.
     pub(super) rest: Duration,
-    /// Lags that the nodes have meanwhile, in the order of their names.
+    /// Lags of the nodes meanwhile, in the order of the node names.
     pub(super) lags: [Duration; 2],
     pub(super) fault: Fault,
     pub(super) lasts: Duration,
 }
 
-/// What can happen.
+/// Kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
-    /// Nothing but the lags.
+    /// Only the lags.
     Lag,
-    /// These nodes replay nothing.
+    /// The nodes stop replay.
     Paused(Nodes),
-    /// A node answers nobody, and its connections stay open.
+    /// A node stops responding, and its connections stay open.
     Frozen(Node),
-    /// A node is killed with all its processes.
+    /// A node is killed with all processes.
     Killed(Node),
-    /// A node ends its sessions and stops.
+    /// A node ends all sessions and stops.
     Stopped(Node),
     /// A node's sessions are terminated, again and again.
     TerminatedStandby(Node),
     /// The primary's sessions are terminated, again and again.
     TerminatedPrimary,
-    /// Connections to the read pool are reset, new ones refused.
+    /// Connections to the read pool are reset, new connections refused.
     Cut,
-    /// Connections to the read pool carry nothing.
+    /// Connections to the read pool carry no data.
     BlackHole,
     /// All to and from the read pool takes longer.
     Delayed(Duration),
@@ -51,17 +51,17 @@ pub(super) enum Node {
     Second,
 }
 
-/// One of them, or both.
+/// A node, or both nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Nodes {
     One(Node),
     Both,
 }
 
-/// How much of it is drawn.
+/// Length of a plan.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Length {
-    /// For as long as this, whatever is drawn.
+    /// Any number of faults within the given time.
     For(Duration),
     /// Each kind of fault once, for a moment.
     Tour,
@@ -114,7 +114,7 @@ impl Fault {
         }
     }
 
-    /// Its kind, whichever node it hits.
+    /// The kind of the fault, without the node.
     pub(super) const fn kind(self) -> &'static str {
         match self {
             Self::Lag => "lag",
@@ -133,7 +133,7 @@ impl Fault {
     }
 }
 
-/// What happens under `seed`.
+/// The plan drawn from `seed`.
 pub(super) fn draw(seed: u64, length: Length) -> Vec<Strike> {
     let mut draw = Draw::new(seed);
     match length {
@@ -162,7 +162,7 @@ pub(super) fn draw(seed: u64, length: Length) -> Vec<Strike> {
     }
 }
 
-/// A strike of this kind, after a rest and for a time that are shorter than so many milliseconds.
+/// A strike of the given kind; rest and duration are below the given milliseconds.
 fn strike(draw: &mut Draw, kind: usize, rest: usize, lasts: usize) -> Strike {
     let mut millis = |from: usize, below: usize| Duration::from_millis((from + draw.below(below)) as u64);
     let (rest, lasts) = (millis(rest / 3, rest), millis(lasts / 3, lasts));
@@ -173,7 +173,7 @@ fn strike(draw: &mut Draw, kind: usize, rest: usize, lasts: usize) -> Strike {
             Duration::ZERO
         }
     };
-    // A node that is promoted would wait for its time to come before it is.
+    // A lagging node would delay its promotion by the lag.
     let lags = if kind == Fault::KINDS - 1 { [Duration::ZERO; 2] } else { [lag(), lag()] };
     Strike { rest, lags, fault: Fault::draw(draw, kind), lasts }
 }
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_draws_the_same_plan_and_another_one_another() {
+    fn equal_seeds_draw_equal_plans_and_different_seeds_differ() {
         let length = Length::For(Duration::from_secs(600));
         assert_eq!(draw(7, length), draw(7, length));
         assert_ne!(draw(7, length), draw(8, length));

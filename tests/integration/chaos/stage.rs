@@ -1,4 +1,4 @@
-//! Where it happens: a cluster, Gatekeeper in front of it with two listeners that split, and many clients.
+//! The stage: a cluster, Gatekeeper with two split listeners in front, and many clients.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -33,7 +33,7 @@ pub(super) struct Run {
     histories: Vec<History>,
     hits: Vec<(Duration, Duration)>,
     ending: Ending,
-    /// What Gatekeeper counted meanwhile, by series.
+    /// Gatekeeper's counters during the run, by series.
     counted: BTreeMap<String, f64>,
     said: String,
 }
@@ -42,7 +42,7 @@ pub(super) struct Run {
 const CLIENTS: usize = 10;
 
 impl Stage {
-    /// With these keys of the listener besides `route`.
+    /// Starts with further keys of the listener besides `route`.
     pub(super) async fn set(listener: &str) -> Self {
         let split = Split::start(SplitShape { size: 8, listener, ..SplitShape::default() }).await;
         split.primary(SCHEMA).await;
@@ -72,7 +72,7 @@ impl Stage {
         Run { seed, plan, histories, hits, ending, counted, said }
     }
 
-    /// What the primary holds.
+    /// Contents of the primary.
     async fn ending(&self) -> Ending {
         let counts = async |sql: &str| -> HashMap<i64, usize> {
             let rows = self.split.primary(sql).await;
@@ -85,7 +85,7 @@ impl Stage {
         }
     }
 
-    /// What Gatekeeper has counted of its decisions.
+    /// Gatekeeper's counters of decisions.
     async fn counted(&self) -> BTreeMap<String, f64> {
         let page = self.split.gatekeeper.get("/metrics").await.unwrap().body;
         let ours = [
@@ -105,15 +105,15 @@ impl Run {
         self.histories.iter().try_for_each(|history| judge(history, &self.hits))
     }
 
-    /// The first write that is not what was said of it.
+    /// The first write that contradicts its acknowledgment.
     pub(super) fn verdict_on_writes(&self) -> Result<(), Broken> {
         judge_end(&self.histories, &self.ending)
     }
 
-    /// Says so, if all were.
+    /// Passes if every write matches its acknowledgment.
     ///
     /// # Panics
-    /// When one was not: with the seed, the plan, what its client did around it, and what Gatekeeper said.
+    /// On a contradiction: with the seed, the plan, the client's history around the entry, and Gatekeeper's log.
     pub(super) fn is_as_promised(&self) {
         let Err(Broken { client, at, why }) = self.verdict().and_then(|()| self.verdict_on_writes()) else {
             return;

@@ -1,33 +1,33 @@
-//! What sessions do, as SQL, and what the answers mean.
+//! Actions of sessions as SQL, and the meaning of the responses.
 
 use super::history::{Fact, Outcome};
 
 /// Registers, numbered from 0.
 pub(super) const REGISTERS: usize = 16;
-/// Pairs of accounts: those of pair `n` are `2n` and `2n + 1`.
+/// Pairs of accounts: pair `n` has the accounts `2n` and `2n + 1`.
 pub(super) const PAIRS: usize = 4;
-/// What the accounts of a pair hold together, always.
+/// Constant sum of the accounts of a pair.
 pub(super) const SUM: i64 = 1000;
-/// Lists have numbers from here on: `applied.place` tells registers from lists by it.
+/// Number of the first list: `applied.place` tells registers from lists by number.
 pub(super) const FIRST_LIST: i64 = 1000;
 
-/// A statement and the values of its parameters.
+/// A statement with the values of the parameters.
 #[derive(Debug, Clone)]
 pub(super) struct Statement {
     pub(super) sql: &'static str,
     pub(super) values: Vec<i64>,
 }
 
-/// One thing that a session does.
+/// An action of a session.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Deed {
-    /// Writes a register: its version grows by one.
+    /// Writes a register: the version grows by 1.
     Write { register: i64, op: i64 },
     /// Appends to a list.
     Append { list: i64, op: i64 },
     /// Calls a function that promises not to write, and does.
     Lie { op: i64 },
-    /// Moves an amount between accounts: one half of it.
+    /// Moves an amount between accounts: one half of the move.
     Move { account: i64, amount: i64 },
     /// Reads a register, in one of several wordings.
     Read { register: i64, wording: usize },
@@ -41,7 +41,7 @@ pub(super) enum Deed {
     Control(&'static str),
 }
 
-/// What all of it is done to. A write leaves a row in `applied` for each time that it was applied.
+/// Tables of all actions. A write leaves a row in `applied` for each application.
 pub(super) const SCHEMA: &str = "\
 CREATE TABLE register (id int8 PRIMARY KEY, version int8 NOT NULL, op int8);\
 CREATE TABLE list (id int8 PRIMARY KEY, items int8[] NOT NULL);\
@@ -53,7 +53,7 @@ $$ INSERT INTO applied VALUES (op, -1, 0) RETURNING op $$;\
 CREATE FUNCTION sly(op int8) RETURNS int8 LANGUAGE plpgsql STABLE AS \
 $$ BEGIN RETURN write_down(op); END $$;";
 
-/// All as it was in the beginning.
+/// Resets the tables to the beginning.
 pub(super) const ANEW: &str = "\
 TRUNCATE register, list, account, applied;\
 INSERT INTO register SELECT n, 0 FROM generate_series(0, 15) n;\
@@ -72,7 +72,7 @@ const READ: [&str; 4] = [
     "SELECT max(r.version)::text FROM register r JOIN register s USING (id) WHERE s.id = $1",
     "SELECT (SELECT version FROM register WHERE id = $1)::text",
 ];
-/// The fence keeps it from sleeping for every register.
+/// The fence prevents a sleep for every register.
 const READ_SLOWLY: &str = "SELECT max(version)::text FROM (SELECT version FROM register WHERE id = $1 OFFSET 0) one \
                            WHERE pg_sleep(0.3) IS NOT NULL";
 const READ_LIST: &str = "SELECT items::text FROM list WHERE id = $1";
@@ -81,7 +81,7 @@ const READ_ACCOUNT: &str = "SELECT balance::text FROM account WHERE id = $1";
 // === impl Statement ===
 
 impl Statement {
-    /// With the values in it.
+    /// The statement with its values inserted.
     pub(super) fn text(&self) -> String {
         let numbered = self.values.iter().enumerate();
         numbered.fold(self.sql.to_owned(), |sql, (at, value)| {
@@ -108,7 +108,7 @@ impl Deed {
         Statement { sql, values }
     }
 
-    /// The number of what it applies once.
+    /// The number of an operation that must be applied once.
     pub(super) const fn op(self) -> Option<i64> {
         match self {
             Self::Write { op, .. } | Self::Append { op, .. } | Self::Lie { op } => Some(op),
@@ -116,7 +116,7 @@ impl Deed {
         }
     }
 
-    /// Whether it only reads.
+    /// True if the action only reads.
     pub(super) const fn reads(self) -> bool {
         matches!(
             self,
@@ -124,7 +124,7 @@ impl Deed {
         )
     }
 
-    /// What its answer, the first column of each row, tells of the servers.
+    /// Fact about the servers in the response, the first column of each row.
     pub(super) fn tells(self, rows: &[String]) -> Option<Fact> {
         let number = || rows.first().and_then(|text| text.parse().ok());
         match self {
@@ -142,7 +142,7 @@ impl Deed {
         }
     }
 
-    /// What became of its write, if it is one.
+    /// Outcome of the write, if the action is a write.
     pub(super) fn came_to(self, outcome: Outcome) -> Option<Fact> {
         self.op().map(|op| Fact::CameTo { op, outcome })
     }

@@ -1,4 +1,4 @@
-//! What a run came to, in a few lines.
+//! Summary of a run, in a few lines.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -11,17 +11,17 @@ pub(super) struct Summary<'a> {
     pub(super) seed: u64,
     pub(super) plan: &'a [Strike],
     pub(super) histories: &'a [History],
-    /// What Gatekeeper counted, by series.
+    /// Gatekeeper's counters, by series.
     pub(super) counted: &'a BTreeMap<String, f64>,
 }
 
 /// Reasons by which a read pool serves.
 const SERVED: [&str; 2] = ["read", "read-only"];
-/// The reason by which a read ran again whose node turned out to show too little.
+/// Rerun reason of a read whose node turned out to be behind.
 const TOO_OLD: &str = "answer-too-old";
 
 impl Summary<'_> {
-    /// What was counted in a metric, by the values of a label; what was not is left out.
+    /// Counts of a metric by the values of a label; zeros are left out.
     fn by(&self, label: &str, metric: &str) -> BTreeMap<&str, f64> {
         let mut counts = BTreeMap::new();
         let series =
@@ -53,7 +53,7 @@ impl Summary<'_> {
         states
     }
 
-    /// The longest read on its own while each kind of fault was on, and how many there were.
+    /// The longest single read during each kind of fault, and the number of reads.
     fn longest(&self) -> BTreeMap<&'static str, (usize, Duration)> {
         let mut longest: BTreeMap<_, (usize, Duration)> = BTreeMap::new();
         for entry in self.histories.iter().flat_map(|history| &history.entries).filter(|entry| entry.read) {

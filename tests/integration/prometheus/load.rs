@@ -1,4 +1,4 @@
-//! Clients of all kinds: those that read, write, err, wait, pin, cancel, come and go, and those that are not let in.
+//! Clients of all kinds: they read, write, fail, wait, pin, cancel, reconnect, or are rejected.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -8,17 +8,17 @@ use tokio_postgres::{Client, Error, NoTls};
 
 use crate::harness::connect;
 
-/// Clients that go on until this is dropped.
+/// Clients that run until the value is dropped.
 pub(super) struct Load {
     _clients: JoinSet<()>,
 }
 
 /// Between two statements of a client.
 const BREATH: Duration = Duration::from_millis(15);
-/// Before a client that lost its connection comes again.
+/// Pause of a client before a reconnect.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What a client of the writer says, over and over.
+/// Statements of a client of the writer, in a loop.
 const WRITER: [&str; 6] = [
     "INSERT INTO load VALUES (1)",
     "SELECT pg_sleep(0.01)",
@@ -27,7 +27,7 @@ const WRITER: [&str; 6] = [
     "CREATE TEMPORARY TABLE IF NOT EXISTS mine (id int)",
     "DISCARD ALL",
 ];
-/// What a client of a standby says.
+/// Statements of a client of a standby.
 const READER: [&str; 3] =
     ["SELECT pg_sleep(0.002)", "SELECT count(*) FROM pg_class", "SELECT generate_series(1, 200)"];
 
@@ -63,7 +63,7 @@ async fn alice(address: SocketAddr) -> Result<Client, Error> {
     connect(address, &format!("user={user} password={password} dbname=app")).await
 }
 
-/// Says one thing after the other, and comes again when the connection is gone.
+/// Runs the statements in a loop, and reconnects after a lost connection.
 async fn talk(address: SocketAddr, statements: &'static [&'static str]) {
     loop {
         if let Ok(client) = alice(address).await {
@@ -90,7 +90,7 @@ async fn come_and_go(address: SocketAddr) {
     }
 }
 
-/// Starts what takes long, and cancels it.
+/// Starts a long statement, and cancels the statement.
 async fn cancel(address: SocketAddr) {
     loop {
         if let Ok(client) = alice(address).await {
@@ -107,7 +107,7 @@ async fn cancel(address: SocketAddr) {
     }
 }
 
-/// Tries what is refused.
+/// Tries logins that are rejected.
 async fn knock(address: SocketAddr) {
     loop {
         for whom in ["user=alice@example.com password=wrong", "user=mallory password=guess"] {

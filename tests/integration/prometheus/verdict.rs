@@ -1,11 +1,11 @@
-//! What is wrong with a query, by what a real Prometheus answers to it.
+//! Faults of a query, found by the responses of a real Prometheus.
 
 use crate::harness::{
     grafana::{Query, Target},
     prometheus::{Prometheus, Series, Span},
 };
 
-/// What Grafana would put in the place of its own variables: everything is chosen.
+/// The query with Grafana's own variables replaced: all values are selected.
 pub(super) fn filled_in(expr: &str) -> String {
     let built_in = expr.replace("$__rate_interval", "8s").replace("$__range", "2m");
     ["job", "instance", "endpoint", "listener"]
@@ -13,7 +13,7 @@ pub(super) fn filled_in(expr: &str) -> String {
         .fold(built_in, |text, name| text.replace(&format!("${name}"), ".*"))
 }
 
-/// What is wrong with a panel's query.
+/// Faults of a panel's query.
 pub(super) async fn faults_of_target(prometheus: &Prometheus, target: &Target, span: Span) -> Vec<String> {
     let expr = filled_in(&target.expr);
     let answer = if target.instant {
@@ -42,7 +42,7 @@ fn faults_of_answer<'a>(series: &[Series], legend: impl Iterator<Item = &'a str>
     faults
 }
 
-/// What is wrong with an alert: it may find nothing, but each of its parts has to find something.
+/// Faults of an alert: the alert may find no series, but each part must find at least a series.
 pub(super) async fn faults_of_alert(prometheus: &Prometheus, expr: &str, span: Span) -> Vec<String> {
     let mut faults = Vec::new();
     if let Err(error) = prometheus.instant(expr, span.end).await {
@@ -61,7 +61,7 @@ pub(super) async fn faults_of_alert(prometheus: &Prometheus, expr: &str, span: S
     faults
 }
 
-/// What is wrong with a variable: there is nothing to choose from.
+/// Faults of a variable: an empty list of values.
 pub(super) async fn faults_of_variable(prometheus: &Prometheus, query: &str, span: Span) -> Vec<String> {
     let inner = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
     let Some((selector, label)) = inner.and_then(|inner| inner.rsplit_once(", ")) else {

@@ -19,7 +19,7 @@ async fn counter(listener: &str) -> Split {
 }
 
 #[tokio::test]
-async fn a_session_reads_its_own_writes_though_the_read_pool_is_behind() {
+async fn a_session_reads_its_own_writes_despite_lag() {
     let split = counter("").await;
     for node in ["reads-1", "reads-2"] {
         split.sandbox.node(node).pause_replay().await.unwrap();
@@ -32,7 +32,7 @@ async fn a_session_reads_its_own_writes_though_the_read_pool_is_behind() {
         }
         assert!(last_route(&mut client).await.starts_with("primary"));
     }
-    // Who has written nothing sees what is there.
+    // A session without writes sees the state of the node.
     let mut other = split.client().await;
     assert_eq!(other.ask("SELECT n FROM counter").await.unwrap(), "0");
     assert_eq!(last_route(&mut other).await, "reads (read)");
@@ -69,7 +69,7 @@ async fn a_write_and_a_read_in_one_pipeline_belong_together() {
 }
 
 #[tokio::test]
-async fn soon_after_a_write_reads_are_the_read_pools_again() {
+async fn soon_after_a_write_reads_return_to_the_read_pool() {
     let split = counter("").await;
     let mut client = split.client().await;
     for n in 1..=5 {
@@ -86,7 +86,7 @@ async fn soon_after_a_write_reads_are_the_read_pools_again() {
 }
 
 #[tokio::test]
-async fn sessions_may_say_how_much_a_read_has_to_show() {
+async fn sessions_may_set_the_consistency_of_reads() {
     let split = counter("consistency = \"eventual\"").await;
     for node in ["reads-1", "reads-2"] {
         split.sandbox.node(node).pause_replay().await.unwrap();
@@ -103,7 +103,7 @@ async fn sessions_may_say_how_much_a_read_has_to_show() {
 }
 
 #[tokio::test]
-async fn a_read_waits_for_the_read_pool_where_the_listener_says_so() {
+async fn a_read_waits_for_freshness_if_configured() {
     let split = counter("freshness_wait = \"30s\"").await;
     let mut client = split.client().await;
     client.ask("UPDATE counter SET n = 1").await.unwrap();

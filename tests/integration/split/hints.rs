@@ -1,4 +1,4 @@
-//! What a client may say about where its statements go, and what its session keeps where it is.
+//! Hints of a client for the route of its statements, and state that keeps a session on one side.
 
 use crate::harness::{
     Frames, Split,
@@ -46,7 +46,7 @@ async fn last_route_is_shown_by_message_too() {
 }
 
 #[tokio::test]
-async fn relations_that_are_the_primarys_own_are_read_there() {
+async fn unlogged_relations_are_read_on_the_primary() {
     let split = Split::with("primary_only = [\"public.job\"]").await;
     split
         .primary(
@@ -57,7 +57,7 @@ async fn relations_that_are_the_primarys_own_are_read_there() {
         .await;
     split.settles().await;
     let mut client = split.client().await;
-    // Known once a statement has asked for it.
+    // Known after the first query of the setting.
     until(PATIENCE, async || {
         client.ask("SELECT n FROM plain").await.unwrap();
         match last_route(&mut client).await {
@@ -75,7 +75,7 @@ async fn relations_that_are_the_primarys_own_are_read_there() {
 }
 
 #[tokio::test]
-async fn what_reads_a_relation_of_the_primarys_own_is_read_there_too() {
+async fn views_of_unlogged_relations_are_read_on_the_primary() {
     let split = Split::with("primary_only = [\"public.job\"]").await;
     split
         .primary(
@@ -135,7 +135,7 @@ async fn what_reads_a_relation_of_the_primarys_own_is_read_there_too() {
 }
 
 #[tokio::test]
-async fn a_session_that_left_something_on_the_primary_stays_there() {
+async fn a_session_with_state_on_the_primary_stays_there() {
     let split = Split::with("").await;
     let mut client = split.client().await;
     client.ask("CREATE TEMPORARY TABLE mine (n int)").await.unwrap();

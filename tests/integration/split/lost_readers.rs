@@ -49,7 +49,7 @@ impl Stand {
             )
             .unwrap();
         }
-        // The probe looks once, and then when traffic has noticed something.
+        // The probe runs once, and then after reports of session traffic.
         writeln!(
             toml,
             "[admin]\nbind = \"{ip}:8080\"\n\n[probe]\ninterval = \"1h\"\ntimeout = \"2s\"\nfailures = 2\n"
@@ -96,7 +96,7 @@ fn login(sandbox: &Sandbox, user: &str, password: &str) -> String {
 
 /// 617 of a fleet's reads failed within half a minute, because a read pool's certificate was of another CA.
 #[tokio::test]
-async fn a_read_that_gets_no_backend_is_served_elsewhere() {
+async fn a_read_without_a_backend_is_served_elsewhere() {
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
     sandbox
         .node("primary")
@@ -192,7 +192,7 @@ async fn a_read_pool_without_room_leaves_its_reads_to_the_other() {
 }
 
 #[tokio::test]
-async fn a_read_that_waits_too_long_for_a_read_pool_is_the_primarys() {
+async fn a_read_that_waits_too_long_goes_to_the_primary() {
     let pool = ", query_wait_timeout = \"500ms\"";
     let listener = "consistency = \"eventual\"";
     let split = Split::start(SplitShape { size: 1, pool, listener, ..SplitShape::default() }).await;

@@ -1,5 +1,5 @@
-//! A listener that splits looks like one PostgreSQL server: reads go to the read pools, everything else to the primary, and
-//! nothing ever fails because of where it was sent.
+//! A listener with split routing looks like one PostgreSQL server: reads go to the read pools, everything else to the
+//! primary, and no statement fails because of its route.
 
 mod freshness;
 mod hints;

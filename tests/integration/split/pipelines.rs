@@ -75,7 +75,7 @@ fn write() -> Vec<u8> {
 
 /// node-postgres' `pg-cursor` and `pg-query-stream`: the portal was on a read pool, and rows were requested elsewhere.
 #[tokio::test]
-async fn a_portal_is_where_it_was_bound() {
+async fn a_portal_stays_on_the_backend_of_its_bind() {
     let split = notes().await;
     let some = |portal| [execute(portal, 2), flush()].concat();
     let open = (rows("c"), &b"T"[..]);
@@ -156,7 +156,7 @@ async fn a_long_statement_behind_a_read_is_answered() {
 }
 
 #[tokio::test]
-async fn a_portal_is_a_read_pools_where_all_is_said_to_read() {
+async fn a_read_only_sessions_portal_is_on_a_read_pool() {
     let split = notes().await;
     let mut client = reading(&split).await;
     let turns: Vec<Turn> = vec![
@@ -182,7 +182,7 @@ async fn a_portal_is_a_read_pools_where_all_is_said_to_read() {
 
 /// A Close was sent to the read pool at once and the answer awaited; a server keeps the answer until a Sync.
 #[tokio::test]
-async fn what_follows_a_close_is_known_before_the_close_is_sent() {
+async fn messages_behind_a_close_are_known_before_it_is_sent() {
     let split = notes().await;
     let read = [statement("SELECT count(*) FROM note WHERE n < 0", &[]), sync()].concat();
     let named = [parse("named", "SELECT 7"), parse("writes", "INSERT INTO note VALUES (1)"), sync()].concat();

@@ -1,4 +1,4 @@
-//! Which statements leave the primary, in every way that clients ask them.
+//! Statements that leave the primary, in every form of the protocol.
 
 use crate::harness::{
     Frames, Split,
@@ -33,7 +33,7 @@ async fn reads_go_to_a_read_pool_and_everything_else_to_the_primary() {
     assert!(last_route(&mut client).await.starts_with("primary"));
 }
 
-/// Says `bytes`, and hears them answered without an error.
+/// Sends `bytes`, and reads a response without an error.
 async fn said(client: &mut Frames, bytes: Vec<u8>) {
     client.send(&bytes).await;
     let heard = client.hear_until(READY_FOR_QUERY).await;
@@ -41,7 +41,7 @@ async fn said(client: &mut Frames, bytes: Vec<u8>) {
 }
 
 #[tokio::test]
-async fn extended_messages_are_judged_by_what_they_execute() {
+async fn extended_messages_are_routed_by_their_statement() {
     let split = accounts().await;
     let mut client = split.client().await;
     let read = "SELECT balance FROM account WHERE id = $1";
@@ -60,7 +60,7 @@ async fn extended_messages_are_judged_by_what_they_execute() {
 }
 
 #[tokio::test]
-async fn a_batch_goes_as_a_whole_where_its_worst_statement_has_to_go() {
+async fn a_batch_follows_its_least_readable_statement() {
     let split = accounts().await;
     let mut client = split.client().await;
     let read =
@@ -78,12 +78,12 @@ async fn a_batch_goes_as_a_whole_where_its_worst_statement_has_to_go() {
 }
 
 #[tokio::test]
-async fn a_batch_that_comes_in_pieces_is_not_cut() {
+async fn a_batch_in_pieces_is_not_cut() {
     let split = accounts().await;
     let mut client = split.client().await;
     let read =
         [parse("", "SELECT balance FROM account WHERE id = 1"), bind("", "", &[]), execute("", 0)].concat();
-    // Nobody knows what is to come, so it is on the primary when a write comes.
+    // The rest of the pipeline is unknown, so the read is on the primary when a write follows.
     client.send(&read).await;
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     let write = [parse("", "UPDATE account SET balance = 5 WHERE id = 1"), bind("", "", &[]), execute("", 0)]
@@ -94,7 +94,7 @@ async fn a_batch_that_comes_in_pieces_is_not_cut() {
 }
 
 #[tokio::test]
-async fn what_was_only_prepared_on_a_read_pool_may_turn_into_a_write() {
+async fn a_prepared_read_may_become_a_write() {
     let split = accounts().await;
     let mut client = split.client().await;
     said(&mut client, [parse("write", "UPDATE account SET balance = 7 WHERE id = 2"), sync()].concat()).await;

@@ -1,4 +1,4 @@
-//! What a read pool cannot serve runs again elsewhere, unseen.
+//! Statements that a read pool cannot serve run again elsewhere, invisibly to the client.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn stock() -> Split {
 }
 
 #[tokio::test]
-async fn a_statement_that_was_called_a_read_and_writes_runs_on_the_primary_and_is_remembered() {
+async fn a_misclassified_write_runs_on_the_primary_and_is_remembered() {
     let split = Split::with("hints = \"all\"").await;
     split
         .primary(
@@ -49,9 +49,9 @@ async fn a_statement_that_was_called_a_read_and_writes_runs_on_the_primary_and_i
     assert_eq!(split.primary("SELECT n FROM stock").await, "5");
 }
 
-/// The regression suite's `select_views` stood still here behind a lagging standby, and its whole worker with it.
+/// The regression suite's `select_views` hung here behind a lagging standby, together with its worker.
 #[tokio::test]
-async fn a_read_runs_again_on_a_backend_that_has_to_be_given_the_role_first() {
+async fn a_rerun_sets_the_role_of_its_new_backend() {
     let split = stock().await;
     split.primary(&format!("CREATE ROLE clerk; GRANT clerk TO \"{}\"", APP.name)).await;
     split.settles().await;
@@ -62,11 +62,11 @@ async fn a_read_runs_again_on_a_backend_that_has_to_be_given_the_role_first() {
     let mut client = split.client().await;
     client.ask("SET gatekeeper.consistency = 'eventual'").await.unwrap();
     client.ask("SET ROLE clerk").await.unwrap();
-    // Whoever writes keeps the backend that has the role.
+    // A writing session keeps the backend that has the role.
     let mut writer = split.client().await;
     writer.ask("BEGIN").await.unwrap();
     writer.ask("LOCK TABLE stock IN ROW EXCLUSIVE MODE").await.unwrap();
-    // What follows a SET at once goes where its predecessor is, until that is looked after.
+    // A statement right behind SET follows SET until the state check is done.
     until(PATIENCE, async || {
         assert_eq!(client.ask("SELECT n || current_role FROM young").await.unwrap(), "7clerk");
         match last_route(&mut client).await {
@@ -79,7 +79,7 @@ async fn a_read_runs_again_on_a_backend_that_has_to_be_given_the_role_first() {
 }
 
 #[tokio::test]
-async fn a_role_that_the_read_pool_lacks_reads_on_the_primary() {
+async fn a_role_missing_on_the_read_pool_reads_on_the_primary() {
     let split = stock().await;
     for node in ["reads-1", "reads-2"] {
         split.sandbox.node(node).pause_replay().await.unwrap();
@@ -88,7 +88,7 @@ async fn a_role_that_the_read_pool_lacks_reads_on_the_primary() {
     let mut client = split.client().await;
     client.ask("SET gatekeeper.consistency = 'eventual'").await.unwrap();
     client.ask("SET ROLE newcomer").await.unwrap();
-    // What follows a SET at once goes where its predecessor is, until that is looked after.
+    // A statement right behind SET follows SET until the state check is done.
     until(PATIENCE, async || {
         assert_eq!(client.ask("SELECT n || current_role FROM stock").await.unwrap(), "10newcomer");
         match last_route(&mut client).await {
@@ -97,9 +97,9 @@ async fn a_role_that_the_read_pool_lacks_reads_on_the_primary() {
         }
     })
     .await;
-    // The read that could not be served there says nothing of the next one.
+    // The rerun of one read does not affect the next.
     client.ask("RESET ROLE").await.unwrap();
-    // What follows a SET at once goes where its predecessor is, until that is looked after.
+    // A statement right behind SET follows SET until the state check is done.
     until(PATIENCE, async || {
         assert_eq!(client.ask("SELECT n FROM stock").await.unwrap(), "10");
         match last_route(&mut client).await {
@@ -111,7 +111,7 @@ async fn a_role_that_the_read_pool_lacks_reads_on_the_primary() {
 }
 
 #[tokio::test]
-async fn a_database_that_the_read_pool_lacks_is_read_on_the_primary() {
+async fn a_database_missing_on_the_read_pool_is_read_on_the_primary() {
     let split = stock().await;
     for node in ["reads-1", "reads-2"] {
         split.sandbox.node(node).pause_replay().await.unwrap();
@@ -123,7 +123,7 @@ async fn a_database_that_the_read_pool_lacks_is_read_on_the_primary() {
 }
 
 #[tokio::test]
-async fn a_table_that_the_read_pool_lacks_is_read_on_the_primary() {
+async fn a_table_missing_on_the_read_pool_is_read_on_the_primary() {
     let split = stock().await;
     for node in ["reads-1", "reads-2"] {
         split.sandbox.node(node).pause_replay().await.unwrap();
@@ -138,7 +138,7 @@ async fn a_table_that_the_read_pool_lacks_is_read_on_the_primary() {
     let heard = client.hear_until(READY_FOR_QUERY).await;
     let tags: Vec<u8> = heard.iter().map(|message| message.tag).collect();
     assert_eq!(String::from_utf8_lossy(&tags), "12DCZ");
-    // What is wrong everywhere is said by the primary.
+    // An error that is the same on every server comes from the primary.
     assert_eq!(client.ask("SELECT n FROM nowhere").await.unwrap_err(), "42P01");
 }
 
@@ -183,7 +183,7 @@ async fn a_read_whose_server_ends_in_the_middle_runs_again() {
     let mut client = split.client().await;
     let slow = "SELECT count(*) FROM stock WHERE pg_sleep(1) IS NOT NULL";
     client.send(&crate::harness::frames::query(slow)).await;
-    // Both, for nobody knows which one it is.
+    // Both nodes: the balancer's choice is unknown.
     for node in ["reads-1", "reads-2"] {
         let node = split.sandbox.node(node);
         until(PATIENCE, async || {
@@ -201,10 +201,10 @@ async fn a_read_whose_server_ends_in_the_middle_runs_again() {
     assert!(heard.iter().all(|message| message.tag != b'E'), "{heard:?}");
 }
 
-/// Found by the checker of `chaos`: a node that ended while it was asked how far it has replayed, ahead of a read, ended the
-/// client's session, too.
+/// Found by the checker of `chaos`: a node that ended during the query of its replay position, ahead of a read, ended
+/// the client's session, too.
 #[tokio::test]
-async fn a_node_that_ends_while_it_is_asked_how_far_it_is_fails_no_read() {
+async fn a_node_lost_during_its_position_query_fails_no_read() {
     let split = stock().await;
     let mut clients = Vec::new();
     for _ in 0..4 {
@@ -215,7 +215,7 @@ async fn a_node_that_ends_while_it_is_asked_how_far_it_is_fails_no_read() {
         for client in &mut clients {
             client.ask(&format!("UPDATE stock SET n = {n}")).await.unwrap();
         }
-        // The writer has been asked where it stands once a read is a node's again: from then on nodes are asked.
+        // The writer has been sampled once a read is back on a node: from then on nodes report their positions.
         for _ in 0..10 {
             for client in &mut clients {
                 assert_eq!(client.ask("SELECT n FROM stock").await.unwrap(), n.to_string());
@@ -232,7 +232,7 @@ async fn a_node_that_ends_while_it_is_asked_how_far_it_is_fails_no_read() {
 
 /// The regression suite's `tsdicts` saw the last words of a node that had refused a read, behind a lagging standby.
 #[tokio::test]
-async fn a_node_that_ends_behind_its_refusal_says_nothing_to_the_client() {
+async fn a_node_lost_behind_its_error_sends_nothing_to_the_client() {
     let split = Split::with("hints = \"all\"\nconsistency = \"eventual\"").await;
     let mut client = split.client().await;
     // On a standby there is no such unit (0A000), and then the connection is ended.
@@ -240,18 +240,18 @@ async fn a_node_that_ends_behind_its_refusal_says_nothing_to_the_client() {
                 AND pg_terminate_backend(pg_backend_pid()) THEN 'timezone' ELSE 'day' END, timestamp '2020-02-02 20:02')";
     for n in 0..20 {
         assert_eq!(client.ask(&format!("{read} AS n{n}")).await.unwrap(), "2020-02-02 00:00:00");
-        // A node whose connections end is left alone for a while.
+        // A node whose connections end is ejected for a while.
         let route = last_route(&mut client).await;
         assert!(matches!(&*route, "primary (standby-refused)" | "primary (node-lost)"), "{route}");
-        // Should that connection have been given back before its last words came, a proved read can hear them.
+        // If the connection was returned before the node's last messages, a proved read can receive them.
         assert_eq!(client.ask("SELECT 1").await.unwrap(), "1");
     }
 }
 
-/// A function that says it only reads, and calls one that writes.
+/// A function declared as reading that calls a writing function.
 #[tokio::test]
 async fn nothing_is_written_on_a_node_that_was_promoted_by_mistake() {
-    // The probe does not see it.
+    // Invisible to the probe.
     let split = Split::start(SplitShape { interval: "1h", ..SplitShape::default() }).await;
     split
         .primary(
@@ -278,13 +278,13 @@ async fn nothing_is_written_on_a_node_that_was_promoted_by_mistake() {
         let found = split.sandbox.node(node).sql(DATABASE, "SELECT count(*) FROM notes").await.unwrap();
         assert_eq!(found, notes, "on {node}");
     }
-    // Clients see one server, which lets them write.
+    // Clients see one writable server.
     assert_eq!(client.ask("SHOW default_transaction_read_only").await.unwrap(), "off");
 }
 
-/// Settings follow a session to both sides, and what keeps a read pool's backend from writing does not follow it back.
+/// Settings follow a session to both sides; the read-only setting of a read pool's backend does not.
 #[tokio::test]
-async fn that_read_pools_may_not_write_is_no_setting_of_the_session() {
+async fn the_read_only_setting_of_read_pools_is_hidden() {
     let split = stock().await;
     let mut client = split.client().await;
     for value in ["on", "off"] {
@@ -318,7 +318,7 @@ async fn reruns(split: &Split) -> f64 {
 
 /// A Bind with too few values (08P01) was rerun some thousand times a second, and the client got no answer.
 #[tokio::test]
-async fn an_error_that_any_server_gives_is_answered_once() {
+async fn an_error_of_every_server_is_returned_once() {
     let split = stock().await;
     split
         .primary(
@@ -376,7 +376,7 @@ async fn an_error_that_any_server_gives_is_answered_once() {
 
 /// Termination of each backend of a read finally ends the session, as on a single server: with the writer's own error.
 #[tokio::test]
-async fn a_read_that_is_ended_wherever_it_runs_has_an_end() {
+async fn a_read_that_fails_everywhere_ends() {
     let split = stock().await;
     let mut client = split.client().await;
     let before = reruns(&split).await;

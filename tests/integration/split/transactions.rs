@@ -1,4 +1,4 @@
-//! Transactions go where their beginning sends them.
+//! Transactions go to the side chosen by their beginning.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn items() -> Split {
 }
 
 #[tokio::test]
-async fn a_transaction_that_may_write_is_the_primarys_from_its_first_statement() {
+async fn a_read_write_transaction_runs_on_the_primary() {
     let split = items().await;
     let mut client = split.client().await;
     client.ask("BEGIN").await.unwrap();
@@ -34,7 +34,7 @@ async fn a_transaction_that_may_write_is_the_primarys_from_its_first_statement()
 }
 
 #[tokio::test]
-async fn a_read_only_transaction_is_a_read_pools_however_it_is_begun() {
+async fn a_read_only_transaction_runs_on_a_read_pool() {
     let split = items().await;
     let mut client = split.client().await;
     for begin in [
@@ -55,7 +55,7 @@ async fn a_read_only_transaction_is_a_read_pools_however_it_is_begun() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_changes_its_mind_before_it_says_anything_can_write() {
+async fn a_transaction_set_read_write_before_its_first_query_can_write() {
     let split = items().await;
     let mut client = split.client().await;
     client.ask("BEGIN READ ONLY").await.unwrap();
@@ -65,9 +65,9 @@ async fn a_transaction_that_changes_its_mind_before_it_says_anything_can_write()
     assert_eq!(split.primary("SELECT note FROM item WHERE id = 4").await, "four");
 }
 
-/// A standby refuses READ WRITE, and the session was ended for it.
+/// A standby rejected READ WRITE, and the rejection ended the session.
 #[tokio::test]
-async fn a_transaction_once_declared_to_write_is_the_primarys() {
+async fn a_transaction_declared_read_write_stays_on_the_primary() {
     let split = items().await;
     let mut client = split.client().await;
     client.ask("BEGIN READ WRITE").await.unwrap();
@@ -79,11 +79,11 @@ async fn a_transaction_once_declared_to_write_is_the_primarys() {
 }
 
 #[tokio::test]
-async fn a_session_that_only_reads_is_a_read_pools_until_it_says_otherwise() {
+async fn a_read_only_session_uses_a_read_pool_until_changed() {
     let split = items().await;
     let mut client = split.client().await;
     client.ask("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY").await.unwrap();
-    // What follows at once goes where its predecessor is, until that is looked after.
+    // A statement right behind follows its predecessor until the state check is done.
     client.ask("SELECT 1").await.unwrap();
     client.ask("BEGIN").await.unwrap();
     assert_eq!(client.ask("SELECT note FROM item WHERE id = 1").await.unwrap(), "one");
@@ -98,7 +98,7 @@ async fn a_session_that_only_reads_is_a_read_pools_until_it_says_otherwise() {
 }
 
 #[tokio::test]
-async fn a_serializable_transaction_is_the_primarys_though_it_only_reads() {
+async fn a_serializable_read_only_transaction_runs_on_the_primary() {
     let split = items().await;
     let mut client = split.client().await;
     client.ask("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY").await.unwrap();
@@ -107,17 +107,17 @@ async fn a_serializable_transaction_is_the_primarys_though_it_only_reads() {
     assert_eq!(last_route(&mut client).await, "primary (serializable)");
 }
 
-/// Found by the checker of `chaos`: the beginning that a read pool had been told stayed behind when the transaction went on
-/// elsewhere, and whoever had its backend next was in it.
+/// Found by the checker of `chaos`: a BEGIN sent to a read pool stayed open when the transaction went on elsewhere, and
+/// the backend's next session was inside the transaction.
 #[tokio::test]
-async fn a_transaction_that_goes_on_elsewhere_leaves_nothing_open_where_it_began() {
+async fn a_moved_transaction_leaves_no_open_transaction_behind() {
     let split = items().await;
     for node in ["reads-1", "reads-2"] {
         split.sandbox.node(node).pause_replay().await.unwrap();
     }
     let mut client = split.client().await;
     let too_old = "gatekeeper_route_decisions_total{listener=\"app\",reason=\"answer-too-old\"}";
-    // What a read pool is told to begin with: the client's own messages, or what was held back until the first statement.
+    // Beginnings sent to a read pool: the client's own messages, or the BEGIN deferred until the first statement.
     let begin = [parse("", "BEGIN READ ONLY"), bind("", "", &[]), execute("", 0), sync()].concat();
     for begin in [begin, query("BEGIN READ ONLY")] {
         let before = split.gatekeeper.metric(too_old).await.unwrap();
@@ -167,7 +167,8 @@ async fn told(client: &mut Frames, units: &[Vec<u8>]) -> Vec<String> {
     told
 }
 
-/// `BEGIN READ ONLY` by messages is told a read pool at once, and nothing has to stay there until something was asked.
+/// `BEGIN READ ONLY` by messages is sent to a read pool at once, and does not bind the session there before the first
+/// query.
 #[tokio::test]
 async fn a_read_only_transaction_may_turn_to_writing_before_its_first_query() {
     let split = items().await;
@@ -259,7 +260,7 @@ async fn a_read_only_transaction_may_turn_to_writing_before_its_first_query() {
 /// Text behind the end of a READ ONLY transaction in the same Query was sent to the read pool, and leftovers there kept
 /// the session from ever writing again.
 #[tokio::test]
-async fn what_follows_the_end_of_a_read_only_transaction_is_outside_of_it() {
+async fn statements_behind_a_read_only_transaction_are_outside() {
     let split = items().await;
     for end in ["COMMIT", "END", "ROLLBACK WORK", "abort"] {
         for behind in [
@@ -305,7 +306,7 @@ async fn what_follows_the_end_of_a_read_only_transaction_is_outside_of_it() {
 /// Leftovers of a READ ONLY transaction on a read pool kept the session from ever writing again, and a lock was held
 /// where no second session looked.
 #[tokio::test]
-async fn what_only_the_writer_can_keep_moves_a_read_only_transaction_there() {
+async fn state_of_the_writer_moves_a_read_only_transaction_there() {
     let split = items().await;
     let read = || query("SELECT note FROM item WHERE id = 1");
     let by_messages = |sql: &str| [statement(sql, &[]), sync()].concat();
@@ -430,7 +431,7 @@ async fn a_chained_transaction_begins_anew_where_it_may_write() {
 
 /// A transaction left open by a text does not belong to a read pool, regardless of preceding statements.
 #[tokio::test]
-async fn a_text_that_ends_in_begin_may_be_followed_by_a_write() {
+async fn a_write_may_follow_a_text_ending_in_begin() {
     let split = items().await;
     for text in [
         "SELECT 1; BEGIN",
@@ -461,7 +462,7 @@ async fn a_text_that_ends_in_begin_may_be_followed_by_a_write() {
 
 /// An unnamed portal holds a READ ONLY transaction on the read pool until replaced by another portal.
 #[tokio::test]
-async fn a_portal_that_is_replaced_holds_no_transaction() {
+async fn a_replaced_portal_does_not_hold_its_transaction() {
     let split = items().await;
     let begin = parse("", "BEGIN READ ONLY");
     let begin = [begin, bind("", "", &[]), execute("", 2), sync()].concat();
@@ -477,7 +478,7 @@ async fn a_portal_that_is_replaced_holds_no_transaction() {
 
 /// The end of a READ ONLY transaction stood in a batch with a later end, and all of the batch went to a read pool.
 #[tokio::test]
-async fn a_batch_that_ends_a_transaction_may_come_in_parts() {
+async fn a_batch_with_commit_may_arrive_in_parts() {
     let split = items().await;
     let write = || statement("UPDATE item SET note = note", &[]);
     for end in ["COMMIT", "ROLLBACK"] {
@@ -492,7 +493,7 @@ async fn a_batch_that_ends_a_transaction_may_come_in_parts() {
 
 /// State of the transaction itself, kept by a server, keeps the transaction there.
 #[tokio::test]
-async fn a_read_only_transaction_that_keeps_something_stays_where_it_is() {
+async fn a_read_only_transaction_with_state_stays_on_its_node() {
     let split = items().await;
     let lock = || query("SELECT pg_advisory_xact_lock(1)");
     for units in [

@@ -71,7 +71,7 @@ impl Greeter {
             [b"r=", &*nonce, b",s=", salt.as_bytes(), format!(",i={ITERATIONS}").as_bytes()].concat();
         said(client, &authentication(11, &challenge)).await?;
         let last = password(client).await?;
-        let proof = last.windows(3).rposition(|octets| octets == b",p=").ok_or_else(strange)?;
+        let proof = last.windows(3).rposition(|bytes| bytes == b",p=").ok_or_else(strange)?;
         let (without_proof, proof) = (&last[..proof], &last[proof + 3..]);
         let message = [bare, b",", &*challenge, b",", without_proof].concat();
         let signature = verifier.check(&message, proof).ok_or_else(strange)?;
@@ -133,14 +133,14 @@ async fn password(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> 
 
 /// Reads a packet's body, in one read if it came in one: clients say nothing ahead of their turn here.
 async fn packet(client: &mut (impl AsyncRead + Unpin), tag: &[u8]) -> io::Result<Vec<u8>> {
-    let mut octets = [0; LONGEST];
+    let mut bytes = [0; LONGEST];
     let mut read = 0;
     loop {
-        match client.read(&mut octets[read..]).await? {
+        match client.read(&mut bytes[read..]).await? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             more => read += more,
         }
-        let untagged = octets[..read].strip_prefix(tag).ok_or_else(strange)?;
+        let untagged = bytes[..read].strip_prefix(tag).ok_or_else(strange)?;
         if let Some((length, body)) = untagged.split_first_chunk() {
             let length = (u32::from_be_bytes(*length) as usize).checked_sub(4).ok_or_else(strange)?;
             if body.len() >= length {
@@ -150,8 +150,8 @@ async fn packet(client: &mut (impl AsyncRead + Unpin), tag: &[u8]) -> io::Result
     }
 }
 
-async fn said(client: &mut (impl AsyncWrite + Unpin), octets: &[u8]) -> io::Result<()> {
-    client.write_all(octets).await?;
+async fn said(client: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    client.write_all(bytes).await?;
     client.flush().await
 }
 
@@ -160,9 +160,9 @@ fn authentication(code: u32, body: &[u8]) -> Vec<u8> {
     [b"R", &length.to_be_bytes()[..], &code.to_be_bytes(), body].concat()
 }
 
-fn after<'a>(octets: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
-    let start = octets.windows(mark.len()).position(|window| window == mark)?;
-    Some(&octets[start + mark.len()..])
+fn after<'a>(bytes: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
+    let start = bytes.windows(mark.len()).position(|window| window == mark)?;
+    Some(&bytes[start + mark.len()..])
 }
 
 fn strange() -> io::Error {

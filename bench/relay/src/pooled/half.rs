@@ -1,4 +1,4 @@
-//! One direction of a relay: octets that were read and not yet written.
+//! One direction of a relay: bytes that were read and not yet written.
 
 use std::{
     cell::RefCell,
@@ -13,11 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const SIZE: usize = 64 << 10;
 
 thread_local! {
-    /// Buffers that hold nothing. A direction has one only while it has octets.
+    /// Buffers that hold nothing. A direction has one only while it has bytes.
     static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Octets under way; empty most of the time.
+/// Bytes under way; empty most of the time.
 #[derive(Default)]
 pub struct Half {
     buffer: Box<[u8]>,
@@ -26,12 +26,12 @@ pub struct Half {
 }
 
 impl Half {
-    /// The octets that were read last.
-    pub fn octets(&self) -> &[u8] {
+    /// The bytes that were read last.
+    pub fn bytes(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// Reads once, and tells the first octet; `None` at the end of the stream.
+    /// Reads once, and tells the first byte; `None` at the end of the stream.
     pub fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,

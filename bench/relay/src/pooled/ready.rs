@@ -7,7 +7,7 @@ const HEADER: usize = 5;
 /// Where in the stream of messages a backend is.
 #[derive(Default)]
 pub struct Finder {
-    /// Octets of the current message's body that are still to come.
+    /// Bytes of the current message's body that are still to come.
     body: usize,
     /// The part of a header, or of a whole ReadyForQuery, that the last read ended with.
     partial: [u8; HEADER + 1],
@@ -15,26 +15,26 @@ pub struct Finder {
 }
 
 impl Finder {
-    /// Whether these octets end with a ReadyForQuery that says idle.
-    pub fn found(&mut self, mut octets: &[u8]) -> bool {
+    /// Whether these bytes end with a ReadyForQuery that says idle.
+    pub fn found(&mut self, mut bytes: &[u8]) -> bool {
         let mut last = None;
         loop {
-            let skipped = self.body.min(octets.len());
+            let skipped = self.body.min(bytes.len());
             self.body -= skipped;
-            octets = &octets[skipped..];
-            if octets.is_empty() {
+            bytes = &bytes[skipped..];
+            if bytes.is_empty() {
                 break;
             }
             last = None;
-            if self.kept == 0 && octets.len() > HEADER {
-                last = self.begin(octets[0], [octets[1], octets[2], octets[3], octets[4]], octets[HEADER]);
-                octets = &octets[HEADER..];
+            if self.kept == 0 && bytes.len() > HEADER {
+                last = self.begin(bytes[0], [bytes[1], bytes[2], bytes[3], bytes[4]], bytes[HEADER]);
+                bytes = &bytes[HEADER..];
                 continue;
             }
-            self.partial[self.kept] = octets[0];
+            self.partial[self.kept] = bytes[0];
             self.kept += 1;
-            octets = &octets[1..];
-            // A message without a body is over before the octet that follows its header has come.
+            bytes = &bytes[1..];
+            // A message without a body is over before the byte that follows its header has come.
             if self.kept == HEADER && self.partial[1..HEADER] == [0, 0, 0, 4] {
                 self.kept = 0;
             } else if self.kept > HEADER {
@@ -69,7 +69,7 @@ mod tests {
         for length in 1..=stream.len() {
             let mut finder = Finder::default();
             let found: Vec<bool> = stream.chunks(length).map(|chunk| finder.found(chunk)).collect();
-            let (last, others) = found.split_last().expect("there are octets");
+            let (last, others) = found.split_last().expect("there are bytes");
             assert!(*last, "in chunks of {length}");
             assert!(others.iter().all(|found| !found), "in chunks of {length}");
         }

@@ -22,7 +22,7 @@ use crate::{
         },
     },
     handshake::AwaitPassword,
-    scram::{ITERATIONS, Verifier},
+    scram::{DEFAULT_ITERATIONS, Verifier},
     telemetry::labels::AuthFailure,
     tls::Stream,
     wire::SqlState,
@@ -54,7 +54,7 @@ pub(crate) async fn authenticate_by_password(
     let known = remembered_password(&reached, login, remember);
     let fits = match &known {
         Some(known) => known.matches_password(password.reveal()),
-        None => Verifier::mock_for(&login.services.mock_secret, name.as_bytes(), ITERATIONS)
+        None => Verifier::mock_for(&login.services.mock_secret, name.as_bytes(), DEFAULT_ITERATIONS)
             .matches_password(password.reveal().as_bytes()),
     };
     if fits && listed {

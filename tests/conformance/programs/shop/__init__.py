@@ -1,1 +1,1 @@
-"""A bookshop on Django: what an ordinary web application asks of its database."""
+"""A bookshop on Django: the database requests of an ordinary web application."""

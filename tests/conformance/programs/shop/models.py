@@ -1,4 +1,4 @@
-"""What the shop keeps."""
+"""Tables of the shop."""
 
 from django.contrib.auth.models import User
 from django.db import models

@@ -1,4 +1,4 @@
-"""What the shop shows and takes: each view is a request's work, in autocommit but where it says `atomic`."""
+"""Views of the shop: each serves one request, in autocommit except where `atomic` is written."""
 
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator

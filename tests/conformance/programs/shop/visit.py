@@ -1,4 +1,4 @@
-"""Visits to the shop, the same ones each time: prints what each visitor was shown, and how many reads that took.
+"""Visits to the shop, equal in every run: prints the pages of each visitor, and the number of reads.
 
 Usage: visit.py PORT fill|text|bound
 
@@ -28,7 +28,7 @@ settings.configure(
     ALLOWED_HOSTS=["testserver"],
     DATABASES={"default": {
         "ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "postgres", "HOST": "127.0.0.1", "PORT": PORT,
-        # A connection for many requests: what one request wrote, the next one shall see.
+        # A connection for many requests: a request must see the writes of the one before.
         "CONN_MAX_AGE": None,
         "OPTIONS": {"server_side_binding": WHAT == "bound"},
     }},
