@@ -28,8 +28,12 @@ impl CapturedTexts {
         }
     }
 
-    pub(super) fn closed(&mut self, portal: bool, name: &[u8]) {
-        if portal { &mut self.portals } else { &mut self.statements }.remove(name);
+    pub(super) fn closed_portal(&mut self, name: &[u8]) {
+        self.portals.remove(name);
+    }
+
+    pub(super) fn closed_statement(&mut self, name: &[u8]) {
+        self.statements.remove(name);
     }
 
     pub(super) fn of_statement(&self, statement: &[u8]) -> Option<CapturedText> {

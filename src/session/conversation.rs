@@ -5,13 +5,15 @@ use std::{collections::VecDeque, time::Instant};
 use super::{
     captured_texts::CapturedTexts,
     cluster_commands::ClusterCommands,
-    response_queue::{PendingRequest, ResponseQueue},
+    pending_request::PendingRequest,
+    response_queue::ResponseQueue,
     statement_report::{CapturedText, StatementKind, StatementReport},
 };
 use crate::{
     client_error::ClientError,
     wire::{
-        Deframer, ErrorFields, Frame, Speaker, SqlState, TransactionStatus, backend, frontend,
+        Deframer, ErrorFields, Frame, FrameError, FramePiece, Speaker, SqlState, TransactionStatus, backend,
+        frontend,
         tag::{self, backend as b},
     },
 };
@@ -19,33 +21,39 @@ use crate::{
 /// One client's conversation with the server, from the first ReadyForQuery on.
 pub(super) struct Conversation {
     /// Framing of the client's messages.
-    pub(super) client: Deframer,
+    client: Deframer,
     /// Framing of the server's messages.
-    pub(super) server: Deframer,
-    pub(super) queue: ResponseQueue,
+    server: Deframer,
+    queue: ResponseQueue,
     /// Transaction status last reported to the client.
-    pub(super) status: TransactionStatus,
+    status: TransactionStatus,
     /// Count of statements started.
-    pub(super) statements_started: u64,
+    statements_started: u64,
     /// Count of finished transactions.
-    pub(super) transactions: u64,
+    transactions: u64,
     /// The client has started a batch of extended-protocol messages and not sent Sync: its transaction is open, whatever
     /// the status.
-    pub(super) in_batch: bool,
-    /// The client has sent Terminate.
-    pub(super) terminate_received: bool,
-    /// Terminate was also sent to the backend: the backend sends all pending responses, and closes.
-    pub(super) terminate_forwarded: bool,
+    in_batch: bool,
+    terminate: TerminateProgress,
     /// SQLSTATE of a server error that ends the session.
-    pub(super) fatal: Option<SqlState>,
+    fatal: Option<SqlState>,
     /// Error that ends the session, raised by Gatekeeper.
-    pub(super) broken: Option<ClientError>,
-    pub(super) reports: VecDeque<StatementReport>,
+    broken: Option<ClientError>,
+    reports: VecDeque<StatementReport>,
     /// Texts for reports; `None` if no reader wants texts.
-    pub(super) text_capture: Option<Box<TextCapture>>,
-    pub(super) cluster_commands: ClusterCommands,
-    /// The backend may hold session state not cleared by `DISCARD ALL`.
-    pub(super) spoils_backend: bool,
+    text_capture: Option<Box<TextCapture>>,
+    cluster_commands: ClusterCommands,
+}
+
+/// Progress of the client's Terminate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TerminateProgress {
+    /// The client has not sent Terminate.
+    None,
+    /// The client has sent Terminate.
+    Received,
+    /// Terminate was also sent to the backend: the backend sends all pending responses, and closes.
+    Forwarded,
 }
 
 /// What a session is to keep beside its state.
@@ -56,9 +64,9 @@ pub struct SessionOptions {
 }
 
 /// Statement texts for reports.
-pub(super) struct TextCapture {
-    pub(super) limit: usize,
-    pub(super) texts: CapturedTexts,
+struct TextCapture {
+    limit: usize,
+    texts: CapturedTexts,
 }
 
 // === impl Conversation ===
@@ -74,8 +82,7 @@ impl Conversation {
             statements_started: 0,
             transactions: 0,
             in_batch: false,
-            terminate_received: false,
-            terminate_forwarded: false,
+            terminate: TerminateProgress::None,
             fatal: None,
             broken: None,
             reports: VecDeque::new(),
@@ -83,7 +90,226 @@ impl Conversation {
                 .text_limit
                 .map(|limit| Box::new(TextCapture { limit, texts: CapturedTexts::default() })),
             cluster_commands: ClusterCommands::default(),
-            spoils_backend: false,
+        }
+    }
+
+    // --- framing
+
+    /// The client's next message, or a part of it, at the beginning of `unread`.
+    #[inline]
+    pub(super) fn next_of_client<'a>(&self, unread: &'a [u8]) -> Result<Option<FramePiece<'a>>, FrameError> {
+        self.client.next(unread)
+    }
+
+    /// Passes a piece of the client's input. Returns the count of bytes.
+    #[inline]
+    pub(super) fn pass_client_piece(&mut self, piece: &FramePiece<'_>) -> usize {
+        self.client.pass(piece)
+    }
+
+    /// True if no message of the client is half-way.
+    #[inline]
+    pub(super) const fn is_client_at_boundary(&self) -> bool {
+        self.client.at_boundary()
+    }
+
+    /// The server's next message, or a part of it, at the beginning of `unread`.
+    #[inline]
+    pub(super) fn next_of_server<'a>(&self, unread: &'a [u8]) -> Result<Option<FramePiece<'a>>, FrameError> {
+        self.server.next(unread)
+    }
+
+    /// Passes a piece of the server's input. Returns the count of bytes.
+    #[inline]
+    pub(super) fn pass_server_piece(&mut self, piece: &FramePiece<'_>) -> usize {
+        self.server.pass(piece)
+    }
+
+    /// True if no message of the server is half-way.
+    #[inline]
+    pub(super) const fn is_server_at_boundary(&self) -> bool {
+        self.server.at_boundary()
+    }
+
+    // --- pending responses, batch and transaction
+
+    /// Requests without a response.
+    #[inline]
+    pub(super) const fn queue(&self) -> &ResponseQueue {
+        &self.queue
+    }
+
+    /// Requests without a response.
+    #[inline]
+    pub(super) const fn queue_mut(&mut self) -> &mut ResponseQueue {
+        &mut self.queue
+    }
+
+    /// Transaction status last reported to the client.
+    #[inline]
+    pub(super) const fn status(&self) -> TransactionStatus {
+        self.status
+    }
+
+    /// Fails the transaction that the client was told of, and no backend.
+    pub(super) fn fail_transaction(&mut self) {
+        self.status = TransactionStatus::Failed;
+    }
+
+    /// True if the client has started a batch of extended-protocol messages and not sent Sync: its transaction is open,
+    /// whatever the status.
+    #[inline]
+    pub(super) const fn is_in_batch(&self) -> bool {
+        self.in_batch
+    }
+
+    /// Notes a step of a batch.
+    #[inline]
+    pub(super) fn enter_batch(&mut self) {
+        self.in_batch = true;
+    }
+
+    /// Notes the end of the batch, if there is one; true if there is.
+    #[inline]
+    pub(super) fn leave_batch(&mut self) -> bool {
+        std::mem::take(&mut self.in_batch)
+    }
+
+    /// Counts a statement.
+    #[inline]
+    pub(super) fn start_statement(&mut self) {
+        self.statements_started += 1;
+    }
+
+    /// Counts a Query or FunctionCall, which ends the batch as a Sync does.
+    #[inline]
+    pub(super) fn start_whole_request(&mut self) {
+        self.in_batch = false;
+        self.statements_started += 1;
+    }
+
+    /// Count of statements started.
+    pub(super) const fn statements_started(&self) -> u64 {
+        self.statements_started
+    }
+
+    /// Restores the count of statements started before those that are replayed.
+    pub(super) fn rewind_statements(&mut self, statements_started: u64) {
+        self.statements_started = statements_started;
+    }
+
+    /// Count of finished transactions.
+    pub(super) const fn transactions(&self) -> u64 {
+        self.transactions
+    }
+
+    /// Notes a Query answered at `now` by Gatekeeper, after which the transaction has `status`.
+    pub(super) fn on_local_reply(&mut self, now: Instant, statement: &[u8], status: TransactionStatus) {
+        self.status = status;
+        self.statements_started += 1;
+        self.transactions += u64::from(status == TransactionStatus::Idle);
+        let text = self.capture(statement, false);
+        self.reports.push_back(StatementReport {
+            kind: StatementKind::Query,
+            started: now,
+            ended: now,
+            rows: 0,
+            operation: None,
+            error: None,
+            text,
+        });
+    }
+
+    // --- the end of the session
+
+    /// Notes the client's Terminate.
+    pub(super) fn receive_terminate(&mut self) {
+        if self.terminate == TerminateProgress::None {
+            self.terminate = TerminateProgress::Received;
+        }
+    }
+
+    /// True if the client has sent Terminate.
+    pub(super) fn has_received_terminate(&self) -> bool {
+        self.terminate != TerminateProgress::None
+    }
+
+    /// Notes that the backend gets the client's Terminate.
+    pub(super) fn forward_terminate(&mut self) {
+        self.terminate = TerminateProgress::Forwarded;
+    }
+
+    /// True if the backend gets the client's Terminate.
+    pub(super) fn has_forwarded_terminate(&self) -> bool {
+        self.terminate == TerminateProgress::Forwarded
+    }
+
+    /// SQLSTATE of a server error that ends the session.
+    pub(super) const fn fatal(&self) -> Option<SqlState> {
+        self.fatal
+    }
+
+    /// Notes the SQLSTATE of a server error that ends the session.
+    pub(super) fn end_by_server(&mut self, state: SqlState) {
+        self.fatal = Some(state);
+    }
+
+    /// Error that ends the session, raised by Gatekeeper.
+    pub(super) const fn broken(&self) -> Option<&ClientError> {
+        self.broken.as_ref()
+    }
+
+    /// Ends the session with an error of Gatekeeper.
+    pub(super) fn end_with(&mut self, error: ClientError) {
+        self.broken = Some(error);
+    }
+
+    /// Forgets the server's unfinished message and its last words: the session goes on without the backend.
+    pub(super) fn forget_server(&mut self) {
+        self.fatal = None;
+        self.server = Deframer::new(Speaker::Server);
+    }
+
+    // --- reports
+
+    /// Next finished statement.
+    pub(super) fn poll_report(&mut self) -> Option<StatementReport> {
+        self.reports.pop_front()
+    }
+
+    /// True once per client statement that names a database.
+    pub(super) fn poll_database_command(&mut self) -> bool {
+        self.cluster_commands.take_database()
+    }
+
+    /// True once per transaction with a possible change of login permissions or login settings.
+    pub(super) fn poll_login_change(&mut self) -> bool {
+        self.cluster_commands.take_committed()
+    }
+
+    /// Notes a `statement` sent by the client, for its effects on backends of all sessions.
+    pub(super) fn note_statement(&mut self, statement: &[u8]) {
+        self.cluster_commands.note_statement(statement);
+    }
+
+    /// True if texts are captured, and with them the names of statements and portals.
+    #[inline]
+    pub(super) const fn captures_texts(&self) -> bool {
+        self.text_capture.is_some()
+    }
+
+    /// Captures the text of the statement `name`, parsed without a backend.
+    pub(super) fn capture_parsed(&mut self, name: &[u8], statement: &[u8]) {
+        if let Some(capture) = &mut self.text_capture {
+            let text = text(statement, capture.limit, false);
+            capture.texts.parsed(name, text);
+        }
+    }
+
+    /// Forgets the text of the statement `name`, closed without a backend.
+    pub(super) fn forget_closed(&mut self, name: &[u8]) {
+        if let Some(capture) = &mut self.text_capture {
+            capture.texts.closed_statement(name);
         }
     }
 
@@ -107,13 +333,13 @@ impl Conversation {
     /// True if the client has every response PostgreSQL would have sent before the client's Terminate. After a forwarded
     /// Terminate the backend sends all pending responses, and ends the session by closing.
     pub(super) fn may_leave(&self) -> bool {
-        self.queue.copies_in().is_some() || (self.is_settled() && !self.terminate_forwarded)
+        self.queue.copies_in().is_some() || (self.is_settled() && !self.has_forwarded_terminate())
     }
 
     /// Ends the session: appends messages that end all work started by the client, to bring the backend to rest. False if
     /// no message can: the Sync missing in a batch would commit work that the client has not committed.
     pub(super) fn wind_up(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
-        self.terminate_received = true;
+        self.receive_terminate();
         let copying = self.queue.copies_in();
         if copying.is_some() {
             frontend::write_copy_fail(out, "the client is gone");
@@ -125,7 +351,7 @@ impl Conversation {
             self.queue.owe(PendingRequest::CopyEnd, None);
             self.queue.owe(PendingRequest::Sync { started: now }, None);
         }
-        !(self.in_batch || self.terminate_forwarded || self.queue.is_skipping())
+        !(self.in_batch || self.has_forwarded_terminate() || self.queue.is_skipping())
     }
 
     /// True if `unread` contains Terminate: all earlier messages must still be processed, though the client has closed
@@ -174,7 +400,6 @@ impl Conversation {
                     _ => (0, &[][..]),
                 };
                 self.cluster_commands.note_command(command);
-                self.spoils_backend |= command == b"LOAD";
                 // Only who keeps texts wants to hear of it.
                 let wanted = self.text_capture.is_some() && !command.is_empty();
                 let command = wanted.then(|| String::from_utf8_lossy(command).into());
@@ -185,7 +410,9 @@ impl Conversation {
             b::COPY_IN_RESPONSE => {
                 self.queue.on_copy_in();
                 // A server in COPY treats Terminate as a data error, and forgets the message.
-                self.terminate_forwarded = false;
+                if self.has_forwarded_terminate() {
+                    self.terminate = TerminateProgress::Received;
+                }
             }
             b::PARSE_COMPLETE | b::BIND_COMPLETE | b::CLOSE_COMPLETE | b::ROW_DESCRIPTION | b::NO_DATA => {
                 self.on_step_complete(frame.tag());
@@ -224,12 +451,13 @@ impl Conversation {
             self.fatal = Some(state);
         }
         // With one backend for life nothing was noted that would have to be undone.
-        self.reports.extend(self.queue.on_error(
-            now,
-            state,
-            texts(self.text_capture.as_deref()),
-            &mut Vec::new(),
-        ));
+        self.fail_request(now, state, &mut Vec::new());
+    }
+
+    /// Fails the request answered now with `state`. Requests that the server skips behind it go to `skipped`.
+    pub(super) fn fail_request(&mut self, now: Instant, state: SqlState, skipped: &mut Vec<PendingRequest>) {
+        let texts = texts(self.text_capture.as_deref());
+        self.reports.extend(self.queue.on_error(now, state, texts, skipped));
     }
 }
 
@@ -239,20 +467,17 @@ pub(super) const fn understood(tag: u8) -> bool {
     matches!(tag, COMMAND_COMPLETE | COPY_IN_RESPONSE | ERROR_RESPONSE | READY_FOR_QUERY)
 }
 
+/// True for the response to a successful `LOAD`: no command removes a loaded library.
+pub(super) fn is_load(frame: &Frame<'_>) -> bool {
+    frame.tag() == b::COMMAND_COMPLETE && frame.body() == b"LOAD\0"
+}
+
 /// The texts kept, or none.
 fn texts(text_capture: Option<&TextCapture>) -> Option<&CapturedTexts> {
     text_capture.map(|text_capture| &text_capture.texts)
 }
 
-/// What stands before the first NUL and what behind it; all of it when there is none, as in a message cut short.
-pub(super) fn until_nul(bytes: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memchr(0, bytes) {
-        Some(at) => (&bytes[..at], &bytes[at + 1..]),
-        None => (bytes, &[]),
-    }
-}
-
-pub(super) fn text(bytes: &[u8], limit: usize, partial: bool) -> CapturedText {
+fn text(bytes: &[u8], limit: usize, partial: bool) -> CapturedText {
     let kept = &bytes[..bytes.len().min(limit)];
     CapturedText { bytes: kept.into(), is_cut: partial || kept.len() < bytes.len() }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    hash::BuildHasher,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -10,11 +9,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use foldhash::fast::FixedState;
 use memchr::memmem::Finder;
 
 use super::{
-    proxy_batch::InternalStatements,
+    internal_statements::InternalStatements,
     setting_values::SettingValues,
     shared_statement::{Circumstances, Reading, SharedStatement, SharedStatements},
 };
@@ -27,7 +25,7 @@ use crate::sql::{
 /// in that database that leave state behind.
 pub struct DatabaseState {
     statements: SharedStatements,
-    pub(super) internal_statements: InternalStatements,
+    internal_statements: InternalStatements,
     catalogue: ArcSwap<StatefulNames>,
     /// Grows with each change of `catalogue`, after it; 0 before the database was looked at.
     edition: AtomicU32,
@@ -348,7 +346,7 @@ impl DatabaseState {
 
     /// What decides whether a server accepts a statement of a session with these settings.
     pub(super) fn circumstances(&self, settings: &SettingValues) -> Circumstances {
-        Circumstances(FixedState::default().hash_one((self.instant(), settings.mark())) | 1)
+        Circumstances::of(self.instant(), settings)
     }
 
     /// Definitions may have changed.
@@ -390,6 +388,11 @@ impl DatabaseState {
     /// Last number returned by [`Self::next_parse`].
     pub(super) fn last_parse(&self) -> u64 {
         self.parses.load(Ordering::Relaxed)
+    }
+
+    /// Statements that internal batches execute.
+    pub(super) const fn internal_statements(&self) -> &InternalStatements {
+        &self.internal_statements
     }
 
     pub(super) fn sequences_are_read(&self) {

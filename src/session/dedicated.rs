@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     consumed_input::ConsumedInput,
-    conversation::{Conversation, SessionOptions, understood},
-    response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
+    conversation::{Conversation, SessionOptions, is_load, understood},
+    pending_request::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     statement_report::StatementKind,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 
 /// Session of one client and one backend.
 pub struct Dedicated {
-    pub(super) conversation: Conversation,
+    conversation: Conversation,
     afterwards: Afterwards,
 }
 
@@ -30,6 +30,8 @@ enum Afterwards {
     /// Other sessions use the backend, which does not receive the client's Terminate. Use of any of the names spoils the
     /// backend.
     Returned { spoiling: Option<Arc<StatefulNames>> },
+    /// The backend holds session state not cleared by `DISCARD ALL`, closes, and does not receive the client's Terminate.
+    Spoiled,
 }
 
 // === impl Dedicated ===
@@ -45,10 +47,32 @@ impl Dedicated {
         Self { conversation, afterwards: Afterwards::Returned { spoiling } }
     }
 
+    /// Protocol state that both kinds of sessions keep.
+    pub(super) const fn conversation(&self) -> &Conversation {
+        &self.conversation
+    }
+
+    /// Protocol state that both kinds of sessions keep.
+    pub(super) const fn conversation_mut(&mut self) -> &mut Conversation {
+        &mut self.conversation
+    }
+
+    /// True if other sessions must not use the backend.
+    pub(super) const fn spoils_backend(&self) -> bool {
+        matches!(self.afterwards, Afterwards::Spoiled)
+    }
+
+    /// Notes state not cleared by `DISCARD ALL` on a backend that other sessions would use.
+    fn spoil_backend(&mut self) {
+        if matches!(self.afterwards, Afterwards::Returned { .. }) {
+            self.afterwards = Afterwards::Spoiled;
+        }
+    }
+
     /// Names able to spoil the backend when used.
     fn spoiling(&self) -> Option<&StatefulNames> {
         match &self.afterwards {
-            Afterwards::None => None,
+            Afterwards::None | Afterwards::Spoiled => None,
             Afterwards::Returned { spoiling } => spoiling.as_deref(),
         }
     }
@@ -64,25 +88,27 @@ impl Dedicated {
         unread: &[u8],
         full: bool,
     ) -> Result<ConsumedInput, FrameError> {
-        if self.conversation.terminate_received {
+        if self.conversation.has_received_terminate() {
             // PostgreSQL would not read further input either.
             return Ok(ConsumedInput::default());
         }
         let mut at = 0;
         loop {
-            if self.conversation.client.at_boundary() {
+            if self.conversation.is_client_at_boundary() {
                 at += wire::leading_run(Speaker::Client, tag::frontend::COPY_DATA, &unread[at..]).bytes;
             }
-            let Some(piece) = self.conversation.client.next(&unread[at..])? else {
+            let Some(piece) = self.conversation.next_of_client(&unread[at..])? else {
                 return Ok(ConsumedInput { forward: at, discard: 0 });
             };
             match &piece {
                 FramePiece::Whole(frame) if frame.tag() == tag::frontend::TERMINATE => {
-                    self.conversation.terminate_received = true;
+                    self.conversation.receive_terminate();
                     let closes = matches!(self.afterwards, Afterwards::None);
-                    self.conversation.terminate_forwarded = closes || self.conversation.breaks_off();
-                    let bytes = self.conversation.client.pass(&piece);
-                    return Ok(match self.conversation.terminate_forwarded {
+                    if closes || self.conversation.breaks_off() {
+                        self.conversation.forward_terminate();
+                    }
+                    let bytes = self.conversation.pass_client_piece(&piece);
+                    return Ok(match self.conversation.has_forwarded_terminate() {
                         true => ConsumedInput { forward: at + bytes, discard: 0 },
                         false => ConsumedInput { forward: at, discard: bytes },
                     });
@@ -97,7 +123,7 @@ impl Dedicated {
                 }
                 FramePiece::Rest(_) => {}
             }
-            at += self.conversation.client.pass(&piece);
+            at += self.conversation.pass_client_piece(&piece);
         }
     }
 
@@ -114,15 +140,20 @@ impl Dedicated {
     ) -> Result<ConsumedInput, FrameError> {
         let mut at = 0;
         loop {
-            if self.conversation.server.at_boundary() {
+            if self.conversation.is_server_at_boundary() {
                 at += wire::leading_run(Speaker::Server, tag::backend::DATA_ROW, &unread[at..]).bytes;
                 at += wire::leading_run(Speaker::Server, tag::backend::COPY_DATA, &unread[at..]).bytes;
             }
-            let Some(piece) = self.conversation.server.next(&unread[at..])? else {
+            let Some(piece) = self.conversation.next_of_server(&unread[at..])? else {
                 return Ok(ConsumedInput { forward: at, discard: 0 });
             };
             match &piece {
-                FramePiece::Whole(frame) => self.conversation.on_answer(now, frame),
+                FramePiece::Whole(frame) => {
+                    if is_load(frame) {
+                        self.spoil_backend();
+                    }
+                    self.conversation.on_answer(now, frame);
+                }
                 // What is understood is waited for. Of these only an error can be larger than a buffer, and it begins with
                 // all that is looked at; other long ones are rows and notices, which pass in parts.
                 FramePiece::Partial(part) if understood(part.tag()) => {
@@ -139,7 +170,7 @@ impl Dedicated {
                 }
                 FramePiece::Partial(_) | FramePiece::Rest(_) => {}
             }
-            at += self.conversation.server.pass(&piece);
+            at += self.conversation.pass_server_piece(&piece);
         }
     }
 
@@ -147,31 +178,40 @@ impl Dedicated {
     fn wants_whole(&self, tag: u8) -> bool {
         use tag::frontend::{BIND, CLOSE, EXECUTE, PARSE, QUERY, TERMINATE};
         tag == TERMINATE
-            || self.conversation.text_capture.is_some()
-                && matches!(tag, QUERY | PARSE | BIND | EXECUTE | CLOSE)
+            || self.conversation.captures_texts() && matches!(tag, QUERY | PARSE | BIND | EXECUTE | CLOSE)
+    }
+
+    /// Notes the beginning or end of a batch by a message with `tag`.
+    fn note_batch(&mut self, tag: u8) {
+        use tag::frontend as f;
+        match tag {
+            f::PARSE | f::BIND | f::DESCRIBE | f::EXECUTE | f::CLOSE => self.conversation.enter_batch(),
+            // A Query or FunctionCall ends the transaction of a batch as Sync does.
+            f::SYNC | f::QUERY | f::FUNCTION_CALL => {
+                self.conversation.leave_batch();
+            }
+            _ => {}
+        }
     }
 
     fn on_request(&mut self, now: Instant, tag: u8, body: &[u8], partial: bool) {
         use tag::frontend as f;
-        self.conversation.in_batch = match tag {
-            f::PARSE | f::BIND | f::DESCRIBE | f::EXECUTE | f::CLOSE => true,
-            // A Query or FunctionCall ends the transaction of a batch as Sync does.
-            f::SYNC | f::QUERY | f::FUNCTION_CALL => false,
-            _ => self.conversation.in_batch,
-        };
+        self.note_batch(tag);
         // Names are of use only for texts.
-        let is_named = self.conversation.text_capture.is_some();
+        let is_named = self.conversation.captures_texts();
         let body = if is_named || matches!(tag, f::QUERY | f::PARSE) { body } else { &[] };
         let Some(message) = FrontendMessage::decode_prefix(tag, body) else { return };
         let request = match message {
             FrontendMessage::Query { text } => {
                 self.note_text(text, partial);
-                self.conversation.statements_started += 1;
+                self.conversation.start_statement();
                 PendingRequest::whole(StatementKind::Query, now, self.conversation.capture(text, partial))
             }
             FrontendMessage::FunctionCall { .. } => {
-                self.conversation.spoils_backend |= self.spoiling().is_some();
-                self.conversation.statements_started += 1;
+                if self.spoiling().is_some() {
+                    self.spoil_backend();
+                }
+                self.conversation.start_statement();
                 PendingRequest::whole(StatementKind::FunctionCall, now, None)
             }
             FrontendMessage::Parse { name, text, .. } => {
@@ -185,30 +225,29 @@ impl Dedicated {
             }
             FrontendMessage::Describe(_) => PendingRequest::Describe(Described::AsIs),
             FrontendMessage::Execute { portal, .. } => {
-                self.conversation.statements_started += 1;
-                let (portal, leads_back) = (portal.into(), Vec::new());
-                PendingRequest::Execute { started: now, portal, resets: false, leads_back, forgets: None }
+                self.conversation.start_statement();
+                PendingRequest::Execute { started: now, portal: portal.into(), resets: None, forgets: None }
             }
             FrontendMessage::Close(object) => {
-                let (portal, name) = match object {
-                    DescribeTarget::Portal(name) => (true, name),
-                    DescribeTarget::Statement(name) => (false, name),
+                let (name, closed) = match object {
+                    DescribeTarget::Portal(name) => (name, CloseOrigin::Portal),
+                    DescribeTarget::Statement(name) => (name, CloseOrigin::Client),
                 };
-                PendingRequest::Close { portal, name: name.into(), closed: CloseOrigin::Client }
+                PendingRequest::Close { name: name.into(), closed }
             }
             FrontendMessage::Sync => PendingRequest::Sync { started: now },
             FrontendMessage::CopyDone | FrontendMessage::CopyFail { .. } => PendingRequest::CopyEnd,
             FrontendMessage::Flush | FrontendMessage::CopyData(_) | FrontendMessage::Terminate => return,
         };
-        self.conversation.queue.owe(request, None);
+        self.conversation.queue_mut().owe(request, None);
     }
 
     /// Notes effects of a dedicated session's statement on backends of all sessions, and on the session's own backend.
     fn note_text(&mut self, statement: &[u8], partial: bool) {
-        self.conversation.cluster_commands.note_statement(statement);
+        self.conversation.note_statement(statement);
         let may_spoil = |functions| partial || sql::effects(statement, functions).contains(Effects::FUNCTION);
         if self.spoiling().is_some_and(may_spoil) {
-            self.conversation.spoils_backend = true;
+            self.spoil_backend();
         }
     }
 }

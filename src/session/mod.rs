@@ -22,23 +22,28 @@
 //! 4. Events: every `poll_*` method, until it returns nothing.
 
 mod backend_statements;
+mod batch_writer;
 mod captured_texts;
 mod cluster_commands;
 mod consumed_input;
 mod conversation;
 mod database_state;
 mod dedicated;
+mod internal_statements;
 mod parsed;
+mod pending_request;
 mod pin;
 mod pooled;
 mod proxy_batch;
 mod reported_parameters;
+mod request_counts;
 mod response_queue;
 mod result_shape;
 mod setting_values;
 mod shared_statement;
 mod side_effects;
 mod split;
+mod state_check;
 mod statement_name;
 mod statement_report;
 #[cfg(test)]
@@ -118,14 +123,14 @@ impl Session {
 
     fn conversation(&self) -> &Conversation {
         match self {
-            Self::Dedicated(session) => &session.conversation,
+            Self::Dedicated(session) => session.conversation(),
             Self::Pooled(session) => session.conversation(),
         }
     }
 
     fn conversation_mut(&mut self) -> &mut Conversation {
         match self {
-            Self::Dedicated(session) => &mut session.conversation,
+            Self::Dedicated(session) => session.conversation_mut(),
             Self::Pooled(session) => session.conversation_mut(),
         }
     }
@@ -349,7 +354,7 @@ impl Session {
 
     /// Next finished statement.
     pub fn poll_report(&mut self) -> Option<StatementReport> {
-        self.conversation_mut().reports.pop_front()
+        self.conversation_mut().poll_report()
     }
 
     /// Next new pin.
@@ -365,13 +370,13 @@ impl Session {
     /// True once per client statement that names a database: PostgreSQL refuses some while any session is connected to the
     /// database, and idle backends are.
     pub fn poll_database_command(&mut self) -> bool {
-        self.conversation_mut().cluster_commands.take_database()
+        self.conversation_mut().poll_database_command()
     }
 
     /// True once per transaction with a possible change of login permissions or login settings: server responses to earlier
     /// backend logins are out of date.
     pub fn poll_login_change(&mut self) -> bool {
-        self.conversation_mut().cluster_commands.take_committed()
+        self.conversation_mut().poll_login_change()
     }
 
     /// True once per finished transaction with a possible sequence move, in a session without sequence reads so far.
@@ -432,7 +437,7 @@ impl Session {
     #[must_use]
     pub fn may_leave(&self) -> bool {
         match self {
-            Self::Dedicated(session) => session.conversation.may_leave(),
+            Self::Dedicated(session) => session.conversation().may_leave(),
             Self::Pooled(session) => session.may_leave(),
         }
     }
@@ -454,7 +459,7 @@ impl Session {
     #[must_use]
     pub fn spoils_backend(&self) -> bool {
         match self {
-            Self::Dedicated(session) => session.conversation.spoils_backend,
+            Self::Dedicated(session) => session.spoils_backend(),
             Self::Pooled(session) => session.spoils_backend(),
         }
     }
@@ -462,7 +467,7 @@ impl Session {
     /// Error that ends the session, raised by Gatekeeper.
     #[must_use]
     pub fn broken(&self) -> Option<&ClientError> {
-        self.conversation().broken.as_ref()
+        self.conversation().broken()
     }
 
     /// True if nothing is in progress: no transaction, no batch without Sync, no pending response, no partial client message.
@@ -480,48 +485,48 @@ impl Session {
     /// True if so many responses are pending that no client input may be read.
     #[must_use]
     pub fn is_backlogged(&self) -> bool {
-        self.conversation().queue.is_full()
+        self.conversation().queue().is_full()
     }
 
     /// True if an internal message may follow the bytes already sent to the client.
     #[must_use]
     pub fn may_speak_to_client(&self) -> bool {
-        self.conversation().server.at_boundary()
+        self.conversation().is_server_at_boundary()
     }
 
     /// True if an internal message may follow the bytes already sent to the backend.
     #[must_use]
     pub fn may_speak_to_backend(&self) -> bool {
-        self.conversation().client.at_boundary()
+        self.conversation().is_client_at_boundary()
     }
 
     /// Transaction status last reported to the client.
     #[must_use]
     pub fn status(&self) -> TransactionStatus {
-        self.conversation().status
+        self.conversation().status()
     }
 
     /// Count of statements started: with [`Self::is_settled`] the count tells one statement from the next.
     #[must_use]
     pub fn statements_started(&self) -> u64 {
-        self.conversation().statements_started
+        self.conversation().statements_started()
     }
 
     /// Count of finished transactions.
     #[must_use]
     pub fn transactions(&self) -> u64 {
-        self.conversation().transactions
+        self.conversation().transactions()
     }
 
     /// True if the client has sent Terminate.
     #[must_use]
     pub fn terminate_received(&self) -> bool {
-        self.conversation().terminate_received
+        self.conversation().has_received_terminate()
     }
 
     /// SQLSTATE of a server error that ends the session.
     #[must_use]
     pub fn fatal(&self) -> Option<SqlState> {
-        self.conversation().fatal
+        self.conversation().fatal()
     }
 }

@@ -22,11 +22,25 @@ pub(super) struct Parsed {
 #[derive(Clone, Copy, Default)]
 pub(super) struct ParsedStatement {
     /// Number of the client's last Parse; 0 if irrelevant.
-    pub(super) when: u64,
+    when: u64,
     /// Result described to the client, if any.
-    pub(super) told: Option<ResultShape>,
+    told: Option<ResultShape>,
     /// Count of the client's names for the statement.
     names: u32,
+}
+
+// === impl ParsedStatement ===
+
+impl ParsedStatement {
+    /// Number of the client's last Parse; 0 if irrelevant.
+    pub(super) const fn parse_number(&self) -> u64 {
+        self.when
+    }
+
+    /// Result described to the client, if any.
+    pub(super) const fn described_result(&self) -> Option<ResultShape> {
+        self.told
+    }
 }
 
 // === impl Parsed ===

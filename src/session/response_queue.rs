@@ -4,21 +4,20 @@
 //! Sync; while it takes COPY data it ignores Sync and Flush. Both are in
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::VecDeque, time::Instant};
 
 use super::{
     captured_texts::CapturedTexts,
-    parsed::ParsedStatement,
+    pending_request::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     pin::Pin,
-    pooled::UnnamedStatement,
     proxy_batch::ProxyBatch,
-    shared_statement::SharedStatement,
+    request_counts::RequestCounts,
     side_effects::SideEffects,
-    statement_report::{CapturedText, StatementKind, StatementReport},
+    statement_report::{StatementKind, StatementReport},
 };
 use crate::{
     sql::{Effects, SettingReset},
-    wire::{SqlState, error_response, tag::backend as b},
+    wire::{SqlState, error_response},
 };
 
 /// Requests without a response, in the order sent.
@@ -26,14 +25,7 @@ use crate::{
 pub(super) struct ResponseQueue {
     owed: VecDeque<QueuedRequest>,
     intake: ServerIntake,
-    /// Requests that make or close the unnamed statement.
-    unnamed: usize,
-    /// Internal requests that make or close the unnamed statement.
-    own_unnamed: usize,
-    /// Requests that make or close a named one.
-    named: usize,
-    /// Count of queued requests able to remove state left by earlier requests.
-    resets: usize,
+    counts: RequestCounts,
 }
 
 /// Treatment of the next client message by the server.
@@ -52,104 +44,6 @@ struct QueuedRequest {
     request: PendingRequest,
     /// Recorded until the response arrives; forgotten with a request that the server skips.
     side_effects: Option<Box<SideEffects>>,
-}
-
-/// One request.
-pub(super) enum PendingRequest {
-    /// A Query or FunctionCall: ends with ReadyForQuery.
-    Whole {
-        kind: StatementKind,
-        started: Instant,
-        text: Option<CapturedText>,
-        rows: u64,
-        operation: Option<Box<str>>,
-        error: Option<SqlState>,
-        /// State possibly left or removed by the text.
-        effects: Effects,
-        /// Start-up settings reset by the request.
-        leads_back: Vec<SettingReset>,
-        /// Unnamed statement destroyed by a Query, unless the server skips the Query.
-        unnamed: Option<Box<UnnamedStatement>>,
-    },
-    /// An Execute of the portal: ends with its own answer.
-    Execute {
-        started: Instant,
-        portal: Box<[u8]>,
-        /// The portal's statement may remove session state.
-        resets: bool,
-        /// Start-up settings reset by the portal's statement.
-        leads_back: Vec<SettingReset>,
-        /// Client statement deallocated by SQL, unless the Execute fails.
-        forgets: Option<Box<Forgotten>>,
-    },
-    /// A Parse: the statement exists once the server says so.
-    Parse { name: Box<[u8]>, text: Option<CapturedText>, made: ParseOrigin },
-    /// A Bind; names are kept when texts are, and when the client has two names for a statement.
-    Bind { portal: Box<[u8]>, statement: Box<[u8]> },
-    /// Provoked server error for a message rejected by Gatekeeper: the client gets the contained report.
-    Refused(Box<error_response::ErrorResponse<'static>>),
-    /// A Describe: ends with RowDescription or NoData.
-    Describe(Described),
-    /// A Close.
-    Close { portal: bool, name: Box<[u8]>, closed: CloseOrigin },
-    /// All that a batch of our own, up to its Sync, is answered with.
-    Own(ProxyBatch),
-    /// A CopyDone or CopyFail: has no answer of its own, but ends the stretch in which Sync is ignored.
-    CopyEnd,
-    /// A Sync: ends with ReadyForQuery.
-    Sync { started: Instant },
-}
-
-/// A client's statement, with the client's name.
-pub(super) struct Forgotten {
-    pub(super) name: Box<[u8]>,
-    pub(super) statement: ClosedStatement,
-}
-
-/// A client's statement, with the client's expectations before the Close.
-pub(super) type ClosedStatement = (Arc<SharedStatement>, ParsedStatement);
-
-/// Origin of a Parse.
-pub(super) enum ParseOrigin {
-    /// The client, under the client's own name.
-    Client,
-    /// A shared statement, known to the client by its own name.
-    Named(Arc<SharedStatement>),
-    /// The client's unnamed statement. Contains the previous unnamed statement, valid again if the server skips the
-    /// Parse.
-    Unnamed(Option<Box<UnnamedStatement>>),
-    /// Gatekeeper, for a shared statement missing on the backend: the client gets no response.
-    Proxy(Arc<SharedStatement>),
-    /// Gatekeeper, for the client's unnamed statement missing on the backend: the client gets no response.
-    ProxyUnnamed,
-    /// Gatekeeper, for a statement under the client's own name: the client gets no response.
-    Rename,
-}
-
-/// Purpose of a Describe response.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Described {
-    /// For the client.
-    AsIs,
-    /// For the client, and kept as the known result of the statement.
-    Learned(u64),
-    /// For comparison of the statement's result with the client's description; not sent to the client.
-    Ours(u64),
-}
-
-/// Origin of a Close.
-pub(super) enum CloseOrigin {
-    /// The client.
-    Client,
-    /// The client's name for this statement; the statement itself stays.
-    Name(ClosedStatement),
-    /// The client's unnamed statement, contained here.
-    Unnamed(Option<Box<UnnamedStatement>>),
-    /// Gatekeeper, for a shared statement that makes room or is parsed anew, or, with 0, another session's unnamed
-    /// statement: the client gets no response.
-    Proxy(u64),
-    /// Gatekeeper, for a client's own name about to be parsed: the client gets no response.
-    Rename,
 }
 
 /// Requests that may be owed before the client has to wait for answers. A server holds back up to 8 KiB of answers while
@@ -260,7 +154,7 @@ impl ResponseQueue {
         if ignored {
             return Some(request);
         }
-        self.count(&request, 1);
+        self.counts.add(&request);
         self.owed.push_back(QueuedRequest { request, side_effects });
         None
     }
@@ -268,7 +162,7 @@ impl ResponseQueue {
     /// Whether only an answer will tell if the client has a statement of this name: a request of an earlier batch makes or
     /// closes it. Within one batch all that follows shares its fate.
     pub(super) fn is_uncertain(&self, statement: &[u8]) -> bool {
-        if if statement.is_empty() { self.unnamed } else { self.named } == 0 {
+        if !self.counts.has_name(statement) {
             return false;
         }
         let mut synced = false;
@@ -290,7 +184,7 @@ impl ResponseQueue {
             synced |= matches!(request, PendingRequest::Sync { .. });
             request.is_own_unnamed()
         });
-        self.own_unnamed > 0 && latest.next().is_some() && synced
+        self.counts.has_own_unnamed() && latest.next().is_some() && synced
     }
 
     /// True if a response of an earlier batch is pending: the server may have skipped any request of that batch.
@@ -300,24 +194,24 @@ impl ResponseQueue {
 
     /// Whether requests that make or close named statements are owed.
     pub(super) fn names_statements(&self) -> bool {
-        self.named > 0
+        self.counts.has_named()
     }
 
     /// True if a queued request may remove session state. Later messages must wait for the response: effects noted
     /// earlier would be forgotten together with the older state.
     pub(super) fn is_resetting(&self) -> bool {
-        self.resets > 0
+        self.counts.has_resets()
     }
 
     /// True if the request answered now is an Execute able to remove session state.
     pub(super) fn is_resetting_by_execute(&self) -> bool {
-        matches!(self.front(), Some(PendingRequest::Execute { resets: true, .. }))
+        matches!(self.front(), Some(PendingRequest::Execute { resets: Some(_), .. }))
     }
 
     /// True if a queued Execute resets start-up settings.
     pub(super) fn is_leading_back(&self) -> bool {
-        let leads = |owed: &PendingRequest| matches!(owed, PendingRequest::Execute { leads_back, .. } if !leads_back.is_empty());
-        self.resets > 0 && self.requests().any(leads)
+        let leads = |owed: &PendingRequest| matches!(owed, PendingRequest::Execute { resets: Some(settings), .. } if !settings.is_empty());
+        self.counts.has_resets() && self.requests().any(leads)
     }
 
     /// Start-up settings reset by the Query answered now, unless the Query has failed.
@@ -331,7 +225,7 @@ impl ResponseQueue {
     /// Start-up settings reset by the Execute answered now.
     pub(super) fn led_back_by_execute(&self) -> Vec<SettingReset> {
         match self.front() {
-            Some(PendingRequest::Execute { leads_back, .. }) => leads_back.clone(),
+            Some(PendingRequest::Execute { resets: Some(settings), .. }) => settings.clone(),
             _ => Vec::new(),
         }
     }
@@ -342,6 +236,20 @@ impl ResponseQueue {
             Some(PendingRequest::Whole { effects, .. }) => *effects,
             _ => Effects::NONE,
         }
+    }
+
+    /// Takes the client statement deallocated by the command completed now, if a Query has deallocated one.
+    pub(super) fn take_deallocated(&mut self) -> Option<Box<[u8]>> {
+        match self.front_mut() {
+            Some(PendingRequest::Whole { deallocates, .. }) => deallocates.pop_front(),
+            _ => None,
+        }
+    }
+
+    /// True if a pending ReadyForQuery may change the transaction status.
+    pub(super) fn may_change_status(&self) -> bool {
+        self.requests()
+            .any(|request| matches!(request, PendingRequest::Sync { .. } | PendingRequest::Whole { .. }))
     }
 
     fn front(&self) -> Option<&PendingRequest> {
@@ -358,22 +266,8 @@ impl ResponseQueue {
 
     fn pop(&mut self) -> Option<PendingRequest> {
         let QueuedRequest { request, .. } = self.owed.pop_front()?;
-        self.count(&request, -1);
+        self.counts.remove(&request);
         Some(request)
-    }
-
-    fn count(&mut self, request: &PendingRequest, by: isize) {
-        match request.statement() {
-            Some(b"") => self.unnamed = self.unnamed.saturating_add_signed(by),
-            Some(_) => self.named = self.named.saturating_add_signed(by),
-            None => {}
-        }
-        if request.is_own_unnamed() {
-            self.own_unnamed = self.own_unnamed.saturating_add_signed(by);
-        }
-        if request.may_reset() {
-            self.resets = self.resets.saturating_add_signed(by);
-        }
     }
 
     /// Our own batch, if its answer comes next.
@@ -416,30 +310,12 @@ impl ResponseQueue {
         texts: Option<&mut CapturedTexts>,
     ) -> Option<PendingRequest> {
         self.drop_copy_ends();
-        let answers = match self.front()? {
-            PendingRequest::Parse { .. } => tag == b::PARSE_COMPLETE,
-            PendingRequest::Bind { .. } => tag == b::BIND_COMPLETE,
-            PendingRequest::Close { .. } => tag == b::CLOSE_COMPLETE,
-            PendingRequest::Describe(_) => matches!(tag, b::ROW_DESCRIPTION | b::NO_DATA),
-            _ => false,
-        };
-        if !answers {
+        if !self.front()?.is_answered_by(tag) {
             return None;
         }
-        let mut step = self.pop()?;
+        let step = self.pop()?;
         if let Some(texts) = texts {
-            match &mut step {
-                PendingRequest::Parse { name, text: Some(text), .. } => texts.parsed(name, text.clone()),
-                PendingRequest::Bind { portal, statement } => texts.bound(portal, statement),
-                PendingRequest::Close {
-                    portal,
-                    name,
-                    closed: CloseOrigin::Client | CloseOrigin::Name(..) | CloseOrigin::Unnamed(_),
-                } => {
-                    texts.closed(*portal, name);
-                }
-                _ => {}
-            }
+            step.note_names(texts);
         }
         Some(step)
     }
@@ -506,22 +382,7 @@ impl ResponseQueue {
             self.intake = ServerIntake::SkipsToSync;
             return None;
         };
-        let (kind, started, text) = match failed {
-            PendingRequest::Execute { started, portal, .. } => {
-                (StatementKind::Execute, *started, texts.and_then(|texts| texts.of_portal(portal)))
-            }
-            PendingRequest::Parse { text, .. } => (StatementKind::Prepare, now, text.clone()),
-            PendingRequest::Bind { statement, .. } => {
-                (StatementKind::Prepare, now, texts.and_then(|texts| texts.of_statement(statement)))
-            }
-            PendingRequest::Sync { started } => (StatementKind::Prepare, *started, None),
-            PendingRequest::Refused(_)
-            | PendingRequest::Describe(_)
-            | PendingRequest::Close { .. }
-            | PendingRequest::CopyEnd
-            | PendingRequest::Whole { .. }
-            | PendingRequest::Own(_) => (StatementKind::Prepare, now, None),
-        };
+        let report = failed.report_failure(now, state, texts);
         let first = skipped.len();
         while self.front().is_some_and(|next| !matches!(next, PendingRequest::Sync { .. })) {
             skipped.extend(self.pop());
@@ -532,15 +393,7 @@ impl ResponseQueue {
             *before = None;
         }
         self.intake = if self.is_settled() { ServerIntake::SkipsToSync } else { ServerIntake::Messages };
-        Some(StatementReport {
-            kind,
-            started,
-            ended: now,
-            rows: 0,
-            operation: None,
-            error: Some(state),
-            text,
-        })
+        Some(report)
     }
 
     /// CopyInResponse: the Syncs that were sent ahead of the end of the data will be ignored.
@@ -591,7 +444,7 @@ impl ResponseQueue {
         now: Instant,
         texts: Option<&CapturedTexts>,
     ) -> Option<StatementReport> {
-        (self.unnamed, self.own_unnamed, self.named, self.resets) = (0, 0, 0, 0);
+        self.counts = RequestCounts::default();
         let (kind, started, text) = self.owed.drain(..).find_map(|pending| match pending.request {
             PendingRequest::Whole { kind, started, text, .. } => Some((kind, started, text)),
             PendingRequest::Execute { started, portal, .. } => {
@@ -606,7 +459,7 @@ impl ResponseQueue {
     /// Nothing of what is owed to the client will be passed on: it is swallowed, up to the end of each batch. Comes back what
     /// was noted of it, in the order it was sent.
     pub(super) fn drop_answers(&mut self) -> Vec<PendingRequest> {
-        (self.unnamed, self.own_unnamed, self.named, self.resets) = (0, 0, 0, 0);
+        self.counts = RequestCounts::default();
         self.intake = ServerIntake::Messages;
         let mut dropped = Vec::new();
         for QueuedRequest { request, .. } in std::mem::take(&mut self.owed) {
@@ -641,78 +494,6 @@ impl ResponseQueue {
     fn drop_copy_ends(&mut self) {
         while matches!(self.front(), Some(PendingRequest::CopyEnd)) {
             self.pop();
-        }
-    }
-}
-
-// === impl PendingRequest ===
-
-/// Effects of texts able to run `DISCARD ALL`, `DISCARD SEQUENCES` or `DEALLOCATE ALL`, directly or through an executed
-/// statement.
-pub(super) const MAY_RESET: Effects = Effects::DISCARD.union(Effects::PREPARE);
-
-impl PendingRequest {
-    /// Creates a Query or FunctionCall without effects.
-    pub(super) const fn whole(kind: StatementKind, started: Instant, text: Option<CapturedText>) -> Self {
-        Self::Whole {
-            kind,
-            started,
-            text,
-            rows: 0,
-            operation: None,
-            error: None,
-            effects: Effects::NONE,
-            leads_back: Vec::new(),
-            unnamed: None,
-        }
-    }
-
-    /// True if the request may remove state left by earlier requests.
-    fn may_reset(&self) -> bool {
-        match self {
-            Self::Whole { effects, leads_back, .. } => {
-                effects.intersects(MAY_RESET) || !leads_back.is_empty()
-            }
-            Self::Execute { resets, leads_back, .. } => *resets || !leads_back.is_empty(),
-            _ => false,
-        }
-    }
-
-    /// True if Gatekeeper makes or closes the unnamed statement for a later request of the client.
-    fn is_own_unnamed(&self) -> bool {
-        matches!(
-            self,
-            Self::Parse { made: ParseOrigin::ProxyUnnamed, .. }
-                | Self::Close { closed: CloseOrigin::Proxy(0), .. }
-        )
-    }
-
-    /// Previous unnamed statement, if the request replaces or destroys the unnamed statement.
-    fn unnamed_before(&mut self) -> Option<&mut Option<Box<UnnamedStatement>>> {
-        match self {
-            Self::Parse { made: ParseOrigin::Unnamed(before), .. }
-            | Self::Close { closed: CloseOrigin::Unnamed(before), .. }
-            | Self::Whole { kind: StatementKind::Query, unnamed: before, .. } => Some(before),
-            _ => None,
-        }
-    }
-
-    /// The client's statement that it makes or closes.
-    fn statement(&self) -> Option<&[u8]> {
-        match self {
-            Self::Parse {
-                name,
-                made: ParseOrigin::Client | ParseOrigin::Named(_) | ParseOrigin::Unnamed(_),
-                ..
-            }
-            | Self::Close {
-                portal: false,
-                name,
-                closed: CloseOrigin::Client | CloseOrigin::Name(..) | CloseOrigin::Unnamed(_),
-            } => Some(name),
-            // Unless skipped, a Query destroys the unnamed statement.
-            Self::Whole { kind: StatementKind::Query, .. } => Some(b""),
-            _ => None,
         }
     }
 }

@@ -19,8 +19,10 @@ struct Set {
 /// Setting as shown by `current_setting`, in the database encoding: sessions of all encodings share backends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    pub(super) name: Arc<[u8]>,
-    pub(super) value: Arc<[u8]>,
+    /// Name in lower case.
+    pub name: Arc<[u8]>,
+    /// Value in the database encoding.
+    pub value: Arc<[u8]>,
 }
 
 /// Maximum size of a session's settings, by [`SettingValues::bytes`]: equal to the limit of a statement read whole.

@@ -11,7 +11,9 @@ use std::{
 
 use foldhash::fast::{FixedState, RandomState};
 
-use super::reported_parameters::ReportedParameters;
+use super::{
+    database_state::CatalogInstant, reported_parameters::ReportedParameters, setting_values::SettingValues,
+};
 use crate::sql::{self, Effects, StatefulNames};
 
 /// Prepared statement shared by all sessions that prepare the same text with the same parameter types.
@@ -26,7 +28,7 @@ pub(super) struct SharedStatement {
     /// half.
     judged: AtomicU64,
     /// It may list prepared statements.
-    pub(super) lists: bool,
+    lists_prepared: bool,
     /// The [`Circumstances`] in which a server accepted it last; 0 before.
     accepted: AtomicU64,
 }
@@ -40,7 +42,7 @@ pub(super) struct Reading(u64);
 /// What decides, besides its text, whether a server accepts a statement, as far as it passes through here: a number that is
 /// another one after each change of definitions, and for other settings.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Circumstances(pub(super) u64);
+pub(super) struct Circumstances(u64);
 
 /// Every statement that some session has prepared, by its definition.
 #[derive(Default)]
@@ -85,6 +87,15 @@ impl Reading {
     }
 }
 
+// === impl Circumstances ===
+
+impl Circumstances {
+    /// Circumstances at the `instant` of the database's definitions, for a session with `settings`.
+    pub(super) fn of(instant: CatalogInstant, settings: &SettingValues) -> Self {
+        Self(FixedState::default().hash_one((instant, settings.mark())) | 1)
+    }
+}
+
 // === impl SharedStatement ===
 
 impl SharedStatement {
@@ -95,6 +106,11 @@ impl SharedStatement {
     /// Reading of the statement's text.
     pub(super) fn reading(&self) -> Reading {
         self.reading
+    }
+
+    /// True if the statement may list prepared statements.
+    pub(super) const fn lists_prepared(&self) -> bool {
+        self.lists_prepared
     }
 
     /// What its text may change of a session's state, by this edition of the catalogue.
@@ -188,7 +204,7 @@ impl SharedStatements {
             id,
             reading,
             judged: AtomicU64::new(pack(edition, sql::effects(text_of(&definition), catalogue))),
-            lists: lists_prepared(&definition),
+            lists_prepared: lists_prepared(&definition),
             definition: Arc::clone(&definition),
             accepted: AtomicU64::new(0),
         });

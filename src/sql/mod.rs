@@ -69,7 +69,7 @@ pub use reference_checker::ReferenceList;
 pub use scan::{effects, find_setting_names};
 pub use schema_info::SchemaInfo;
 pub use schema_info_builder::{SchemaInfoBuilder, UnknownRow, schema_info_sql};
-pub use session_statement::{SessionStatement, session_statement};
+pub use session_statement::{SessionStatement, deallocated_names, session_statement};
 pub use setting_resets::{SettingReset, SettingResets, find_setting_resets};
 pub use stateful::{EPOCH_SQL, STATEFUL_SQL, find_stateful_names};
 pub use stateful_names::StatefulNames;

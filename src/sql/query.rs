@@ -28,27 +28,20 @@ impl ReferenceChecker<'_> {
     /// decoder.
     pub(super) fn visit_node(&mut self, node: &Node) {
         let Some(kind) = &node.node else { return };
+        let is_covered = is_leaf(kind)
+            || self.visit_expression(kind)
+            || self.visit_construct(kind)
+            || self.visit_clause(kind)
+            || self.visit_from_item(kind)
+            || self.visit_json(kind);
+        if !is_covered {
+            self.add_reason(ClassifyReason::Uncovered);
+        }
+    }
+
+    /// Visits `kind` if the node is a reference, an operation, a call or a conversion; `false` otherwise.
+    fn visit_expression(&mut self, kind: &Kind) -> bool {
         match kind {
-            Kind::SelectStmt(select) => self.visit_select(select),
-            Kind::InsertStmt(_) | Kind::UpdateStmt(_) | Kind::DeleteStmt(_) | Kind::MergeStmt(_) => {
-                self.add_reason(ClassifyReason::Writes);
-            }
-            // Leaves.
-            Kind::AConst(_)
-            | Kind::ParamRef(_)
-            | Kind::AStar(_)
-            | Kind::String(_)
-            | Kind::Integer(_)
-            | Kind::Float(_)
-            | Kind::Boolean(_)
-            | Kind::BitString(_)
-            | Kind::SetToDefault(_)
-            | Kind::JsonTablePathSpec(_) => {}
-            // As `current_schema()`.
-            Kind::SqlvalueFunction(function) if function.op() == SqlValueFunctionOp::SvfopCurrentSchema => {
-                self.add_reason(ClassifyReason::StandbyFunction);
-            }
-            Kind::SqlvalueFunction(_) => {}
             Kind::ColumnRef(column) => {
                 if let [_, .., last] = &*column.fields
                     && let Some(name) = word(last)
@@ -56,20 +49,44 @@ impl ReferenceChecker<'_> {
                     self.check_attribute(name);
                 }
             }
-            Kind::ResTarget(target) => {
-                self.visit_nodes(&target.indirection);
-                self.visit_optional(target.val.as_deref());
+            Kind::AIndirection(indirection) => {
+                self.visit_optional(indirection.arg.as_deref());
+                for step in &indirection.indirection {
+                    match word(step) {
+                        Some(name) => self.check_attribute(name),
+                        None => self.visit_node(step),
+                    }
+                }
             }
-            Kind::List(list) => self.visit_nodes(&list.items),
+            Kind::AIndices(indices) => {
+                self.visit_optional(indices.lidx.as_deref());
+                self.visit_optional(indices.uidx.as_deref());
+            }
             Kind::AExpr(expression) => self.visit_operation(expression),
             Kind::BoolExpr(expression) => self.visit_nodes(&expression.args),
+            Kind::NullTest(test) => self.visit_optional(test.arg.as_deref()),
+            Kind::BooleanTest(test) => self.visit_optional(test.arg.as_deref()),
             Kind::FuncCall(call) => self.function(call),
             Kind::NamedArgExpr(argument) => self.visit_optional(argument.arg.as_deref()),
+            Kind::SqlvalueFunction(function) => {
+                // As `current_schema()`.
+                if function.op() == SqlValueFunctionOp::SvfopCurrentSchema {
+                    self.add_reason(ClassifyReason::StandbyFunction);
+                }
+            }
             Kind::TypeCast(cast) => {
                 self.visit_optional(cast.arg.as_deref());
                 self.type_name(cast.type_name.as_ref());
             }
             Kind::CollateClause(collate) => self.visit_optional(collate.arg.as_deref()),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Visits `kind` if the node has syntax of its own: CASE, a subquery, GREATEST, a row, an array, XML; `false` otherwise.
+    fn visit_construct(&mut self, kind: &Kind) -> bool {
+        match kind {
             Kind::SubLink(link) => {
                 self.visit_optional(link.testexpr.as_deref());
                 match &*link.oper_name {
@@ -96,28 +113,45 @@ impl ReferenceChecker<'_> {
                 self.check_hidden_operators(&["<", ">"]);
                 self.visit_nodes(&choice.args);
             }
-            Kind::NullTest(test) => self.visit_optional(test.arg.as_deref()),
-            Kind::BooleanTest(test) => self.visit_optional(test.arg.as_deref()),
             Kind::RowExpr(row) => self.visit_nodes(&row.args),
             Kind::AArrayExpr(array) => self.visit_nodes(&array.elements),
-            Kind::AIndirection(indirection) => {
-                self.visit_optional(indirection.arg.as_deref());
-                for step in &indirection.indirection {
-                    match word(step) {
-                        Some(name) => self.check_attribute(name),
-                        None => self.visit_node(step),
-                    }
-                }
+            Kind::XmlExpr(xml) => {
+                self.visit_nodes(&xml.named_args);
+                self.visit_nodes(&xml.args);
             }
-            Kind::AIndices(indices) => {
-                self.visit_optional(indices.lidx.as_deref());
-                self.visit_optional(indices.uidx.as_deref());
+            Kind::XmlSerialize(xml) => {
+                self.visit_optional(xml.expr.as_deref());
+                self.type_name(xml.type_name.as_ref());
             }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Visits `kind` if the node is a statement or part of a clause other than FROM; `false` otherwise.
+    fn visit_clause(&mut self, kind: &Kind) -> bool {
+        match kind {
+            Kind::SelectStmt(select) => self.visit_select(select),
+            Kind::InsertStmt(_) | Kind::UpdateStmt(_) | Kind::DeleteStmt(_) | Kind::MergeStmt(_) => {
+                self.add_reason(ClassifyReason::Writes);
+            }
+            Kind::ResTarget(target) => {
+                self.visit_nodes(&target.indirection);
+                self.visit_optional(target.val.as_deref());
+            }
+            Kind::List(list) => self.visit_nodes(&list.items),
             Kind::GroupingFunc(grouping) => self.visit_nodes(&grouping.args),
             Kind::GroupingSet(set) => self.visit_nodes(&set.content),
             Kind::SortBy(sort) => self.visit_sort(sort),
             Kind::WindowDef(window) => self.visit_window(window),
-            // FROM.
+            _ => return false,
+        }
+        true
+    }
+
+    /// Visits `kind` if the node is an item of FROM, or part of an item; `false` otherwise.
+    fn visit_from_item(&mut self, kind: &Kind) -> bool {
+        match kind {
             Kind::RangeVar(relation) => self.visit_range(relation),
             Kind::RangeSubselect(subselect) => {
                 self.visit_optional(subselect.subquery.as_deref());
@@ -138,20 +172,9 @@ impl ReferenceChecker<'_> {
             Kind::RangeTableFunc(table) => self.xml_table(table),
             Kind::RangeTableFuncCol(column) => self.xml_column(column),
             Kind::JoinExpr(join) => self.visit_join(join),
-            Kind::XmlExpr(xml) => {
-                self.visit_nodes(&xml.named_args);
-                self.visit_nodes(&xml.args);
-            }
-            Kind::XmlSerialize(xml) => {
-                self.visit_optional(xml.expr.as_deref());
-                self.type_name(xml.type_name.as_ref());
-            }
-            other => {
-                if !self.visit_json(other) {
-                    self.add_reason(ClassifyReason::Uncovered);
-                }
-            }
+            _ => return false,
         }
+        true
     }
 
     pub(super) fn visit_select(&mut self, select: &SelectStmt) {
@@ -364,4 +387,21 @@ impl ReferenceChecker<'_> {
     pub(super) fn visit_optional_nodes(&mut self, node: Option<&Node>) {
         self.visit_optional(node);
     }
+}
+
+/// True if the node has no parts to visit.
+const fn is_leaf(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::AConst(_)
+            | Kind::ParamRef(_)
+            | Kind::AStar(_)
+            | Kind::String(_)
+            | Kind::Integer(_)
+            | Kind::Float(_)
+            | Kind::Boolean(_)
+            | Kind::BitString(_)
+            | Kind::SetToDefault(_)
+            | Kind::JsonTablePathSpec(_)
+    )
 }

@@ -47,6 +47,25 @@ pub fn session_statement(text: &[u8]) -> SessionStatement<'_> {
     if lexer.has_doubt() { SessionStatement::Other } else { command }
 }
 
+/// Names deallocated by the statements of `text`, in their order, without quotes and folded; empty for a text with two
+/// possible readings.
+#[must_use]
+pub fn deallocated_names(text: &[u8]) -> Vec<Box<[u8]>> {
+    let mut lexer = Lexer::new(text);
+    let mut names = Vec::new();
+    let mut is_start = true;
+    while let Some(token) = lexer.next() {
+        let is_first = std::mem::replace(&mut is_start, token == Token::Symbol(b';'));
+        if is_first
+            && word_of(token).is_some_and(|word| word.eq_ignore_ascii_case(b"deallocate"))
+            && let Some(SessionStatement::Deallocate { name }) = deallocation(&mut lexer)
+        {
+            names.push(name.into());
+        }
+    }
+    if lexer.has_doubt() { Vec::new() } else { names }
+}
+
 fn read<'a>(lexer: &mut Lexer<'a>) -> Option<SessionStatement<'a>> {
     let mut first = lexer.next()?;
     while first == Token::Symbol(b';') {
@@ -83,19 +102,8 @@ fn read<'a>(lexer: &mut Lexer<'a>) -> Option<SessionStatement<'a>> {
         return if all { end_of_text(lexer, SessionStatement::DiscardAll) } else { None };
     }
     if is("deallocate") {
-        let mut target = lexer.next()?;
-        let mut behind = *lexer;
-        // A statement may be called "prepare".
-        if word_of(target).is_some_and(|word| word.eq_ignore_ascii_case(b"prepare"))
-            && matches!(behind.next(), Some(Token::Word(_) | Token::Quoted(_)))
-        {
-            target = lexer.next()?;
-        }
-        if word_of(target).is_some_and(|word| word.eq_ignore_ascii_case(b"all")) {
-            return end_of_text(lexer, SessionStatement::DeallocateAll);
-        }
-        let name = read_name(target)?;
-        return end_of_text(lexer, SessionStatement::Deallocate { name });
+        let command = deallocation(lexer)?;
+        return end_of_text(lexer, command);
     }
     if is("execute") {
         let name = read_name(lexer.next()?)?;
@@ -118,6 +126,22 @@ fn read<'a>(lexer: &mut Lexer<'a>) -> Option<SessionStatement<'a>> {
         };
     }
     None
+}
+
+/// Statement behind `DEALLOCATE`, up to the name or `ALL`.
+fn deallocation<'a>(lexer: &mut Lexer<'a>) -> Option<SessionStatement<'a>> {
+    let mut target = lexer.next()?;
+    let mut behind = *lexer;
+    // A statement may be called "prepare".
+    if word_of(target).is_some_and(|word| word.eq_ignore_ascii_case(b"prepare"))
+        && matches!(behind.next(), Some(Token::Word(_) | Token::Quoted(_)))
+    {
+        target = lexer.next()?;
+    }
+    if word_of(target).is_some_and(|word| word.eq_ignore_ascii_case(b"all")) {
+        return Some(SessionStatement::DeallocateAll);
+    }
+    Some(SessionStatement::Deallocate { name: read_name(target)? })
 }
 
 /// Returns `command` if only `WORK` or `TRANSACTION` follows.

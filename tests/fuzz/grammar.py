@@ -155,7 +155,13 @@ class Speaker:
         # Only data may follow a COPY.
         while self.once_in(4) and len(messages) < 30 and "FROM STDIN" not in str(messages):
             messages += self.request(me, status)
-        return Step(me, "say", messages)
+        return Step(me, "say", messages + self.flush(me, messages))
+
+    def flush(self, me: int, messages: list) -> list:
+        """A Flush behind an unfinished batch with an effect that other sessions see: only its answer shows that it is there."""
+        named = any(message[0] == "B" and message[2] for message in messages)
+        lasts = named or LASTING.search(Step(me, "say", messages).sql())
+        return [["H"]] if messages[-1][0] == "E" and lasts else []
 
     def part(self, me: int) -> Step:
         step = self.parting(me)

@@ -14,7 +14,7 @@ ANSWER_SECONDS = 6
 
 # Statements that tie a session to its backend, or may: such a client counts as one that has a backend until it leaves.
 PINS = re.compile(
-    r"listen|temp|advisory|declare|\bprepare\b|kept|lastval|\bdo\b|leaves|leaving|set_config|triggering|made_|<\+>|copy|session auth",
+    r"listen|temp|advisory|declare|\bprepare\b|\bexecute s\d|kept|lastval|\bdo\b|leaves|leaving|set_config|triggering|made_|<\+>|copy|session auth",
     re.IGNORECASE,
 )
 # The effect of these statements outlives their session: whether a client that is gone had them executed is chance.

@@ -1,8 +1,11 @@
 //! What a session that shares backends asks of its backend itself: what a transaction has left behind, and whether a read
 //! pool's backend can go on.
 
+use std::time::Instant;
+
 use super::{
     BackendEvent, Pooled, SettleContext, SettleStep, ShapeCheck,
+    client_input::ClientInput,
     internal_error::InternalError,
     requests::{EffectNotes, Requests},
     unit_classifier::UnitClassifier,
@@ -11,12 +14,14 @@ use crate::{
     client_error::ClientError,
     route::{RerunCause, RouteReason, RouteSide},
     session::{
+        batch_writer::{self, SESSION_AUTHORIZATION},
         pin::Pin,
-        proxy_batch::{self, ProxyBatch, SESSION_AUTHORIZATION, StateCheck, StateReport},
+        proxy_batch::ProxyBatch,
         setting_values::SettingValues,
+        state_check::{StateCheck, StateReport},
     },
     sql::Effects,
-    wire::{Deframer, Frame, Speaker, SqlState, TransactionStatus, backend, tag::backend as b},
+    wire::{Frame, FrameError, SqlState, TransactionStatus, backend, tag::backend as b},
 };
 
 const LOST: RouteReason = RouteReason::Rerun(RerunCause::NodeLost);
@@ -25,7 +30,7 @@ impl Pooled {
     /// A message that answers an internal request.
     pub(super) fn on_own_answer(&mut self, frame: &Frame<'_>) -> Result<(), InternalError> {
         let is_ready = frame.tag() == b::READY_FOR_QUERY;
-        let is_over = self.conversation.queue.own().is_some_and(|own| {
+        let is_over = self.conversation.queue_mut().own().is_some_and(|own| {
             if !is_ready {
                 own.on_answer(frame);
             }
@@ -43,9 +48,9 @@ impl Pooled {
     /// A batch of our own is over.
     fn on_proxy_batch_ready(&mut self) -> Result<(), InternalError> {
         let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
-        match self.conversation.queue.take_own() {
+        match self.conversation.queue_mut().take_own() {
             Some(own) => {
-                own.settle(&self.database.internal_statements, &mut held.prepared);
+                own.settle(self.database.internal_statements(), held.statements_mut());
                 self.on_own_batch(own)
             }
             None => Ok(()),
@@ -56,20 +61,20 @@ impl Pooled {
     fn on_own_batch(&mut self, own: ProxyBatch) -> Result<(), InternalError> {
         match own {
             ProxyBatch::Apply { wanted, failed } => self.on_settings_applied(wanted, failed)?,
-            ProxyBatch::Again { synced: true, .. } => {
+            ProxyBatch::Again { .. } => {
                 self.backend.on(BackendEvent::Answered)?;
                 if !self.send_withheld_reports() {
-                    backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
+                    backend::write_ready_for_query(self.outgoing.client(), self.conversation.status());
                 }
             }
-            ProxyBatch::StateCheck(look) => self.on_state_check(*look)?,
+            ProxyBatch::StateCheck(check) => self.on_state_check(*check)?,
             // Without it the client's statements would each be a transaction of their own.
-            ProxyBatch::Begin { failed: true } => {
-                self.conversation.broken = Some(ClientError::transaction_lost());
+            ProxyBatch::Begin { failed: Some(_) } => {
+                self.conversation.end_with(ClientError::transaction_lost());
             }
             ProxyBatch::Position { required, replayed } => self.on_position(required, replayed),
-            ProxyBatch::Again { .. }
-            | ProxyBatch::Begin { failed: false }
+            ProxyBatch::AgainWithin { .. }
+            | ProxyBatch::Begin { failed: None }
             | ProxyBatch::Sequences
             | ProxyBatch::SequencesWithin { .. }
             | ProxyBatch::Aside
@@ -88,29 +93,29 @@ impl Pooled {
         match failed {
             None => {
                 if let Some(held) = self.backend.held_mut() {
-                    held.settings = wanted;
+                    held.note_settings(wanted);
                 }
             }
             // All of it is undone, and the backend has what it had. A standby may not know the role yet.
-            Some(_) if self.router.as_deref().is_some_and(|split| split.side == RouteSide::Reader) => {
+            Some(_) if self.is_on_reader() => {
                 self.repeat(RouteReason::Rerun(RerunCause::StandbyRefused));
             }
-            Some(state) => self.conversation.broken = Some(ClientError::settings_lost(state)),
+            Some(state) => self.conversation.end_with(ClientError::settings_lost(state)),
         }
         Ok(())
     }
 
     /// The backend was asked what the transaction has left behind.
-    fn on_state_check(&mut self, look: StateCheck) -> Result<(), InternalError> {
-        if look.too_large {
-            self.conversation.broken = Some(ClientError::settings_too_large());
+    fn on_state_check(&mut self, check: StateCheck) -> Result<(), InternalError> {
+        if check.is_too_large() {
+            self.conversation.end_with(ClientError::settings_too_large());
             return Ok(());
         }
         self.backend.on(BackendEvent::Answered)?;
-        if look.is_answered() {
-            self.on_state_report(look.seen);
+        if check.is_answered() {
+            self.on_state_report(check.into_report());
         } else {
-            self.cleanup.on_check_failed(&look);
+            self.cleanup.on_check_failed(&check);
         }
         Ok(())
     }
@@ -119,7 +124,7 @@ impl Pooled {
     /// find itself in it.
     fn undo_what_was_begun(&mut self, ready: &[u8]) -> Result<(), InternalError> {
         if self.backend.is_leaving()
-            && self.conversation.queue.is_settled()
+            && self.conversation.queue().is_settled()
             && ready.first() != Some(&TransactionStatus::Idle.as_byte())
         {
             Requests::of(self)?.send_query(b"ROLLBACK", ProxyBatch::Aside);
@@ -130,7 +135,7 @@ impl Pooled {
     /// A node has said how much it has replayed. One that is none (any more) says nothing, and counts as behind.
     fn on_position(&mut self, required: u64, replayed: Option<u64>) {
         if let Some(split) = self.router.as_deref_mut() {
-            split.news.position = Some(replayed);
+            split.note_position(replayed);
         }
         if replayed.is_none_or(|replayed| replayed < required) {
             self.repeat(RouteReason::AnswerTooOld);
@@ -147,7 +152,7 @@ impl Pooled {
 
     /// Settles the transaction. `is_compared`: the catalog was compared after the transaction.
     fn settle_by(&mut self, is_compared: bool) -> Result<(), InternalError> {
-        if self.conversation.terminate_received || !self.conversation.is_at_rest() {
+        if self.conversation.has_received_terminate() || !self.conversation.is_at_rest() {
             return Ok(());
         }
         if !self.backend.is_held()
@@ -160,9 +165,9 @@ impl Pooled {
         let held = self.backend.held().ok_or(InternalError::NoBackend)?;
         self.settings.on_settled();
         self.startup.forget_portals();
-        let side = self.router.as_ref().map_or(RouteSide::Writer, |split| split.side);
+        let side = self.router.as_ref().map_or(RouteSide::Writer, |split| split.side());
         let (settings, startup) = (self.settings.values(), self.startup.values());
-        let context = SettleContext::new(&self.database, settings, startup, &held.settings)
+        let context = SettleContext::new(&self.database, settings, startup, held.settings())
             .with_client_named(self.statements.is_on_backend())
             .on_side(side)
             .compared(is_compared);
@@ -177,7 +182,7 @@ impl Pooled {
                     self.backend.on(BackendEvent::CheckStarted)?;
                 }
                 self.cleanup.on_check_started();
-                Requests::of(self)?.send_batch(|_, writer| proxy_batch::write_state_check(queries, writer));
+                Requests::of(self)?.send_batch(|_, writer| batch_writer::write_state_check(queries, writer));
             }
         }
         Ok(())
@@ -216,7 +221,9 @@ impl Pooled {
         if let Some(held) = self.backend.held_mut() {
             held.queried();
             // Texts not kept may have left state hidden from state checks: the backend serves no further session.
-            held.unread |= !complete;
+            if !complete {
+                held.note_unread();
+            }
         }
         let mut effects = EffectNotes::of(self)?;
         for text in texts {
@@ -241,14 +248,14 @@ impl Pooled {
         if !seen.all && seen.settings.is_empty() {
             return;
         }
-        let login = self.backend.held().and_then(|held| held.reported.at_login(SESSION_AUTHORIZATION));
+        let login = self.backend.held().and_then(|held| held.reported().at_login(SESSION_AUTHORIZATION));
         match self.settings.on_state_report(&seen, login, self.startup.values()) {
             Some(settings) => {
                 if let Some(held) = self.backend.held_mut() {
-                    held.settings = settings;
+                    held.note_settings(settings);
                 }
             }
-            None => self.conversation.broken = Some(ClientError::settings_too_large()),
+            None => self.conversation.end_with(ClientError::settings_too_large()),
         }
     }
 
@@ -256,10 +263,10 @@ impl Pooled {
     pub(in crate::session) fn is_done_with_backend(&self) -> bool {
         if self.backend.is_leaving() {
             return self.backend.is_held()
-                && self.conversation.queue.is_settled()
-                && self.conversation.server.at_boundary()
+                && self.conversation.queue().is_settled()
+                && self.conversation.is_server_at_boundary()
                 && !self.outgoing.has_backend_bytes()
-                && self.conversation.fatal.is_none();
+                && self.conversation.fatal().is_none();
         }
         self.backend.is_held()
             && !self.backend.is_unused()
@@ -269,8 +276,8 @@ impl Pooled {
             && !self.outgoing.has_backend_bytes()
             && !self.request.is_gathering()
             && !self.begin.exists()
-            && self.conversation.fatal.is_none()
-            && self.conversation.broken.is_none()
+            && self.conversation.fatal().is_none()
+            && self.conversation.broken().is_none()
     }
 
     // --- a unit that a read pool cannot serve
@@ -282,9 +289,9 @@ impl Pooled {
     }
 
     fn give_up_unit(&mut self, why: RouteReason) -> Result<(), InternalError> {
-        let given_up = self.conversation.queue.drop_answers();
+        let given_up = self.conversation.queue_mut().drop_answers();
         self.undo(given_up)?;
-        let open = self.conversation.in_batch;
+        let open = self.conversation.is_in_batch();
         self.rewind(why)?;
         if open {
             Requests::of(self)?.sync_aside();
@@ -295,19 +302,19 @@ impl Pooled {
     /// Whether the session can go on if its backend is gone: a read pool's, of which nothing is needed that cannot be said
     /// again.
     pub(in crate::session) fn can_lose_backend(&self) -> bool {
-        let is_reader = self.router.as_deref().is_some_and(|split| split.side == RouteSide::Reader);
-        let is_proved = self.backend.held().map(|held| held.attempt.is_proved());
-        let idle = self.conversation.status == TransactionStatus::Idle || self.begin.is_pending();
+        let is_reader = self.is_on_reader();
+        let is_proved = self.backend.held().map(|held| held.replay_buffer().is_proved());
+        let idle = self.conversation.status() == TransactionStatus::Idle || self.begin.is_pending();
         let nothing_said =
-            idle && self.conversation.queue.owes_client_nothing() && !self.conversation.in_batch;
+            idle && self.conversation.queue().owes_client_nothing() && !self.conversation.is_in_batch();
         let may_go_on = self.backend.is_leaving()
-            || (self.conversation.client.at_boundary() && (is_proved == Some(true) || nothing_said));
+            || (self.conversation.is_client_at_boundary() && (is_proved == Some(true) || nothing_said));
         is_reader
             && is_proved.is_some()
             && may_go_on
             && self.cleanup.pins().is_empty()
             && !self.request.is_gathering()
-            && !self.conversation.terminate_received
+            && !self.conversation.has_received_terminate()
     }
 
     /// The read pool's backend is gone; whether the session can go on without it.
@@ -322,10 +329,10 @@ impl Pooled {
 
     fn lose_backend(&mut self) -> Result<(), InternalError> {
         let left = self.backend.is_leaving();
-        self.conversation.fatal = None;
-        let dropped = self.conversation.queue.drop_answers();
+        self.conversation.forget_server();
+        let dropped = self.conversation.queue_mut().drop_answers();
         self.undo(dropped)?;
-        self.conversation.queue.clear();
+        self.conversation.queue_mut().clear();
         if !left {
             self.rewind(LOST)?;
         }
@@ -335,21 +342,41 @@ impl Pooled {
         self.request.end_await();
         self.backend.on(BackendEvent::Lost)?;
         self.on_backend_returned();
-        self.conversation.server = Deframer::new(Speaker::Server);
         Ok(())
+    }
+
+    /// Sends messages again that a read pool did not answer, to the backend held now.
+    pub(super) fn replay_next(&mut self, now: Instant) -> Result<(), FrameError> {
+        if !self.has_more_to_say_again() || self.backend.is_leaving() {
+            return Ok(());
+        }
+        let mut again =
+            self.router.as_deref_mut().map(|split| split.replay_mut().take_pending()).unwrap_or_default();
+        // All that the client will say of it is here.
+        let mut shown = ClientInput::replayed(&again);
+        let taken = self.process_client_input(now, &mut shown);
+        let said = shown.taken();
+        again.drain(..said);
+        if said > 0 {
+            self.backend.note_use();
+        }
+        if let Some(split) = self.router.as_deref_mut() {
+            split.replay_mut().put_back(again);
+        }
+        taken
     }
 
     /// The session is where it was before it said what was not answered.
     fn rewind(&mut self, why: RouteReason) -> Result<(), InternalError> {
-        self.conversation.in_batch = false;
+        self.conversation.leave_batch();
         let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
         if let Some(split) = self.router.as_deref_mut() {
-            let first = held.attempt.take(split.replay.pending_mut());
+            let first = held.replay_buffer_mut().take(split.replay_mut().pending_mut());
             if let Some((begun, _)) = first {
-                self.conversation.statements_started = begun;
+                self.conversation.rewind_statements(begun);
             }
             self.begin.restore(first.and_then(|(_, before)| before));
-            split.replay.begin(why);
+            split.replay_mut().begin(why);
         }
         self.cleanup.forget_transaction();
         self.statements.set_shape_check(ShapeCheck::None);
@@ -358,8 +385,8 @@ impl Pooled {
         if why == RouteReason::Rerun(RerunCause::ReadOnlyRefused)
             && let Some(split) = self.router.as_deref()
         {
-            let texts = UnitClassifier::new(&self.database, &self.statements, split.meaning);
-            texts.learn_write(split.replay.pending());
+            let texts = UnitClassifier::new(&self.database, &self.statements, split.meaning());
+            texts.learn_write(split.replay().pending());
         }
         Ok(())
     }

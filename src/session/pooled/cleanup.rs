@@ -10,12 +10,13 @@ use super::outdated_texts::OutdatedTexts;
 use crate::{
     route::RouteSide,
     session::{
+        batch_writer::IDENTITY,
         database_state::DatabaseState,
+        pending_request::MAY_RESET,
         pin::{Pin, Pins},
-        proxy_batch::{self, IDENTITY, StateCheck, StateQuery},
-        response_queue::MAY_RESET,
         setting_values::SettingValues,
         side_effects::SideEffects,
+        state_check::{StateCheck, StateQuery, VISIBLE},
     },
     sql::{self, Effects},
     wire::Reader,
@@ -42,10 +43,10 @@ pub(in crate::session) struct Cleanup {
     comparison: CatalogComparison,
     /// Stateful names that the transaction may define.
     learning: Vec<String>,
-    /// A portal of the transaction may reset the session.
-    portal_may_reset: bool,
-    /// The backend may hold state neither visible in the catalogs nor cleared by `DISCARD ALL`.
-    spoils_backend: bool,
+    /// Effects of the statements bound to portals in the transaction.
+    portal_effects: Effects,
+    /// State possibly on the backend since the lease, neither visible in the catalogs nor cleared by `DISCARD ALL`.
+    lasting: Pins,
 }
 
 /// Comparison of the known catalog with the server's.
@@ -88,6 +89,8 @@ pub(in crate::session) enum SettleStep {
 
 /// State checks that may fail in a row before the session keeps its backend.
 const FAILED_CHECKS_MAX: u8 = 2;
+/// State neither visible in the catalogs nor cleared by `DISCARD ALL`.
+const LASTING: Pins = Pins::NONE.with(Pin::Load).with(Pin::Function);
 /// Maximum length in bytes of a setting name without a dot (`NAMEDATALEN`).
 const SETTING_NAME_MAX: usize = 63;
 
@@ -101,7 +104,7 @@ impl Cleanup {
 
     /// Pins the session to its backend.
     pub(in crate::session) fn pin(&mut self, pin: Pin) {
-        self.spoils_backend |= matches!(pin, Pin::Load | Pin::Function);
+        self.note_lasting(pin);
         if !self.pins.contains(pin) {
             self.pins = self.pins.with(pin);
             self.new_pins.push_back(pin);
@@ -130,17 +133,28 @@ impl Cleanup {
 
     /// True if a portal of the transaction may reset the session.
     pub(in crate::session) const fn portal_may_reset(&self) -> bool {
-        self.portal_may_reset
+        self.portal_effects.intersects(MAY_RESET)
     }
 
     /// True if the backend may hold state neither visible in the catalogs nor cleared by `DISCARD ALL`.
     pub(in crate::session) const fn spoils_backend(&self) -> bool {
-        self.spoils_backend
+        !self.lasting.is_empty()
+    }
+
+    /// Notes a library loaded by a statement.
+    pub(in crate::session) fn note_library(&mut self) {
+        self.note_lasting(Pin::Load);
+    }
+
+    fn note_lasting(&mut self, pin: Pin) {
+        if LASTING.contains(pin) {
+            self.lasting = self.lasting.with(pin);
+        }
     }
 
     /// Notes a leased backend; `edition` is that of the known catalog.
     pub(in crate::session) fn on_lease(&mut self, edition: u32) {
-        (self.comparison.edition, self.spoils_backend) = (edition, false);
+        (self.comparison.edition, self.lasting) = (edition, Pins::NONE);
     }
 
     /// Notes the possible side effects of `statement`, for the request being written. `parameters` are those of a Bind,
@@ -165,7 +179,9 @@ impl Cleanup {
             return;
         }
         self.noted.add_effects(effects);
-        self.portal_may_reset |= parameters.is_some() && effects.intersects(MAY_RESET);
+        if parameters.is_some() {
+            self.portal_effects |= effects;
+        }
         if effects.contains(Effects::SETTINGS) {
             self.note_setting_names(statement, effects.contains(Effects::PREPARE));
         }
@@ -196,7 +212,7 @@ impl Cleanup {
     /// Notes a pin, for the request being written.
     pub(in crate::session) fn note_pin(&mut self, pin: Pin) {
         // A backend is closed even if the session ends before the response.
-        self.spoils_backend |= matches!(pin, Pin::Load | Pin::Function);
+        self.note_lasting(pin);
         self.noted.pin(pin);
     }
 
@@ -282,7 +298,7 @@ impl Cleanup {
     /// Forgets state cleared by `DISCARD ALL`.
     pub(in crate::session) fn on_discard_all(&mut self) {
         self.pins = Pins::NONE;
-        self.portal_may_reset = false;
+        self.portal_effects = Effects::NONE;
         self.forget_transaction();
     }
 
@@ -307,7 +323,7 @@ impl Cleanup {
     /// Decides the step after a transaction.
     pub(in crate::session) fn settle(&mut self, context: &SettleContext<'_>) -> SettleStep {
         let mut effects = std::mem::take(&mut self.possible_side_effects);
-        self.portal_may_reset = false;
+        self.portal_effects = Effects::NONE;
         if effects.contains(Effects::DDL) {
             effects = effects.without(Effects::DDL);
             context.database.definitions_changed();
@@ -340,7 +356,7 @@ impl Cleanup {
         let has_visible_pins = self.pins.minus(Pins::VISIBLE) != self.pins;
         let is_unproved = effects.contains(Effects::UNPROVED);
         if is_unproved
-            || effects.intersects(proxy_batch::VISIBLE)
+            || effects.intersects(VISIBLE)
             || (has_visible_pins && effects.contains(Effects::DROPS))
         {
             queries.push(StateQuery::Pins);

@@ -5,8 +5,8 @@
 
 use super::client_message::ClientMessage;
 use crate::{
-    session::{consumed_input::ConsumedInput, conversation::until_nul},
-    wire::{Frame, Speaker, tag::frontend as f},
+    session::consumed_input::ConsumedInput,
+    wire::{Frame, Speaker, frontend::DescribeTarget, tag::frontend as f},
 };
 
 /// Client bytes of one call. The bytes go to the backend in place, or, from the first addition on, through Gatekeeper's
@@ -29,6 +29,17 @@ enum ForwardPath {
     InPlace,
     /// Gatekeeper's buffer, behind an addition.
     Buffer,
+}
+
+/// First use of the unnamed portal by the client's next messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NextPortalUse {
+    /// Another portal takes its place.
+    Replaces,
+    /// The portal, or a named one, is executed or described.
+    Uses,
+    /// The messages do not tell.
+    Unknown,
 }
 
 // === impl ClientInput ===
@@ -111,25 +122,29 @@ impl<'a> ClientInput<'a> {
         let unread = self.unread();
         let behind = next(unread).and_then(|bind| unread.get(bind.as_bytes().len()..));
         let describe = behind.and_then(next).filter(|frame| frame.tag() == f::DESCRIBE);
-        describe.and_then(|frame| ClientMessage::of(&frame).object()) == Some((b'P', portal))
+        let object = describe.and_then(|frame| ClientMessage::of(&frame).object());
+        matches!(object, Some(DescribeTarget::Portal(name)) if name == portal)
     }
 
-    /// True if the next messages replace the unnamed portal before using a portal. `tag` is the first message's.
-    pub(super) fn rebinds_portal(&self, tag: u8) -> bool {
-        if tag == f::QUERY || self.is_gathered {
-            return tag == f::QUERY;
+    /// First use of the unnamed portal by the next messages. `tag` is the first message's.
+    pub(super) fn next_portal_use(&self, tag: u8) -> NextPortalUse {
+        if tag == f::QUERY {
+            return NextPortalUse::Replaces;
         }
-        let mut rest = self.unread();
+        let mut rest = if self.is_gathered { &[] } else { self.unread() };
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
-            match frame.tag() {
-                f::BIND => return until_nul(frame.body()).0.is_empty(),
+            let message = ClientMessage::of(&frame);
+            match message.tag() {
+                f::BIND if message.bound().portal().is_empty() => return NextPortalUse::Replaces,
+                f::EXECUTE => return NextPortalUse::Uses,
+                f::DESCRIBE if message.statement_object().is_none() => return NextPortalUse::Uses,
                 f::PARSE => {}
-                f::DESCRIBE | f::CLOSE if frame.body().first() == Some(&b'S') => {}
-                _ => return false,
+                f::DESCRIBE | f::CLOSE if message.statement_object().is_some() => {}
+                _ => break,
             }
             rest = rest.get(frame.as_bytes().len()..).unwrap_or_default();
         }
-        false
+        NextPortalUse::Unknown
     }
 }
 
@@ -180,10 +195,23 @@ mod tests {
     }
 
     #[test]
-    fn a_bind_of_the_unnamed_portal_replaces_the_portal() {
-        let rebinds =
-            |tag: u8, body: &[u8]| ClientInput::read(&message(tag, body), false, false).rebinds_portal(tag);
-        assert!(rebinds(f::BIND, b"\0s\0") && rebinds(f::QUERY, b"SELECT 1\0"));
-        assert!(!rebinds(f::BIND, b"p\0s\0") && !rebinds(f::EXECUTE, b"\0\0\0\0\0"));
+    fn the_next_messages_replace_the_unnamed_portal_or_use_it() {
+        let parse = message(f::PARSE, b"\0SELECT 1\0\0\0");
+        for (tag, body, expected) in [
+            (f::QUERY, &b"SELECT 1\0"[..], NextPortalUse::Replaces),
+            (f::BIND, b"\0s\0", NextPortalUse::Replaces),
+            (f::BIND, b"p\0s\0", NextPortalUse::Unknown),
+            (f::EXECUTE, b"\0\0\0\0\0", NextPortalUse::Uses),
+            (f::DESCRIBE, b"P\0", NextPortalUse::Uses),
+            (f::DESCRIBE, b"S\0", NextPortalUse::Unknown),
+            (f::SYNC, b"", NextPortalUse::Unknown),
+        ] {
+            let first = message(tag, body);
+            assert_eq!(ClientInput::read(&first, false, false).next_portal_use(tag), expected);
+            let behind = [&*parse, &first].concat();
+            let input = ClientInput::read(&behind, false, false);
+            let expected = if tag == f::QUERY { NextPortalUse::Unknown } else { expected };
+            assert_eq!(input.next_portal_use(f::PARSE), expected, "behind a Parse");
+        }
     }
 }

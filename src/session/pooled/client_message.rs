@@ -1,10 +1,12 @@
 //! A message of the client, or its beginning.
 //!
-//! Promises: names and texts as far as they are here; a malformed message has empty ones, and the server rejects it.
-//! Refuses to know: the session.
+//! Promises: a message is decoded once; names and texts are known as far as they are here. A malformed message has empty
+//! names, and the server rejects the message. Refuses to know: the session.
 
-use crate::session::conversation::until_nul;
-use crate::wire::Frame;
+use crate::wire::{
+    Frame,
+    frontend::{DescribeTarget, FrontendMessage},
+};
 
 /// A message of the client, or the beginning of a message larger than any buffer.
 #[derive(Clone, Copy)]
@@ -13,6 +15,8 @@ pub(super) struct ClientMessage<'a> {
     body: &'a [u8],
     /// Length of the frame, if only the beginning of the body is here.
     total: Option<usize>,
+    /// `None` for a tag that no client sends after its login.
+    decoded: Option<FrontendMessage<'a>>,
 }
 
 /// Names in a Bind.
@@ -27,16 +31,18 @@ pub(super) struct BoundNames<'a> {
 
 impl<'a> ClientMessage<'a> {
     /// A complete message.
-    pub(super) const fn whole(tag: u8, body: &'a [u8]) -> Self {
-        Self { tag, body, total: None }
+    #[inline]
+    pub(super) fn whole(tag: u8, body: &'a [u8]) -> Self {
+        Self { tag, body, total: None, decoded: FrontendMessage::decode_prefix(tag, body) }
     }
 
     /// The beginning of a message with a frame of `total` bytes.
-    pub(super) const fn beginning(tag: u8, body: &'a [u8], total: usize) -> Self {
-        Self { tag, body, total: Some(total) }
+    pub(super) fn beginning(tag: u8, body: &'a [u8], total: usize) -> Self {
+        Self { total: Some(total), ..Self::whole(tag, body) }
     }
 
     /// A complete message.
+    #[inline]
     pub(super) fn of(frame: &Frame<'a>) -> Self {
         Self::whole(frame.tag(), frame.body())
     }
@@ -62,37 +68,69 @@ impl<'a> ClientMessage<'a> {
     }
 
     /// Text of a Query.
-    pub(super) fn query(&self) -> &'a [u8] {
-        until_nul(self.body).0
+    pub(super) const fn query(&self) -> &'a [u8] {
+        match self.decoded {
+            Some(FrontendMessage::Query { text }) => text,
+            _ => &[],
+        }
     }
 
     /// Name in a Parse, and the definition behind it.
     pub(super) fn parsed(&self) -> (&'a [u8], &'a [u8]) {
-        until_nul(self.body)
+        match self.decoded {
+            Some(FrontendMessage::Parse { name, .. }) => {
+                (name, self.body.get(name.len() + 1..).unwrap_or_default())
+            }
+            _ => (&[], &[]),
+        }
+    }
+
+    /// Text of a Parse.
+    pub(super) const fn parsed_text(&self) -> &'a [u8] {
+        match self.decoded {
+            Some(FrontendMessage::Parse { text, .. }) => text,
+            _ => &[],
+        }
     }
 
     /// Names in a Bind, as far as they are here.
-    pub(super) fn bound(&self) -> BoundNames<'a> {
-        let (portal, rest) = until_nul(self.body);
-        let (statement, parameters) = until_nul(rest);
-        BoundNames { portal, statement, parameters }
+    pub(super) const fn bound(&self) -> BoundNames<'a> {
+        match self.decoded {
+            Some(FrontendMessage::Bind { portal, statement, rest }) => {
+                BoundNames { portal, statement, parameters: rest }
+            }
+            _ => BoundNames { portal: &[], statement: &[], parameters: &[] },
+        }
     }
 
     /// True if both names of a Bind are here.
-    pub(super) fn has_bound_names(&self) -> bool {
-        memchr::memchr_iter(0, self.body).nth(1).is_some()
+    pub(super) const fn has_bound_names(&self) -> bool {
+        let BoundNames { portal, statement, .. } = self.bound();
+        portal.len() + 1 + statement.len() < self.body.len()
     }
 
-    /// Portal of an Execute, and the count of rows behind it.
-    pub(super) fn executed(&self) -> (&'a [u8], &'a [u8]) {
-        until_nul(self.body)
+    /// Portal of an Execute, and the maximum count of rows; 0 for all rows.
+    pub(super) const fn executed(&self) -> (&'a [u8], i32) {
+        match self.decoded {
+            Some(FrontendMessage::Execute { portal, rows }) => (portal, rows),
+            _ => (&[], 0),
+        }
     }
 
-    /// DescribeTarget of a Describe or Close, statement (`S`) or portal (`P`), and the object's name; `None` if malformed.
-    pub(super) fn object(&self) -> Option<(u8, &'a [u8])> {
-        let (&which, name) = self.body.split_first()?;
-        let (&end, name) = name.split_last()?;
-        (end == 0 && memchr::memchr(0, name).is_none()).then_some((which, name))
+    /// Object of a Describe or Close.
+    pub(super) const fn object(&self) -> Option<DescribeTarget<'a>> {
+        match self.decoded {
+            Some(FrontendMessage::Describe(object) | FrontendMessage::Close(object)) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// Name of the statement in a Describe or Close.
+    pub(super) const fn statement_object(&self) -> Option<&'a [u8]> {
+        match self.object() {
+            Some(DescribeTarget::Statement(name)) => Some(name),
+            _ => None,
+        }
     }
 }
 
@@ -134,10 +172,21 @@ mod tests {
 
     #[test]
     fn a_malformed_object_has_no_name() {
-        let object = |body| ClientMessage::whole(f::DESCRIBE, body).object();
-        assert_eq!(object(b"Ss\0"), Some((b'S', &b"s"[..])));
+        let name = |body| ClientMessage::whole(f::DESCRIBE, body).statement_object();
+        assert_eq!(name(b"Ss\0"), Some(&b"s"[..]));
         for body in [&b""[..], b"S", b"Ss", b"Ss\0s\0"] {
-            assert_eq!(object(body), None);
+            assert_eq!(name(body), None);
         }
+    }
+
+    #[test]
+    fn a_parse_without_an_end_has_the_text_so_far() {
+        let parse = ClientMessage::beginning(f::PARSE, b"s\0SELECT", 99);
+        assert_eq!((parse.parsed(), parse.parsed_text()), ((&b"s"[..], &b"SELECT"[..]), &b"SELECT"[..]));
+        let parse = ClientMessage::beginning(f::PARSE, b"s", 99);
+        assert_eq!((parse.parsed(), parse.parsed_text()), ((&b"s"[..], &b""[..]), &b""[..]));
+        let parse = ClientMessage::whole(f::PARSE, b"s\0SELECT 1\0\0\x01\0\0\0\x17");
+        assert_eq!(parse.parsed(), (&b"s"[..], &b"SELECT 1\0\0\x01\0\0\0\x17"[..]));
+        assert_eq!(parse.parsed_text(), b"SELECT 1");
     }
 }

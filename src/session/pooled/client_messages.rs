@@ -56,7 +56,7 @@ impl Pooled {
         if self.has_more_to_say_again() {
             return Ok(ConsumedInput::default());
         }
-        if self.conversation.terminate_received {
+        if self.conversation.has_received_terminate() {
             // PostgreSQL would not read input after Terminate either.
             self.forward_terminate();
             return Ok(ConsumedInput::default());
@@ -68,7 +68,7 @@ impl Pooled {
         if shown.taken() > 0 || unread.is_empty() {
             self.backend.note_use();
         }
-        if self.conversation.terminate_received {
+        if self.conversation.has_received_terminate() {
             self.forward_terminate();
         }
         Ok(shown.into_consumed())
@@ -93,19 +93,19 @@ impl Pooled {
 
     /// Processes the next message, or a part of it. True if there is more to do.
     fn process_next(&mut self, now: Instant, shown: &mut ClientInput<'_>) -> Result<bool, FrameError> {
-        if self.conversation.client.at_boundary() && self.copies_in() {
+        if self.conversation.is_client_at_boundary() && self.copies_in() {
             let unread = shown.unread();
             let run = wire::leading_run(Speaker::Client, f::COPY_DATA, unread).bytes;
             shown.copy_forwarded(&unread[..run], self.outgoing.backend());
             shown.take(run);
         }
         let unread = shown.unread();
-        Ok(match self.conversation.client.next(unread)? {
+        Ok(match self.conversation.next_of_client(unread)? {
             Some(piece @ FramePiece::Partial(part)) if is_gathered(&part, shown) => {
                 shown.stage(self.outgoing.backend());
                 let beginning = &unread[..part.here()];
                 self.request.gather(PartialMessage::new(part.tag(), beginning, part.missing()));
-                self.conversation.client.pass(&piece);
+                self.conversation.pass_client_piece(&piece);
                 shown.take(beginning.len());
                 true
             }
@@ -136,8 +136,8 @@ impl Pooled {
         }
         let is_whole = matches!(piece, FramePiece::Whole(_));
         self.note_said(tag, is_whole, bytes);
-        shown.take(self.conversation.client.pass(piece));
-        !(self.conversation.terminate_received && is_whole && tag == Some(f::TERMINATE))
+        shown.take(self.conversation.pass_client_piece(piece));
+        !(self.conversation.has_received_terminate() && is_whole && tag == Some(f::TERMINATE))
     }
 
     /// Handles the beginning of a message that no buffer holds.
@@ -164,10 +164,10 @@ impl Pooled {
             return Ok(self.process_gathered(now, gathered, shown));
         }
         let unread = shown.unread();
-        let piece = self.conversation.client.next(unread)?;
+        let piece = self.conversation.next_of_client(unread)?;
         if let Some(piece @ FramePiece::Rest(here)) = piece {
             self.request.gather_more(&unread[..here]);
-            self.conversation.client.pass(&piece);
+            self.conversation.pass_client_piece(&piece);
             // These bytes are done with, whatever becomes of the message.
             shown.stage(self.outgoing.backend());
             shown.take(here);
@@ -201,18 +201,18 @@ impl Pooled {
 
     /// Forwards Terminate to the backend, if Terminate must end pending work there.
     fn forward_terminate(&mut self) {
-        if self.conversation.terminate_forwarded || !self.conversation.breaks_off() {
+        if self.conversation.has_forwarded_terminate() || !self.conversation.breaks_off() {
             return;
         }
         if self.backend.is_held() {
             frontend::write_terminate(self.outgoing.backend());
-            self.conversation.terminate_forwarded = true;
+            self.conversation.forward_terminate();
         }
     }
 
     /// Whether the client's CopyData can only be for the backend.
     fn copies_in(&self) -> bool {
-        (self.backend.is_held() && !self.request.is_skipping()) && !self.conversation.queue.is_settled()
+        (self.backend.is_held() && !self.request.is_skipping()) && !self.conversation.queue().is_settled()
     }
 
     // --- one message
@@ -245,14 +245,11 @@ impl Pooled {
     ) -> Result<MessageAction, InternalError> {
         let tag = message.tag();
         if tag == f::TERMINATE {
-            self.conversation.terminate_received = true;
+            self.conversation.receive_terminate();
             return Ok(MessageAction::Consumed);
         }
         if self.request.is_skipping() {
-            if tag == f::SYNC {
-                self.request.end_skip();
-                backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
-            }
+            self.skip_message(tag);
             return Ok(MessageAction::Consumed);
         }
         if !self.backend.is_held() {
@@ -267,7 +264,7 @@ impl Pooled {
             // The Bind was accepted before.
             ShapeCheck::Answered => return Ok(BindMessages::of(self)?.bind(message, shown)),
         }
-        if self.conversation.queue.is_skipping() {
+        if self.conversation.queue().is_skipping() {
             return Ok(StatementMessages::of(self)?.pass_skipped(now, tag));
         }
         if let Some(wait) = self.leaves_reader(message, shown)? {
@@ -287,6 +284,14 @@ impl Pooled {
             routing.begin_unit(message);
         }
         self.process(now, message, shown)
+    }
+
+    /// Discards a message behind an error sent by Gatekeeper. A Sync is answered, and ends the discarding.
+    fn skip_message(&mut self, tag: u8) {
+        if tag == f::SYNC {
+            self.request.end_skip();
+            backend::write_ready_for_query(self.outgoing.client(), self.conversation.status());
+        }
     }
 
     /// Processes a message that reaches the backend now.
@@ -316,7 +321,7 @@ impl Pooled {
     ) -> Result<MessageAction, InternalError> {
         match message.tag() {
             f::SYNC if message.body().is_empty() => {
-                backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
+                backend::write_ready_for_query(self.outgoing.client(), self.conversation.status());
                 return Ok(MessageAction::Consumed);
             }
             // PostgreSQL ignores copied data that nobody asked for, too.
@@ -340,7 +345,7 @@ impl Pooled {
     fn refuse(&mut self, tag: u8, client_error: &ClientError) {
         client_error.write_error(self.outgoing.client());
         if matches!(tag, f::QUERY | f::FUNCTION_CALL) {
-            backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
+            backend::write_ready_for_query(self.outgoing.client(), self.conversation.status());
         } else {
             self.request.skip_to_sync();
         }
@@ -349,7 +354,7 @@ impl Pooled {
     /// True if pending responses decide about the message: they may remove session state, or tell which statements
     /// exist.
     fn depends_on_responses(&self, message: &ClientMessage<'_>) -> bool {
-        let queue = &self.conversation.queue;
+        let queue = &self.conversation.queue();
         let tag = message.tag();
         let waits_for_reset = !is_end(tag) || (tag == f::SYNC && queue.is_leading_back());
         (queue.is_resetting() && waits_for_reset) || self.is_uncertain(message)
@@ -358,18 +363,16 @@ impl Pooled {
     /// Whether what a message means depends on answers that are on their way: PostgreSQL, which does one thing after the
     /// other, knows by then which statements there are. Every answer that is waited for comes without the client's doing.
     fn is_uncertain(&self, message: &ClientMessage<'_>) -> bool {
-        if self.conversation.queue.is_settled() || self.conversation.queue.copies_in().is_some() {
+        if self.conversation.queue().is_settled() || self.conversation.queue().copies_in().is_some() {
             return false;
         }
         let name = match message.tag() {
             f::PARSE => Some(message.parsed().0).filter(|name| !name.is_empty()),
             f::BIND => Some(message.bound().statement()),
-            f::DESCRIBE | f::CLOSE => {
-                message.object().filter(|(which, _)| *which == b'S').map(|(_, name)| name)
-            }
+            f::DESCRIBE | f::CLOSE => message.statement_object(),
             _ => None,
         };
-        name.is_some_and(|name| self.conversation.queue.is_uncertain(name))
+        name.is_some_and(|name| self.conversation.queue().is_uncertain(name))
     }
 
     /// True if the next message waits for another backend, though the current backend is held.
@@ -453,9 +456,9 @@ impl Pooled {
     /// Gives up a read pool's backend on which nothing of the client's is under way; a batch that has only prepared
     /// statements goes on elsewhere.
     fn leave_reader(&mut self) -> Result<(), InternalError> {
-        let open = std::mem::take(&mut self.conversation.in_batch);
+        let open = self.conversation.leave_batch();
         if let Some(held) = self.backend.held_mut() {
-            held.attempt.forget();
+            held.replay_buffer_mut().forget();
         }
         self.backend.on(BackendEvent::GivenUp)?;
         if open {
@@ -468,32 +471,12 @@ impl Pooled {
     /// have no tag.
     fn note_said(&mut self, tag: Option<u8>, is_whole: bool, bytes: &[u8]) {
         let held = self.backend.held_mut().filter(|_| self.router.is_some());
-        if let Some(held) = held.filter(|held| held.attempt.is_open()) {
-            held.attempt.say(bytes);
+        if let Some(held) = held.filter(|held| held.replay_buffer().is_open()) {
+            let buffer = held.replay_buffer_mut();
+            buffer.say(bytes);
             if matches!(tag, Some(f::QUERY | f::SYNC | f::FUNCTION_CALL)) {
-                held.attempt.end(is_whole);
+                buffer.end(is_whole);
             }
         }
-    }
-
-    /// Sends again what a read pool did not answer, where the session is now.
-    fn replay_next(&mut self, now: Instant) -> Result<(), FrameError> {
-        if !self.has_more_to_say_again() || self.backend.is_leaving() {
-            return Ok(());
-        }
-        let mut again =
-            self.router.as_deref_mut().map(|split| split.replay.take_pending()).unwrap_or_default();
-        // All that the client will say of it is here.
-        let mut shown = ClientInput::replayed(&again);
-        let taken = self.process_client_input(now, &mut shown);
-        let said = shown.taken();
-        again.drain(..said);
-        if said > 0 {
-            self.backend.note_use();
-        }
-        if let Some(split) = self.router.as_deref_mut() {
-            split.replay.put_back(again);
-        }
-        taken
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         backend_statements::BackendStatements,
         database_state::DatabaseState,
         parsed::{Parsed, ParsedStatement},
-        response_queue::{ClosedStatement, Forgotten},
+        pending_request::{ClosedStatement, Forgotten},
         result_shape::ResultShape,
         shared_statement::{Reading, SharedStatement},
     },
@@ -193,7 +193,7 @@ impl ClientStatements {
 
     /// True if an SQL `EXECUTE` in `text` may list prepared statements.
     pub(in crate::session) fn may_list_by_execute(&self, text: &[u8]) -> bool {
-        self.has_sql_list || self.named_in(text).iter().any(|(_, statement)| statement.lists)
+        self.has_sql_list || self.named_in(text).iter().any(|(_, statement)| statement.lists_prepared())
     }
 
     /// Statement of the name for use on a backend with the statements of `held`. A statement missing there, and

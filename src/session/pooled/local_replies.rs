@@ -9,11 +9,8 @@ use super::{
 };
 use crate::{
     session::{
-        conversation::{self, Conversation},
-        database_state::DatabaseState,
-        setting_values::SettingValues,
-        shared_statement::text_of,
-        statement_report::{StatementKind, StatementReport},
+        conversation::Conversation, database_state::DatabaseState, setting_values::SettingValues,
+        split::Router,
     },
     sql::{Effects, LexicalSettings},
     wire::{TransactionStatus, backend},
@@ -49,7 +46,7 @@ impl<'a> LocalReplies<'a> {
             request: &mut session.request,
             settings: session.settings.values(),
             database: &session.database,
-            meaning: session.router.as_deref().map(|router| router.meaning),
+            meaning: session.router.as_deref().map(Router::meaning),
             to_client: session.outgoing.client(),
             is_wanted: session.backend.is_wanted(),
         }
@@ -62,7 +59,7 @@ impl<'a> LocalReplies<'a> {
         if text.len() > COMMAND_MAX_BYTES || !is_complete {
             return false;
         }
-        let is_idle = self.conversation.status == TransactionStatus::Idle;
+        let is_idle = self.conversation.status() == TransactionStatus::Idle;
         let database = self.database;
         let classify = self.meaning.map(|meaning| move |text: &[u8]| database.classify(text, &meaning));
         let answer = self.begin.answer(text, is_idle, self.is_wanted, classify);
@@ -71,28 +68,9 @@ impl<'a> LocalReplies<'a> {
             self.statements.unnamed_mut().forget();
             backend::write_command_complete(self.to_client, done);
             backend::write_ready_for_query(self.to_client, status);
-            self.note_answered(now, text, status);
+            self.conversation.on_local_reply(now, text, status);
         }
         answer.is_some()
-    }
-
-    /// Notes an answered Query, after which the transaction has `status`.
-    fn note_answered(&mut self, now: Instant, text: &[u8], status: TransactionStatus) {
-        let conversation = &mut *self.conversation;
-        conversation.status = status;
-        conversation.statements_started += 1;
-        conversation.transactions += u64::from(status == TransactionStatus::Idle);
-        let capture = conversation.text_capture.as_ref();
-        let text = capture.map(|capture| conversation::text(text, capture.limit, false));
-        conversation.reports.push_back(StatementReport {
-            kind: StatementKind::Query,
-            started: now,
-            ended: now,
-            rows: 0,
-            operation: None,
-            error: None,
-            text,
-        });
     }
 
     /// Answers a Parse. A statement that a server has accepted in the same circumstances needs no backend to be prepared
@@ -116,10 +94,7 @@ impl<'a> LocalReplies<'a> {
             Some(statement) => {
                 self.statements.add(name.into(), statement, self.database.next_parse());
                 backend::write_parse_complete(self.to_client);
-                if let Some(capture) = &mut self.conversation.text_capture {
-                    let text = conversation::text(text_of(definition), capture.limit, false);
-                    capture.texts.parsed(name, text);
-                }
+                self.conversation.capture_parsed(name, message.parsed_text());
                 true
             }
         }
@@ -127,13 +102,10 @@ impl<'a> LocalReplies<'a> {
 
     /// Answers a Close of a statement that the client has prepared.
     pub(super) fn answer_close(&mut self, message: &ClientMessage<'_>) -> bool {
-        let closed = message.object().filter(|(which, _)| *which == b'S').map(|(_, name)| name);
-        let closed = closed.filter(|name| self.statements.remove(name).is_some());
+        let closed = message.statement_object().filter(|name| self.statements.remove(name).is_some());
         if let Some(name) = closed {
             backend::write_close_complete(self.to_client);
-            if let Some(capture) = &mut self.conversation.text_capture {
-                capture.texts.closed(false, name);
-            }
+            self.conversation.forget_closed(name);
         }
         closed.is_some()
     }
@@ -152,10 +124,10 @@ mod tests {
     fn a_begin_is_answered_and_counted() {
         let mut session = session();
         assert!(query(&mut session, b"BEGIN\0"));
-        assert_eq!(session.conversation.status, TransactionStatus::Open);
+        assert_eq!(session.conversation.status(), TransactionStatus::Open);
         assert!(!query(&mut session, b"SELECT 1\0") && query(&mut session, b"ROLLBACK\0"));
         let conversation = &session.conversation;
-        assert_eq!((conversation.statements_started, conversation.transactions), (2, 1));
+        assert_eq!((conversation.statements_started(), conversation.transactions()), (2, 1));
     }
 
     #[test]

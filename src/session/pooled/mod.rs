@@ -86,7 +86,7 @@ use super::{
 };
 use crate::{
     client_error::ClientError,
-    route::{Consistency, RouteNeed, RouteReason, RouteSide, RoutingUnit, SplitSettings},
+    route::{RouteNeed, RouteReason, RouteSide, RoutingUnit, SplitSettings},
     wire::{
         SqlState, TransactionStatus,
         backend::ParameterStatus,
@@ -172,9 +172,8 @@ impl Pooled {
         if let (Some(split), Some(assigned)) = (&mut self.router, assigned) {
             split.on_assigned(assigned);
         }
-        let is_standby = self.router.as_ref().is_some_and(|split| split.side == RouteSide::Reader);
-        let TrackedBackendState { settings, reported, .. } = &mut *tracked_state;
-        let news = self.settings.on_lease(settings, reported, is_standby);
+        let is_standby = self.is_on_reader();
+        let news = self.settings.on_lease(&mut tracked_state, is_standby);
         for (name, value) in &news {
             ParameterStatus { name, value }.write(self.outgoing.client());
         }
@@ -206,7 +205,9 @@ impl Pooled {
 
     /// Ends the session for an error of Gatekeeper.
     fn break_off(&mut self, error: InternalError) {
-        self.conversation.broken.get_or_insert_with(|| ClientError::internal(error.to_string()));
+        if self.conversation.broken().is_none() {
+            self.conversation.end_with(ClientError::internal(error.to_string()));
+        }
     }
 
     /// Updates derived state after a settings report to the client.
@@ -217,6 +218,11 @@ impl Pooled {
         }
     }
 
+    /// True if a read pool's backend serves the session.
+    fn is_on_reader(&self) -> bool {
+        self.router.as_deref().is_some_and(Router::is_on_reader)
+    }
+
     /// Whether something has to go to the held backend ahead of what the client says first.
     fn has_prelude(&self, status: TransactionStatus) -> bool {
         self.begin.exists() || self.has_settings_to_apply(status)
@@ -225,7 +231,7 @@ impl Pooled {
     /// Whether the held backend has to be given the client's settings, outside of a transaction.
     fn has_settings_to_apply(&self, status: TransactionStatus) -> bool {
         let outside = status == TransactionStatus::Idle || self.begin.exists();
-        outside && self.backend.held().is_some_and(|held| held.settings != *self.settings.values())
+        outside && self.backend.held().is_some_and(|held| held.settings() != self.settings.values())
     }
 }
 
@@ -264,7 +270,6 @@ impl Pooled {
     /// A backend was leased. `untouched` says that it is the one the session gave back last, and that nobody has used it
     /// since.
     pub(super) fn attach(&mut self, tracked_state: Box<TrackedBackendState>, untouched: bool) {
-        self.conversation.spoils_backend = false;
         self.hold(tracked_state, untouched, None);
     }
 
@@ -275,7 +280,6 @@ impl Pooled {
         untouched: bool,
         assigned: AssignedBackend<'_>,
     ) {
-        self.conversation.spoils_backend = false;
         self.hold(tracked_state, untouched, Some(assigned));
     }
 
@@ -289,7 +293,7 @@ impl Pooled {
     /// What the backend is wanted for; anything will do for a session that does not split.
     pub(super) fn need(&self) -> RouteNeed {
         let split = self.router.as_ref();
-        split.map_or(WRITER, |split| split.need)
+        split.map_or(WRITER, |split| split.need())
     }
 
     /// What a read must not be older than, at `now`: by the session's own writes, or by what it asks for.
@@ -301,7 +305,7 @@ impl Pooled {
     /// client has said.
     pub(super) fn has_pending_replay(&self) -> bool {
         // Until a backend has come, or has answered what was asked of it first, it is not to be said.
-        self.router.as_ref().is_some_and(|split| split.replay.is_pending() && !self.backend.is_leaving())
+        self.router.as_ref().is_some_and(|split| split.replay().is_pending() && !self.backend.is_leaving())
             && !(self.backend.is_wanted()
                 || self.backend.awaits_response()
                 || self.request.awaits_responses())
@@ -315,7 +319,7 @@ impl Pooled {
     /// True if the session waits for more client input, for classification or to send a deferred BEGIN with the next
     /// statement. [`Self::on_batch_timeout`] ends the wait soon.
     pub(super) fn is_waiting_for_more(&self) -> bool {
-        self.holds_begin_back() || self.router.as_ref().is_some_and(|split| split.lookahead.is_waiting())
+        self.holds_begin_back() || self.router.as_ref().is_some_and(|split| split.lookahead().is_waiting())
     }
 
     /// Ends the wait for more client input: present input is classified as is, and the client's transaction begins.
@@ -324,7 +328,7 @@ impl Pooled {
             self.want_for_begin();
         }
         if let Some(split) = self.router.as_mut() {
-            split.lookahead.on_timeout();
+            split.lookahead_mut().on_timeout();
         }
     }
 
@@ -388,7 +392,7 @@ impl Pooled {
         }
         self.request.refuse_next(client_error);
         if self.begin.fail() {
-            self.conversation.status = TransactionStatus::Failed;
+            self.conversation.fail_transaction();
         }
     }
 
@@ -396,7 +400,7 @@ impl Pooled {
     /// cancel request that came now would not end the client's statement, but what the statement relies on.
     pub(super) fn is_preparing(&self) -> bool {
         self.backend.is_held()
-            && (self.conversation.queue.is_own() || self.has_prelude(self.conversation.status))
+            && (self.conversation.queue().is_own() || self.has_prelude(self.conversation.status()))
     }
 
     /// What goes to the backend before anything of the client's.
@@ -421,7 +425,7 @@ impl Pooled {
 
     /// True if the backend may hold session state not cleared by `DISCARD ALL`.
     pub(super) fn spoils_backend(&self) -> bool {
-        self.conversation.spoils_backend || self.cleanup.spoils_backend()
+        self.cleanup.spoils_backend()
     }
 
     /// Why the session may not give its backend back.
@@ -442,8 +446,7 @@ impl Pooled {
             if RoutingUnit::EMPTY.need(&situation).side == RouteSide::Reader {
                 return;
             }
-            split.need = WRITER;
-            split.lookahead.classify(0, None);
+            split.want_writer();
         }
         self.begin.want_backend();
         self.on_backend_event(BackendEvent::Needed);
@@ -451,7 +454,7 @@ impl Pooled {
 
     /// Whether something has to be sent again before anything else.
     fn has_more_to_say_again(&self) -> bool {
-        self.router.as_deref().is_some_and(|split| split.replay.is_pending())
+        self.router.as_deref().is_some_and(|split| split.replay().is_pending())
     }
 
     /// True once per finished transaction with a possible sequence move, in a session without sequence reads so far.
@@ -469,19 +472,16 @@ impl Pooled {
 
     /// Replay position last reported by a node, in bytes of WAL; the inner `None` is a node without one.
     pub(super) fn poll_position(&mut self) -> Option<Option<u64>> {
-        self.router.as_deref_mut()?.news.position.take()
+        self.router.as_deref_mut()?.poll_position()
     }
 
     /// True once per commit that the session's next reads must see.
     pub(super) fn poll_wrote(&mut self) -> bool {
-        self.router.as_deref_mut().is_some_and(|split| {
-            std::mem::take(&mut split.news.wrote)
-                && split.consistency(self.settings.values()) == Consistency::Session
-        })
+        self.router.as_deref_mut().is_some_and(|split| split.poll_wrote(self.settings.values()))
     }
 
     /// Reason of the last replay on another backend, once.
     pub(super) fn poll_rerun(&mut self) -> Option<RouteReason> {
-        self.router.as_deref_mut()?.replay.poll_reason()
+        self.router.as_deref_mut()?.replay_mut().poll_reason()
     }
 }

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use crate::session::{
     consumed_input::ConsumedInput,
-    conversation::understood,
+    conversation::{is_load, understood},
+    pending_request::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     pin::Pin,
     pooled::{
         BackendEvent, Pooled, SettingReport, ShapeCheck,
@@ -15,14 +16,13 @@ use crate::session::{
     },
     proxy_batch::ProxyBatch,
     reported_parameters::IN_HOT_STANDBY,
-    response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     result_shape::ResultShape,
-    setting_values::{SETTINGS_MAX_BYTES, SettingValues},
+    setting_values::SETTINGS_MAX_BYTES,
     split::ReplayBuffer,
 };
 use crate::{
     client_error::ClientError,
-    route::{RouteReason, RouteSide},
+    route::RouteReason,
     sql::{Effects, SettingReset},
     wire::{
         self, ErrorFields, Frame, FrameError, FramePiece, Header, PartialFrame, Speaker, SqlState,
@@ -45,14 +45,14 @@ impl Pooled {
     ) -> Result<ConsumedInput, FrameError> {
         let mut at = 0;
         loop {
-            if self.conversation.server.at_boundary() && !self.conversation.queue.is_own() {
+            if self.conversation.is_server_at_boundary() && !self.conversation.queue().is_own() {
                 at += wire::leading_run(Speaker::Server, b::DATA_ROW, &unread[at..]).bytes;
                 at += wire::leading_run(Speaker::Server, b::COPY_DATA, &unread[at..]).bytes;
             }
             if self.holds_back() && !self.decide_on_opening(&unread[at..], full && at == 0) {
                 break;
             }
-            let Some(piece) = self.conversation.server.next(&unread[at..])? else { break };
+            let Some(piece) = self.conversation.next_of_server(&unread[at..])? else { break };
             if let FramePiece::Partial(part) = &piece
                 && self.awaits_whole(part.tag())
                 && !(full && at == 0)
@@ -61,7 +61,7 @@ impl Pooled {
             }
             let pass = self.on_piece(now, &piece, &unread[at..]);
             let pass = self.end_on(pass).unwrap_or(false);
-            let bytes = self.conversation.server.pass(&piece);
+            let bytes = self.conversation.pass_server_piece(&piece);
             // More is known than before.
             self.request.end_await();
             if !pass {
@@ -79,7 +79,7 @@ impl Pooled {
         self.is_ours(tag)
             || is_understood(tag)
             // The result description is kept.
-            || (tag == b::ROW_DESCRIPTION && self.conversation.queue.learns_result())
+            || (tag == b::ROW_DESCRIPTION && self.conversation.queue().learns_result())
     }
 
     /// Handles a message, or a part of it, at the beginning of `unread`; true if the client must see it.
@@ -109,23 +109,24 @@ impl Pooled {
     /// True if the responses of a read pool are held back until it is known what they are.
     fn holds_back(&self) -> bool {
         let held = self.backend.held().filter(|_| self.router.is_some());
-        held.is_some_and(|held| held.attempt.is_repeatable())
-            && self.conversation.server.at_boundary()
-            && !self.conversation.queue.is_own()
-            && self.conversation.client.at_boundary()
+        held.is_some_and(|held| held.replay_buffer().is_repeatable())
+            && self.conversation.is_server_at_boundary()
+            && !self.conversation.queue().is_own()
+            && self.conversation.is_client_at_boundary()
     }
 
     /// Handles the beginning of a response to a unit on a read pool: forwards it, or begins a replay. False until the
     /// beginning tells. `stuck`: no more of the response will be here.
     fn decide_on_opening(&mut self, unread: &[u8], stuck: bool) -> bool {
-        let opening = self.backend.held().map(|held| ResponseOpening::read(&held.attempt, unread, stuck));
+        let opening =
+            self.backend.held().map(|held| ResponseOpening::read(held.replay_buffer(), unread, stuck));
         match opening {
             None | Some(ResponseOpening::Unknown) => return false,
             Some(ResponseOpening::Refused(why)) => self.repeat(RouteReason::Rerun(why)),
             Some(ResponseOpening::Answer) => {
                 self.with_attempt(ReplayBuffer::answered);
                 if let Some(split) = self.router.as_deref_mut() {
-                    split.replay.on_answered();
+                    split.replay_mut().on_answered();
                 }
             }
             Some(ResponseOpening::Prepared) => self.with_attempt(ReplayBuffer::prepared),
@@ -154,7 +155,7 @@ impl Pooled {
     /// True if a message with `tag` answers an internal request.
     fn is_ours(&self, tag: u8) -> bool {
         let describes = matches!(tag, b::ROW_DESCRIPTION | b::PARAMETER_DESCRIPTION);
-        self.conversation.queue.is_own() || (describes && self.conversation.queue.describes_for_us())
+        self.conversation.queue().is_own() || (describes && self.conversation.queue().describes_for_us())
     }
 
     /// Starts to keep back a message larger than any buffer: the response to a state query, or a reported setting.
@@ -163,7 +164,7 @@ impl Pooled {
         let missing = total - here.len();
         let tag = here.first().copied().unwrap_or_default();
         let fits = total <= ANSWER_MAX;
-        if !fits && let Some(own) = self.conversation.queue.own() {
+        if !fits && let Some(own) = self.conversation.queue_mut().own() {
             own.on_too_large(tag);
         }
         let kept = if fits {
@@ -193,27 +194,30 @@ impl Pooled {
                 return Ok(self.on_server_error(now, frame.body())?
                     && !self.is_rewritten(b::ERROR_RESPONSE, frame.body(), 0));
             }
-            b::NOTICE_RESPONSE if !self.conversation.queue.is_own() => {
+            b::NOTICE_RESPONSE if !self.conversation.queue().is_own() => {
                 return Ok(!self.is_rewritten(b::NOTICE_RESPONSE, frame.body(), 0));
             }
             b::NOTIFICATION_RESPONSE => return Ok(self.on_notification(frame.body())),
             _ => {}
         }
-        if self.conversation.queue.is_own() {
+        if self.conversation.queue().is_own() {
             self.on_own_answer(frame)?;
             return Ok(false);
         }
-        self.cleanup.on_response(self.conversation.queue.take_side_effects());
+        self.cleanup.on_response(self.conversation.queue_mut().take_side_effects());
         match frame.tag() {
             b::PARSE_COMPLETE | b::CLOSE_COMPLETE | b::BIND_COMPLETE | b::ROW_DESCRIPTION | b::NO_DATA => {
                 return Ok(self.on_batch_step_complete(frame.tag(), frame.body()));
             }
-            b::PARAMETER_DESCRIPTION => return Ok(!self.conversation.queue.describes_for_us()),
+            b::PARAMETER_DESCRIPTION => return Ok(!self.conversation.queue().describes_for_us()),
             b::READY_FOR_QUERY => return self.on_ready(now, frame),
             b::COMMAND_COMPLETE => {
+                if is_load(frame) {
+                    self.cleanup.note_library();
+                }
                 self.on_command_complete(frame.body())?;
-                if self.conversation.queue.is_leading_back() {
-                    self.startup.note_reset(self.conversation.queue.led_back_by_execute());
+                if self.conversation.queue().is_leading_back() {
+                    self.startup.note_reset(self.conversation.queue().led_back_by_execute());
                 }
             }
             _ => {}
@@ -224,7 +228,7 @@ impl Pooled {
 
     /// ReadyForQuery, for the client; whether the client is to see it now.
     fn on_ready(&mut self, now: Instant, frame: &Frame<'_>) -> Result<bool, InternalError> {
-        let led = self.conversation.queue.led_back_by_query();
+        let led = self.conversation.queue().led_back_by_query();
         self.conversation.on_answer(now, frame);
         self.on_unit_over(now);
         // The client gets ReadyForQuery after the settings are applied again.
@@ -244,7 +248,7 @@ impl Pooled {
     pub(super) fn send_withheld_reports(&mut self) -> bool {
         let mut has_reported = false;
         for name in self.startup.take_withheld() {
-            let reported = self.backend.held().and_then(|held| held.reported.get(&name));
+            let reported = self.backend.held().and_then(|held| held.reported().get(&name));
             if let Some(value) = reported
                 && self.settings.set_reported(&name, value)
             {
@@ -254,7 +258,7 @@ impl Pooled {
         }
         if has_reported {
             self.learn();
-            backend::write_ready_for_query(self.outgoing.client(), self.conversation.status);
+            backend::write_ready_for_query(self.outgoing.client(), self.conversation.status());
         }
         has_reported
     }
@@ -265,9 +269,9 @@ impl Pooled {
         if !matches!(tag, b::ERROR_RESPONSE | b::NOTICE_RESPONSE) {
             return false;
         }
-        let (statements, queue) = (&self.statements, &self.conversation.queue);
+        let (statements, queue) = (&self.statements, &self.conversation.queue());
         let own = |id| statements.name_of(id).or_else(|| queue.name_being_closed(id));
-        let replaced = self.backend.held().and_then(|held| held.prepared.stem().replace(body, own));
+        let replaced = self.backend.held().and_then(|held| held.statements().stem().replace(body, own));
         if let Some(replaced) = &replaced {
             let length = u32::try_from(Header::BYTES - 1 + replaced.len() + missing).unwrap_or(u32::MAX);
             let to_client = self.outgoing.client();
@@ -280,28 +284,16 @@ impl Pooled {
 
     fn with_attempt(&mut self, change: impl FnOnce(&mut ReplayBuffer)) {
         if let Some(held) = self.backend.held_mut() {
-            change(&mut held.attempt);
+            change(held.replay_buffer_mut());
         }
     }
 
     /// ReadyForQuery: a unit is over, and with it perhaps a transaction that has written.
     fn on_unit_over(&mut self, now: Instant) {
-        let (idle, settled) =
-            (self.conversation.status == TransactionStatus::Idle, self.conversation.queue.is_settled());
-        let side = self.router.as_deref_mut().map(|split| {
-            if split.side == RouteSide::Reader && settled {
-                split.lookahead.on_settled();
-                if let Some(opening) = &mut split.opening {
-                    opening.settle(self.conversation.status == TransactionStatus::Failed);
-                }
-            } else if split.side == RouteSide::Writer && split.writing && idle {
-                split.raise_floor(now);
-                // What was said behind it may write, too.
-                split.writing = !settled;
-            }
-            split.side
-        });
-        if side == Some(RouteSide::Reader) {
+        if let Some(split) = self.router.as_deref_mut() {
+            split.on_unit_over(now, self.conversation.status(), self.conversation.queue().is_settled());
+        }
+        if self.is_on_reader() {
             self.with_attempt(ReplayBuffer::over);
         }
     }
@@ -311,14 +303,14 @@ impl Pooled {
         let step = self.conversation.on_step_complete(tag);
         let mut made = |id| {
             if let Some(held) = self.backend.held_mut() {
-                held.prepared.made(id);
+                held.statements_mut().made(id);
             }
         };
         match step {
             Some(PendingRequest::Parse { made: ParseOrigin::Named(statement), .. }) => {
                 made(statement.id());
                 // Within a transaction its own definitions and settings count, and nobody else has those.
-                if self.conversation.status == TransactionStatus::Idle {
+                if self.conversation.status() == TransactionStatus::Idle {
                     statement.accept(self.database.circumstances(self.settings.values()));
                 }
             }
@@ -328,7 +320,7 @@ impl Pooled {
             }
             Some(PendingRequest::Close { closed: CloseOrigin::Proxy(id), .. }) => {
                 if let Some(held) = self.backend.held_mut() {
-                    held.prepared.closed(id);
+                    held.statements_mut().closed(id);
                 }
                 return false;
             }
@@ -358,7 +350,7 @@ impl Pooled {
     /// Notes the result of a prepared statement, described by the held backend.
     fn note_shape(&mut self, id: u64, shape: ResultShape) {
         if let Some(held) = self.backend.held_mut() {
-            held.prepared.described(id, shape);
+            held.statements_mut().described(id, shape);
         }
     }
 
@@ -367,22 +359,27 @@ impl Pooled {
         if body.first() != Some(&b'D') {
             return Ok(());
         }
-        let by_same = self.conversation.queue.effects_now();
-        let in_batch = self.conversation.in_batch && self.conversation.queue.is_resetting_by_execute();
+        let by_same = self.conversation.queue().effects_now();
+        let in_batch = self.conversation.is_in_batch() && self.conversation.queue().is_resetting_by_execute();
         let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
         match body.split(|byte| *byte == 0).next().unwrap_or_default() {
             b"DISCARD ALL" => {
-                held.prepared.clear();
-                held.settings = SettingValues::default();
+                held.on_discard_all();
                 self.statements.clear();
                 self.cleanup.on_discard_all();
                 self.settings.on_discard_all(self.startup.values());
                 self.startup.on_discard_all(in_batch);
             }
             b"DEALLOCATE ALL" => {
-                held.prepared.clear();
+                held.statements_mut().clear();
                 self.statements.clear();
                 self.cleanup.unpin(Pin::SqlExecute);
+            }
+            b"DEALLOCATE" => {
+                if let Some(name) = self.conversation.queue_mut().take_deallocated() {
+                    self.statements.remove(&name);
+                    self.statements.forget_on_backend(&name);
+                }
             }
             // Another statement of the same Query may have moved a sequence since.
             b"DISCARD SEQUENCES" if !by_same.intersects(Effects::SEQUENCE_MOVE | Effects::SEQUENCE_READ) => {
@@ -413,18 +410,13 @@ impl Pooled {
     }
 
     fn on_report(&mut self, status: &ParameterStatus<'_>) -> bool {
-        let mut is_default = false;
-        if let Some(held) = self.backend.held_mut() {
-            held.reported.set(status.name, status.value);
-            is_default = held.reported.at_login(status.name) == Some(status.value);
-        }
-        if status.name == IN_HOT_STANDBY
-            && self.router.as_ref().is_some_and(|split| split.side == RouteSide::Reader)
-        {
+        let held = self.backend.held_mut();
+        let is_default = held.is_some_and(|held| held.note_report(status.name, status.value));
+        if status.name == IN_HOT_STANDBY && self.is_on_reader() {
             // The client sees one server, which takes writes.
             return false;
         }
-        let applies = matches!(self.conversation.queue.own(), Some(ProxyBatch::Apply { .. }));
+        let applies = matches!(self.conversation.queue_mut().own(), Some(ProxyBatch::Apply { .. }));
         if self.startup.withholds_report(status.name, applies) {
             return false;
         }
@@ -447,23 +439,23 @@ impl Pooled {
     fn on_server_error(&mut self, now: Instant, body: &[u8]) -> Result<bool, InternalError> {
         let fault = ErrorFields::new(body);
         let state = fault.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR);
-        if fault.is_fatal() && !matches!(self.conversation.queue.own(), Some(ProxyBatch::Dropped)) {
-            self.conversation.fatal = Some(state);
+        if fault.is_fatal() && !matches!(self.conversation.queue_mut().own(), Some(ProxyBatch::Dropped)) {
+            self.conversation.end_by_server(state);
             // No client hears it of a read pool's backend that can be done without: one that answers what the session asks
             // ahead of a read, which then runs again, or one that is about to be given back while a write waits for the writer.
             return Ok(!self.can_lose_backend());
         }
         // Within the client's batch, an error there is the client's: a cancellation, say.
-        if let Some(own) = self.conversation.queue.own()
+        if let Some(own) = self.conversation.queue_mut().own()
             && !matches!(own, ProxyBatch::SequencesWithin { .. })
         {
             own.on_error(state);
-            if matches!(own, ProxyBatch::Again { .. }) {
-                self.conversation.broken = Some(ClientError::settings_lost(state));
+            if matches!(own, ProxyBatch::Again { .. } | ProxyBatch::AgainWithin { .. }) {
+                self.conversation.end_with(ClientError::settings_lost(state));
             }
             return Ok(false);
         }
-        let refused = self.conversation.queue.refused().map(|report| {
+        let refused = self.conversation.queue().refused().map(|report| {
             report.write(self.outgoing.client());
             report.sqlstate
         });
@@ -473,24 +465,24 @@ impl Pooled {
             && (state == SqlState::FEATURE_NOT_SUPPORTED || state == SqlState::INVALID_STATEMENT_NAME)
             && let Some(held) = self.backend.held_mut()
         {
-            held.prepared.doubt(self.statements.last_used());
+            held.statements_mut().doubt(self.statements.last_used());
         }
         Ok(refused.is_none())
     }
 
     /// The request answered now has failed, with all that the server skips behind it.
     fn on_request_failed(&mut self, now: Instant, state: SqlState) -> Result<(), InternalError> {
-        let failed = self.conversation.queue.statement_being_bound().map(Into::into);
+        let failed = self.conversation.queue().statement_being_bound().map(Into::into);
         self.statements.note_failed(failed);
-        let side_effects = self.conversation.queue.take_side_effects();
-        if state == SqlState::IN_FAILED_TRANSACTION && self.conversation.status == TransactionStatus::Failed {
+        let side_effects = self.conversation.queue_mut().take_side_effects();
+        if state == SqlState::IN_FAILED_TRANSACTION && self.conversation.status() == TransactionStatus::Failed
+        {
             self.cleanup.on_refused(side_effects);
         } else {
             self.cleanup.on_response(side_effects);
         }
         let mut skipped = Vec::new();
-        let texts = self.conversation.text_capture.as_deref().map(|text_capture| &text_capture.texts);
-        self.conversation.reports.extend(self.conversation.queue.on_error(now, state, texts, &mut skipped));
+        self.conversation.fail_request(now, state, &mut skipped);
         self.undo(skipped)?;
         self.cleanup.on_error();
         Ok(())

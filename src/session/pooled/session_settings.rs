@@ -3,9 +3,11 @@
 use super::startup_settings::MAY_RESET_SETTINGS;
 use crate::{
     session::{
-        proxy_batch::{SESSION_AUTHORIZATION, StateReport},
+        batch_writer::SESSION_AUTHORIZATION,
         reported_parameters::{ReportedParameters, of_its_kind},
         setting_values::{SETTINGS_MAX_BYTES, SettingValues},
+        state_check::StateReport,
+        tracked_backend_state::TrackedBackendState,
     },
     sql::Effects,
 };
@@ -67,18 +69,17 @@ impl SessionSettings {
         self.values = values;
     }
 
-    /// Notes a leased backend with the settings `held`, and values `reported` by its server; `is_standby` means a standby.
-    /// Returns the reports for the client, of values changed by the server's configuration.
+    /// Notes a leased backend; `is_standby` means a standby. Returns the reports for the client, of values changed by the
+    /// server's configuration.
     pub(in crate::session) fn on_lease(
         &mut self,
-        held: &mut SettingValues,
-        reported: &ReportedParameters,
+        held: &mut TrackedBackendState,
         is_standby: bool,
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
-        if *held != self.values {
+        if !held.shares_settings(&mut self.values) {
             return Vec::new();
         }
-        self.values.unite(held);
+        let reported = held.reported();
         // A client served by both sides sees one server, which takes writes.
         let agrees =
             if is_standby { reported.says_as(&self.reported) } else { reported.agrees(&self.reported) };
@@ -199,7 +200,7 @@ impl SessionSettings {
 mod tests {
     use super::*;
     use crate::handshake::Parameters;
-    use crate::session::pooled::startup_settings::StartupSettings;
+    use crate::session::{pooled::startup_settings::StartupSettings, tests::fresh_backend};
 
     fn reported(values: &[(&str, &str)]) -> ReportedParameters {
         let mut reported = ReportedParameters::new(Parameters::default().into());
@@ -228,12 +229,16 @@ mod tests {
     #[test]
     fn changed_configuration_is_reported_at_the_lease() {
         let mut settings = settings(&[("TimeZone", "UTC")]);
-        let changed = reported(&[("TimeZone", "CET"), ("in_hot_standby", "on")]);
-        let mut other = SettingValues::default().with(b"work_mem", Some(b"1MB"));
-        assert!(settings.on_lease(&mut other, &changed, false).is_empty(), "settings are applied first");
-        let news = settings.on_lease(&mut SettingValues::default(), &changed, true);
+        let mut backend = fresh_backend();
+        for (name, value) in [(&b"TimeZone"[..], &b"CET"[..]), (b"in_hot_standby", b"on")] {
+            backend.note_report(name, value);
+        }
+        backend.note_settings(SettingValues::default().with(b"work_mem", Some(b"1MB")));
+        assert!(settings.on_lease(&mut backend, false).is_empty(), "settings are applied first");
+        backend.note_settings(SettingValues::default());
+        let news = settings.on_lease(&mut backend, true);
         assert_eq!(news, [(b"TimeZone".to_vec(), b"CET".to_vec())], "a standby looks like the writer");
-        assert!(settings.on_lease(&mut SettingValues::default(), &changed, true).is_empty());
+        assert!(settings.on_lease(&mut backend, true).is_empty());
     }
 
     #[test]

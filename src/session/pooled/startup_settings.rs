@@ -7,7 +7,7 @@
 
 use crate::{
     session::{
-        proxy_batch::GivenSetting, reported_parameters::APPLICATION_NAME, setting_values::SettingValues,
+        batch_writer::GivenSetting, reported_parameters::APPLICATION_NAME, setting_values::SettingValues,
     },
     sql::{self, Effects, SettingReset, SettingResets},
 };

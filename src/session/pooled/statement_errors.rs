@@ -1,7 +1,7 @@
 //! Errors for prepared statements, in PostgreSQL's words where PostgreSQL has the error.
 
 use crate::{
-    session::conversation::until_nul,
+    session::shared_statement::text_of,
     sql,
     wire::{ErrorResponse, Reader, Severity, SqlState},
 };
@@ -23,7 +23,8 @@ pub(super) fn wrong_parameters(
 ) -> Option<ErrorResponse<'static>> {
     // The client may speak another encoding.
     let name = std::str::from_utf8(name).ok().filter(|name| name.is_ascii())?;
-    let (text, declared) = until_nul(definition);
+    let text = text_of(definition);
+    let declared = definition.get(text.len() + 1..).unwrap_or_default();
     let declared = usize::from(Reader::new(declared).i16().ok()?.cast_unsigned());
     let required = sql::highest_parameter(text)?.max(declared);
     let mut reader = Reader::new(rest);

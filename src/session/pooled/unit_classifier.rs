@@ -6,7 +6,7 @@
 use super::{client_input::ClientInput, client_message::ClientMessage, client_statements::ClientStatements};
 use crate::{
     route::{RouteSide, RoutingUnit, SessionRouteState},
-    session::{database_state::DatabaseState, shared_statement::text_of},
+    session::database_state::DatabaseState,
     sql::{
         self, Classification, ClassifyReason, Effects, LexicalSettings, SessionStatement, StatementAccess,
         TransactionControl, TransactionModes,
@@ -137,7 +137,7 @@ impl<'a> UnitClassifier<'a> {
                 let end = memchr::memchr(b';', text);
                 end.is_some_and(|end| is_end(&text[..end]) && !is_end(text))
             }
-            f::PARSE => is_end(text_of(message.parsed().1)),
+            f::PARSE => is_end(message.parsed_text()),
             f::BIND => self.statements.text(message.bound().statement()).is_some_and(is_end),
             _ => false,
         }
@@ -169,8 +169,7 @@ impl<'a> UnitClassifier<'a> {
             match message.tag() {
                 f::QUERY => return Some(message.query()),
                 f::PARSE => {
-                    let (name, definition) = message.parsed();
-                    parsed = Some((name, text_of(definition)));
+                    parsed = Some((message.parsed().0, message.parsed_text()));
                 }
                 f::BIND => {
                     let name = message.bound().statement();
@@ -245,7 +244,7 @@ impl<'a> BatchUnit<'a> {
             f::PARSE => self.add_parse(message),
             f::BIND => self.add_bind(message.bound().statement()),
             f::DESCRIBE => {
-                if let Some((b'S', name)) = message.object() {
+                if let Some(name) = message.statement_object() {
                     self.unit.add(&self.prepared(name));
                 }
             }
@@ -258,8 +257,8 @@ impl<'a> BatchUnit<'a> {
     }
 
     fn add_parse(&mut self, message: &ClientMessage<'a>) {
-        let (name, definition) = message.parsed();
-        let parsed = self.classifier.unit_of(text_of(definition));
+        let name = message.parsed().0;
+        let parsed = self.classifier.unit_of(message.parsed_text());
         match self.parsed.get_mut(self.parses) {
             Some(slot) => *slot = (name, parsed),
             None => self.unit.unfinished = true,

@@ -5,7 +5,7 @@
 
 use super::{
     Pooled,
-    client_input::ClientInput,
+    client_input::{ClientInput, NextPortalUse},
     client_message::ClientMessage,
     deferred_begin::DeferredBegin,
     unit_classifier::{Foreseen, MAY_WRITE, UnitClassifier},
@@ -15,9 +15,10 @@ use crate::{
     session::{
         conversation::Conversation,
         setting_values::SettingValues,
-        split::{BeginScript, Opening, PortalUse, ReplayBuffer, Router},
+        split::{BeginScript, Opening, PortalUse, ReplayBuffer, Router, UnitProof},
+        tracked_backend_state::TrackedBackendState,
     },
-    sql::{self, ClassifyReason, SessionStatement, StatementAccess, TransactionControl, TransactionModes},
+    sql::{self, ClassifyReason, SessionStatement, TransactionControl, TransactionModes},
     wire::{TransactionStatus, tag::frontend as f},
 };
 
@@ -57,12 +58,12 @@ impl<'a> UnitRouting<'a> {
         let router = session.router.as_deref_mut()?;
         let is_free = session.cleanup.is_clean() && !session.statements.is_on_backend();
         Some(Self {
-            texts: UnitClassifier::new(&session.database, &session.statements, router.meaning),
+            texts: UnitClassifier::new(&session.database, &session.statements, router.meaning()),
             router,
             begin: &mut session.begin,
             settings: session.settings.values(),
             conversation: &session.conversation,
-            attempt: session.backend.held_mut().map(|held| &mut held.attempt),
+            attempt: session.backend.held_mut().map(TrackedBackendState::replay_buffer_mut),
             is_free,
         })
     }
@@ -70,9 +71,8 @@ impl<'a> UnitRouting<'a> {
     /// Notes which backend the client's message needs; false until more of the unit is here.
     pub(super) fn want(&mut self, message: &ClientMessage<'_>, shown: &ClientInput<'_>) -> bool {
         let need = self.need_of(message, shown);
-        if let Some((need, count, is_proved)) = need {
-            self.router.need = need;
-            self.router.lookahead.classify(count, Some(is_proved));
+        if let Some((need, count, proof)) = need {
+            self.router.want_unit(need, count, proof);
         }
         need.is_some()
     }
@@ -84,32 +84,32 @@ impl<'a> UnitRouting<'a> {
         shown: &ClientInput<'_>,
         has_pins: bool,
     ) -> StayDecision {
-        let Conversation { queue, status, in_batch, .. } = self.conversation;
+        let (queue, in_batch) = (self.conversation.queue(), self.conversation.is_in_batch());
         let keeps_portal = self.attempt.as_ref().is_some_and(|attempt| attempt.keeps_portal());
-        if self.router.side == RouteSide::Writer
-            || self.router.lookahead.is_classified()
+        if !self.router.is_on_reader()
+            || self.router.lookahead().is_classified()
             || matches!(message.tag(), f::SYNC | f::FLUSH)
             // The server skips the message here; another server would execute the message.
             || queue.is_skipping()
             // The bound portal exists only on the current backend.
-            || (*in_batch && keeps_portal)
+            || (in_batch && keeps_portal)
         {
             return StayDecision::Stay;
         }
         let is_settled = queue.is_settled();
-        if self.router.lookahead.is_txn_state_unknown() && !is_settled && !in_batch {
+        if self.router.lookahead().is_txn_state_unknown() && !is_settled && !in_batch {
             // In which state of its transaction the session will be only the answers tell.
             return StayDecision::AwaitResponses;
         }
-        if *status != TransactionStatus::Idle || has_pins {
+        if self.conversation.status() != TransactionStatus::Idle || has_pins {
             // The transaction began READ ONLY, and ends on the same backend, unless the transaction turns to something
             // else.
             return self.moves_transaction(message, shown);
         }
         match self.need_of(message, shown) {
             None => StayDecision::AwaitInput,
-            Some((need, count, is_proved)) if need.side == RouteSide::Reader => {
-                self.router.lookahead.classify(count, (!in_batch).then_some(is_proved));
+            Some((need, count, proof)) if need.side == RouteSide::Reader => {
+                self.router.lookahead_mut().classify(count, (!in_batch).then_some(proof));
                 StayDecision::Stay
             }
             Some(_) if is_settled => StayDecision::Leave,
@@ -117,32 +117,31 @@ impl<'a> UnitRouting<'a> {
         }
     }
 
-    /// Where what comes has to go, how many messages that is, and whether it is proved to read. `None` until more is here.
+    /// Need of the unit that comes, its count of messages, and its proof. `None` until more is here.
     fn need_of(
         &mut self,
         message: &ClientMessage<'_>,
         shown: &ClientInput<'_>,
-    ) -> Option<(RouteNeed, usize, bool)> {
+    ) -> Option<(RouteNeed, usize, UnitProof)> {
         let situation = self.router.situation(self.begin.modes(), self.settings);
         let (mut unit, count) =
-            match self.texts.foresee(message, self.conversation.in_batch, shown, &situation) {
+            match self.texts.foresee(message, self.conversation.is_in_batch(), shown, &situation) {
                 Foreseen::Unit(unit, count) => (unit, count),
                 Foreseen::More(mut unit, count) => {
-                    unit.unfinished = self.router.lookahead.has_timed_out() || shown.is_stuck();
+                    unit.unfinished = self.router.lookahead().has_timed_out() || shown.is_stuck();
                     if !unit.unfinished && unit.need(&situation).side == RouteSide::Reader {
-                        self.router.lookahead.wait();
+                        self.router.lookahead_mut().wait();
                         return None;
                     }
                     (unit, count)
                 }
             };
-        self.router.lookahead.end_wait();
-        self.router.lookahead.set_opens_transaction(unit.begins.is_some());
+        self.router.lookahead_mut().end_wait();
         if self.begin.has_failed() {
             unit.unfinished = true;
         }
-        let need = self.router.replay.route(unit.need(&situation));
-        Some((need, count, unit.access == StatementAccess::Read))
+        let need = self.router.replay().route(unit.need(&situation));
+        Some((need, count, UnitProof::of(&unit)))
     }
 
     // --- a transaction on a read pool
@@ -154,12 +153,12 @@ impl<'a> UnitRouting<'a> {
     /// statement. Commands also suffice if the message ends the transaction before more statements
     /// (`COMMIT; INSERT …`).
     fn moves_transaction(&mut self, message: &ClientMessage<'_>, shown: &ClientInput<'_>) -> StayDecision {
-        if self.conversation.in_batch || !self.is_free || !self.conversation.queue.is_settled() {
+        if self.conversation.is_in_batch() || !self.is_free || !self.conversation.queue().is_settled() {
             return StayDecision::Stay;
         }
         let movable = self.movable_opening(message, shown);
         let has_read = movable.as_ref().is_none_or(|(has_read, _)| *has_read);
-        let (begun, has_failed) = match (movable, self.conversation.status) {
+        let (begun, has_failed) = match (movable, self.conversation.status()) {
             (_, TransactionStatus::Idle) => return StayDecision::Stay,
             (Some((_, begun)), TransactionStatus::Open) => (begun, false),
             (_, status) if self.texts.ends_transaction_first(message) => {
@@ -170,16 +169,16 @@ impl<'a> UnitRouting<'a> {
             _ => return StayDecision::Stay,
         };
         let situation = self.router.situation(Some(begun.modes()), self.settings);
-        let is_late = self.router.lookahead.has_timed_out() || shown.is_stuck();
-        let foreseen = self.texts.foresee(message, self.conversation.in_batch, shown, &situation);
+        let is_late = self.router.lookahead().has_timed_out() || shown.is_stuck();
+        let foreseen = self.texts.foresee(message, self.conversation.is_in_batch(), shown, &situation);
         let waits =
             matches!(&foreseen, Foreseen::More(unit, _) if unit.need(&situation).side == RouteSide::Reader);
         if waits && !is_late {
             // The batch may end the transaction, and continue with something else.
-            self.router.lookahead.wait();
+            self.router.lookahead_mut().wait();
             return StayDecision::AwaitInput;
         }
-        self.router.lookahead.end_wait();
+        self.router.lookahead_mut().end_wait();
         let (Foreseen::Unit(mut unit, _) | Foreseen::More(mut unit, _)) = foreseen;
         unit.unfinished |= waits;
         let may_turn = !has_read
@@ -200,46 +199,45 @@ impl<'a> UnitRouting<'a> {
         message: &ClientMessage<'_>,
         shown: &ClientInput<'_>,
     ) -> Option<(bool, BeginScript)> {
-        let opening = self.router.opening.as_ref()?;
-        let is_free = match opening.portal {
-            PortalUse::Over => true,
+        let opening = self.router.opening()?;
+        let next_use = shown.next_portal_use(message.tag());
+        let is_free = match opening.portal() {
+            // The server must say that a finished portal cannot be executed again.
+            PortalUse::Over => next_use != NextPortalUse::Uses,
             // Effects of the bound portal were noted.
             PortalUse::Bound => false,
-            PortalUse::Begun => shown.rebinds_portal(message.tag()),
+            PortalUse::Begun => next_use == NextPortalUse::Replaces,
         };
         is_free.then_some(())?;
-        Some((opening.has_read, opening.commands()?))
+        Some((opening.has_read(), opening.commands()?))
     }
 
     // --- notes of messages about to be sent
 
     /// Notes that a message is about to be sent on.
     pub(super) fn begin_unit(&mut self, message: &ClientMessage<'_>) {
-        let Conversation { status, in_batch, statements_started: begun, .. } = *self.conversation;
-        self.router.trace.said();
-        if self.router.side == RouteSide::Writer {
-            // The writer's response is final.
-            self.router.replay.on_answered();
-            self.router.writing = self.router.writing || self.texts.may_write(message);
+        if !self.router.on_sending(|| self.texts.may_write(message)) {
             return;
         }
-        if !in_batch {
-            self.begin_read_unit(message, status, begun);
+        let status = self.conversation.status();
+        if !self.conversation.is_in_batch() {
+            self.begin_read_unit(message, status);
         }
-        self.router.lookahead.on_sent();
-        if self.router.lookahead.is_txn_state_unknown() {
+        self.router.lookahead_mut().on_sent();
+        if self.router.lookahead().is_txn_state_unknown() {
             self.note_opening(message, status);
         }
     }
 
-    /// Keeps a unit for a possible replay, from its first message on. `begun` statements were started before.
-    fn begin_read_unit(&mut self, message: &ClientMessage<'_>, status: TransactionStatus, begun: u64) {
+    /// Keeps a unit for a possible replay, from its first message on.
+    fn begin_read_unit(&mut self, message: &ClientMessage<'_>, status: TransactionStatus) {
         if message.tag() == f::FLUSH {
             return;
         }
+        let statements_started = self.conversation.statements_started();
         let mut begin = |is_proved, before| {
             if let Some(attempt) = &mut self.attempt {
-                attempt.begin(begun, is_proved, before);
+                attempt.begin(statements_started, is_proved, before);
             }
         };
         if message.tag() == f::SYNC {
@@ -252,14 +250,13 @@ impl<'a> UnitRouting<'a> {
         // The session said BEGIN a moment ago, for a client that had its answer before.
         let before = self.begin.take_sent();
         let outside = status == TransactionStatus::Idle || before.is_some();
-        let lookahead = &mut self.router.lookahead;
-        let begins = lookahead.take_unit();
-        let opens = lookahead.take_opens_transaction();
-        if before.is_some() || !outside || opens || begins.is_none_or(|is_proved| !is_proved) {
+        let lookahead = self.router.lookahead_mut();
+        let proof = lookahead.take_unit();
+        if before.is_some() || !outside || proof != Some(UnitProof::Read) {
             lookahead.note_txn_state_unknown();
         }
-        if let Some(is_proved) = begins.filter(|_| outside) {
-            begin(is_proved, before);
+        if let Some(proof) = proof.filter(|_| outside) {
+            begin(proof != UnitProof::None, before);
         }
     }
 
@@ -270,11 +267,11 @@ impl<'a> UnitRouting<'a> {
         let before = self.attempt.as_ref().and_then(|attempt| attempt.before());
         let keeps_portal = self.attempt.as_ref().is_some_and(|attempt| attempt.keeps_portal());
         let is_first = (status == TransactionStatus::Idle || before.is_some()) && !keeps_portal;
-        if !is_first && self.router.opening.is_none() {
+        if !is_first && self.router.opening().is_none() {
             return;
         }
         if message.tag() == f::EXECUTE {
-            return self.note_portal_use(message.executed().1 == [0; 4]);
+            return self.router.note_execute(message.executed().1 == 0);
         }
         let begun = before.filter(|_| is_first).map(|begun| Opening::new(begun.clone()));
         let (text, portal) = match message.tag() {
@@ -287,30 +284,20 @@ impl<'a> UnitRouting<'a> {
             _ => {
                 // A client preparing only a statement, up to a Sync, has not continued yet.
                 if begun.is_some() {
-                    self.router.opening = begun;
+                    self.router.note_opening(begun);
                 }
                 return;
             }
         };
-        let so_far = if is_first { begun } else { self.router.opening.clone() };
+        let so_far = if is_first { begun } else { self.router.opening().cloned() };
         let mut next = self.next_opening(so_far.map(Opening::goes_on), text, is_first);
         // A Query ends the unnamed portal.
-        if let (Some(opening), Some(portal)) = (&mut next, portal) {
-            opening.portal = portal;
+        if let Some(portal) = portal {
+            next = next.map(|opening| opening.with_portal(portal));
         }
         // A portal with a name may be used until the transaction ends.
         let is_named = message.tag() == f::BIND && !message.bound().portal().is_empty();
-        self.router.opening = if is_named { next.map(Opening::stays) } else { next };
-    }
-
-    /// Notes an Execute on a read pool, of all rows or some.
-    fn note_portal_use(&mut self, is_whole: bool) {
-        if let Some(opening) = &mut self.router.opening {
-            opening.portal = match opening.portal {
-                PortalUse::Bound | PortalUse::Begun if !is_whole => PortalUse::Begun,
-                _ => PortalUse::Over,
-            };
-        }
+        self.router.note_opening(if is_named { next.map(Opening::stays) } else { next });
     }
 
     /// Opening of the transaction on a read pool after `text`, about to be sent there behind the opening `so_far`.
@@ -325,11 +312,7 @@ impl<'a> UnitRouting<'a> {
             (TransactionControl::SetTransaction(modes), Some(opening))
                 if modes != TransactionModes::default() =>
             {
-                if opening.has_read {
-                    Some(opening.stays())
-                } else {
-                    opening.set(text, modes)
-                }
+                opening.set_modes(text, modes)
             }
             (TransactionControl::Savepoint, Some(opening)) => Some(opening.does(text)),
             (
@@ -370,7 +353,12 @@ impl<'a> UnitRouting<'a> {
 mod tests {
     use super::*;
     use crate::{
-        session::pooled::tests::{session, split_session},
+        names::EndpointName,
+        route::RouteReason,
+        session::{
+            pooled::tests::{session, split_session},
+            split::{AssignedBackend, FreshnessCheck},
+        },
         wire,
     };
 
@@ -385,7 +373,7 @@ mod tests {
         let bytes: Vec<u8> = messages.iter().flat_map(|(tag, body)| message(*tag, body)).collect();
         let first = ClientMessage::whole(messages[0].0, messages[0].1);
         let mut routing = UnitRouting::of(session).unwrap();
-        routing.want(&first, &ClientInput::read(&bytes, false, false)).then_some(routing.router.need.side)
+        routing.want(&first, &ClientInput::read(&bytes, false, false)).then_some(routing.router.need().side)
     }
 
     #[test]
@@ -424,11 +412,14 @@ mod tests {
         let mut routing = UnitRouting::of(&mut session).unwrap();
         let shown = ClientInput::read(&bytes, false, false);
         assert_eq!(routing.stay(&read, &shown, false), StayDecision::Stay);
-        routing.router.side = RouteSide::Reader;
+        let endpoint = EndpointName::new("reads").unwrap();
+        let (side, reason) = (RouteSide::Reader, RouteReason::ReadOnly);
+        let freshness = FreshnessCheck::Enough;
+        routing.router.on_assigned(AssignedBackend { side, reason, endpoint: &endpoint, freshness });
         assert_eq!(routing.stay(&read, &shown, false), StayDecision::Stay);
         let bytes = message(f::QUERY, b"DELETE FROM t\0");
         let write = ClientMessage::whole(f::QUERY, b"DELETE FROM t\0");
-        routing.router.lookahead.on_sent();
+        routing.router.lookahead_mut().on_sent();
         let shown = ClientInput::read(&bytes, false, false);
         assert_eq!(routing.stay(&write, &shown, false), StayDecision::Leave);
     }

@@ -24,9 +24,9 @@ pub(in crate::session) struct Opening {
     /// Last command of `since`, until answered.
     last: Unanswered,
     /// The transaction has read since: the modes cannot change any more.
-    pub(in crate::session) has_read: bool,
+    has_read: bool,
     /// State of the unnamed portal.
-    pub(in crate::session) portal: PortalUse,
+    portal: PortalUse,
 }
 
 /// Command without a response: the server may yet reject the command.
@@ -70,8 +70,12 @@ impl Opening {
         since.commands().all(|command| all.say(command, TransactionModes::default())).then_some(all)
     }
 
-    /// Notes transaction modes set by the client; `None` if the modes cannot be followed.
-    pub(in crate::session) fn set(mut self, command: &[u8], modes: TransactionModes) -> Option<Self> {
+    /// Notes transaction modes set by the client; `None` if the modes cannot be followed. After a read the server refuses
+    /// the modes.
+    pub(in crate::session) fn set_modes(mut self, command: &[u8], modes: TransactionModes) -> Option<Self> {
+        if self.has_read {
+            return Some(self.stays());
+        }
         let is_first = self.since.as_ref().is_some_and(|since| since.script.is_empty());
         (is_first && self.begun.say(command, modes)).then_some(self)
     }
@@ -93,6 +97,29 @@ impl Opening {
             self.last = Unanswered::Followed;
         }
         self
+    }
+
+    /// True if the transaction has read since.
+    pub(in crate::session) const fn has_read(&self) -> bool {
+        self.has_read
+    }
+
+    /// State of the unnamed portal.
+    pub(in crate::session) const fn portal(&self) -> PortalUse {
+        self.portal
+    }
+
+    /// Notes the state of the unnamed portal.
+    pub(in crate::session) fn with_portal(self, portal: PortalUse) -> Self {
+        Self { portal, ..self }
+    }
+
+    /// Notes an Execute, of all rows or some.
+    pub(in crate::session) fn note_execute(&mut self, is_whole: bool) {
+        self.portal = match self.portal {
+            PortalUse::Bound | PortalUse::Begun if !is_whole => PortalUse::Begun,
+            _ => PortalUse::Over,
+        };
     }
 
     /// Notes a read.

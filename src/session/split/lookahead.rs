@@ -1,17 +1,28 @@
 //! Results of the lookahead over buffered client messages.
 
+use crate::{route::RoutingUnit, sql::StatementAccess};
+
 /// Classification of the client's next messages.
 #[derive(Default)]
 pub(in crate::session) struct Lookahead {
     /// Count of messages, from the next one on, that may be sent to a read pool.
     classified: usize,
-    /// The next message begins a unit; true if the unit is proved to read.
-    begins_unit: Option<bool>,
-    /// The unit begins a transaction.
-    opens_transaction: bool,
+    /// The next message begins a unit.
+    begins_unit: Option<UnitProof>,
     /// Pending responses of the read pool may begin or end a transaction.
     txn_state_unknown: bool,
     wait: BatchWait,
+}
+
+/// Proof of a unit, before any of its messages is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::session) enum UnitProof {
+    /// The unit is proved to read, and begins no transaction.
+    Read,
+    /// The unit is proved to read, and begins a transaction.
+    Begin,
+    /// The unit is not proved to read.
+    None,
 }
 
 /// Wait for the end of a batch.
@@ -23,12 +34,24 @@ enum BatchWait {
     TimedOut,
 }
 
+// === impl UnitProof ===
+
+impl UnitProof {
+    /// Proof of the foreseen `unit`.
+    pub(in crate::session) fn of(unit: &RoutingUnit) -> Self {
+        match unit.access {
+            StatementAccess::Read if unit.begins.is_some() => Self::Begin,
+            StatementAccess::Read => Self::Read,
+            _ => Self::None,
+        }
+    }
+}
+
 // === impl Lookahead ===
 
 impl Lookahead {
-    /// Notes `count` classified messages; the first begins a unit, if `begins_unit` tells whether the unit is proved to
-    /// read.
-    pub(in crate::session) fn classify(&mut self, count: usize, begins_unit: Option<bool>) {
+    /// Notes `count` classified messages; the first begins a unit, if `begins_unit` holds its proof.
+    pub(in crate::session) fn classify(&mut self, count: usize, begins_unit: Option<UnitProof>) {
         (self.classified, self.begins_unit) = (count, begins_unit);
     }
 
@@ -42,19 +65,9 @@ impl Lookahead {
         self.classified = self.classified.saturating_sub(1);
     }
 
-    /// Beginning of a unit with the next message: whether the unit is proved to read, once.
-    pub(in crate::session) fn take_unit(&mut self) -> Option<bool> {
+    /// Proof of the unit that begins with the next message, once.
+    pub(in crate::session) fn take_unit(&mut self) -> Option<UnitProof> {
         self.begins_unit.take()
-    }
-
-    /// Notes whether the classified unit begins a transaction.
-    pub(in crate::session) fn set_opens_transaction(&mut self, opens: bool) {
-        self.opens_transaction = opens;
-    }
-
-    /// True if the unit begins a transaction, once.
-    pub(in crate::session) fn take_opens_transaction(&mut self) -> bool {
-        std::mem::take(&mut self.opens_transaction)
     }
 
     /// True if pending responses may begin or end a transaction.
@@ -110,8 +123,8 @@ mod tests {
     #[test]
     fn messages_count_down() {
         let mut lookahead = Lookahead::default();
-        lookahead.classify(2, Some(true));
-        assert_eq!((lookahead.take_unit(), lookahead.take_unit()), (Some(true), None));
+        lookahead.classify(2, Some(UnitProof::Read));
+        assert_eq!((lookahead.take_unit(), lookahead.take_unit()), (Some(UnitProof::Read), None));
         lookahead.on_sent();
         assert!(lookahead.is_classified());
         lookahead.on_sent();
@@ -135,11 +148,10 @@ mod tests {
     #[test]
     fn a_returned_backend_ends_the_classification() {
         let mut lookahead = Lookahead::default();
-        lookahead.classify(2, Some(true));
+        lookahead.classify(2, Some(UnitProof::Read));
         lookahead.note_txn_state_unknown();
-        lookahead.set_opens_transaction(true);
         lookahead.on_return();
         assert!(!lookahead.is_classified() && lookahead.take_unit().is_none());
-        assert!(!lookahead.is_txn_state_unknown() && !lookahead.take_opens_transaction());
+        assert!(!lookahead.is_txn_state_unknown());
     }
 }

@@ -15,7 +15,7 @@ mod router;
 
 pub(in crate::session) use begin_script::{BeginScript, Opening, PortalUse};
 pub(in crate::session) use last_route::LastRoute;
-pub(in crate::session) use lookahead::Lookahead;
+pub(in crate::session) use lookahead::{Lookahead, UnitProof};
 pub(in crate::session) use replay::Replay;
 pub(in crate::session) use replay_buffer::ReplayBuffer;
 pub(in crate::session) use rerun_cause::find_rerun_cause;

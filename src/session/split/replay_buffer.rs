@@ -30,8 +30,6 @@ struct ReplayUnit {
     /// Count of statements started before the unit.
     statements_started: u64,
     kept: Kept,
-    /// Proved to read: a replay is safe, however far the server got.
-    proved: bool,
     /// Deferred commands sent ahead of the unit.
     before: Option<BeginScript>,
 }
@@ -39,8 +37,10 @@ struct ReplayUnit {
 /// Possibility of a replay of a unit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kept {
-    /// All bytes are kept.
-    Whole,
+    /// All bytes are kept, and the unit is proved to read: a replay is safe, however far the server got.
+    Proved,
+    /// All bytes are kept: a replay is safe if the server refuses the unit.
+    Unproved,
     /// The unit is too long, or must not run twice.
     No,
     /// The client has received the beginning of the response.
@@ -59,16 +59,11 @@ impl ReplayBuffer {
     pub(in crate::session) fn begin(
         &mut self,
         statements_started: u64,
-        proved: bool,
+        is_proved: bool,
         before: Option<BeginScript>,
     ) {
-        self.units.push_back(ReplayUnit {
-            byte_count: 0,
-            statements_started,
-            kept: Kept::Whole,
-            proved,
-            before,
-        });
+        let kept = if is_proved { Kept::Proved } else { Kept::Unproved };
+        self.units.push_back(ReplayUnit { byte_count: 0, statements_started, kept, before });
         self.last = LastUnit::Open;
     }
 
@@ -102,18 +97,18 @@ impl ReplayBuffer {
     pub(in crate::session) fn say(&mut self, bytes: &[u8]) {
         let has_room = self.bytes.len() + bytes.len() <= MAX_REPLAY_BYTES;
         match self.open_unit() {
-            Some(unit) if unit.kept == Kept::Whole && has_room => {
+            Some(unit) if unit.kept.is_whole() && has_room => {
                 unit.byte_count += bytes.len();
                 self.bytes.extend_from_slice(bytes);
             }
-            Some(unit) if unit.kept == Kept::Whole => unit.kept = Kept::No,
+            Some(unit) if unit.kept.is_whole() => unit.kept = Kept::No,
             _ => {}
         }
     }
 
     /// Ends the unit; the unit is kept only if `whole`.
     pub(in crate::session) fn end(&mut self, whole: bool) {
-        if let Some(unit) = self.open_unit().filter(|unit| unit.kept == Kept::Whole && !whole) {
+        if let Some(unit) = self.open_unit().filter(|unit| unit.kept.is_whole() && !whole) {
             unit.kept = Kept::No;
         }
         self.last = LastUnit::Ended;
@@ -121,12 +116,12 @@ impl ReplayBuffer {
 
     /// True if all units without a response can be replayed.
     pub(in crate::session) fn is_repeatable(&self) -> bool {
-        !self.units.is_empty() && self.units.iter().all(|unit| unit.kept == Kept::Whole)
+        !self.units.is_empty() && self.units.iter().all(|unit| unit.kept.is_whole())
     }
 
     /// True if all units can be replayed, however far the server got.
     pub(in crate::session) fn is_proved(&self) -> bool {
-        self.is_repeatable() && self.units.iter().all(|unit| unit.proved)
+        !self.units.is_empty() && self.units.iter().all(|unit| unit.kept == Kept::Proved)
     }
 
     /// Notes the beginning of the response to the first unit.
@@ -174,6 +169,15 @@ impl ReplayBuffer {
         self.last = LastUnit::Ended;
         let first = self.units.drain(..).next()?;
         Some((first.statements_started, first.before))
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// True if all bytes are kept.
+    const fn is_whole(self) -> bool {
+        matches!(self, Self::Proved | Self::Unproved)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{LastRoute, Lookahead, Opening, Replay};
+use super::{LastRoute, Lookahead, Opening, Replay, UnitProof};
 use crate::{
     names::EndpointName,
     route::{Consistency, RouteNeed, RouteReason, RouteSide, SessionRouteState, SplitSettings},
@@ -11,6 +11,7 @@ use crate::{
         setting_values::SettingValues,
     },
     sql::{Hint, LexicalSettings, TransactionModes},
+    wire::TransactionStatus,
 };
 
 /// Backend handed to a session with a split route.
@@ -38,35 +39,34 @@ pub enum FreshnessCheck {
     },
 }
 
-/// See [`crate::session`].
+/// State of a session that sends its reads to the read pools.
 pub(in crate::session) struct Router {
-    pub(in crate::session) settings: Arc<SplitSettings>,
-    /// What the next backend is needed for.
-    pub(in crate::session) need: RouteNeed,
-    /// Which side the held backend is on.
-    pub(in crate::session) side: RouteSide,
+    settings: Arc<SplitSettings>,
+    /// Requirement for the next backend.
+    need: RouteNeed,
+    /// Side of the held backend.
+    side: RouteSide,
     /// Beginning of the transaction on the read pool, while the transaction can still move.
-    pub(in crate::session) opening: Option<Opening>,
-    /// When the session last committed what is not proved a read, as far as it knows.
-    pub(in crate::session) floor: Option<Instant>,
-    /// Something was said to the writer that is not proved a read, and its transaction is not over.
-    pub(in crate::session) writing: bool,
+    opening: Option<Opening>,
+    /// Time of the session's last commit that may have written.
+    floor: Option<Instant>,
+    /// The writer was sent a statement not proved to read, and the transaction is not over.
+    writing: bool,
     /// Freshness of the assigned backend's node, until confirmed.
-    pub(in crate::session) freshness: Option<FreshnessCheck>,
+    freshness: Option<FreshnessCheck>,
     /// Classification of the client's next messages.
-    pub(in crate::session) lookahead: Lookahead,
+    lookahead: Lookahead,
     /// Messages to send to another backend.
-    pub(in crate::session) replay: Replay,
+    replay: Replay,
     /// Where units go and went.
-    pub(in crate::session) trace: LastRoute,
-    /// What the driver has not been told of.
-    pub(in crate::session) news: News,
-    /// What the client's texts mean, as far as its settings decide.
-    pub(in crate::session) meaning: LexicalSettings,
+    trace: LastRoute,
+    news: News,
+    /// Meaning of the client's texts, as far as its settings decide.
+    meaning: LexicalSettings,
     /// `default_transaction_read_only` of the client.
-    pub(in crate::session) read_only: bool,
+    read_only: bool,
     /// Values in the client's startup packet: `RESET` returns to them.
-    pub(in crate::session) options: RouteOptions,
+    options: RouteOptions,
 }
 
 /// Settings of Gatekeeper in a client's startup packet, by these names.
@@ -78,13 +78,13 @@ pub struct RouteOptions {
     pub consistency: Option<Box<[u8]>>,
 }
 
-/// What the driver is to hear.
+/// Facts not reported to the driver yet.
 #[derive(Default)]
-pub(in crate::session) struct News {
-    /// What a node said of how far it has replayed.
-    pub(in crate::session) position: Option<Option<u64>>,
-    /// What was committed raised the floor.
-    pub(in crate::session) wrote: bool,
+struct News {
+    /// Replay position reported by a node.
+    position: Option<Option<u64>>,
+    /// A commit has raised the floor.
+    wrote: bool,
 }
 
 /// Settings that clients say things to us with.
@@ -114,8 +114,138 @@ impl Router {
         }
     }
 
-    /// A transaction is over at `now` that may have written.
-    pub(in crate::session) fn raise_floor(&mut self, now: Instant) {
+    /// Requirement for the next backend.
+    pub(in crate::session) const fn need(&self) -> RouteNeed {
+        self.need
+    }
+
+    /// Notes the unit that the client's next `count` messages belong to: its `need`, and its proof.
+    pub(in crate::session) fn want_unit(&mut self, need: RouteNeed, count: usize, proof: UnitProof) {
+        self.need = need;
+        self.lookahead.classify(count, Some(proof));
+    }
+
+    /// Wants the writer, whatever the client's next messages are.
+    pub(in crate::session) fn want_writer(&mut self) {
+        self.need = WRITER;
+        self.lookahead.classify(0, None);
+    }
+
+    /// Side of the held backend.
+    pub(in crate::session) const fn side(&self) -> RouteSide {
+        self.side
+    }
+
+    /// True if the held backend is a read pool's.
+    pub(in crate::session) fn is_on_reader(&self) -> bool {
+        self.side == RouteSide::Reader
+    }
+
+    /// Meaning of the client's texts, as far as its settings decide.
+    pub(in crate::session) const fn meaning(&self) -> LexicalSettings {
+        self.meaning
+    }
+
+    /// Classification of the client's next messages.
+    pub(in crate::session) const fn lookahead(&self) -> &Lookahead {
+        &self.lookahead
+    }
+
+    /// Classification of the client's next messages.
+    pub(in crate::session) const fn lookahead_mut(&mut self) -> &mut Lookahead {
+        &mut self.lookahead
+    }
+
+    /// Messages to send to another backend.
+    pub(in crate::session) const fn replay(&self) -> &Replay {
+        &self.replay
+    }
+
+    /// Messages to send to another backend.
+    pub(in crate::session) const fn replay_mut(&mut self) -> &mut Replay {
+        &mut self.replay
+    }
+
+    // --- units and transactions
+
+    /// Notes a message about to be sent to the held backend; `may_write` decides for the writer. True on a read pool's
+    /// backend.
+    pub(in crate::session) fn on_sending(&mut self, may_write: impl FnOnce() -> bool) -> bool {
+        self.trace.said();
+        if self.is_on_reader() {
+            return true;
+        }
+        // The writer's response is final.
+        self.replay.on_answered();
+        self.writing = self.writing || may_write();
+        false
+    }
+
+    /// Notes the end of a unit at `now`, with the transaction `status`; `is_settled`: no response is pending.
+    pub(in crate::session) fn on_unit_over(
+        &mut self,
+        now: Instant,
+        status: TransactionStatus,
+        is_settled: bool,
+    ) {
+        if self.is_on_reader() {
+            if is_settled {
+                self.lookahead.on_settled();
+                if let Some(opening) = &mut self.opening {
+                    opening.settle(status == TransactionStatus::Failed);
+                }
+            }
+        } else if self.writing && status == TransactionStatus::Idle {
+            self.raise_floor(now);
+            // Messages sent behind it may write, too.
+            self.writing = !is_settled;
+        }
+    }
+
+    /// Beginning of the transaction on the read pool, while the transaction can still move.
+    pub(in crate::session) const fn opening(&self) -> Option<&Opening> {
+        self.opening.as_ref()
+    }
+
+    /// Notes the beginning of the transaction on the read pool; `None`: the transaction cannot move.
+    pub(in crate::session) fn note_opening(&mut self, opening: Option<Opening>) {
+        self.opening = opening;
+    }
+
+    /// Notes an Execute on a read pool, of all rows or some.
+    pub(in crate::session) fn note_execute(&mut self, is_whole: bool) {
+        if let Some(opening) = &mut self.opening {
+            opening.note_execute(is_whole);
+        }
+    }
+
+    /// Freshness check that the assigned backend's node must pass, once.
+    pub(in crate::session) fn take_freshness(&mut self) -> Option<FreshnessCheck> {
+        self.freshness.take()
+    }
+
+    /// Notes the replay position reported by a node.
+    pub(in crate::session) fn note_position(&mut self, replayed: Option<u64>) {
+        self.news.position = Some(replayed);
+    }
+
+    /// Replay position last reported by a node, once.
+    pub(in crate::session) fn poll_position(&mut self) -> Option<Option<u64>> {
+        self.news.position.take()
+    }
+
+    /// True once per commit that the next reads of a session with `settings` must see.
+    pub(in crate::session) fn poll_wrote(&mut self, settings: &SettingValues) -> bool {
+        std::mem::take(&mut self.news.wrote) && self.consistency(settings) == Consistency::Session
+    }
+
+    /// Endpoint of the last unit, with the reason of the route decision.
+    pub(in crate::session) fn last_route(&self) -> Option<(&EndpointName, RouteReason)> {
+        self.trace.last()
+    }
+
+    /// Notes the end, at `now`, of a transaction that may have written.
+    fn raise_floor(&mut self, now: Instant) {
         self.floor = Some(now);
         self.news.wrote = true;
     }
@@ -131,7 +261,7 @@ impl Router {
     }
 
     /// What the session's reads must show: as it has said, or as the listener does.
-    pub(in crate::session) fn consistency(&self, settings: &SettingValues) -> Consistency {
+    fn consistency(&self, settings: &SettingValues) -> Consistency {
         let wish = settings.get(CONSISTENCY).or(self.options.consistency.as_deref());
         let consistency = wish.and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
         consistency.unwrap_or(self.settings.consistency)

@@ -172,9 +172,8 @@ fn sequences_are_cleared_behind_a_failed_batch() {
     assert!(sent.starts_with("QDISCARD SEQUENCES | "), "{sent}");
 }
 
-/// Session in a failed transaction, with the client's statements `s`, closed in the failed batch, and `l`. The backend has
-/// lost both since `lists`.
-fn failed(lists: bool) -> Talk {
+/// Session in a transaction, with the client's statements `s` and `l`. The backend has lost both since `lists`.
+fn opened(lists: bool) -> Talk {
     let mut talk = Talk::new(None);
     let parses: [(u8, &[u8]); 2] = [(b'P', b"s\0SELECT $1\0\0\0"), (b'P', b"l\0LISTEN a\0\0\0")];
     talk.say(&Client, &one_batch(&[&parses[..], &[(b'S', b"")]].concat()).1, 1000);
@@ -185,14 +184,18 @@ fn failed(lists: bool) -> Talk {
             talk.answer();
         }
     }
-    for (sent, heard) in [
-        (&[(b'Q', &b"BEGIN ISOLATION LEVEL SERIALIZABLE\0"[..])][..], frame(b'C', b"BEGIN\0")),
-        (&[(b'E', EXECUTE), (b'C', b"Ss\0"), (b'S', b"")], frame(b'E', ERROR)),
-    ] {
-        let ready = frame(b'Z', if heard[0] == b'E' { b"E" } else { b"T" });
-        talk.say(&Client, &one_batch(sent).1, 1000);
-        talk.say(&Server, &[heard, ready].concat(), 1000);
-    }
+    talk.say(&Client, &one_batch(&[(b'Q', b"BEGIN ISOLATION LEVEL SERIALIZABLE\0")]).1, 1000);
+    talk.say(&Server, &[frame(b'C', b"BEGIN\0"), frame(b'Z', b"T")].concat(), 1000);
+    talk.to_backend.clear();
+    talk.to_client.clear();
+    talk
+}
+
+/// As [`opened`], and the transaction has failed in a batch that closes `s`.
+fn failed(lists: bool) -> Talk {
+    let mut talk = opened(lists);
+    talk.say(&Client, &one_batch(&[(b'E', EXECUTE), (b'C', b"Ss\0"), (b'S', b"")]).1, 1000);
+    talk.say(&Server, &[frame(b'E', ERROR), frame(b'Z', b"E")].concat(), 1000);
     talk.to_backend.clear();
     talk.to_client.clear();
     talk
@@ -231,6 +234,30 @@ fn a_failed_transaction_refuses_wrong_parameters_first() {
     talk.say(&Client, &one_batch(&[(b'B', &bind), (b'S', b"")]).1, 1000);
     let sent = shown(&talk.to_backend, Speaker::Client);
     assert!(sent.starts_with("P__gatekeeper_7.SELECT $1 | B.__gatekeeper_7"), "{sent}");
+}
+
+#[test]
+fn wrong_parameters_wait_for_a_batch_that_may_fail_the_transaction() {
+    let two: &[u8] = b"\0\0\0\x02\0\0\0\x011\0\0\0\x011\0\0";
+    // The unnamed statement lists prepared statements, and is parsed again each time.
+    for name in ["s", ""] {
+        let mut talk = opened(true);
+        if name.is_empty() {
+            talk.say(&Client, &one_batch(&[(b'P', PARSE_LIST), (b'S', b"")]).1, 1000);
+            while !talk.to_backend.is_empty() {
+                talk.answer();
+            }
+        }
+        let bind = [b"\0", name.as_bytes(), b"\0", two].concat();
+        talk.say(&Client, &one_batch(&[(b'E', EXECUTE), (b'S', b""), (b'B', &bind), (b'S', b"")]).1, 1000);
+        assert_eq!(shown(&talk.to_backend, Speaker::Client), "E | S", "{name:?}: the Bind waits");
+        talk.to_backend.clear();
+        talk.say(&Server, &[frame(b'E', ERROR), frame(b'Z', b"E")].concat(), 1000);
+        assert_eq!(shown(&talk.to_backend, Speaker::Client), "B | S", "{name:?}: a malformed Bind");
+        talk.say(&Server, &[frame(b'E', ERROR), frame(b'Z', b"E")].concat(), 1000);
+        let heard = shown(&talk.to_client, Speaker::Server);
+        assert!(heard.contains("C08P01.Mbind message supplies 2 parameters"), "{heard}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::{KnownResult, NAMING, Requests, effects::EffectNotes};
 use crate::{
     route::RerunCause,
     session::{
+        pending_request::PendingRequest,
         pooled::{
             Pooled,
             client_input::ClientInput,
@@ -15,11 +16,10 @@ use crate::{
             startup_settings::StartupSettings,
             statement_errors::{plan_changed, reset_midway, wrong_parameters},
         },
-        response_queue::PendingRequest,
         shared_statement::{SharedStatement, text_of},
     },
     sql::Effects,
-    wire::{Header, TransactionStatus, frontend, tag::frontend as f},
+    wire::{Header, frontend, tag::frontend as f},
 };
 
 /// Processing of Bind messages by the held backend.
@@ -54,13 +54,13 @@ impl<'a> BindMessages<'a> {
         message: &ClientMessage<'_>,
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
-        self.requests().conversation.in_batch = true;
+        self.requests().conversation.enter_batch();
         let action = self.bind_statement(message, shown);
         if matches!(action, MessageAction::Forward | MessageAction::Consumed) {
             let requests = self.requests();
-            requests.held.attempt.bind();
+            requests.held.replay_buffer_mut().bind();
             let bound = message.bound();
-            let is_kept = requests.conversation.text_capture.is_some() || requests.statements.has_synonyms();
+            let is_kept = requests.conversation.captures_texts() || requests.statements.has_synonyms();
             let names = is_kept.then(|| (bound.portal().into(), bound.statement().into()));
             let (portal, statement) = names.unwrap_or_default();
             requests.owe(PendingRequest::Bind { portal, statement });
@@ -99,16 +99,15 @@ impl<'a> BindMessages<'a> {
         let (portal, rest) = (bound.portal(), bound.parameters());
         let requests = self.requests();
         let effects = requests.database.effects(statement);
-        if requests.depends_on_earlier_batch(statement.lists, effects) {
+        if requests.depends_on_earlier_batch(statement.lists_prepared(), effects) {
             return MessageAction::AwaitResponses;
         }
         requests.statements.note_use(statement.id());
-        if requests.conversation.status == TransactionStatus::Failed
+        if requests.may_be_failed()
             && requests.must_parse(statement)
             && let Some(report) = wrong_parameters(bound.statement(), statement.definition(), rest)
         {
-            requests.refuse(report, shown);
-            return MessageAction::Refused;
+            return requests.refuse_parameters(report, shown);
         }
         let effects = self.effects.proved(effects, statement.text());
         if !self.startup.note_portal(portal, effects, statement.text()) {
@@ -119,9 +118,10 @@ impl<'a> BindMessages<'a> {
         self.effects.note(effects, statement.text(), Some(rest));
         let requests = self.requests();
         let names = effects.intersects(NAMING);
-        if statement.lists || (names && requests.may_show_shared(statement.text())) {
+        if statement.lists_prepared() || (names && requests.may_show_shared(statement.text())) {
             requests.statements.note_list(effects);
             requests.own_names().show_in_batch(shown);
+            self.show_named_by_bind(effects, portal, statement.text(), shown);
             return MessageAction::Forward;
         }
         // It may have been parsed on another backend, or on none.
@@ -163,7 +163,7 @@ impl<'a> BindMessages<'a> {
         }
         let Requests { held, to_backend, .. } = self.requests();
         let start = to_backend.len();
-        frontend::write_bind(to_backend, portal, &held.prepared.name(statement.id()), bound.parameters());
+        frontend::write_bind(to_backend, portal, &held.statements().name(statement.id()), bound.parameters());
         if let Some(total) = message.total() {
             // The length speaks of what is still to come, too.
             extend_frame(to_backend, start, total - Header::BYTES - message.body().len());
@@ -184,7 +184,7 @@ impl<'a> BindMessages<'a> {
         let is_checked = requests.statements.take_shape_check();
         let relies_on_description = matches!(known, KnownResult::Unknown | KnownResult::Other)
             && !shown.is_described_next(portal)
-            && !requests.conversation.queue.is_skipping();
+            && !requests.conversation.queue().is_skipping();
         if !relies_on_description {
             return None;
         }
@@ -199,7 +199,8 @@ impl<'a> BindMessages<'a> {
     fn refuse_changed(&mut self, shown: &mut ClientInput<'_>) -> MessageAction {
         let is_split = self.is_split;
         let requests = self.requests();
-        if is_split && requests.held.attempt.is_open() && requests.held.attempt.is_repeatable() {
+        let buffer = requests.held.replay_buffer();
+        if is_split && buffer.is_open() && buffer.is_repeatable() {
             return MessageAction::Replay(RerunCause::StandbyRefused);
         }
         requests.refuse(plan_changed(), shown);
@@ -218,12 +219,11 @@ impl<'a> BindMessages<'a> {
             }
         }
         requests.statements.note_use(0);
-        if requests.conversation.status == TransactionStatus::Failed
+        if requests.may_be_failed()
             && requests.must_parse_unnamed()
             && let Some(report) = wrong_parameters(b"", requests.statements.unnamed().definition(), rest)
         {
-            requests.refuse(report, shown);
-            return MessageAction::Refused;
+            return requests.refuse_parameters(report, shown);
         }
         if lists && !rest.is_empty() {
             requests.own_names().show_in_batch(shown);

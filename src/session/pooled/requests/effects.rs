@@ -10,8 +10,8 @@ use crate::{
             Pooled, client_input::ClientInput, internal_error::InternalError,
             session_settings::SessionSettings,
         },
-        proxy_batch::VISIBLE,
         shared_statement::SharedStatement,
+        state_check::VISIBLE,
     },
     sql::{self, ClassifyReason, Effects, LexicalSettings, SessionStatement},
     wire::{TransactionStatus, tag::frontend as f},
@@ -78,7 +78,7 @@ impl<'a> EffectNotes<'a> {
     ) {
         let Requests { conversation, cleanup, database, .. } = &mut self.requests;
         // `GRANT` leaves nothing in a session.
-        conversation.cluster_commands.note_statement(statement);
+        conversation.note_statement(statement);
         // A standby executes no part of a single DDL statement.
         let is_refused = self.on_reader.is_some_and(|meaning| {
             memchr::memchr(b';', statement).is_none()
@@ -97,7 +97,7 @@ impl<'a> EffectNotes<'a> {
     /// Returns the possible effects of a Query too long to be read. State visible in the catalogs is checked; because
     /// of the remaining state the backend serves no further session.
     pub(in crate::session::pooled) fn pass_unread(&mut self) -> Effects {
-        self.requests.held.unread = true;
+        self.requests.held.note_unread();
         let definitions = Effects::DDL | Effects::DROPS;
         VISIBLE | Effects::UNPROVED | Effects::SETTINGS_ALL | Effects::SEQUENCE_MOVE | definitions
     }
@@ -143,7 +143,7 @@ impl<'a> EffectNotes<'a> {
     /// The client prepares a statement that reads what an earlier one has left.
     pub(in crate::session::pooled) fn prepare_sequence_read(&mut self, shown: &mut ClientInput<'_>) {
         self.requests.sequences().note_read();
-        if self.requests.conversation.status == TransactionStatus::Idle {
+        if self.requests.conversation.status() == TransactionStatus::Idle {
             self.requests.sequences().clear(shown);
         }
     }
@@ -157,10 +157,10 @@ impl<'a> EffectNotes<'a> {
         shown: &mut ClientInput<'_>,
     ) {
         let Requests { conversation, statements, .. } = &mut self.requests;
-        if conversation.status == TransactionStatus::Failed || !statements.has_named() {
+        if conversation.status() == TransactionStatus::Failed || !statements.has_named() {
             return;
         }
-        match (sql::session_statement(statement), conversation.in_batch) {
+        match (sql::session_statement(statement), conversation.is_in_batch()) {
             (SessionStatement::Deallocate { name }, true) => {
                 if let Some(prepared) = statements.get(&name).cloned() {
                     self.requests.stage(shown);
@@ -173,7 +173,7 @@ impl<'a> EffectNotes<'a> {
             }
             _ => {
                 let named = statements.named_in(statement);
-                if !named.is_empty() && conversation.queue.owes_client_nothing() {
+                if !named.is_empty() && conversation.queue().owes_client_nothing() {
                     self.requests.stage(shown);
                     for (_, prepared) in &named {
                         self.note_executed_by_sql(prepared);

@@ -1,10 +1,11 @@
 //! What becomes of each message that reaches the held backend.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{KnownResult, NAMING, Requests, effects::EffectNotes};
 use crate::{
     session::{
+        pending_request::{CloseOrigin, Described, ParseOrigin, PendingRequest},
         pin::Pin,
         pooled::{
             Pooled,
@@ -15,12 +16,15 @@ use crate::{
             startup_settings::StartupSettings,
             statement_errors::{reset_midway, too_many_statements},
         },
-        response_queue::{CloseOrigin, Described, ParseOrigin, PendingRequest},
         shared_statement::text_of,
         statement_report::{CapturedText, StatementKind},
     },
-    sql::{Effects, SettingResets},
-    wire::{TransactionStatus, frontend, tag::frontend as f},
+    sql::{self, Effects, SettingResets},
+    wire::{
+        TransactionStatus,
+        frontend::{self, DescribeTarget},
+        tag::frontend as f,
+    },
 };
 
 /// Processing of the client's messages by the held backend.
@@ -54,7 +58,9 @@ impl<'a> StatementMessages<'a> {
             f::FUNCTION_CALL => self.call_function(now, message, shown),
             f::PARSE => {
                 let action = self.parse(message, shown);
-                self.requests().conversation.in_batch |= !action.is_wait();
+                if !action.is_wait() {
+                    self.requests().conversation.enter_batch();
+                }
                 action
             }
             f::DESCRIBE => self.describe(message, shown),
@@ -94,8 +100,10 @@ impl<'a> StatementMessages<'a> {
             self.requests().statements.note_list(effects);
             self.requests().own_names().show(shown);
         }
+        let mut deallocates = VecDeque::new();
         if effects.intersects(NAMING) {
             self.effects.note_named_by_query(statement, shown);
+            deallocates.extend(sql::deallocated_names(statement));
         }
         let effects = if message.is_cut() { effects | self.effects.pass_unread() } else { effects };
         self.effects.guard_sequences(effects, f::QUERY, shown);
@@ -103,9 +111,8 @@ impl<'a> StatementMessages<'a> {
         let requests = self.requests();
         // PostgreSQL also destroys the unnamed statement on Query.
         let unnamed = requests.destroy_unnamed();
-        requests.conversation.in_batch = false;
-        requests.conversation.statements_started += 1;
-        let text = requests.captured(statement, message.is_cut());
+        requests.conversation.start_whole_request();
+        let text = requests.conversation.capture(statement, message.is_cut());
         requests.owe(PendingRequest::Whole {
             kind: StatementKind::Query,
             started: now,
@@ -117,6 +124,7 @@ impl<'a> StatementMessages<'a> {
             effects: if message.is_cut() { Effects::ALL } else { effects },
             leads_back,
             unnamed,
+            deallocates,
         });
         MessageAction::Forward
     }
@@ -125,7 +133,7 @@ impl<'a> StatementMessages<'a> {
     fn refuse_reset(&mut self, now: Instant, shown: &mut ClientInput<'_>) -> MessageAction {
         let requests = self.requests();
         requests.refuse(reset_midway(), shown);
-        requests.conversation.in_batch = false;
+        requests.conversation.leave_batch();
         requests.send(PendingRequest::Sync { started: now }, frontend::write_sync);
         MessageAction::Consumed
     }
@@ -134,11 +142,11 @@ impl<'a> StatementMessages<'a> {
     fn depends_on_names(&mut self, effects: Effects, lists: bool) -> bool {
         let names = effects.intersects(NAMING);
         let requests = self.requests();
-        if requests.conversation.in_batch {
+        if requests.conversation.is_in_batch() {
             return requests.depends_on_earlier_batch(lists, effects);
         }
         let Requests { conversation, statements, .. } = requests;
-        let queue = &conversation.queue;
+        let queue = &conversation.queue();
         let depends = lists || (names && (statements.has_named() || queue.names_statements()));
         // Depends on the transaction state found after the pending responses.
         depends && !queue.owes_client_nothing() && queue.copies_in().is_none()
@@ -160,15 +168,14 @@ impl<'a> StatementMessages<'a> {
     ) -> MessageAction {
         self.effects.note_function(message.body(), shown);
         let requests = self.requests();
-        requests.conversation.in_batch = false;
-        requests.conversation.statements_started += 1;
+        requests.conversation.start_whole_request();
         requests.owe(PendingRequest::whole(StatementKind::FunctionCall, now, None));
         MessageAction::Forward
     }
 
     fn sync(&mut self, now: Instant) -> MessageAction {
         let requests = self.requests();
-        requests.conversation.in_batch = false;
+        requests.conversation.leave_batch();
         requests.owe(PendingRequest::Sync { started: now });
         requests.statements.begin_batch();
         MessageAction::Forward
@@ -188,7 +195,7 @@ impl<'a> StatementMessages<'a> {
 
     fn parse(&mut self, message: &ClientMessage<'_>, shown: &mut ClientInput<'_>) -> MessageAction {
         let (name, definition) = message.parsed();
-        let statement = text_of(definition);
+        let statement = message.parsed_text();
         if self.moves_before_parse(statement) {
             return MessageAction::Wait;
         }
@@ -197,7 +204,7 @@ impl<'a> StatementMessages<'a> {
         {
             return MessageAction::AwaitResponses;
         }
-        let text = self.requests().captured(statement, message.is_cut());
+        let text = self.requests().conversation.capture(statement, message.is_cut());
         if name.is_empty() && !message.is_cut() {
             return self.parse_unnamed(definition, text, shown);
         }
@@ -229,9 +236,9 @@ impl<'a> StatementMessages<'a> {
     /// Gives up the held backend for a backend logged in with the client's options, if nothing is in progress there.
     fn moves_apart(&mut self) -> bool {
         let Requests { conversation, cleanup, statements, .. } = self.effects.requests();
-        let is_outside = conversation.status == TransactionStatus::Idle
-            && !conversation.in_batch
-            && conversation.queue.owes_client_nothing();
+        let is_outside = conversation.status() == TransactionStatus::Idle
+            && !conversation.is_in_batch()
+            && conversation.queue().owes_client_nothing();
         let may_move = is_outside && cleanup.is_clean() && !statements.is_on_backend();
         self.startup.begin_move(may_move);
         self.startup.is_moving()
@@ -312,7 +319,7 @@ impl<'a> StatementMessages<'a> {
     // --- Describe, Execute, Close
 
     fn describe(&mut self, message: &ClientMessage<'_>, shown: &mut ClientInput<'_>) -> MessageAction {
-        self.requests().conversation.in_batch = true;
+        self.requests().conversation.enter_batch();
         let (action, described) = self.describe_object(message, shown);
         self.requests().owe(PendingRequest::Describe(described));
         action
@@ -326,12 +333,12 @@ impl<'a> StatementMessages<'a> {
     ) -> (MessageAction, Described) {
         let requests = self.requests();
         match message.object() {
-            Some((b'S', b"")) => requests.ensure_unnamed(shown),
-            Some((b'S', name)) => match requests.statement_for_use(name) {
+            Some(DescribeTarget::Statement(b"")) => requests.ensure_unnamed(shown),
+            Some(DescribeTarget::Statement(name)) => match requests.statement_for_use(name) {
                 Some(statement) => {
                     requests.statements.note_use(statement.id());
                     let known = requests.ensure(&statement, shown);
-                    let name = requests.held.prepared.name(statement.id());
+                    let name = requests.held.statements().name(statement.id());
                     frontend::write_describe_statement(requests.to_backend, &name);
                     let is_known = known == KnownResult::AsTold;
                     let described =
@@ -340,7 +347,7 @@ impl<'a> StatementMessages<'a> {
                 }
                 None => requests.hide_shared(name, shown),
             },
-            Some((b'P', b"")) if requests.statements.portal_of() != 0 => {
+            Some(DescribeTarget::Portal(b"")) if requests.statements.portal_of() != 0 => {
                 return (MessageAction::Forward, Described::Learned(requests.statements.portal_of()));
             }
             _ => {}
@@ -358,23 +365,26 @@ impl<'a> StatementMessages<'a> {
         let name = message.executed().0;
         let leads_back = self.startup.reset_by_portal(name);
         let requests = self.requests();
-        requests.conversation.in_batch = true;
-        requests.conversation.statements_started += 1;
-        let is_kept = requests.conversation.text_capture.is_some();
+        requests.conversation.enter_batch();
+        requests.conversation.start_statement();
+        let is_kept = requests.conversation.captures_texts();
         let portal = if is_kept { name.into() } else { Box::default() };
-        let resets = requests.cleanup.portal_may_reset() || !leads_back.is_empty();
+        let may_reset = requests.cleanup.portal_may_reset() || !leads_back.is_empty();
+        let resets = may_reset.then_some(leads_back);
         let forgets = requests.statements.deallocate(name);
-        requests.owe(PendingRequest::Execute { started: now, portal, resets, leads_back, forgets });
-        if resets { requests.forward_flushed(message, shown) } else { MessageAction::Forward }
+        requests.owe(PendingRequest::Execute { started: now, portal, resets, forgets });
+        if may_reset { requests.forward_flushed(message, shown) } else { MessageAction::Forward }
     }
 
     fn close(&mut self, message: &ClientMessage<'_>) -> MessageAction {
         let requests = self.requests();
-        requests.conversation.in_batch = true;
-        // The server rejects malformed messages.
-        let (which, name) = message.object().unwrap_or((b'P', b""));
-        let closed = if which == b'S' { requests.close_statement(name) } else { CloseOrigin::Client };
-        requests.owe(PendingRequest::Close { portal: which == b'P', name: name.into(), closed });
+        requests.conversation.enter_batch();
+        let (name, closed) = match message.object() {
+            Some(DescribeTarget::Statement(name)) => (name, requests.close_statement(name)),
+            Some(DescribeTarget::Portal(name)) => (name, CloseOrigin::Portal),
+            None => (&b""[..], CloseOrigin::Portal),
+        };
+        requests.owe(PendingRequest::Close { name: name.into(), closed });
         MessageAction::Forward
     }
 
@@ -384,7 +394,7 @@ impl<'a> StatementMessages<'a> {
         // The server ignores a Flush ahead of the end of copied data.
         let is_awaited = message.tag() == f::COPY_DONE
             && message.body().is_empty()
-            && requests.conversation.queue.is_resetting();
+            && requests.conversation.queue().is_resetting();
         requests.owe(PendingRequest::CopyEnd);
         if is_awaited && !message.is_cut() {
             requests.forward_flushed(message, shown)

@@ -39,22 +39,20 @@ use super::{
     unnamed_statement::UnnamedStatement,
 };
 use crate::{
-    route::RouteSide,
     session::{
         SettingValues,
-        conversation::{Conversation, text},
+        batch_writer::BatchWriter,
+        conversation::Conversation,
         database_state::DatabaseState,
-        parsed::ParsedStatement,
+        pending_request::{CloseOrigin, Described, Forgotten, ParseOrigin, PendingRequest},
         pin::Pin,
-        proxy_batch::{BatchWriter, ProxyBatch},
-        response_queue::{CloseOrigin, Described, Forgotten, ParseOrigin, PendingRequest},
+        proxy_batch::ProxyBatch,
         shared_statement::SharedStatement,
         split::Router,
-        statement_report::CapturedText,
         tracked_backend_state::TrackedBackendState,
     },
     sql::Effects,
-    wire::{self, ErrorResponse, frontend, tag::frontend as f},
+    wire::{self, ErrorResponse, TransactionStatus, frontend, tag::frontend as f},
 };
 
 /// Requests to the held backend.
@@ -92,9 +90,6 @@ pub(super) enum KnownResult {
     Unknown,
 }
 
-/// A backend that may hold some unnamed statement, nobody knows which.
-const SOME_UNNAMED: u64 = u64::MAX;
-
 // === impl Requests ===
 
 impl<'a> Requests<'a> {
@@ -128,14 +123,14 @@ impl<'a> Requests<'a> {
 
     /// True if nothing of the client is in progress: an internal batch may go ahead of its next message.
     fn begins_work(&self) -> bool {
-        !self.conversation.in_batch && self.conversation.queue.owes_client_nothing()
+        !self.conversation.is_in_batch() && self.conversation.queue().owes_client_nothing()
     }
 
     /// Queues a request sent now. The side effects noted so far are recorded with the client's request.
     pub(super) fn owe(&mut self, request: PendingRequest) {
         let side_effects =
             if matches!(request, PendingRequest::Own(_)) { None } else { self.cleanup.take_noted() };
-        if let Some(ignored) = self.conversation.queue.owe(request, side_effects) {
+        if let Some(ignored) = self.conversation.queue_mut().owe(request, side_effects) {
             self.undo(ignored);
         }
     }
@@ -160,12 +155,6 @@ impl<'a> Requests<'a> {
         MessageAction::Consumed
     }
 
-    /// Text for reports, if kept; `is_cut`: more of the text is still to come.
-    fn captured(&self, statement: &[u8], is_cut: bool) -> Option<CapturedText> {
-        let capture = self.conversation.text_capture.as_ref();
-        capture.map(|capture| text(statement, capture.limit, is_cut))
-    }
-
     // --- internal batches
 
     /// Sends an internal batch: `write` gets the settings known to the backend.
@@ -185,21 +174,17 @@ impl<'a> Requests<'a> {
     }
 
     fn write_batch<T>(&mut self, write: impl FnOnce(&SettingValues, BatchWriter<'_>) -> T) -> T {
-        let TrackedBackendState { prepared, settings, .. } = &mut *self.held;
-        let writer = BatchWriter {
-            internal_statements: &self.database.internal_statements,
-            prepared,
-            batch: self.statements.batch(),
-            parsed: self.database.last_parse(),
-            out: self.to_backend,
-        };
+        let (settings, prepared) = self.held.batch_parts();
+        let internal_statements = self.database.internal_statements();
+        let (batch, parsed) = (self.statements.batch(), self.database.last_parse());
+        let writer = BatchWriter::new(internal_statements, prepared, batch, parsed, self.to_backend);
         write(settings, writer)
     }
 
     /// Sends `query` ahead of the client's messages. As with any Query, the backend's unnamed statement is destroyed;
     /// the client's unnamed statement is parsed again on use.
     pub(super) fn send_query(&mut self, query: &[u8], own: ProxyBatch) {
-        self.held.unnamed = 0;
+        self.held.queried();
         self.send(PendingRequest::Own(own), |out| frontend::write_query(out, query));
     }
 
@@ -218,24 +203,44 @@ impl<'a> Requests<'a> {
         });
     }
 
+    /// True if the transaction has failed, or the pending responses may show that it has.
+    fn may_be_failed(&self) -> bool {
+        self.conversation.status() == TransactionStatus::Failed
+            || self.conversation.queue().may_change_status()
+    }
+
+    /// Rejects a Bind with a wrong count of parameters in a failed transaction. The pending responses tell whether the
+    /// transaction has failed: in any other state, the server itself rejects the Bind.
+    fn refuse_parameters(
+        &mut self,
+        report: ErrorResponse<'static>,
+        shown: &mut ClientInput<'_>,
+    ) -> MessageAction {
+        if self.conversation.queue().may_change_status() {
+            return MessageAction::AwaitResponses;
+        }
+        self.refuse(report, shown);
+        MessageAction::Refused
+    }
+
     // --- shared statements
 
     /// Client statement of the name, for use on the held backend.
     pub(super) fn statement_for_use(&mut self, name: &[u8]) -> Option<Arc<SharedStatement>> {
-        self.statements.for_use(name, Some(&self.held.prepared), self.database)
+        self.statements.for_use(name, Some(self.held.statements()), self.database)
     }
 
     /// True if a Bind of the client's `statement` now is sent behind a Parse.
     pub(super) fn must_parse(&mut self, statement: &SharedStatement) -> bool {
         let (id, batch) = (statement.id(), self.statements.batch());
-        let since = self.statements.expectations(id).when;
-        statement.lists || self.held.prepared.uses(id, batch, since).is_none()
+        let since = self.statements.expectations(id).parse_number();
+        statement.lists_prepared() || self.held.statements_mut().uses(id, batch, since).is_none()
     }
 
     /// True if a statement with `effects`, or a list of prepared statements, depends on which statements an earlier batch
     /// has made or closed. Only the responses tell: the server skips the rest of a batch after an error.
     fn depends_on_earlier_batch(&self, lists: bool, effects: Effects) -> bool {
-        let queue = &self.conversation.queue;
+        let queue = &self.conversation.queue();
         let names = effects.intersects(NAMING) && queue.names_statements();
         (lists || names) && queue.has_earlier_batch()
     }
@@ -243,10 +248,10 @@ impl<'a> Requests<'a> {
     /// True if the server may have a statement called `name`, prepared by SQL or under the client's own name: it must
     /// report the duplicate. A pending state check may yet find the name.
     fn may_be_named_by_sql(&mut self, name: &[u8]) -> bool {
-        matches!(self.conversation.queue.own(), Some(ProxyBatch::StateCheck(_)))
+        matches!(self.conversation.queue_mut().own(), Some(ProxyBatch::StateCheck(_)))
             || self.cleanup.pins().contains(Pin::SqlPrepared)
             || self.cleanup.may_have_left(Effects::PREPARE)
-            || self.conversation.queue.may_leave(Effects::PREPARE)
+            || self.conversation.queue().may_leave(Effects::PREPARE)
             || self.statements.has_on_backend(name)
     }
 
@@ -260,9 +265,9 @@ impl<'a> Requests<'a> {
             // The backend knows no statement of that name, and says CloseComplete all the same.
             return CloseOrigin::Name(statement);
         }
-        if let Some(id) = self.held.prepared.stem().id_of(name) {
+        if let Some(id) = self.held.statements().stem().id_of(name) {
             // The client has found an internal name: the shared statement is prepared again for further use.
-            self.held.prepared.doubt(id);
+            self.held.statements_mut().doubt(id);
         }
         CloseOrigin::Client
     }
@@ -274,7 +279,7 @@ impl<'a> Requests<'a> {
         owed: impl FnOnce(Arc<SharedStatement>) -> PendingRequest,
     ) {
         let (batch, parsed) = (self.statements.batch(), self.database.last_parse());
-        let prepared = &mut self.held.prepared;
+        let prepared = self.held.statements_mut();
         let id = statement.id();
         let name = prepared.name(id);
         let had = prepared.may_have(id);
@@ -292,8 +297,7 @@ impl<'a> Requests<'a> {
 
     /// Closes a shared statement; `id` is 0 for the unnamed statement.
     fn close_shared(&mut self, id: u64, name: &[u8]) {
-        let close =
-            PendingRequest::Close { portal: false, name: Box::default(), closed: CloseOrigin::Proxy(id) };
+        let close = PendingRequest::Close { name: Box::default(), closed: CloseOrigin::Proxy(id) };
         self.send(close, |out| frontend::write_close_statement(out, name));
     }
 
@@ -305,12 +309,12 @@ impl<'a> Requests<'a> {
     ) -> KnownResult {
         self.stage(shown);
         let (id, batch) = (statement.id(), self.statements.batch());
-        let ParsedStatement { when, told, .. } = self.statements.expectations(id);
-        let ready = self.held.prepared.uses(id, batch, when);
+        let expected = self.statements.expectations(id);
+        let ready = self.held.statements_mut().uses(id, batch, expected.parse_number());
         if ready.is_none() {
             self.parse_for_us(statement);
         }
-        match (told, ready.flatten()) {
+        match (expected.described_result(), ready.flatten()) {
             (None, _) => KnownResult::Untold,
             (Some(told), Some(now)) if told == now => KnownResult::AsTold,
             (Some(_), Some(_)) => KnownResult::Other,
@@ -333,7 +337,7 @@ impl<'a> Requests<'a> {
             // The copy was prepared for another session, with possibly different tables of the same names.
             self.parse_for_us(statement);
         }
-        let name = self.held.prepared.name(statement.id());
+        let name = self.held.statements().name(statement.id());
         self.statements.set_shape_check(ShapeCheck::Asked);
         self.send(PendingRequest::Describe(Described::Ours(statement.id())), |out| {
             frontend::write_describe_statement(out, &name);
@@ -344,9 +348,9 @@ impl<'a> Requests<'a> {
     /// A statement that the client never prepared by message: the server knows it by SQL, or says that it does not exist.
     /// Internal names, if known to the client, must not reach shared statements: the named statement is closed first.
     pub(super) fn hide_shared(&mut self, name: &[u8], shown: &mut ClientInput<'_>) {
-        if let Some(id) = self.held.prepared.stem().id_of(name) {
+        if let Some(id) = self.held.statements().stem().id_of(name) {
             self.stage(shown);
-            self.held.prepared.closing(id);
+            self.held.statements_mut().closing(id);
             self.close_shared(id, name);
         }
     }
@@ -354,7 +358,7 @@ impl<'a> Requests<'a> {
     /// True if `text`, an SQL `PREPARE`, `EXECUTE` or `DEALLOCATE`, may reach or show shared statements: by the name of
     /// one on the held backend, or by executing a statement that lists prepared statements.
     pub(super) fn may_show_shared(&self, text: &[u8]) -> bool {
-        self.held.prepared.stem().is_in(text) || self.statements.may_list_by_execute(text)
+        self.held.statements().stem().is_in(text) || self.statements.may_list_by_execute(text)
     }
 
     // --- the unnamed statement
@@ -362,9 +366,9 @@ impl<'a> Requests<'a> {
     /// Called before a request replaces or destroys the client's unnamed statement. Returns the statement, if the
     /// server may yet skip the request.
     pub(super) fn destroy_unnamed(&mut self) -> Option<Box<UnnamedStatement>> {
-        let queue = &self.conversation.queue;
+        let queue = &self.conversation.queue();
         let is_certain = queue.owes_client_nothing() && !queue.is_skipping();
-        self.held.unnamed = 0;
+        self.held.queried();
         if is_certain {
             self.statements.unnamed_mut().forget();
             return None;
@@ -381,24 +385,24 @@ impl<'a> Requests<'a> {
         lists: bool,
     ) -> Option<Box<UnnamedStatement>> {
         let before = self.destroy_unnamed();
-        self.held.unnamed = self.statements.unnamed_mut().define(definition, effects, edition, lists);
+        self.held.note_unnamed(self.statements.unnamed_mut().define(definition, effects, edition, lists));
         before
     }
 
     /// True if a Bind of the client's unnamed statement now is sent behind a Parse.
     pub(super) fn must_parse_unnamed(&self) -> bool {
         let unnamed = self.statements.unnamed();
-        unnamed.exists() && (unnamed.lists_prepared() || self.held.unnamed != unnamed.number())
+        unnamed.exists() && (unnamed.lists_prepared() || !self.held.has_unnamed(unnamed.number()))
     }
 
     /// Sees to it that the backend has the client's unnamed statement, or none.
     pub(super) fn ensure_unnamed(&mut self, shown: &mut ClientInput<'_>) {
         let number = self.statements.unnamed().number();
-        if self.held.unnamed == number && !self.conversation.queue.may_skip_own_unnamed() {
+        if self.held.has_unnamed(number) && !self.conversation.queue().may_skip_own_unnamed() {
             return;
         }
         self.stage(shown);
-        self.held.unnamed = number;
+        self.held.note_unnamed(number);
         if number == 0 {
             // The unnamed statement belongs to another session: the server must report a missing statement.
             return self.close_shared(0, b"");
@@ -421,7 +425,7 @@ impl<'a> Requests<'a> {
 
     /// Undoes a request that the server never got to.
     pub(super) fn undo(&mut self, request: PendingRequest) {
-        if let Some(request) = self.conversation.queue.pass_on_unnamed(request) {
+        if let Some(request) = self.conversation.queue_mut().pass_on_unnamed(request) {
             self.undo_own(request);
         }
     }
@@ -430,7 +434,7 @@ impl<'a> Requests<'a> {
     fn undo_own(&mut self, request: PendingRequest) {
         match request {
             PendingRequest::Parse { name, made: ParseOrigin::Named(statement), .. } => {
-                self.held.prepared.doubt(statement.id());
+                self.held.statements_mut().doubt(statement.id());
                 self.statements.remove_same(&name, &statement);
             }
             PendingRequest::Own(ProxyBatch::SequencesWithin { .. }) => self.sequences.note_foreign(),
@@ -438,7 +442,7 @@ impl<'a> Requests<'a> {
                 self.statements.set_shape_check(ShapeCheck::Answered);
             }
             PendingRequest::Parse { made: ParseOrigin::Proxy(statement), .. } => {
-                self.held.prepared.doubt(statement.id());
+                self.held.statements_mut().doubt(statement.id());
             }
             PendingRequest::Parse { name, made: ParseOrigin::Rename, .. } => {
                 self.statements.forget_on_backend(&name);
@@ -447,11 +451,11 @@ impl<'a> Requests<'a> {
             | PendingRequest::Close { closed: CloseOrigin::Unnamed(before), .. }
             | PendingRequest::Whole { unnamed: before, .. } => {
                 self.statements.unnamed_mut().bring_back(before);
-                self.held.unnamed = SOME_UNNAMED;
+                self.held.doubt_unnamed();
             }
             PendingRequest::Parse { made: ParseOrigin::ProxyUnnamed, .. }
             | PendingRequest::Close { closed: CloseOrigin::Proxy(0), .. } => {
-                self.held.unnamed = SOME_UNNAMED;
+                self.held.doubt_unnamed();
             }
             PendingRequest::Close { name, closed: CloseOrigin::Name(statement), .. } => {
                 self.statements.restore(name, statement);
@@ -460,7 +464,9 @@ impl<'a> Requests<'a> {
                 let Forgotten { name, statement } = *forgotten;
                 self.statements.restore(name, statement);
             }
-            PendingRequest::Close { closed: CloseOrigin::Proxy(id), .. } => self.held.prepared.kept(id),
+            PendingRequest::Close { closed: CloseOrigin::Proxy(id), .. } => {
+                self.held.statements_mut().kept(id)
+            }
             _ => {}
         }
     }
@@ -471,7 +477,7 @@ impl<'a> Requests<'a> {
 impl<'a> SessionFacts<'a> {
     /// Notes of side effects, for `requests`.
     fn into_notes(self, requests: Requests<'a>) -> (EffectNotes<'a>, &'a mut StartupSettings) {
-        let router = self.router.filter(|router| router.side == RouteSide::Reader);
-        (EffectNotes::new(requests, self.settings, router.map(|router| router.meaning)), self.startup)
+        let router = self.router.filter(|router| router.is_on_reader());
+        (EffectNotes::new(requests, self.settings, router.map(|router| router.meaning())), self.startup)
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Requests;
 use crate::{
     session::{
+        pending_request::{CloseOrigin, ParseOrigin, PendingRequest},
         pooled::client_input::ClientInput,
-        response_queue::{CloseOrigin, ParseOrigin, PendingRequest},
         shared_statement::SharedStatement,
     },
     wire::{TransactionStatus, frontend},
@@ -34,7 +34,7 @@ impl<'r, 'a> OwnNames<'r, 'a> {
     }
 
     fn close_aside(&mut self, name: &[u8]) {
-        let close = PendingRequest::Close { portal: false, name: name.into(), closed: CloseOrigin::Rename };
+        let close = PendingRequest::Close { name: name.into(), closed: CloseOrigin::Rename };
         self.requests.send(close, |out| frontend::write_close_statement(out, name));
     }
 
@@ -73,14 +73,14 @@ impl<'r, 'a> OwnNames<'r, 'a> {
 
     /// The client is about to list prepared statements: it is to see its own, under its own names, and no others.
     pub(in crate::session::pooled) fn show(&mut self, shown: &mut ClientInput<'_>) {
-        if self.requests.conversation.in_batch {
+        if self.requests.conversation.is_in_batch() {
             return self.show_in_batch(shown);
         }
-        if self.requests.conversation.status == TransactionStatus::Failed {
+        if self.requests.conversation.status() == TransactionStatus::Failed {
             return;
         }
         self.requests.stage(shown);
-        for (_, name) in self.requests.held.prepared.clear() {
+        for (_, name) in self.requests.held.statements_mut().clear() {
             frontend::write_close_statement(self.requests.to_backend, &name);
         }
         let theirs = self.requests.statements.all_named();
@@ -90,7 +90,7 @@ impl<'r, 'a> OwnNames<'r, 'a> {
     /// The same within a batch of the client's.
     pub(in crate::session::pooled) fn show_in_batch(&mut self, shown: &mut ClientInput<'_>) {
         self.requests.stage(shown);
-        for (id, name) in self.requests.held.prepared.close_all() {
+        for (id, name) in self.requests.held.statements_mut().close_all() {
             self.requests.close_shared(id, &name);
         }
         for (name, statement) in self.requests.statements.all_named() {

@@ -3,7 +3,7 @@
 use super::{Requests, SessionFacts, settings::SettingRequests};
 use crate::{
     session::{
-        conversation::until_nul,
+        batch_writer,
         pin::Pin,
         pooled::{
             Pooled,
@@ -13,7 +13,7 @@ use crate::{
             internal_error::InternalError,
             message_action::is_end,
         },
-        proxy_batch::{self, ProxyBatch},
+        proxy_batch::ProxyBatch,
         split::{FreshnessCheck, LAST_ROUTE, Router},
     },
     sql::{self, Effects},
@@ -104,7 +104,7 @@ impl<'a> Prelude<'a> {
             // Whatever it calls may leave something behind.
             requests.cleanup.note_pin(Pin::Unproved);
         }
-        let outside = requests.conversation.status == TransactionStatus::Idle || has_begin;
+        let outside = requests.conversation.status() == TransactionStatus::Idle || has_begin;
         if outside && !matches!(tag, f::QUERY | f::FUNCTION_CALL) && requests.database.reads_sequences() {
             // What a later statement of the transaction reads may be hidden in a function. Within the transaction the
             // command would take the snapshot.
@@ -125,10 +125,10 @@ impl<'a> Prelude<'a> {
     fn send_begin(&mut self, transaction: OpenTransaction) {
         let requests = self.settings.requests();
         if self.router.is_none() {
-            requests.send_query(b"BEGIN", ProxyBatch::Begin { failed: false });
+            requests.send_query(b"BEGIN", ProxyBatch::Begin { failed: None });
         } else {
             for command in self.begin.send_script().commands() {
-                requests.send_query(command, ProxyBatch::Begin { failed: false });
+                requests.send_query(command, ProxyBatch::Begin { failed: None });
             }
         }
         if transaction == OpenTransaction::Failed {
@@ -141,10 +141,10 @@ impl<'a> Prelude<'a> {
 
     /// Asks a read pool's node for its replay position, ahead of a read that must not be older than the session's last write.
     fn ask_position(&mut self, shown: &mut ClientInput<'_>) {
-        let freshness = self.router.as_deref_mut().and_then(|split| split.freshness.take());
+        let freshness = self.router.as_deref_mut().and_then(Router::take_freshness);
         if let Some(FreshnessCheck::Ask { lsn }) = freshness {
             self.requests().stage(shown);
-            self.requests().send_batch(|_, writer| proxy_batch::write_position(lsn, writer));
+            self.requests().send_batch(|_, writer| batch_writer::write_position(lsn, writer));
         }
     }
 
@@ -157,12 +157,12 @@ impl<'a> Prelude<'a> {
         if !self.asks_last_route(message) {
             return;
         }
-        let last = self.router.as_deref().and_then(|split| split.trace.last());
+        let last = self.router.as_deref().and_then(Router::last_route);
         let answer =
             last.map_or_else(String::new, |(endpoint, reason)| format!("{endpoint} ({})", reason.as_str()));
         let requests = self.requests();
         requests.stage(shown);
-        requests.send_batch(|held, writer| proxy_batch::write_last_route(held, answer.as_bytes(), writer));
+        requests.send_batch(|held, writer| batch_writer::write_last_route(held, answer.as_bytes(), writer));
     }
 
     /// True if a first message asks where the last statement went.
@@ -170,7 +170,7 @@ impl<'a> Prelude<'a> {
         let requests = self.requests();
         let text = match message.tag() {
             f::QUERY => message.query(),
-            f::PARSE => until_nul(message.parsed().1).0,
+            f::PARSE => message.parsed_text(),
             f::BIND => {
                 let statement = requests.statements.get(message.bound().statement());
                 statement.map_or(&b""[..], |statement| statement.text())
@@ -180,6 +180,6 @@ impl<'a> Prelude<'a> {
         text.len() <= LAST_ROUTE_MAX_BYTES
             && memchr::memmem::find(text, LAST_ROUTE).is_some()
             && requests.begins_work()
-            && requests.conversation.status != TransactionStatus::Failed
+            && requests.conversation.status() != TransactionStatus::Failed
     }
 }

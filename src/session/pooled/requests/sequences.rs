@@ -2,11 +2,7 @@
 
 use super::Requests;
 use crate::{
-    session::{
-        pin::Pin,
-        pooled::client_input::ClientInput,
-        proxy_batch::{self, ProxyBatch},
-    },
+    session::{batch_writer, pin::Pin, pooled::client_input::ClientInput, proxy_batch::ProxyBatch},
     wire::{TransactionStatus, tag::frontend as f},
 };
 
@@ -56,22 +52,22 @@ impl<'r, 'a> SequenceRequests<'r, 'a> {
     /// Clears the sequence state left by other sessions, within a client's batch or, if `synced`, ahead of a first message.
     /// The client's unnamed portal stays.
     fn clear_by_portal(&mut self, shown: &mut ClientInput<'_>, synced: bool) {
-        if !self.are_foreign() || self.requests.conversation.queue.is_skipping() {
+        if !self.are_foreign() || self.requests.conversation.queue().is_skipping() {
             return;
         }
         self.requests.sequences.note_own();
         self.requests.stage(shown);
         if synced {
-            self.requests.send_batch(|_, writer| proxy_batch::write_sequences(true, writer));
+            self.requests.send_batch(|_, writer| batch_writer::write_sequences(true, writer));
         } else {
-            self.requests.send_within_batch(|writer| Some(proxy_batch::write_sequences(false, writer)));
+            self.requests.send_within_batch(|writer| Some(batch_writer::write_sequences(false, writer)));
         }
     }
 
     fn are_foreign(&self) -> bool {
         !self.requests.sequences.is_own()
             && !self.requests.cleanup.pins().contains(Pin::Sequence)
-            && !self.requests.conversation.queue.may_pin(Pin::Sequence)
-            && self.requests.conversation.status != TransactionStatus::Failed
+            && !self.requests.conversation.queue().may_pin(Pin::Sequence)
+            && self.requests.conversation.status() != TransactionStatus::Failed
     }
 }

@@ -4,11 +4,11 @@ use super::{Requests, SessionFacts};
 use crate::{
     route::RouteSide,
     session::{
+        batch_writer,
         pooled::{
             Pooled, client_input::ClientInput, internal_error::InternalError,
             session_settings::SessionSettings, startup_settings::StartupSettings,
         },
-        proxy_batch,
         split::Router,
     },
     sql::SettingReset,
@@ -42,7 +42,7 @@ impl<'a> SettingRequests<'a> {
         startup: &'a mut StartupSettings,
         router: Option<&Router>,
     ) -> Self {
-        Self { requests, settings, startup, side: router.map_or(RouteSide::Writer, |router| router.side) }
+        Self { requests, settings, startup, side: router.map_or(RouteSide::Writer, Router::side) }
     }
 
     /// The requests.
@@ -52,7 +52,7 @@ impl<'a> SettingRequests<'a> {
 
     /// True if the backend has other settings than the session.
     pub(super) fn differ(&self) -> bool {
-        self.requests.held.settings != *self.settings.values()
+        self.requests.held.settings() != self.settings.values()
     }
 
     /// Sends the session's settings. True if they decide the permissions of the next statement: the statement must wait for
@@ -60,8 +60,8 @@ impl<'a> SettingRequests<'a> {
     pub(super) fn apply(&mut self, shown: &mut ClientInput<'_>) -> bool {
         self.requests.stage(shown);
         let (wanted, side) = (self.settings.values(), self.side);
-        let decides = proxy_batch::changes_identity(&self.requests.held.settings, wanted);
-        self.requests.send_batch(|held, writer| proxy_batch::write_apply(held, wanted, side, writer));
+        let decides = batch_writer::changes_identity(self.requests.held.settings(), wanted);
+        self.requests.send_batch(|held, writer| batch_writer::write_apply(held, wanted, side, writer));
         decides
     }
 
@@ -90,7 +90,7 @@ impl<'a> SettingRequests<'a> {
     fn apply_again(&mut self, reset: &[SettingReset], synced: bool) -> bool {
         let (values, side) = (self.startup.values_of(reset), self.side);
         let is_sent =
-            self.requests.send_within_batch(|writer| proxy_batch::write_again(values, side, synced, writer));
+            self.requests.send_within_batch(|writer| batch_writer::write_again(values, side, synced, writer));
         if is_sent {
             self.settings.on_applied_again();
         }

@@ -48,11 +48,7 @@ fn a_skipped_query_leaves_the_unnamed_statement() {
     requests.owe(PendingRequest::Describe(Described::AsIs));
     let before = requests.destroy_unnamed();
     assert!(!requests.statements.unnamed().exists());
-    requests.undo(PendingRequest::Close {
-        portal: false,
-        name: Box::default(),
-        closed: CloseOrigin::Unnamed(before),
-    });
+    requests.undo(PendingRequest::Close { name: Box::default(), closed: CloseOrigin::Unnamed(before) });
     assert_eq!(requests.statements.unnamed().text(), b"SELECT 1");
     assert!(requests.must_parse_unnamed(), "the backend may have any unnamed statement");
 }
@@ -89,7 +85,7 @@ fn a_client_that_names_a_shared_statement_does_not_reach_it() {
     let one = statement(&session, "SELECT 1");
     let mut requests = Requests::of(&mut session).unwrap();
     requests.ensure(&one, &mut ClientInput::none());
-    let name = requests.held.prepared.name(one.id());
+    let name = requests.held.statements().name(one.id());
     requests.hide_shared(&name, &mut ClientInput::none());
     assert!(requests.must_parse(&one), "the shared statement is closed");
 }

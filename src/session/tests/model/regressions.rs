@@ -121,3 +121,26 @@ fn copied_data_behind_an_error_ends() {
         World::run(&Script { setup, actions });
     }
 }
+
+#[test]
+fn a_statement_is_gone_with_its_deallocation_among_others() {
+    let prepare = Request::Batch(vec![run("s2", "SELECT 'one'"), Step::Sync]);
+    let deallocate = ["BEGIN", "DEALLOCATE s2"].map(|text| Text(text, 1)).to_vec();
+    let execute = Request::Batch(vec![run("", "EXECUTE s2"), Step::Sync]);
+    play(&[prepare.clone(), Request::Query(deallocate), execute.clone()], End::Terminate);
+    // The second deallocation fails.
+    let twice = ["BEGIN", "DEALLOCATE s2", "DEALLOCATE s3"].map(|text| Text(text, 1)).to_vec();
+    let bind = Request::Batch(vec![bind("s2"), Step::Sync]);
+    play(&[prepare.clone(), Request::Query(twice), bind.clone()], End::Terminate);
+    // Within a batch.
+    let batch = vec![FAILING, Step::Sync, run("", "SELECT 'one'"), Step::Query(Text("DEALLOCATE s2", 1))];
+    play(&[prepare, Request::Batch(batch), bind], End::Terminate);
+}
+
+#[test]
+fn a_statement_that_deallocates_itself_makes_room_for_another() {
+    // A missing internal name: afterwards names may have been prepared by SQL.
+    let missing = "DEALLOCATE \"__gatekeeper_000000000000000000000000000000000000000000000007\"";
+    let batch = vec![run("s1", "DEALLOCATE s1"), run("", PREPARE), Step::Sync];
+    play(&[Request::Query(vec![Text(missing, 1)]), Request::Batch(batch)], End::Terminate);
+}
