@@ -1,7 +1,7 @@
 """Why there? Which endpoint served which listener, and what the routing knew."""
 
 from .panel import exactly, limits, lines, query, stat, timeline
-from .words import CHANGED, CHANGES, STATE, STATES
+from .words import CHANGED, CHANGES, STATE, STATES, quantile
 
 NEXT = "clients"
 NAMED = "{{endpoint}} · {{backend_role}}"
@@ -31,6 +31,24 @@ def rows():
             (24, 6, timeline(
                 "Topology", "Role of each endpoint by color; red: down; orange: observed role differs from the declared role.",
                 "routes follow within one probe interval; compare the times with the traffic below.", STATE, STATES)),
+        ]),
+        ("Who waits for a writer?", [
+            (6, 8, lines(
+                "Clients on hold", "Clients waiting for a writer now.",
+                "no action within `hold` after a failover; beyond, see the endpoint of the primary.",
+                "none", query("sum by (listener) (gatekeeper_held_clients{@listener})", "{{listener}}"), stacked=True)),
+            (6, 8, lines(
+                "Finished holds", "Finished waits for a writer, by outcome.",
+                "`expired` was an error for a client (57P03): the writer was absent for longer than `hold`.",
+                "cps", query("sum by (outcome) (rate(gatekeeper_holds_total{@listener}@rate)) > 0", "{{outcome}}"), stacked=True)),
+            (6, 8, lines(
+                "Time on hold", "Time within which 99 of 100 holds ended.",
+                "compare with `hold` of the listener.",
+                "s", query(quantile(0.99, "gatekeeper_hold_duration_seconds", "@listener", "listener"), "{{listener}}"))),
+            (6, 8, lines(
+                "Absence of the writer", "Time between two answers of the writer with failed probes in between, 99 of 100.",
+                "the usual time of a failover; `hold` must be longer.",
+                "s", query(quantile(0.99, "gatekeeper_writer_absence_duration_seconds", "@all"), "absence"))),
         ]),
         ("Where do statements go?", [
             (12, 9, lines(

@@ -9,6 +9,7 @@ mod doctor;
 mod inherited;
 mod knowledge;
 mod principal;
+mod probed_health;
 mod program;
 mod reload;
 mod report;

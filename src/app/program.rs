@@ -13,7 +13,7 @@ use super::{
     build::{BuildError, ComponentBuilder},
     console::Configured,
     inherited::Inherited,
-    report, shutdown,
+    probed_health, report, shutdown,
 };
 use crate::{
     admin::{self, ControlCommand, control},
@@ -141,7 +141,7 @@ impl Program {
         contexts.publish(listeners.values().map(|listener| listener.context.reader()).collect());
         let admin = start_admin(&builder, &config, api)?;
         builder.metrics.program().record_load(SystemTime::now());
-        spawn_upkeep(&builder, Arc::clone(&services.routing), contexts.reader());
+        spawn_upkeep(&builder, &services.routing, contexts.reader());
         Ok(Self {
             config,
             source,
@@ -295,15 +295,17 @@ fn start_admin(
 /// Background tasks: file watcher, metrics, certificate expiry.
 fn spawn_upkeep(
     builder: &ComponentBuilder,
-    routing: Arc<Routing>,
+    routing: &Arc<Routing>,
     listeners: Live<Vec<Live<ListenerContext>>>,
 ) {
+    let follow_health = probed_health::follow(routing.topology.clone(), Arc::clone(&routing.pools));
+    builder.tasks.spawn("probed health", follow_health);
     let (program, events) = (builder.metrics.program(), builder.events.clone());
     let watch_files =
         builder.files.clone().run(move |reloaded| report::file_reloaded(&reloaded, &program, &events));
     builder.tasks.spawn("file watcher", watch_files);
     builder.tasks.spawn("metrics upkeep", builder.metrics.clone().run_upkeep());
-    builder.tasks.spawn("certificate watcher", watch_certificates(routing, listeners));
+    builder.tasks.spawn("certificate watcher", watch_certificates(Arc::clone(routing), listeners));
 }
 
 /// Binds the listeners' sockets, or takes over inherited sockets, and accepts clients.

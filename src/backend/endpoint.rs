@@ -49,7 +49,12 @@ struct SharedEndpoint {
     judging: Semaphore,
     metrics: Arc<EndpointMetrics>,
     connector: Connector,
+    /// With permits of its own: logins of sessions to a silent server must not delay the probe.
+    probe_connector: Connector,
 }
+
+/// Concurrent logins of probes: one a second, for as long as a probe may last.
+const MAX_PROBE_LOGINS: usize = 16;
 
 /// Reads a server's connection limit, and the connections reserved for superusers and for
 /// `pg_use_reserved_connections`. Names are qualified: a client's `search_path` is in force already.
@@ -101,13 +106,27 @@ impl EndpointHandle {
             LoginMethod::new(&settings, &accepted, same_tokens.and_then(Self::tokens));
         let judging = Semaphore::new(settings.connect_concurrency.max(1));
         let (settings, login_method) = (Arc::new(settings), Arc::new(login_method));
-        let connector = connector::stack(
-            &settings,
-            Arc::clone(&metrics),
-            Arc::clone(&login_method),
-            Dialer::new(Arc::clone(&settings), tls.clone()),
-        );
-        let shared = SharedEndpoint { settings, tls, login_method, accepted, judging, metrics, connector };
+        let stack = |permits| {
+            connector::stack(
+                &settings,
+                permits,
+                Arc::clone(&metrics),
+                Arc::clone(&login_method),
+                Dialer::new(Arc::clone(&settings), tls.clone()),
+            )
+        };
+        let connector = stack(settings.connect_concurrency.max(1));
+        let probe_connector = stack(MAX_PROBE_LOGINS);
+        let shared = SharedEndpoint {
+            settings,
+            tls,
+            login_method,
+            accepted,
+            judging,
+            metrics,
+            connector,
+            probe_connector,
+        };
         Ok((Self { shared: Arc::new(shared) }, keeper))
     }
 
@@ -167,6 +186,16 @@ impl EndpointHandle {
     /// [`ConnectError`] with place and cause.
     pub async fn connect(&self, request: ConnectRequest) -> Result<Backend, ConnectError> {
         self.shared.connector.clone().oneshot(request).await
+    }
+
+    /// As [`EndpointHandle::connect`], with permits apart from those of sessions and pools.
+    ///
+    /// Cancel safety: as [`EndpointHandle::connect`].
+    ///
+    /// # Errors
+    /// As [`EndpointHandle::connect`].
+    pub(crate) async fn connect_for_probe(&self, request: ConnectRequest) -> Result<Backend, ConnectError> {
+        self.shared.probe_connector.clone().oneshot(request).await
     }
 
     /// Queries the node identity of a new backend. `None` without permission.

@@ -196,6 +196,21 @@ impl ConnectError {
         }
     }
 
+    /// True if the server is absent: the network failed, or the server starts or shuts down.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        match &self.failure {
+            ConnectFailure::Refused(refused) => refused.sqlstate().is_some_and(|state| state.class() == "57"),
+            _ if self.blame() == Blame::Us => false,
+            ConnectFailure::Resolve { .. }
+            | ConnectFailure::Unreachable { .. }
+            | ConnectFailure::Unix(_)
+            | ConnectFailure::Broken { .. }
+            | ConnectFailure::Timeout { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Remedy for an operator, if known.
     #[must_use]
     pub fn remedy(&self) -> Option<Cow<'static, str>> {

@@ -1,6 +1,6 @@
 //! Errors that Gatekeeper sends to clients: SQLSTATE, message and remedy.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use super::ClientErrorReason;
 use crate::{
@@ -241,6 +241,12 @@ impl ClientError {
             .hint("Try again shortly.")
     }
 
+    /// No writer was available within `waited`, for the reason `what`.
+    #[must_use]
+    pub fn hold_expired(waited: Duration, what: &str) -> Self {
+        Self::no_endpoint(format!("no writer was available within {} s: {what}", waited.as_secs()))
+    }
+
     /// The login to an endpoint failed; `blame` names the party responsible.
     #[must_use]
     pub fn endpoint(blame: Blame, message: impl Into<Cow<'static, str>>) -> Self {
@@ -309,7 +315,7 @@ impl ClientError {
 
     /// No backend became free in time.
     #[must_use]
-    pub fn pool_timeout(pool: &str, waited: std::time::Duration) -> Self {
+    pub fn pool_timeout(pool: &str, waited: Duration) -> Self {
         Self::new(
             SqlState::TOO_MANY_CONNECTIONS,
             Blame::Policy,

@@ -91,7 +91,7 @@ pub struct ListenerLimits {
     pub max_clients_per_database: usize,
     /// From accept to authenticated; a relayed login counts whole. Default 10 s.
     pub login_timeout: Duration,
-    /// How long a new session waits for a writer that was there before and is away, as in a failover. Default 30 s.
+    /// Longest wait of a transaction or a new client for a writer that is absent, as in a failover. Default 90 s.
     pub hold: Duration,
 }
 
@@ -137,7 +137,7 @@ impl Default for ListenerLimits {
             max_clients_per_user: 0,
             max_clients_per_database: 0,
             login_timeout: Duration::from_secs(10),
-            hold: Duration::from_secs(30),
+            hold: Duration::from_secs(90),
         }
     }
 }

@@ -91,6 +91,8 @@ impl Pool {
         self.spawn(worker, "pool dial", async move {
             let mut ended = pin!(pool.ended.notified());
             ended.as_mut().enable();
+            let mut redial = pin!(pool.redial.notified());
+            redial.as_mut().enable();
             if pool.has_ended() {
                 return;
             }
@@ -98,6 +100,11 @@ impl Pool {
                 greeted = pool.greet_evicting(permit) => greeted,
                 // A login may wait for a token; another pool may need the permit.
                 () = ended => return,
+                () = redial => {
+                    drop(guard);
+                    pool.dial_needed(worker);
+                    return;
+                }
             };
             let Some(place) = guard.take_slot() else { return };
             match dialed {
@@ -282,7 +289,12 @@ impl Pool {
         );
         let news = login_backoff.is_news();
         if login_backoff.is_hopeless(state.slots.live_count(), state.answered) {
-            state.fail_waiters(&LeaseError::Down(Arc::clone(&error)), &mut after);
+            let error = LeaseError::Down(Arc::clone(&error));
+            if login_backoff.is_silence() {
+                state.begin_absence(&error, &mut after);
+            } else {
+                state.fail_waiters(&error, &mut after);
+            }
         }
         state.login_backoff = Some(login_backoff);
         drop(state);

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{
     BackendHandle, Pool, StartupResponse,
     pooled_backend::PooledBackend,
@@ -42,6 +44,17 @@ pub struct AcquireOptions {
     pub settings: u64,
     /// The last backend used in the pool: preferred if no other session has used the backend since.
     pub last: Option<Trace>,
+    /// Place and patience in the queue.
+    pub terms: WaitTerms,
+}
+
+/// Terms of a wait in the queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WaitTerms {
+    /// Start of the wait, if the session has waited elsewhere before: keeps its place among the waiters.
+    pub since: Option<Instant>,
+    /// The waiter stays in the queue while the endpoint is absent; see [`super::Waited::Held`].
+    pub holds: bool,
 }
 
 /// A backend, with the generation of a single use.
@@ -72,6 +85,9 @@ pub enum LeaseError {
     /// The endpoint rejects logins; carries the last error.
     #[error("the endpoint is down")]
     Down(#[source] Arc<ConnectError>),
+    /// The probe reports the endpoint down, and no backend was returned since.
+    #[error("the endpoint is down: {0}")]
+    ProbedDown(Arc<str>),
     /// The pool is no longer in use: the endpoint has new settings or another role. Decide again and call
     /// [`super::Pools::pool`] again.
     #[error("the pool was withdrawn")]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::backend::{ConnectError, ConnectFailure};
+use crate::backend::ConnectError;
 
 /// Failed logins since the last success.
 pub(super) struct LoginBackoff {
@@ -64,16 +64,13 @@ impl LoginBackoff {
 
     /// True if the server is unresponsive or shutting down. Other rejections, a missing token or an untrusted
     /// certificate say nothing about logged-in backends.
-    fn is_silence(&self) -> bool {
-        match self.error.failure() {
-            ConnectFailure::Refused(refused) => refused.sqlstate().is_some_and(|state| state.class() == "57"),
-            ConnectFailure::Resolve { .. }
-            | ConnectFailure::Unreachable { .. }
-            | ConnectFailure::Unix(_)
-            | ConnectFailure::Broken { .. }
-            | ConnectFailure::Timeout { .. } => true,
-            _ => false,
-        }
+    pub(super) fn is_silence(&self) -> bool {
+        self.error.is_absence()
+    }
+
+    /// The next login may be tried at `now`: the server has answered the probe.
+    pub(super) fn end_pause(&mut self, now: Instant) {
+        self.retry_at = self.retry_at.min(now);
     }
 
     /// True for the first failure of its kind.

@@ -13,6 +13,7 @@
 //! keep the books, without sockets: `Slots` (state of each backend) and `Queue` (waiters). Logins, resets and work
 //! after cancel requests run as tasks; time limits are checked by a tick per worker.
 
+mod absence;
 mod backend_handle;
 mod budget;
 mod filter;
@@ -40,7 +41,7 @@ mod waiter;
 
 pub use backend_handle::{BackendHandle, CancelGuard};
 pub use filter::Filter;
-pub use lease::{AcquireOptions, Disposition, Lease, LeaseError, Trace};
+pub use lease::{AcquireOptions, Disposition, Lease, LeaseError, Trace, WaitTerms};
 pub use pool::Pool;
 pub use pool_key::PoolKey;
 pub use registry::{BackendEvent, LoginReport, Pools};

@@ -13,6 +13,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     AcquireOptions, BackendEvent, BackendHandle, Disposition, Lease, PoolKey, PoolPhase, PoolSettings, Pools,
     StartupResponse, Waiter,
+    absence::AbsenceState,
     budget::{Budget, BudgetPressure},
     maintenance::Maintenance,
     pooled_backend::PooledBackend,
@@ -40,6 +41,8 @@ pub struct Pool {
     state: Mutex<PoolState>,
     /// Notified when the pool is withdrawn or closed: its logins have no waiter.
     pub(super) ended: Notify,
+    /// Notified when the server answers again: older logins may never end.
+    pub(super) redial: Notify,
     /// Total waiting time of sessions in microseconds, and the number of waits.
     pub(super) waited: AtomicU64,
     pub(super) waits: AtomicU64,
@@ -65,6 +68,7 @@ impl Pool {
             epoch: 0,
             startup_response: None,
             login_backoff: None,
+            absence: AbsenceState::default(),
             answered: None,
             idle_pause_until: None,
             prepared: 0,
@@ -81,6 +85,7 @@ impl Pool {
             metrics,
             state: Mutex::new(state),
             ended: Notify::new(),
+            redial: Notify::new(),
             waited: AtomicU64::new(0),
             waits: AtomicU64::new(0),
         }
@@ -135,16 +140,24 @@ impl Pool {
     /// Queues `waiter` up, which does not wait yet, and dials as needed. To be called on the worker that `want` names.
     pub fn wait(self: &Arc<Self>, waiter: &mut Waiter, want: &AcquireOptions) {
         let now = Instant::now();
-        let mut queued = Queued { pool: Arc::clone(self), want: *want, ticket: None, since: now };
+        let since = want.terms.since.unwrap_or(now);
+        let mut queued = Queued { pool: Arc::clone(self), want: *want, ticket: None, since };
         let mut after = DeferredActions::default();
         let mut state = self.lock();
-        if let Some(error) = state.immediate_error(now) {
+        let absence = if want.terms.holds { state.absence() } else { None };
+        if let Some(error) = state.immediate_error(now).filter(|_| absence.is_none()) {
             // Not polled yet: there is no waker.
             waiter.wait_cell().fail_wait(error);
         } else if let Some((place, member)) = self.take(&mut state, want, &mut after) {
             waiter.wait_cell().grant_lease(Lease::new(Arc::clone(self), place, member));
         } else {
-            queued.ticket = Some(state.queue.join(want.worker, now, Arc::clone(waiter.wait_cell())));
+            if let Some(reason) = absence {
+                state.note_absence(&reason, &mut after);
+                // Not polled yet: there is no waker.
+                waiter.wait_cell().notify_absence(reason);
+            }
+            let cell = Arc::clone(waiter.wait_cell());
+            queued.ticket = Some(state.queue.join(want.worker, since, want.terms.holds, cell));
             // A full pool cannot grow.
             after.grow = state.slots.used_count() < state.settings.size;
         }
@@ -323,8 +336,8 @@ impl Pool {
     }
 
     /// A waiter left.
-    pub(super) fn remove_waiter(&self, worker: usize, ticket: u64) {
-        self.lock().queue.leave(worker, ticket);
+    pub(super) fn remove_waiter(&self, worker: usize, since: Instant, ticket: u64) {
+        self.lock().queue.leave(worker, since, ticket);
     }
 
     /// Counts a session of `worker` that got a backend after waiting.

@@ -15,16 +15,18 @@ pub(super) struct Queue<W> {
 }
 
 struct WaitLine<W> {
-    /// Tickets ascend, and so do the times.
+    /// By start of the wait, then by ticket.
     entries: VecDeque<QueueEntry<W>>,
-    /// Waiters with tickets up to the value were notified about the long wait.
-    told: u64,
+    /// Waiters since then or longer were notified about the long wait.
+    told: Option<Instant>,
 }
 
 /// A waiter.
 pub(super) struct QueueEntry<W> {
     pub(super) ticket: u64,
     pub(super) since: Instant,
+    /// The waiter stays while the endpoint is absent.
+    pub(super) holds: bool,
     pub(super) who: W,
 }
 
@@ -35,7 +37,7 @@ const OTHER_WORKER_HEAD_START: Duration = Duration::from_millis(1);
 impl<W> Queue<W> {
     /// Empty lines for `workers` workers.
     pub(super) fn new(workers: usize) -> Self {
-        let line = |_| WaitLine { entries: VecDeque::new(), told: 0 };
+        let line = |_| WaitLine { entries: VecDeque::new(), told: None };
         Self { lines: (0..workers.max(1)).map(line).collect(), waiting: 0, tickets: 0 }
     }
 
@@ -49,19 +51,21 @@ impl<W> Queue<W> {
         self.waiting == 0
     }
 
-    /// Adds a waiter; returns the waiter's ticket.
-    pub(super) fn join(&mut self, worker: usize, now: Instant, who: W) -> u64 {
+    /// Adds a waiter that has waited since `since`, behind all that have waited as long; returns the waiter's ticket.
+    pub(super) fn join(&mut self, worker: usize, since: Instant, holds: bool, who: W) -> u64 {
         self.tickets += 1;
         self.waiting += 1;
         let ticket = self.tickets;
-        self.line_of(worker).entries.push_back(QueueEntry { ticket, since: now, who });
+        let entries = &mut self.line_of(worker).entries;
+        let at = entries.partition_point(|entry| entry.since <= since);
+        entries.insert(at, QueueEntry { ticket, since, holds, who });
         ticket
     }
 
-    /// Removes a waiter; `None` if already removed.
-    pub(super) fn leave(&mut self, worker: usize, ticket: u64) -> Option<W> {
+    /// Removes a waiter since `since`; `None` if already removed.
+    pub(super) fn leave(&mut self, worker: usize, since: Instant, ticket: u64) -> Option<W> {
         let entries = &mut self.line_of(worker).entries;
-        let at = entries.binary_search_by_key(&ticket, |entry| entry.ticket).ok()?;
+        let at = entries.binary_search_by_key(&(since, ticket), |entry| (entry.since, entry.ticket)).ok()?;
         let left = entries.remove(at)?;
         self.waiting -= 1;
         Some(left.who)
@@ -106,11 +110,33 @@ impl<W> Queue<W> {
         mut tell: impl FnMut(&QueueEntry<W>),
     ) {
         let line = self.line_of(worker);
-        let first = line.entries.partition_point(|entry| entry.ticket <= line.told);
+        let told = line.told;
+        let first = line.entries.partition_point(|entry| told.is_some_and(|told| entry.since <= told));
         for entry in line.entries.range(first..).take_while(|entry| entry.since <= then) {
             tell(entry);
-            line.told = entry.ticket;
+            line.told = Some(entry.since);
         }
+    }
+
+    /// Removes the waiters that do not stay while the endpoint is absent, in no particular order.
+    pub(super) fn drain_impatient(&mut self) -> Vec<QueueEntry<W>> {
+        let mut left = Vec::new();
+        for line in &mut self.lines {
+            if line.entries.iter().all(|entry| entry.holds) {
+                continue;
+            }
+            let (stay, go): (VecDeque<_>, VecDeque<_>) =
+                std::mem::take(&mut line.entries).into_iter().partition(|entry| entry.holds);
+            line.entries = stay;
+            left.extend(go);
+        }
+        self.waiting -= left.len();
+        left
+    }
+
+    /// All waiters, in no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &QueueEntry<W>> {
+        self.lines.iter().flat_map(|line| &line.entries)
     }
 
     /// Removes all waiters, in no particular order.

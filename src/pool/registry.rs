@@ -434,7 +434,7 @@ impl Pools {
         pools.len()
     }
 
-    fn matching_pools(&self, filter: &Filter) -> Vec<Arc<Pool>> {
+    pub(super) fn matching_pools(&self, filter: &Filter) -> Vec<Arc<Pool>> {
         let registry = self.lock();
         let matching = registry.pools.iter().filter(|(target, _)| filter.matches(target));
         matching

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     LeaseError, PoolPhase, PoolSettings, StartupResponse,
+    absence::AbsenceState,
     login_backoff::LoginBackoff,
     pooled_backend::{BackendRecord, PooledBackend},
     queue::Queue,
@@ -26,6 +27,8 @@ pub(super) struct PoolState {
     pub(super) epoch: u64,
     pub(super) startup_response: Option<Arc<StartupResponse>>,
     pub(super) login_backoff: Option<LoginBackoff>,
+    /// Absence of the endpoint.
+    pub(super) absence: AbsenceState,
     /// Time of the last returned or logged-in backend, by [`PoolState::now`].
     pub(super) answered: Option<Instant>,
     /// End of the pause in making idle backends.

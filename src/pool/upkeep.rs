@@ -19,8 +19,10 @@ impl Pool {
         let state = &mut *guard;
         state.now = state.now.max(now);
         let settings = Arc::clone(&state.settings);
-        if !settings.query_wait_timeout.is_zero()
+        if state.update_absence(now, &mut after)
+            && !settings.query_wait_timeout.is_zero()
             && let Some(then) = now.checked_sub(settings.query_wait_timeout)
+            && state.absence.counts_since(then)
         {
             while let Some(entry) = state.queue.take_expired(worker, then) {
                 self.metrics.pool_wait_timed_out();

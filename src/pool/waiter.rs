@@ -27,6 +27,9 @@ pub enum Waited {
     Lease(Lease),
     /// The wait exceeds [`super::PoolSettings::wait_notice`] and continues. Once per wait.
     Notice(Duration),
+    /// The endpoint is absent, for the given reason, and the wait continues. Once per absence, and only for waiters
+    /// with [`super::WaitTerms::holds`]: the session bounds the wait.
+    Held(LeaseError),
     /// No backend; the wait is over.
     Failed(LeaseError),
 }
@@ -50,6 +53,7 @@ pub(super) struct WaitCell {
 struct WaitState {
     outcome: WaitOutcome,
     notice: Option<Duration>,
+    held: Option<LeaseError>,
     waker: Option<Waker>,
 }
 
@@ -84,6 +88,9 @@ impl Waiter {
             let mut seat = seat.lock();
             let outcome = mem::take(&mut seat.outcome);
             if let WaitOutcome::None = outcome {
+                if let Some(reason) = seat.held.take() {
+                    return Poll::Ready(Waited::Held(reason));
+                }
                 if let Some(waited) = seat.notice.take() {
                     return Poll::Ready(Waited::Notice(waited));
                 }
@@ -112,9 +119,9 @@ impl Waiter {
 
     /// Leaves the queue: the statement was canceled, or the client is gone.
     pub fn leave(&mut self) {
-        let Some(Queued { pool, want, ticket, .. }) = self.queued.take() else { return };
+        let Some(Queued { pool, want, ticket, since }) = self.queued.take() else { return };
         if let Some(ticket) = ticket {
-            pool.remove_waiter(want.worker, ticket);
+            pool.remove_waiter(want.worker, since, ticket);
         }
         let Some(seat) = &self.seat else { return };
         let mut seat = seat.lock();
@@ -125,6 +132,12 @@ impl Waiter {
             // Not used since the grant.
             lease.release(Disposition::Clean);
         }
+    }
+
+    /// Reason why no backend of the endpoint can serve now, if so.
+    #[must_use]
+    pub fn absence(&self) -> Option<LeaseError> {
+        self.queued.as_ref()?.pool.absence()
     }
 
     pub(super) fn wait_cell(&mut self) -> &Arc<WaitCell> {
@@ -168,6 +181,13 @@ impl WaitCell {
         state.waker.take()
     }
 
+    /// Reports the endpoint's absence; returns the waker.
+    pub(super) fn notify_absence(&self, reason: LeaseError) -> Option<Waker> {
+        let mut state = self.lock();
+        state.held = Some(reason);
+        state.waker.take()
+    }
+
     fn lock(&self) -> MutexGuard<'_, WaitState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -175,6 +195,6 @@ impl WaitCell {
 
 impl WaitState {
     fn clear(&mut self) {
-        (self.notice, self.waker) = (None, None);
+        (self.notice, self.held, self.waker) = (None, None, None);
     }
 }

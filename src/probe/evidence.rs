@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{publisher::ProbeMessage, sample_request::SampleRequest};
+use super::{HeldClient, held_clients::HeldClients, publisher::ProbeMessage, sample_request::SampleRequest};
 use crate::{
     names::EndpointName,
     topology::{ObservedRole, ReplayReport, TopologySnapshot},
@@ -29,6 +29,7 @@ pub enum Evidence {
 pub struct EvidenceSink {
     pub(super) inbox: mpsc::Sender<ProbeMessage>,
     pub(super) wanted: Arc<SampleRequest>,
+    pub(super) held: Arc<HeldClients>,
 }
 
 /// Evidence of a test, in order.
@@ -57,7 +58,7 @@ impl EvidenceSink {
     #[cfg(test)]
     pub(crate) fn recording() -> (Self, RecordedEvidence) {
         let (inbox, outbox) = mpsc::channel(64);
-        (Self { inbox, wanted: Arc::default() }, RecordedEvidence { outbox })
+        (Self { inbox, wanted: Arc::default(), held: Arc::default() }, RecordedEvidence { outbox })
     }
 
     /// Reports `evidence` about `endpoint`. Drops evidence if the queue is full: a probe is under way then.
@@ -71,6 +72,13 @@ impl EvidenceSink {
         if snapshot.is_news(&replayed) {
             self.inbox.try_send(ProbeMessage::Replayed(replayed)).ok();
         }
+    }
+
+    /// Counts a client that waits for a writer, until the returned value is dropped. Meanwhile the probe attempts a
+    /// login to each endpoint that is declared primary at short intervals.
+    #[must_use]
+    pub fn hold_client(&self) -> HeldClient {
+        self.held.enter()
     }
 
     /// Requests a WAL sample of the writer after now, as soon as possible: a session has written and wants to read

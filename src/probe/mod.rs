@@ -10,6 +10,7 @@
 //! [`SnapshotChange`].
 
 mod evidence;
+mod held_clients;
 mod liveness;
 mod prober;
 mod publisher;
@@ -33,6 +34,8 @@ use crate::{
 #[cfg(test)]
 pub(crate) use evidence::RecordedEvidence;
 pub use evidence::{Evidence, EvidenceSink};
+pub use held_clients::HeldClient;
+use held_clients::HeldClients;
 use publisher::{ProbeMessage, TopologyPublisher};
 use sample_request::SampleRequest;
 pub use settings::ProbeSettings;
@@ -42,6 +45,7 @@ pub struct Probe {
     snapshot: Live<TopologySnapshot>,
     inbox: mpsc::Sender<ProbeMessage>,
     wanted: Arc<SampleRequest>,
+    held: Arc<HeldClients>,
 }
 
 /// Capacity of the publisher's queue; the publisher processes a hundred thousand messages per second.
@@ -64,6 +68,7 @@ impl Probe {
     ) -> Self {
         let (inbox, told) = mpsc::channel(PUBLISHER_QUEUE_CAPACITY);
         let wanted = Arc::new(SampleRequest::default());
+        let held = Arc::new(HeldClients::default());
         let first = TopologySnapshot::declared(endpoints.iter().map(|it| Arc::clone(it.endpoint())));
         let (publisher, snapshot) = live(first.clone());
         let mut keeper = TopologyPublisher {
@@ -76,12 +81,13 @@ impl Probe {
             probers: HashMap::new(),
             started: 0,
             wanted: Arc::clone(&wanted),
+            held: Arc::clone(&held),
             sampling: None,
             unpublished: false,
         };
         keeper.apply_settings(endpoints, settings);
         tasks.spawn("topology keeper", keeper.run(told));
-        Self { snapshot, inbox, wanted }
+        Self { snapshot, inbox, wanted, held }
     }
 
     /// The picture, always the newest.
@@ -93,7 +99,11 @@ impl Probe {
     /// Sink for session evidence.
     #[must_use]
     pub fn evidence(&self) -> EvidenceSink {
-        EvidenceSink { inbox: self.inbox.clone(), wanted: Arc::clone(&self.wanted) }
+        EvidenceSink {
+            inbox: self.inbox.clone(),
+            wanted: Arc::clone(&self.wanted),
+            held: Arc::clone(&self.held),
+        }
     }
 
     /// Probes `endpoints` from now on. Endpoints with an unchanged declaration keep the status; endpoints with the same

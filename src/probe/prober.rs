@@ -1,17 +1,19 @@
 //! Probes an endpoint periodically.
 
 use std::{
+    future::pending,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     io::AsyncWriteExt,
     sync::{Notify, mpsc},
-    time::{sleep, timeout},
+    time::{sleep, sleep_until, timeout},
 };
 
-use super::{ProbeSettings, liveness::liveness_check, publisher::ProbeMessage};
+use super::{ProbeSettings, held_clients::HeldClients, liveness::liveness_check, publisher::ProbeMessage};
 use crate::{
     backend::{
         Backend, ConnectError, ConnectFailure, ConnectRequest, EndpointHandle, ProbeLogin, QueryError,
@@ -30,6 +32,8 @@ pub(super) struct Prober {
     settings: ProbeSettings,
     inbox: mpsc::WeakSender<ProbeMessage>,
     wake: Arc<Notify>,
+    /// Clients on hold; `None` if the endpoint is not declared primary.
+    held: Option<Arc<HeldClients>>,
     kept: Option<KeptConnection>,
     questions: Questions,
     failures: u32,
@@ -54,6 +58,13 @@ const CREDENTIALS_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Interval of liveness checks: each opens a connection and writes a line to the server's log.
 const LIVENESS_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Interval of attempts while clients are on hold.
+const HELD_INTERVAL: Duration = Duration::from_millis(250);
+
+/// While clients are on hold, an attempt without an answer is joined by another after this time: the path to a new
+/// server at the address may work although packets of the attempt were lost.
+const SILENT_ATTEMPT: Duration = Duration::from_secs(1);
+
 /// Minimum interval of probes, for any amount of evidence.
 const MIN_PROBE_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -72,8 +83,9 @@ impl Prober {
         settings: ProbeSettings,
         inbox: mpsc::WeakSender<ProbeMessage>,
         wake: Arc<Notify>,
+        held: Option<Arc<HeldClients>>,
     ) -> Self {
-        Self { id, endpoint, settings, inbox, wake, kept: None, questions: Questions::All, failures: 0 }
+        Self { id, endpoint, settings, inbox, wake, held, kept: None, questions: Questions::All, failures: 0 }
     }
 
     /// Probes until the publisher has ended.
@@ -106,13 +118,13 @@ impl Prober {
                 return;
             }
             drop(inbox);
-            self.wait_for_next().await;
+            self.wait_for_next(began).await;
         }
     }
 
     /// Waits for the next probe: the scheduled time, or evidence. Evidence requires a new login, not only a working
     /// connection.
-    async fn wait_for_next(&mut self) {
+    async fn wait_for_next(&mut self, began: Instant) {
         sleep(MIN_PROBE_INTERVAL).await;
         let usual = match (&self.endpoint.settings().probe_login, self.failures) {
             (None, 0) => self.settings.interval.max(LIVENESS_CHECK_INTERVAL),
@@ -126,6 +138,13 @@ impl Prober {
         tokio::select! {
             () = sleep(pause) => {}
             () = self.wake.notified() => {
+                if let Some(kept) = &mut self.kept {
+                    kept.login_due = Instant::now();
+                }
+            }
+            () = wait_for_held(self.held.as_deref()) => {
+                sleep_until((began + HELD_INTERVAL).into()).await;
+                // Another server may have taken over the address.
                 if let Some(kept) = &mut self.kept {
                     kept.login_due = Instant::now();
                 }
@@ -150,7 +169,9 @@ impl Prober {
         }
         // Half of the timeout is left for the server, however long the token command runs.
         let token_wait = Some(self.settings.timeout / 2);
-        let connecting = self.endpoint.connect(ConnectRequest { token_wait, ..connect_request(login) }).await;
+        let request = ConnectRequest { token_wait, ..connect_request(login) };
+        let endpoint = self.endpoint.clone();
+        let connecting = self.race(|| endpoint.connect_for_probe(request.clone())).await;
         let asked_at = Instant::now();
         let mut backend = match connecting {
             Ok(backend) => backend,
@@ -176,7 +197,11 @@ impl Prober {
     async fn ask_kept(&mut self) -> Option<(Instant, ProbeOutcome)> {
         let mut kept = self.kept.take()?;
         let asked_at = Instant::now();
-        let answer = self.ask(&mut kept.backend).await.ok()?;
+        let held = self.held.clone();
+        let answer = tokio::select! {
+            answer = self.ask(&mut kept.backend) => answer.ok()?,
+            () = wait_for_silence(held.as_deref()) => return None,
+        };
         let outcome = match &kept.no_login {
             None => ProbeOutcome::Answered(answer),
             Some(reason) => ProbeOutcome::NoCredentials { answer: Some(answer), reason: Arc::clone(reason) },
@@ -228,15 +253,46 @@ impl Prober {
     }
 
     async fn check_liveness(&self) -> ProbeOutcome {
-        let mut dialed = match self.endpoint.dial_for_probe().await {
-            Ok(dialed) => dialed,
-            Err(error) => return not_connected(&error),
+        let attempt = || async {
+            let mut dialed = self.endpoint.dial_for_probe().await.map_err(|error| not_connected(&error))?;
+            liveness_check(&mut dialed.stream).await.map_err(|error| failed_outcome(&error))
         };
-        match liveness_check(&mut dialed.stream).await {
-            Ok(()) => ProbeOutcome::Alive,
-            Err(error) => failed_outcome(&error),
+        self.race(attempt).await.map_or_else(|outcome| outcome, |()| ProbeOutcome::Alive)
+    }
+
+    /// Runs attempts until one succeeds or the last one fails. While clients are on hold, an attempt without a result is
+    /// joined by another.
+    async fn race<T, E, F>(&self, attempt: impl Fn() -> F) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut attempts = FuturesUnordered::new();
+        attempts.push(attempt());
+        loop {
+            tokio::select! {
+                Some(result) = attempts.next() => {
+                    if result.is_ok() || attempts.is_empty() {
+                        return result;
+                    }
+                }
+                () = wait_for_silence(self.held.as_deref()) => attempts.push(attempt()),
+            }
         }
     }
+}
+
+/// Waits until clients are on hold.
+async fn wait_for_held(held: Option<&HeldClients>) {
+    match held {
+        Some(held) => held.wait_for_any().await,
+        None => pending().await,
+    }
+}
+
+/// Waits until an attempt counts as unanswered: for [`SILENT_ATTEMPT`], and until clients are on hold.
+async fn wait_for_silence(held: Option<&HeldClients>) {
+    sleep(SILENT_ATTEMPT).await;
+    wait_for_held(held).await;
 }
 
 pub(super) fn connect_request(login: &ProbeLogin) -> ConnectRequest {

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    Evidence, ProbeSettings, prober::Prober, sample_connection::WriterConnection,
+    Evidence, ProbeSettings, held_clients::HeldClients, prober::Prober, sample_connection::WriterConnection,
     sample_request::SampleRequest, sampler::Sampler,
 };
 use crate::{
@@ -19,8 +19,9 @@ use crate::{
     tasks::Tasks,
     telemetry::{TopologyMetrics, labels::ChangeKind},
     topology::{
-        Health, Observation, ObservationRules, ObservedRole, ProbeOutcome, ReplayReport, SnapshotChange,
-        TopologySnapshot, apply_configuration, apply_observation, apply_replay_report,
+        DeclaredRole, EndpointStatus, Health, Observation, ObservationRules, ObservedRole, ProbeOutcome,
+        ReplayReport, SnapshotChange, TopologySnapshot, apply_configuration, apply_observation,
+        apply_replay_report,
     },
 };
 
@@ -70,6 +71,7 @@ pub(super) struct TopologyPublisher<F> {
     pub(super) probers: HashMap<EndpointName, RunningProber>,
     pub(super) started: u64,
     pub(super) wanted: Arc<SampleRequest>,
+    pub(super) held: Arc<HeldClients>,
     pub(super) sampling: Option<Sampling>,
     /// `snapshot` has unpublished changes.
     pub(super) unpublished: bool,
@@ -132,10 +134,26 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
         if self.probers.get(&observation.endpoint).is_none_or(|running| running.id != prober) {
             return;
         }
+        let before = self.snapshot.get(&observation.endpoint).cloned();
         let changes = self.apply_and_report(observation);
+        if let Some(before) = before {
+            self.record_absence(&before);
+        }
         self.count(&observation.endpoint);
         for change in &changes {
             self.report_change(change);
+        }
+    }
+
+    /// Records the end of the writer's absence, if the endpoint with the status `before` has answered as the writer.
+    fn record_absence(&self, before: &EndpointStatus) {
+        let name = &before.endpoint.name;
+        let after = self.snapshot.get(name).filter(|_| self.snapshot.writer.as_ref() == Some(name));
+        if before.failures > 0
+            && let Some(last) = before.last_success
+            && let Some(next) = after.and_then(|after| after.last_success.filter(|next| *next > last))
+        {
+            self.metrics.record_writer_absence(next - last);
         }
     }
 
@@ -262,8 +280,9 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
         let inbox = self.inbox.upgrade()?;
         self.started += 1;
         let (id, wake, tasks) = (self.started, Arc::new(Notify::new()), Tasks::new());
-        let prober =
-            Prober::new(id, endpoint.clone(), self.settings.clone(), inbox.downgrade(), Arc::clone(&wake));
+        let held = (endpoint.endpoint().role == DeclaredRole::Primary).then(|| Arc::clone(&self.held));
+        let settings = self.settings.clone();
+        let prober = Prober::new(id, endpoint.clone(), settings, inbox.downgrade(), Arc::clone(&wake), held);
         tasks.spawn("probe", prober.run());
         Some(RunningProber { id, endpoint: endpoint.clone(), wake, _task: tasks })
     }

@@ -39,6 +39,8 @@ pub enum Buckets {
     Connect,
     /// Waiting for a backend: 0.1 ms to 30 s.
     Wait,
+    /// Holds and absences of the writer: 0.5 s to 120 s.
+    Hold,
 }
 
 /// A label. Values are configured names or variants of [`super::labels`].
@@ -157,6 +159,7 @@ impl Buckets {
                 10 * S,
                 30 * S,
             ],
+            Self::Hold => &[500 * MS, 2 * S, 5 * S, 10 * S, 30 * S, 60 * S, 90 * S, 120 * S],
         }
     }
 }
@@ -227,6 +230,12 @@ catalog! {
         "Connected clients, by state.";
     CLIENTS_LIMIT = GAUGE, "gatekeeper_clients_limit", [Listener],
         "Maximum number of concurrent clients of a listener.";
+    HELD_CLIENTS = GAUGE, "gatekeeper_held_clients", [Listener],
+        "Clients waiting for a writer now.";
+    HOLD_DURATION = MetricKind::Histogram(Buckets::Hold), "gatekeeper_hold_duration_seconds", [Listener],
+        "Time that clients waited for a writer.";
+    HOLDS = COUNTER, "gatekeeper_holds_total", [Listener, Outcome],
+        "Finished waits of clients for a writer, by outcome.";
     CLIENT_CONNECTIONS = COUNTER, "gatekeeper_client_connections_total", [Listener],
         "Client connections accepted.";
     CLIENT_REFUSALS = COUNTER, "gatekeeper_client_refusals_total", [Listener, Reason],
@@ -291,6 +300,8 @@ catalog! {
         "WAL not yet replayed by a standby, relative to the writer's last known position; NaN while unknown.";
     REPLICATION_LAG = GAUGE, "gatekeeper_replication_lag_seconds", [Endpoint, BackendRole],
         "Time since a standby was last known to be level with its writer; NaN while unknown.";
+    WRITER_ABSENCE_DURATION = MetricKind::Histogram(Buckets::Hold), "gatekeeper_writer_absence_duration_seconds", [],
+        "Time from the last response of the writer to a probe to the next one, after failed probes.";
     WRITABLE_ENDPOINTS = GAUGE, "gatekeeper_topology_writable_endpoints", [],
         "Endpoints whose server accepts writes: 1 for each healthy cluster.";
     TOPOLOGY_REFRESH = GAUGE, "gatekeeper_topology_refresh_timestamp_seconds", [],

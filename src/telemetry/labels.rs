@@ -91,6 +91,20 @@ closed_set! {
 }
 
 closed_set! {
+    /// End of a client's wait for a writer.
+    pub enum HoldOutcome {
+        /// A server was available again.
+        Served = "served",
+        /// No writer was available within the listener's `hold`.
+        Expired = "expired",
+        /// The client left, or canceled its statement.
+        Left = "left",
+        /// The program is shutting down.
+        Shutdown = "shutdown",
+    }
+}
+
+closed_set! {
     /// Reason for rejecting a client before its session began, other than authentication.
     pub enum RefusalReason {
         /// The listener's limit on clients is reached.

@@ -23,7 +23,8 @@ pub mod traces;
 
 pub use logging::{LogError, start_log};
 pub use record::{
-    AdminMetrics, AuditMetrics, BackendPresence, ClientPresence, EndpointMetrics, ListenerMetrics, Metrics,
-    PathCounts, PathMetrics, ProgramMetrics, RouteCounts, TopologyMetrics, TraceMetrics,
+    AdminMetrics, AuditMetrics, BackendPresence, ClientPresence, EndpointMetrics, HoldPresence,
+    ListenerMetrics, Metrics, PathCounts, PathMetrics, ProgramMetrics, RouteCounts, TopologyMetrics,
+    TraceMetrics,
 };
 pub use settings::{LogFormat, LogSettings};

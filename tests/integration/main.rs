@@ -34,6 +34,7 @@ mod environment;
 mod fairness;
 mod freshness;
 mod full_server;
+mod holds;
 mod iam;
 mod isolation;
 mod leftover_state;

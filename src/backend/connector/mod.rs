@@ -66,9 +66,10 @@ enum LoginCredential {
 /// The whole stack.
 pub(super) type Connector = BoxCloneSyncService<ConnectRequest, Backend, ConnectError>;
 
-/// Builds the stack over `dialer`.
+/// Builds the stack over `dialer`, for `permits` concurrent logins.
 pub(super) fn stack<D>(
     settings: &EndpointSettings,
+    permits: usize,
     metrics: Arc<EndpointMetrics>,
     login_method: Arc<LoginMethod>,
     dialer: D,
@@ -85,7 +86,7 @@ where
             .map_request(move |request| Attempt::new(Arc::clone(&endpoint), request))
             .layer_fn(move |inner| Prove::new(inner, Arc::clone(&login_method)))
             .layer_fn(move |inner| Deadline::new(inner, limit))
-            .concurrency_limit(settings.connect_concurrency.max(1))
+            .concurrency_limit(permits)
             .service(dialer),
     )
 }

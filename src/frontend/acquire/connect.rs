@@ -4,6 +4,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     backend::{ConnectError, EndpointHandle},
-    pool::{Disposition, LeaseError},
+    pool::{Disposition, LeaseError, WaitTerms},
     probe::{Evidence, EvidenceSink},
     topology::NodeId,
 };
@@ -29,6 +30,8 @@ pub(crate) struct ConnectProvider<C, F> {
 pub(crate) struct Connected<B> {
     pub(crate) backend: B,
     pub(crate) endpoint: EndpointHandle,
+    /// Time that the client spent on hold.
+    pub(crate) held: Duration,
 }
 
 // === impl ConnectProvider ===
@@ -63,7 +66,12 @@ where
         self.attempt.is_some()
     }
 
-    fn begin(&mut self, place: &EndpointHandle, _request: &AcquireRequest) -> Option<Self::Backend> {
+    fn begin(
+        &mut self,
+        place: &EndpointHandle,
+        _request: &AcquireRequest,
+        _terms: WaitTerms,
+    ) -> Option<Self::Backend> {
         self.attempt = Some((place.clone(), Box::pin((self.connect)(place.clone()))));
         None
     }
@@ -73,7 +81,7 @@ where
         let connected = ready!(attempt.as_mut().poll(cx));
         let Some((endpoint, _)) = self.attempt.take() else { return Poll::Pending };
         Poll::Ready(match connected {
-            Ok(backend) => TryProgress::Acquired(Connected { backend, endpoint }),
+            Ok(backend) => TryProgress::Acquired(Connected { backend, endpoint, held: Duration::ZERO }),
             Err(error) => {
                 if error.is_evidence() {
                     self.evidence.submit(endpoint.name(), Evidence::LoginFailed);
@@ -81,6 +89,14 @@ where
                 TryProgress::Failed(LeaseError::Down(Arc::new(error)))
             }
         })
+    }
+
+    fn leave(&mut self) {
+        self.attempt = None;
+    }
+
+    fn has_endpoint(&self) -> bool {
+        false
     }
 
     /// The client's own password may be in use: a refused password is not tried on the next server.

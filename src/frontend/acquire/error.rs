@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
+    blame::Blame,
     client_error::ClientError,
     route::NoEndpoint,
-    telemetry::labels::ConnectPhase,
+    telemetry::labels::{ConnectPhase, HoldOutcome},
 };
 
 /// Reason for a session without a backend.
@@ -18,6 +19,16 @@ pub(crate) enum AcquireError {
     /// The last endpoint rejected the login or is unreachable.
     #[error("login to endpoint `{0}` failed")]
     Down(Box<str>, #[source] Arc<ConnectError>),
+    /// The probe reports the endpoint down.
+    #[error("endpoint `{0}` is down: {1}")]
+    ProbedDown(Box<str>, Arc<str>),
+    /// No writer was available before the end of the hold; carries the last reason.
+    #[error("no writer was available within {waited:?}")]
+    HoldExpired {
+        waited: Duration,
+        #[source]
+        cause: Box<Self>,
+    },
     /// No backend of the pool became free in time.
     #[error("no backend of pool {pool} became free within {waited:?}")]
     Timeout { pool: String, waited: Duration },
@@ -34,22 +45,51 @@ impl AcquireError {
         Self::Down(endpoint.name().as_str().into(), error)
     }
 
+    /// The probe reports `endpoint` down for `reason`.
+    pub(crate) fn probed_down(endpoint: &EndpointHandle, reason: Arc<str>) -> Self {
+        Self::ProbedDown(endpoint.name().as_str().into(), reason)
+    }
+
+    /// Outcome of a hold that ends with the error. A hold that ends with an answer of a server was served.
+    pub(super) fn hold_outcome(&self) -> HoldOutcome {
+        match self {
+            Self::Closed => HoldOutcome::Shutdown,
+            Self::HoldExpired { .. } | Self::NoEndpoint(_) => HoldOutcome::Expired,
+            Self::Down(..) | Self::ProbedDown(..) | Self::Timeout { .. } => HoldOutcome::Served,
+        }
+    }
+
     /// The ErrorResponse for the client. A server's refusal keeps its SQLSTATE and message.
     pub(crate) fn client_error(&self) -> ClientError {
         match self {
             Self::NoEndpoint(none) => ClientError::no_endpoint(none.to_string()),
             Self::Timeout { pool, waited } => ClientError::pool_timeout(pool, *waited),
             Self::Closed => ClientError::shutdown(),
-            Self::Down(endpoint, error) => match error.refused() {
+            Self::ProbedDown(..) => ClientError::endpoint(Blame::Endpoint, self.describe()),
+            Self::HoldExpired { waited, cause } => ClientError::hold_expired(*waited, &cause.describe()),
+            Self::Down(_, error) => match error.refused() {
                 Some(refused) => {
                     let fault = refused.said.fault();
                     ClientError::by_server(error.blame(), fault.sqlstate(), fault.message().into_owned())
                 }
-                None => {
-                    let what = format!("endpoint \"{endpoint}\" {}", describe_failure(error));
-                    ClientError::endpoint(error.blame(), what)
-                }
+                None => ClientError::endpoint(error.blame(), self.describe()),
             },
+        }
+    }
+
+    /// The reason, without addresses and other details of the endpoint.
+    fn describe(&self) -> String {
+        match self {
+            Self::NoEndpoint(none) => none.to_string(),
+            Self::ProbedDown(endpoint, _) => format!("endpoint \"{endpoint}\" does not answer"),
+            Self::Down(endpoint, error) => match error.refused() {
+                Some(refused) => {
+                    format!("endpoint \"{endpoint}\" reports: {}", refused.said.fault().message())
+                }
+                None => format!("endpoint \"{endpoint}\" {}", describe_failure(error)),
+            },
+            Self::HoldExpired { cause, .. } => cause.describe(),
+            Self::Timeout { .. } | Self::Closed => self.to_string(),
         }
     }
 }

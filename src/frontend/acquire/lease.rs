@@ -15,12 +15,12 @@ use crate::{
     backend::{ConnectError, EndpointHandle},
     frontend::context::{ClientServices, ListenerContext},
     names::{DatabaseName, UserName},
-    pool::{self, Disposition, Lease, Pool, PoolKey, Trace, Waited, Waiter},
+    pool::{self, Disposition, Lease, Pool, PoolKey, Trace, WaitTerms, Waited, Waiter},
     probe::Evidence,
     route::{NoEndpoint, Outlier, RouteNeed, RoutePolicy, RouteReason, RouteSide},
     session::AssignedBackend,
     tasks,
-    telemetry::{PathCounts, RouteCounts},
+    telemetry::{PathCounts, RouteCounts, labels::HoldOutcome},
     topology::{NodeId, ReplayReport},
     wire::StartupMessage,
 };
@@ -108,11 +108,12 @@ impl BackendProvider for LeaseProvider {
         self.waiter.is_waiting()
     }
 
-    fn begin(&mut self, place: &PoolPlace, request: &AcquireRequest) -> Option<Lease> {
+    fn begin(&mut self, place: &PoolPlace, request: &AcquireRequest, terms: WaitTerms) -> Option<Lease> {
         let wish = pool::AcquireOptions {
             worker: tasks::current_worker(),
             settings: request.settings,
             last: place.last,
+            terms,
         };
         let lease = place.pool.try_lease(&wish);
         if lease.is_none() {
@@ -125,8 +126,17 @@ impl BackendProvider for LeaseProvider {
         Poll::Ready(match ready!(self.waiter.poll(cx)) {
             Waited::Lease(lease) => TryProgress::Acquired(lease),
             Waited::Notice(waited) => TryProgress::Notice(waited),
+            Waited::Held(reason) => TryProgress::Held(reason),
             Waited::Failed(error) => TryProgress::Failed(error),
         })
+    }
+
+    fn leave(&mut self) {
+        self.waiter.leave();
+    }
+
+    fn has_endpoint(&self) -> bool {
+        self.waiter.absence().is_none()
     }
 
     fn is_final(_error: &ConnectError) -> bool {
@@ -254,7 +264,7 @@ impl PooledAcquirer {
     /// Ends the wait after the client has canceled its statement.
     pub(crate) fn leave(&mut self) {
         self.provider.waiter.leave();
-        self.wait = None;
+        self.end_wait(HoldOutcome::Left);
     }
 
     /// True if the backend is the one returned last by this session, and unused since.

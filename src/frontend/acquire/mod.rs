@@ -29,22 +29,27 @@ use std::{
 
 use self::{
     connect::ConnectProvider,
-    hold::Hold,
+    hold::{Hold, HoldBudget, Pause, writer_seen_up},
     provider::{AcquireContext, BackendProvider, TryProgress},
 };
 pub(crate) use self::{
     connect::Connected, error::AcquireError, lease::PooledAcquirer, random::random_number,
 };
-use super::context::{ClientServices, ListenerContext};
+use super::{
+    ListenerSettings,
+    context::{ClientServices, ListenerContext},
+};
 use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
+    blame::Chain,
     names::EndpointName,
-    pool::{Disposition, LeaseError},
+    pool::{Disposition, LeaseError, WaitTerms},
     route::{
         NoEndpoint, Outlier, RerunCause, RouteNeed, RoutePolicy, RouteReason, RouteRequest, RouteSide,
         decide, decide_split,
     },
     session::FreshnessCheck,
+    telemetry::labels::HoldOutcome,
     topology::{NodeFreshness, TopologySnapshot},
 };
 
@@ -59,6 +64,7 @@ pub(crate) struct BackendAcquirer<P: BackendProvider> {
     /// The current one of the two decisions.
     side: RouteSide,
     wait: Option<Wait>,
+    hold_budget: HoldBudget,
     /// Freshness of the backend that was acquired last.
     freshness: FreshnessCheck,
 }
@@ -125,7 +131,8 @@ where
 {
     let provider = ConnectProvider::new(connect, services.observers.evidence.clone());
     let mut acquirer = BackendAcquirer::new(services, listener, provider);
-    let connected = acquirer.acquire(&AcquireRequest::FIRST).await?;
+    let mut connected = acquirer.acquire(&AcquireRequest::FIRST).await?;
+    connected.held = acquirer.hold_budget.spent();
     Ok((connected, acquirer.reason()))
 }
 
@@ -158,6 +165,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             reader: None,
             side: RouteSide::Writer,
             wait: None,
+            hold_budget: HoldBudget::default(),
             freshness: FreshnessCheck::Enough,
         }
     }
@@ -176,8 +184,30 @@ impl<P: BackendProvider> BackendAcquirer<P> {
         .await
     }
 
-    /// The next step towards a backend, if possible.
+    /// The next step towards a backend, if possible. Bounds the wait by the deadline of the hold.
     fn poll_acquire(
+        &mut self,
+        request: &AcquireRequest,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Step<P::Backend>, AcquireError>> {
+        let progress = self.poll_tries(request, cx);
+        match &progress {
+            Poll::Ready(Ok(Step::Acquired(_))) => self.end_wait(HoldOutcome::Served),
+            Poll::Ready(Ok(Step::Notice(_))) => {}
+            Poll::Ready(Err(error)) => self.end_wait(error.hold_outcome()),
+            Poll::Pending => {
+                let wait = self.wait.get_or_insert_default();
+                wait.hold.begin_wait();
+                ready!(wait.hold.poll_deadline(cx));
+                if let Some(error) = self.expire_hold() {
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        progress
+    }
+
+    fn poll_tries(
         &mut self,
         request: &AcquireRequest,
         cx: &mut Context<'_>,
@@ -193,20 +223,15 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                     continue;
                 }
                 if let Err(none) = self.decide(request.need) {
-                    if self.begin_hold() {
+                    let failure = AcquireError::NoEndpoint(none);
+                    if self.pause(Pause::NoWriter) {
                         tracing::debug!(%none, "session waits for a writer");
+                        self.wait.get_or_insert_default().failure = Some(failure);
                         continue;
                     }
-                    let failure = self.wait.take().and_then(|wait| wait.failure);
-                    return Poll::Ready(Err(failure.unwrap_or(AcquireError::NoEndpoint(none))));
+                    return Poll::Ready(Err(self.final_error(failure)));
                 }
-                let place = match self.side {
-                    RouteSide::Writer => &self.writer,
-                    RouteSide::Reader => &self.reader,
-                };
-                let available =
-                    place.as_ref().and_then(|decided| self.provider.begin(&decided.place, request));
-                if let Some(backend) = available {
+                if let Some(backend) = self.begin_try(request) {
                     match self.accept_backend(request, backend) {
                         Some(step) => return Poll::Ready(Ok(step)),
                         None => continue,
@@ -220,14 +245,27 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                     }
                 }
                 TryProgress::Notice(waited) => return Poll::Ready(Ok(Step::Notice(waited))),
+                TryProgress::Held(reason) => self.on_absence(reason),
                 TryProgress::Failed(error) => {
                     if let Some(error) = self.on_failure(request.need, error) {
-                        self.wait = None;
-                        return Poll::Ready(Err(error));
+                        return Poll::Ready(Err(self.final_error(error)));
                     }
                 }
             }
         }
+    }
+
+    /// Begins a try at the decided endpoint. Returns a backend that is available at once.
+    fn begin_try(&mut self, request: &AcquireRequest) -> Option<P::Backend> {
+        let terms = WaitTerms {
+            since: self.wait.as_ref().and_then(|wait| wait.hold.began()),
+            holds: self.side == RouteSide::Writer && self.may_hold(),
+        };
+        let place = match self.side {
+            RouteSide::Writer => &self.writer,
+            RouteSide::Reader => &self.reader,
+        };
+        place.as_ref().and_then(|decided| self.provider.begin(&decided.place, request, terms))
     }
 
     /// True if no node is known to be fresh enough yet. A read then waits for a while, or turns to the writer.
@@ -280,6 +318,13 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                 Some(AcquireError::Timeout { pool, waited })
             }
             LeaseError::Down(error) => self.login_failed(&decided?, need, error),
+            LeaseError::ProbedDown(reason) => {
+                let decided = decided?;
+                if self.goes_on_without(&decided, need) {
+                    return None;
+                }
+                Some(AcquireError::probed_down(P::endpoint(&decided.place), reason))
+            }
         }
     }
 
@@ -309,13 +354,33 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             return None;
         }
         if retryable {
+            let pause = match &failure {
+                AcquireError::Down(_, error) if error.is_absence() => {
+                    Pause::Silent(name.clone(), std::time::Instant::now())
+                }
+                _ => Pause::Refused,
+            };
             self.wait.get_or_insert_default().tried.push(name);
-            if self.decide(need).is_ok() || self.begin_hold() {
+            if self.decide(need).is_ok() || self.pause(pause) {
                 self.wait.get_or_insert_default().failure = Some(failure);
                 return None;
             }
         }
         Some(failure)
+    }
+
+    /// The endpoint of the try is absent, and the try goes on: the client is on hold.
+    fn on_absence(&mut self, reason: LeaseError) {
+        let Some(decided) = self.decided() else { return };
+        let endpoint = P::endpoint(&decided.place);
+        let failure = match reason {
+            LeaseError::Down(error) => AcquireError::down(endpoint, error),
+            LeaseError::ProbedDown(reason) => AcquireError::probed_down(endpoint, reason),
+            LeaseError::Timeout { .. } | LeaseError::Withdrawn | LeaseError::Closed => return,
+        };
+        tracing::debug!(error = %Chain(&failure), "session waits for a writer");
+        self.wait.get_or_insert_default().failure = Some(failure);
+        self.hold();
     }
 
     /// True if a read without a backend may be served by another read pool or by the writer.
@@ -360,7 +425,6 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                 }
             }
         }
-        self.wait = None;
         Some(Step::Acquired(backend))
     }
 
@@ -452,17 +516,71 @@ impl<P: BackendProvider> BackendAcquirer<P> {
         Ok((decision.endpoint.name.clone(), decision.reason))
     }
 
-    /// Begins a pause if a writer that is away may still be waited for.
-    fn begin_hold(&mut self) -> bool {
-        let AcquireContext { routing, listener, .. } = &self.context;
-        if !matches!(listener.settings.route, RoutePolicy::Primary | RoutePolicy::Split(_)) {
+    /// True if the route leads to the writer, and the listener's `hold` leaves time to wait for one.
+    fn may_hold(&mut self) -> bool {
+        let ListenerSettings { route, limits, .. } = &self.context.listener.settings;
+        let waits = matches!(route, RoutePolicy::Primary | RoutePolicy::Split(_)) && !limits.hold.is_zero();
+        let budget = &mut self.hold_budget;
+        waits
+            && match &self.wait {
+                Some(wait) => wait.hold.may_hold(|| budget.left(limits.hold)),
+                None => !budget.left(limits.hold).is_zero(),
+            }
+    }
+
+    /// The client is on hold, from now on.
+    fn hold(&mut self) {
+        let wait = self.wait.get_or_insert_default();
+        if !wait.hold.is_held() {
+            let AcquireContext { observers, listener, .. } = &self.context;
+            let limit = self.hold_budget.left(listener.settings.limits.hold);
+            wait.hold.begin_hold(limit, listener.metrics.hold_client(), observers.evidence.hold_client());
+        }
+    }
+
+    /// Begins a pause on hold, if a writer that is absent may be waited for. A process that has never reached a writer
+    /// waits only for a silent endpoint: anything else is more likely a mistake in the configuration.
+    fn pause(&mut self, pause: Pause) -> bool {
+        let topology = self.context.routing.topology.clone();
+        let may_wait = matches!(pause, Pause::Silent(..)) || writer_seen_up(&topology.load());
+        if !may_wait || !self.may_hold() {
             return false;
         }
-        let wait = self.wait.get_or_insert_default();
-        let may_wait = wait.hold.may_wait(&routing.topology.load(), listener.settings.limits.hold);
-        if may_wait {
-            wait.hold.wait_for_writer(&routing.topology);
+        self.hold();
+        self.wait.get_or_insert_default().hold.pause_for(pause, &topology);
+        true
+    }
+
+    /// The deadline of the hold is over: the error, unless the writer is present and the session waits for its turn.
+    fn expire_hold(&mut self) -> Option<AcquireError> {
+        let is_present = self.provider.is_trying() && self.provider.has_endpoint();
+        if is_present {
+            let wait = self.wait.get_or_insert_default();
+            wait.hold.end_hold(HoldOutcome::Served, &mut self.hold_budget);
+            return None;
         }
-        may_wait
+        self.provider.leave();
+        let failure = self.wait.as_mut().and_then(|wait| wait.failure.take());
+        let error = self.final_error(failure.unwrap_or(AcquireError::NoEndpoint(NoEndpoint::Writer)));
+        self.end_wait(HoldOutcome::Expired);
+        Some(error)
+    }
+
+    /// The error for the client: after a hold, that no writer was available, with the reason.
+    fn final_error(&self, error: AcquireError) -> AcquireError {
+        let Some(wait) = self.wait.as_ref().filter(|wait| wait.hold.is_held()) else { return error };
+        let waited = wait.hold.began().map_or(Duration::ZERO, |began| began.elapsed());
+        match error {
+            AcquireError::Down(_, ref failure) if !failure.is_absence() => error,
+            AcquireError::Timeout { .. } | AcquireError::Closed | AcquireError::HoldExpired { .. } => error,
+            cause => AcquireError::HoldExpired { waited, cause: Box::new(cause) },
+        }
+    }
+
+    /// Ends the acquisition, and the hold with `outcome`.
+    fn end_wait(&mut self, outcome: HoldOutcome) {
+        if let Some(mut wait) = self.wait.take() {
+            wait.hold.end_hold(outcome, &mut self.hold_budget);
+        }
     }
 }

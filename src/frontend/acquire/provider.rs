@@ -13,7 +13,7 @@ use crate::{
         context::{ListenerContext, Observers, Routing},
         registry::sessions::SessionRegistry,
     },
-    pool::{Disposition, LeaseError},
+    pool::{Disposition, LeaseError, WaitTerms},
     topology::NodeId,
 };
 
@@ -31,6 +31,8 @@ pub(crate) enum TryProgress<B> {
     Acquired(B),
     /// The try takes long and goes on.
     Notice(Duration),
+    /// The endpoint is absent, for the given reason, and the try goes on.
+    Held(LeaseError),
     /// No backend; the try is over.
     Failed(LeaseError),
 }
@@ -53,10 +55,21 @@ pub(crate) trait BackendProvider {
     fn is_trying(&self) -> bool;
 
     /// Begins a try at `place`. Returns a backend that is available at once; no try has begun then.
-    fn begin(&mut self, place: &Self::Place, request: &AcquireRequest) -> Option<Self::Backend>;
+    fn begin(
+        &mut self,
+        place: &Self::Place,
+        request: &AcquireRequest,
+        terms: WaitTerms,
+    ) -> Option<Self::Backend>;
 
     /// Progress of the try. Pending forever without a try.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TryProgress<Self::Backend>>;
+
+    /// Ends the try.
+    fn leave(&mut self);
+
+    /// True during a try if the endpoint is known to be present, so that a backend may still become free.
+    fn has_endpoint(&self) -> bool;
 
     /// True if `error` concerns the client itself, so that no other endpoint is tried.
     fn is_final(error: &ConnectError) -> bool;

@@ -1,10 +1,18 @@
 //! Acquisitions over a scripted connect, with a paused clock.
 
-use std::{cell::RefCell, io, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    io,
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
-use super::{AcquireError, Connected, PooledAcquirer, acquire_dedicated, hold::ACQUIRE_RETRY_INTERVAL};
+use super::{
+    AcquireError, Connected, PooledAcquirer, acquire_dedicated,
+    hold::{ACQUIRE_RETRY_INTERVAL, Hold, HoldBudget, UNPROBED_PAUSE},
+};
 use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
     client_error::ClientErrorReason,
@@ -15,7 +23,7 @@ use crate::{
     names::{DatabaseName, UserName},
     probe::Evidence,
     route::{RoutePolicy, RouteReason, WhenNoReader},
-    telemetry::labels::ConnectPhase,
+    telemetry::labels::{ConnectPhase, HoldOutcome},
     tls::TlsError,
     wire::{ProtocolVersion, StartupMessage},
 };
@@ -106,43 +114,128 @@ async fn a_full_server_is_no_evidence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_writer_that_is_away_is_tried_again() {
+async fn an_absent_writer_is_tried_again() {
     let stand = Stand::new(CLUSTER);
     let listener = stand.listener(RoutePolicy::Primary, HOLD);
     let started = Instant::now();
-    let (outcome, tried) =
-        acquire(
-            &stand,
-            &listener,
-            |endpoint, tries| {
-                if tries < 6 { Err(refused(endpoint, b"57P03")) } else { Ok(()) }
-            },
-        )
-        .await;
+    let answer = |endpoint: &EndpointHandle, tries| {
+        if tries < 4 { Err(refused(endpoint, b"57P03")) } else { Ok(()) }
+    };
+    let (outcome, tried) = acquire(&stand, &listener, answer).await;
     assert!(outcome.is_ok());
-    assert_eq!(tried.len(), 6);
-    assert_eq!(started.elapsed(), 5 * ACQUIRE_RETRY_INTERVAL);
+    assert_eq!(tried.len(), 4);
+    assert_eq!(started.elapsed(), 3 * UNPROBED_PAUSE);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_failure_is_reported_after_the_hold() {
+async fn an_answer_to_the_probe_ends_the_pause() {
+    let mut stand = Stand::new(CLUSTER);
+    let listener = stand.listener(RoutePolicy::Primary, HOLD);
+    let started = Instant::now();
+    let services = Arc::clone(&stand.services);
+    let is_back = std::sync::atomic::AtomicBool::new(false);
+    let acquired = acquire_dedicated(&services, &listener, |endpoint: EndpointHandle| {
+        let answered = if is_back.load(SeqCst) { Ok(()) } else { Err(broken(&endpoint)) };
+        async move { answered }
+    });
+    let returned = async {
+        tokio::time::sleep(UNPROBED_PAUSE / 2).await;
+        assert_eq!(held_clients(&stand), Some("1".to_owned()));
+        is_back.store(true, SeqCst);
+        stand.topology.publish(snapshot(CLUSTER));
+    };
+    let (outcome, ()) = tokio::join!(acquired, returned);
+    assert!(outcome.is_ok());
+    assert_eq!(started.elapsed(), UNPROBED_PAUSE / 2);
+    assert_eq!(held_clients(&stand), Some("0".to_owned()));
+    assert!(
+        stand
+            .services
+            .observers
+            .metrics
+            .render()
+            .contains("gatekeeper_holds_total{listener=\"app\",outcome=\"served\"} 1")
+    );
+}
+
+fn held_clients(stand: &Stand) -> Option<String> {
+    let page = stand.services.observers.metrics.render();
+    let series = "gatekeeper_held_clients{listener=\"app\"} ";
+    page.lines().find_map(|line| line.strip_prefix(series)).map(ToOwned::to_owned)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hold_ends_with_the_reason() {
     let stand = Stand::new(CLUSTER);
     let listener = stand.listener(RoutePolicy::Primary, HOLD);
     let started = Instant::now();
     let (outcome, tried) = acquire(&stand, &listener, |endpoint, _| Err(broken(endpoint))).await;
-    assert!(matches!(outcome, Err(AcquireError::Down(endpoint, _)) if &*endpoint == "p"));
-    assert!(started.elapsed() >= HOLD && started.elapsed() < HOLD + 2 * ACQUIRE_RETRY_INTERVAL);
-    assert!(tried.len() > 100);
+    let client_error = outcome.err().unwrap().client_error();
+    assert_eq!(client_error.sqlstate.as_str(), "57P03");
+    assert_eq!(
+        client_error.message,
+        "no writer was available within 30 s: endpoint \"p\" broke the connection off"
+    );
+    assert_eq!(started.elapsed(), HOLD, "one deadline from the first wait");
+    assert!(tried.len() > 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_writer_never_seen_up_is_not_waited_for() {
+async fn a_silent_try_ends_at_the_deadline() {
+    let stand = Stand::new(CLUSTER);
+    let listener = stand.listener(RoutePolicy::Primary, HOLD);
+    let started = Instant::now();
+    let tries = std::sync::atomic::AtomicUsize::new(0);
+    let outcome = acquire_dedicated(&stand.services, &listener, |endpoint: EndpointHandle| {
+        let first = tries.fetch_add(1, SeqCst) == 0;
+        async move {
+            if !first {
+                std::future::pending::<()>().await;
+            }
+            Err::<(), _>(broken(&endpoint))
+        }
+    });
+    assert_eq!(outcome.await.err().unwrap().client_error().sqlstate.as_str(), "57P03");
+    assert_eq!((started.elapsed(), tries.into_inner()), (HOLD, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_young_process_waits_for_a_silent_writer_only() {
     let stand = Stand::new("p primary unknown -");
     let listener = stand.listener(RoutePolicy::Primary, HOLD);
-    let started = Instant::now();
-    let (outcome, tried) = acquire(&stand, &listener, |endpoint, _| Err(broken(endpoint))).await;
-    assert!(matches!(outcome, Err(AcquireError::Down(..))));
-    assert_eq!((tried.len(), started.elapsed()), (1, Duration::ZERO));
+    let answer = |endpoint: &EndpointHandle, tries| if tries < 3 { Err(broken(endpoint)) } else { Ok(()) };
+    let (outcome, tried) = acquire(&stand, &listener, answer).await;
+    assert!(outcome.is_ok());
+    assert_eq!(tried.len(), 3);
+    for sqlstate in [b"53300", b"28P01"] {
+        let (outcome, tried) =
+            acquire(&stand, &listener, |endpoint, _| Err(refused(endpoint, sqlstate))).await;
+        assert!(matches!(outcome, Err(AcquireError::Down(..))));
+        assert_eq!(tried.len(), 1);
+    }
+}
+
+#[test]
+fn the_budget_of_holds_is_renewed_after_a_time_without_any() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let stand = Stand::new(CLUSTER);
+        let listener = stand.listener(RoutePolicy::Primary, HOLD);
+        let mut budget = HoldBudget::default();
+        let mut hold = Hold::default();
+        hold.begin_hold(
+            HOLD,
+            listener.metrics.hold_client(),
+            stand.services.observers.evidence.hold_client(),
+        );
+        tokio::time::sleep(HOLD / 3).await;
+        hold.end_hold(HoldOutcome::Served, &mut budget);
+        tokio::time::sleep(HOLD / 2).await;
+        assert_eq!(budget.left(HOLD), HOLD * 2 / 3);
+        tokio::time::sleep(HOLD / 2).await;
+        assert_eq!(budget.left(HOLD), HOLD);
+    });
 }
 
 #[tokio::test(start_paused = true)]

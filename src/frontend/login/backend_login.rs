@@ -115,7 +115,7 @@ impl BackendLogin<'_> {
             };
             async move { endpoint.connect(request).await }
         };
-        let (Connected { backend, endpoint }, reason) = self.connect(client, connect).await?;
+        let (Connected { backend, endpoint, .. }, reason) = self.connect(client, connect).await?;
         report_role(&self.services.observers.evidence, &endpoint, backend.observed_role());
         let user = endpoint.database_user(&self.user);
         let client_key = client_key(backend.logged_in.key.as_ref(), version)?;

@@ -25,7 +25,7 @@ use crate::{
     tls::Stream,
 };
 
-/// Relays the client's dialog, until `deadline`.
+/// Relays the client's dialog, until `deadline`; time on hold does not count.
 ///
 /// Cancel safety: dropped half-way, the connections break off.
 pub(crate) async fn log_in(
@@ -35,14 +35,14 @@ pub(crate) async fn log_in(
 ) -> Result<LoginResult, Failed> {
     let began = Instant::now();
     let connect = |endpoint: EndpointHandle| async move { endpoint.dial().await };
-    let (Connected { backend: dialed, endpoint }, reason) = login.connect(client, connect).await?;
+    let (Connected { backend: dialed, endpoint, held }, reason) = login.connect(client, connect).await?;
     let Dialed { mut stream, peer, .. } = dialed;
     let mut entropy = [0; 32];
     aws_lc_rs::rand::fill(&mut entropy).map_err(|_| Failed::no_entropy())?;
     let relay = Relay::new(&login.startup, login.negotiation, entropy);
     let dialog = relay_login(relay, client, &mut stream);
     let (relayed, backend_unread, greeting) =
-        timeout_at(deadline, dialog).await.map_err(|_| Failed::Late)??;
+        timeout_at(deadline + held, dialog).await.map_err(|_| Failed::Late)??;
     match relayed {
         Relayed::Refused(refused) => {
             Err(Failed::ByServer { words: Vec::new(), sqlstate: refused.fault().sqlstate() })

@@ -1,5 +1,6 @@
 //! Pools in front of a pretended server, on a paused clock.
 
+mod absence;
 mod budget;
 mod cancel;
 mod growth;
@@ -159,7 +160,7 @@ fn target(user: &str) -> PoolKey {
 }
 
 fn want() -> AcquireOptions {
-    AcquireOptions { worker: 0, settings: 0, last: None }
+    AcquireOptions { worker: 0, settings: 0, last: None, terms: WaitTerms::default() }
 }
 
 /// A lease as a session gets it.
@@ -184,7 +185,7 @@ async fn outcome(waiter: &mut Waiter) -> Result<Lease, LeaseError> {
         match poll_fn(|cx| waiter.poll(cx)).await {
             Waited::Lease(lease) => return Ok(lease),
             Waited::Failed(error) => return Err(error),
-            Waited::Notice(_) => {}
+            Waited::Notice(_) | Waited::Held(_) => {}
         }
     }
 }

@@ -101,19 +101,20 @@ fn the_queue_serves_each_worker_in_order_and_loses_nobody() {
         let mut chance = Chance(seed);
         let mut now = Instant::now();
         let mut queue = Queue::new(3);
-        let mut model: [VecDeque<(u64, u32)>; 3] = Default::default();
+        let mut model: [VecDeque<(u64, u32, Instant)>; 3] = Default::default();
         for who in 0..600 {
             now += Duration::from_micros(chance.below(900) as u64);
             let worker = chance.below(3);
             match chance.below(5) {
                 0 | 1 => {
-                    let ticket = queue.join(worker, now, who);
-                    model[worker].push_back((ticket, who));
+                    let ticket = queue.join(worker, now, false, who);
+                    model[worker].push_back((ticket, who, now));
                 }
                 2 | 3 => {
                     let next = queue.next(worker, || now);
                     let line = model.iter_mut().find(|line| {
-                        next.as_ref().is_some_and(|next| line.front() == Some(&(next.ticket, next.who)))
+                        next.as_ref()
+                            .is_some_and(|next| line.front() == Some(&(next.ticket, next.who, next.since)))
                     });
                     match line {
                         Some(line) => drop(line.pop_front()),
@@ -122,9 +123,9 @@ fn the_queue_serves_each_worker_in_order_and_loses_nobody() {
                 }
                 _ => {
                     if let Some(at) = model[worker].len().checked_sub(1).map(|last| chance.below(last + 1)) {
-                        let (ticket, who) = model[worker].remove(at).unwrap();
-                        assert_eq!(queue.leave(worker, ticket), Some(who));
-                        assert_eq!(queue.leave(worker, ticket), None, "once");
+                        let (ticket, who, since) = model[worker].remove(at).unwrap();
+                        assert_eq!(queue.leave(worker, since, ticket), Some(who));
+                        assert_eq!(queue.leave(worker, since, ticket), None, "once");
                     }
                 }
             }
@@ -233,7 +234,7 @@ fn take_up(sessions: &mut [Session], seed: u64) {
                     assert!(session.lease.is_none(), "seed {seed}");
                     session.lease = Some(lease);
                 }
-                Poll::Ready(Waited::Notice(_) | Waited::Failed(_)) => {}
+                Poll::Ready(Waited::Notice(_) | Waited::Held(_) | Waited::Failed(_)) => {}
             }
         }
     }

@@ -31,6 +31,7 @@ pub(super) struct Shared {
     /// Connections that are open, and the most that ever were.
     pub(super) open: AtomicUsize,
     pub(super) most: AtomicUsize,
+    pub(super) accepted: AtomicUsize,
     pub(super) logins: AtomicUsize,
     /// Logins are answered with this SQLSTATE.
     pub(super) refusal: Mutex<Option<[u8; 5]>>,
@@ -94,6 +95,10 @@ impl Server {
         self.shared.open.load(SeqCst)
     }
 
+    pub(super) fn accepted(&self) -> usize {
+        self.shared.accepted.load(SeqCst)
+    }
+
     pub(super) fn logins(&self) -> usize {
         self.shared.logins.load(SeqCst)
     }
@@ -123,6 +128,7 @@ impl Open {
     fn count(shared: &Arc<Shared>) -> Self {
         let open = shared.open.fetch_add(1, SeqCst) + 1;
         shared.most.fetch_max(open, SeqCst);
+        shared.accepted.fetch_add(1, SeqCst);
         Self(Arc::clone(shared))
     }
 }

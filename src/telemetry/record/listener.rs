@@ -1,12 +1,15 @@
 //! Metrics of a listener's clients.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use super::{ClientPresence, Each, RouteCounts, Scope, clients::Clients, routes::Routes, unix_seconds};
 use crate::telemetry::{
     catalog::{self, Label},
-    labels::{AuthFailure, ClientState, Outcome, RefusalReason, SessionOutcome},
-    registry::{Counter, Gauge},
+    labels::{AuthFailure, ClientState, HoldOutcome, Outcome, RefusalReason, SessionOutcome},
+    registry::{Counter, Gauge, Histogram, Level},
 };
 
 /// Metrics of one listener.
@@ -21,7 +24,19 @@ pub struct ListenerMetrics {
     cancels: Each<Outcome, Counter>,
     accept_errors: Counter,
     certificate: Gauge,
+    held: Level,
+    hold_duration: Histogram,
+    holds: Each<HoldOutcome, Counter>,
 }
+
+/// A client on hold, counted until [`HoldPresence::end`] or drop.
+pub struct HoldPresence {
+    listener: Arc<ListenerMetrics>,
+    since: Instant,
+    outcome: HoldOutcome,
+}
+
+// === impl ListenerMetrics ===
 
 impl ListenerMetrics {
     pub(super) fn new(scope: &Scope<'_>) -> Self {
@@ -37,6 +52,9 @@ impl ListenerMetrics {
             cancels: scope.each(Label::Outcome, |scope| scope.counter(&catalog::CANCEL_REQUESTS)),
             accept_errors: scope.counter(&catalog::ACCEPT_ERRORS),
             certificate: scope.unknown(&catalog::LISTENER_CERTIFICATE_EXPIRY),
+            held: scope.level(&catalog::HELD_CLIENTS),
+            hold_duration: scope.histogram(&catalog::HOLD_DURATION),
+            holds: scope.each(Label::Outcome, |scope| scope.counter(&catalog::HOLDS)),
         }
     }
 
@@ -45,6 +63,13 @@ impl ListenerMetrics {
     pub fn record_accept(self: &Arc<Self>) -> ClientPresence {
         self.connections.increment();
         ClientPresence::enter_first(self, ClientState::Login)
+    }
+
+    /// Records a client on hold, counted until the returned value is dropped.
+    #[must_use]
+    pub fn hold_client(self: &Arc<Self>) -> HoldPresence {
+        self.held.increment();
+        HoldPresence { listener: Arc::clone(self), since: Instant::now(), outcome: HoldOutcome::Left }
     }
 
     /// The shard for route decisions on `worker`. Takes a short lock: call once per session.
@@ -100,5 +125,22 @@ impl ListenerMetrics {
     pub fn removed(&self) {
         self.limit.set(0.0);
         self.certificate.set(f64::NAN);
+    }
+}
+
+// === impl HoldPresence ===
+
+impl HoldPresence {
+    /// Ends the hold with `outcome`. A hold that is dropped was left by its client.
+    pub fn end(mut self, outcome: HoldOutcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for HoldPresence {
+    fn drop(&mut self) {
+        self.listener.held.decrement();
+        self.listener.hold_duration.record(self.since.elapsed());
+        self.listener.holds.of(self.outcome).increment();
     }
 }

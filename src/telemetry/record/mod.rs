@@ -28,7 +28,7 @@ use crate::{closed_set::LabelValue, names::ListenerName, topology::Endpoint};
 
 pub use clients::ClientPresence;
 pub use endpoint::{BackendPresence, EndpointMetrics};
-pub use listener::ListenerMetrics;
+pub use listener::{HoldPresence, ListenerMetrics};
 pub use path::{PathCounts, PathMetrics, PathTotals};
 pub use program::{AdminMetrics, AuditMetrics, ProgramMetrics, TopologyMetrics, TraceMetrics};
 pub use routes::RouteCounts;

@@ -1,12 +1,15 @@
 //! Metrics without endpoint and listener: topology, reloads, panics, audit log.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{Each, Scope, unix_seconds};
 use crate::telemetry::{
     catalog::{self, Label},
     labels::{AdminOutcome, ChangeKind, Outcome},
-    registry::{Counter, Gauge, Level},
+    registry::{Counter, Gauge, Histogram, Level},
 };
 
 /// Metrics of the topology as a whole.
@@ -14,6 +17,7 @@ pub struct TopologyMetrics {
     writable: Gauge,
     refresh: Gauge,
     changes: Each<ChangeKind, Counter>,
+    writer_absence: Histogram,
 }
 
 /// Metrics of the program itself.
@@ -59,6 +63,7 @@ impl TopologyMetrics {
             writable: scope.gauge(&catalog::WRITABLE_ENDPOINTS),
             refresh: scope.unknown(&catalog::TOPOLOGY_REFRESH),
             changes: scope.each(Label::Kind, |scope| scope.counter(&catalog::TOPOLOGY_CHANGES)),
+            writer_absence: scope.histogram(&catalog::WRITER_ABSENCE_DURATION),
         }
     }
 
@@ -67,6 +72,11 @@ impl TopologyMetrics {
     pub fn record_refresh(&self, writable: usize, now: SystemTime) {
         self.writable.set(writable as f64);
         self.refresh.set(unix_seconds(now));
+    }
+
+    /// Records the time between two responses of the writer, with failed probes in between.
+    pub fn record_writer_absence(&self, absent: Duration) {
+        self.writer_absence.record(absent);
     }
 
     /// Records a topology change.
