@@ -69,8 +69,15 @@ pub(super) struct Forgotten {
     pub statement: ClosedStatement,
 }
 
-/// A client's statement, with the client's expectations before the Close.
-pub(super) type ClosedStatement = (Arc<SharedStatement>, ParsedStatement);
+/// A closed or deallocated statement of a client: restored if the server skips the request.
+pub(super) struct ClosedStatement {
+    /// The statement.
+    pub statement: Arc<SharedStatement>,
+    /// The client's expectations before the Close.
+    pub expectations: ParsedStatement,
+    /// The backend has the statement under the client's own name.
+    pub is_on_backend: bool,
+}
 
 /// Origin of a Parse.
 pub(super) enum ParseOrigin {

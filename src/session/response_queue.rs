@@ -109,12 +109,14 @@ impl ResponseQueue {
     /// Client's name of the statement `id`, if a queued request closes the statement.
     pub(super) fn name_being_closed(&self, id: u64) -> Option<&[u8]> {
         self.requests().find_map(|request| match request {
-            PendingRequest::Close { name, closed: CloseOrigin::Name((statement, _)), .. }
-                if statement.id() == id =>
+            PendingRequest::Close { name, closed: CloseOrigin::Name(closed), .. }
+                if closed.statement.id() == id =>
             {
                 Some(&**name)
             }
-            PendingRequest::Execute { forgets: Some(forgotten), .. } if forgotten.statement.0.id() == id => {
+            PendingRequest::Execute { forgets: Some(forgotten), .. }
+                if forgotten.statement.statement.id() == id =>
+            {
                 Some(&*forgotten.name)
             }
             _ => None,

@@ -29,8 +29,6 @@ pub(in crate::session) struct ClientStatements {
     unnamed: UnnamedStatement,
     /// Statements on the backend under the client's own names, to be closed before the backend is returned.
     on_backend: Vec<Box<[u8]>>,
-    /// Names in `on_backend` that the backend may never have had: their absence there says nothing.
-    restored: Vec<Box<[u8]>>,
     /// A statement prepared by SQL may list prepared statements.
     has_sql_list: bool,
     /// Interpretation of the client's texts by the server.
@@ -81,7 +79,6 @@ impl ClientStatements {
             parsed: Parsed::default(),
             unnamed: UnnamedStatement::new(database.next_session() << 32),
             on_backend: Vec::new(),
-            restored: Vec::new(),
             has_sql_list: false,
             reading,
             batch: 0,
@@ -164,11 +161,12 @@ impl ClientStatements {
         self.named.insert(name, statement);
     }
 
-    /// Removes a name. Returns the statement for [`Self::restore`].
+    /// Removes a name, also from the backend. Returns the statement for [`Self::restore`].
     pub(in crate::session) fn remove(&mut self, name: &[u8]) -> Option<ClosedStatement> {
         let statement = self.named.remove(name)?;
         let expectations = self.parsed.forget(statement.id());
-        Some((statement, expectations))
+        let is_on_backend = self.forget_on_backend(name);
+        Some(ClosedStatement { statement, expectations, is_on_backend })
     }
 
     /// Removes the name, if the name still belongs to `statement`.
@@ -253,20 +251,15 @@ impl ClientStatements {
 
     /// Takes the names on the backend: to close them, or because the backend is lost.
     pub(in crate::session) fn take_on_backend(&mut self) -> Vec<Box<[u8]>> {
-        self.restored.clear();
         std::mem::take(&mut self.on_backend)
     }
 
     /// Notes the names found on the backend by a state check: `DEALLOCATE` has removed the others.
     pub(in crate::session) fn retain_found(&mut self, found: &[Box<[u8]>]) {
         let Self { on_backend, named, parsed, .. } = self;
-        let restored = std::mem::take(&mut self.restored);
         on_backend.retain(|name| {
             let is_there = found.contains(name);
-            if !is_there
-                && !restored.contains(name)
-                && let Some(gone) = named.remove(name)
-            {
+            if !is_there && let Some(gone) = named.remove(name) {
                 parsed.forget(gone.id());
             }
             is_there
@@ -305,16 +298,15 @@ impl ClientStatements {
     pub(in crate::session) fn deallocate(&mut self, portal: &[u8]) -> Option<Box<Forgotten>> {
         let (_, name) = self.deallocating.take_if(|(bound, _)| **bound == *portal)?;
         let statement = self.remove(&name)?;
-        self.forget_on_backend(&name);
         Some(Box::new(Forgotten { name, statement }))
     }
 
     /// Restores a statement, after its Close or deallocation was skipped by the server.
     pub(in crate::session) fn restore(&mut self, name: Box<[u8]>, closed: ClosedStatement) {
-        let (statement, expectations) = closed;
-        // The backend may have the statement under the client's own name.
-        self.note_on_backend(&name);
-        self.restored.push(name.clone());
+        let ClosedStatement { statement, expectations, is_on_backend } = closed;
+        if is_on_backend {
+            self.note_on_backend(&name);
+        }
         self.parsed.restore(statement.id(), expectations);
         self.named.insert(name, statement);
     }

@@ -261,7 +261,6 @@ impl<'a> Requests<'a> {
             return CloseOrigin::Unnamed(self.destroy_unnamed());
         }
         if let Some(statement) = self.statements.remove(name) {
-            self.statements.forget_on_backend(name);
             // The backend knows no statement of that name, and says CloseComplete all the same.
             return CloseOrigin::Name(statement);
         }

@@ -63,11 +63,11 @@ impl<'r, 'a> OwnNames<'r, 'a> {
     /// Removes a statement that the client deallocates by SQL. The server itself must report the deallocation under the
     /// client's own name: observers of running statements see no internal name.
     pub(in crate::session::pooled) fn deallocate(&mut self, name: &[u8], shown: &mut ClientInput<'_>) {
-        if let Some((prepared, _)) = self.requests.statements.remove(name)
-            && !self.requests.statements.forget_on_backend(name)
+        if let Some(closed) = self.requests.statements.remove(name)
+            && !closed.is_on_backend
         {
             self.requests.stage(shown);
-            self.make(&[(name.into(), prepared)]);
+            self.make(&[(name.into(), closed.statement)]);
         }
     }
 

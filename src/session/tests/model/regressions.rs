@@ -144,3 +144,10 @@ fn a_statement_that_deallocates_itself_makes_room_for_another() {
     let batch = vec![run("s1", "DEALLOCATE s1"), run("", PREPARE), Step::Sync];
     play(&[Request::Query(vec![Text(missing, 1)]), Request::Batch(batch)], End::Terminate);
 }
+
+#[test]
+fn a_skipped_close_puts_no_name_on_the_backend() {
+    let skipped = vec![run("s1", "SELECT lastval()"), Step::Close { kind: b'S', name: "s1" }, Step::Flush];
+    let prepare = vec![Step::Sync, run("s2", PREPARE), Step::Sync];
+    play(&[Request::Batch(skipped), Request::Batch(prepare)], End::Terminate);
+}
