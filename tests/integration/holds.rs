@@ -35,7 +35,7 @@ async fn ask_later(client: &mut Frames, message: &[u8]) {
 
 /// The fields `C` and `M` of the error before ReadyForQuery.
 async fn error(client: &mut Frames) -> (String, String) {
-    let heard = client.hear_until(b::READY_FOR_QUERY).await;
+    let heard = client.read_until(b::READY_FOR_QUERY).await;
     let error = heard.iter().find(|message| message.tag == b::ERROR_RESPONSE);
     let error = error.unwrap_or_else(|| panic!("no error in {heard:?}"));
     (error.field(b'C'), error.field(b'M'))
@@ -65,7 +65,7 @@ async fn held_clients_are_served_when_the_writer_returns() {
     until_metric(&pooled.stand, FAILED_PROBES, |now| now >= failed + 20.0).await;
     node.start().await.unwrap();
     for client in &mut clients {
-        let heard = client.hear_until(b::READY_FOR_QUERY).await;
+        let heard = client.read_until(b::READY_FOR_QUERY).await;
         assert!(heard.iter().any(|message| message.tag == b::DATA_ROW), "{heard:?}");
         assert!(heard.iter().all(|message| message.tag != b::ERROR_RESPONSE), "{heard:?}");
     }
