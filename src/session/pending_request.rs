@@ -75,8 +75,17 @@ pub(super) struct ClosedStatement {
     pub statement: Arc<SharedStatement>,
     /// The client's expectations before the Close.
     pub expectations: ParsedStatement,
-    /// The backend has the statement under the client's own name.
-    pub is_on_backend: bool,
+    /// The statement under the client's own name.
+    pub own_name: OwnName,
+}
+
+/// Presence of a statement on the backend under the client's own name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnName {
+    /// The backend has the statement.
+    OnBackend,
+    /// The backend has at most a shared statement.
+    Absent,
 }
 
 /// Origin of a Parse.

@@ -37,13 +37,20 @@ pub fn names_database(text: &[u8]) -> bool {
         && std::iter::from_fn(|| lexer.next()).any(|token| is(Some(token), "database"))
 }
 
-/// True if `text` begins with a statement that PostgreSQL executes in a failed transaction, too:
-/// <https://www.postgresql.org/docs/current/tutorial-transactions.html>.
+/// True if `text` is empty, or begins with a statement that may end a transaction: PostgreSQL parses no other text in a failed
+/// transaction. <https://www.postgresql.org/docs/current/tutorial-transactions.html>
 #[must_use]
-pub fn may_end_transaction(text: &[u8]) -> bool {
-    let Some(Token::Word(word)) = Lexer::new(text).next() else { return false };
-    let ends = ["commit", "end", "rollback", "abort", "prepare"];
-    ends.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+pub fn may_run_in_failed_transaction(text: &[u8]) -> bool {
+    let mut lexer = Lexer::new(text);
+    let first = std::iter::from_fn(|| lexer.next()).find(|token| *token != Token::Symbol(b';'));
+    match first {
+        None => true,
+        Some(Token::Word(word)) => {
+            let ends = ["commit", "end", "rollback", "abort", "prepare"];
+            ends.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+        }
+        Some(_) => false,
+    }
 }
 
 const WORDS: &[(&str, ClassifyReason)] = &[

@@ -13,7 +13,7 @@ use crate::{
         backend_statements::BackendStatements,
         database_state::DatabaseState,
         parsed::{Parsed, ParsedStatement},
-        pending_request::{ClosedStatement, Forgotten},
+        pending_request::{ClosedStatement, Forgotten, OwnName},
         result_shape::ResultShape,
         shared_statement::{Reading, SharedStatement},
     },
@@ -165,8 +165,8 @@ impl ClientStatements {
     pub(in crate::session) fn remove(&mut self, name: &[u8]) -> Option<ClosedStatement> {
         let statement = self.named.remove(name)?;
         let expectations = self.parsed.forget(statement.id());
-        let is_on_backend = self.forget_on_backend(name);
-        Some(ClosedStatement { statement, expectations, is_on_backend })
+        let own_name = if self.forget_on_backend(name) { OwnName::OnBackend } else { OwnName::Absent };
+        Some(ClosedStatement { statement, expectations, own_name })
     }
 
     /// Removes the name, if the name still belongs to `statement`.
@@ -303,8 +303,8 @@ impl ClientStatements {
 
     /// Restores a statement, after its Close or deallocation was skipped by the server.
     pub(in crate::session) fn restore(&mut self, name: Box<[u8]>, closed: ClosedStatement) {
-        let ClosedStatement { statement, expectations, is_on_backend } = closed;
-        if is_on_backend {
+        let ClosedStatement { statement, expectations, own_name } = closed;
+        if own_name == OwnName::OnBackend {
             self.note_on_backend(&name);
         }
         self.parsed.restore(statement.id(), expectations);

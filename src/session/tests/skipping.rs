@@ -311,7 +311,12 @@ fn statements_under_own_names_are_closed_once_sequences_are_released() {
 
 #[test]
 fn a_failed_transaction_refuses_a_text_before_a_duplicate_name() {
-    for (text, sent) in [("SELEC", "Pl.SELEC | S"), ("ROLLBACK", "CSl | Pl.LISTEN a | Pl.ROLLBACK | S")] {
+    for (text, sent) in [
+        ("SELEC", "Pl.SELEC | S"),
+        ("ROLLBACK", "CSl | Pl.LISTEN a | Pl.ROLLBACK | S"),
+        // Nothing to execute.
+        ("--", "CSl | Pl.LISTEN a | Pl.-- | S"),
+    ] {
         let parse = format!("l\0{text}\0\0\0");
         let batch = one_batch(&[(b'P', parse.as_bytes()), (b'S', b"")]).1;
         let mut talk = failed(false);

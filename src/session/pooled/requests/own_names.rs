@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Requests;
 use crate::{
     session::{
-        pending_request::{CloseOrigin, ParseOrigin, PendingRequest},
+        pending_request::{CloseOrigin, OwnName, ParseOrigin, PendingRequest},
         pooled::client_input::ClientInput,
         shared_statement::SharedStatement,
     },
@@ -64,7 +64,7 @@ impl<'r, 'a> OwnNames<'r, 'a> {
     /// client's own name: observers of running statements see no internal name.
     pub(in crate::session::pooled) fn deallocate(&mut self, name: &[u8], shown: &mut ClientInput<'_>) {
         if let Some(closed) = self.requests.statements.remove(name)
-            && !closed.is_on_backend
+            && closed.own_name == OwnName::Absent
         {
             self.requests.stage(shown);
             self.make(&[(name.into(), closed.statement)]);

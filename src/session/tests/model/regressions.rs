@@ -151,3 +151,13 @@ fn a_skipped_close_puts_no_name_on_the_backend() {
     let prepare = vec![Step::Sync, run("s2", PREPARE), Step::Sync];
     play(&[Request::Batch(skipped), Request::Batch(prepare)], End::Terminate);
 }
+
+#[test]
+fn a_duplicate_name_is_reported_behind_the_end_of_a_failed_transaction() {
+    let failed = vec![run("s1", "BEGIN"), Step::Query(Text("SELECT $1", 1))];
+    let ended = [failed.clone(), vec![run("s2", "COMMIT"), parse("s1", "SET ROLE joe"), Step::Sync]].concat();
+    play(&[Request::Batch(ended)], End::Terminate);
+    // A text without a statement is parsed in a failed transaction, too.
+    let empty = [failed, vec![parse("s1", ""), Step::Sync]].concat();
+    play(&[Request::Batch(empty)], End::Terminate);
+}
