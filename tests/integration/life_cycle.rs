@@ -271,5 +271,8 @@ async fn invalid_options_are_rejected() {
     // Variables give the address of the admin API, as for the server.
     let (host, port) = (block.ip(100).to_string(), "9123");
     let variables = [("GATEKEEPER_API_HOST", host.as_str()), ("GATEKEEPER_API_PORT", port)];
-    assert_failed(&run_command(&["healthcheck"], &variables).await, &format!("at {host}:{port}: "));
+    assert_failed(
+        &run_command(&["healthcheck"], &variables).await,
+        &format!("at {host}:{port} (is Gatekeeper running"),
+    );
 }
