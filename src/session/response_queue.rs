@@ -248,6 +248,11 @@ impl ResponseQueue {
         }
     }
 
+    /// True if a pending Execute may end the transaction.
+    pub(super) fn may_end_transaction(&self) -> bool {
+        self.requests().any(|request| matches!(request, PendingRequest::Execute { .. }))
+    }
+
     /// True if a pending ReadyForQuery may change the transaction status.
     pub(super) fn may_change_status(&self) -> bool {
         self.requests()

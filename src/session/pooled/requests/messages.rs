@@ -233,14 +233,10 @@ impl<'a> StatementMessages<'a> {
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
         let requests = self.requests();
-        let queue = requests.conversation.queue();
-        if queue.may_change_status() {
+        if requests.conversation.queue().may_change_status() {
             return MessageAction::AwaitResponses;
         }
-        // A request of the same batch may end the transaction.
-        let has_failed =
-            requests.conversation.status() == TransactionStatus::Failed && queue.owes_client_nothing();
-        if !has_failed || sql::may_run_in_failed_transaction(statement) {
+        if !requests.has_failed() || sql::may_run_in_failed_transaction(statement) {
             requests.stage(shown);
             requests.own_names().parse(name, known);
         }

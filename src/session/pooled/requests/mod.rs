@@ -209,6 +209,14 @@ impl<'a> Requests<'a> {
             || self.conversation.queue().may_change_status()
     }
 
+    /// True if the server executes nothing but the end of the transaction.
+    fn has_failed(&self) -> bool {
+        let queue = self.conversation.queue();
+        self.conversation.status() == TransactionStatus::Failed
+            && !queue.may_change_status()
+            && !queue.may_end_transaction()
+    }
+
     /// Rejects a Bind with a wrong count of parameters in a failed transaction. The pending responses tell whether the
     /// transaction has failed: in any other state, the server itself rejects the Bind.
     fn refuse_parameters(

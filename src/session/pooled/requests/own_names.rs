@@ -9,7 +9,7 @@ use crate::{
         pooled::client_input::ClientInput,
         shared_statement::SharedStatement,
     },
-    wire::{TransactionStatus, frontend},
+    wire::frontend,
 };
 
 /// Statements of the client on the backend, under the client's own names.
@@ -73,11 +73,12 @@ impl<'r, 'a> OwnNames<'r, 'a> {
 
     /// The client is about to list prepared statements: it is to see its own, under its own names, and no others.
     pub(in crate::session::pooled) fn show(&mut self, shown: &mut ClientInput<'_>) {
+        if self.requests.has_failed() {
+            // The server rejects the Query. It would reject a Parse ahead of it, and skip the Query.
+            return;
+        }
         if self.requests.conversation.is_in_batch() {
             return self.show_in_batch(shown);
-        }
-        if self.requests.conversation.status() == TransactionStatus::Failed {
-            return;
         }
         self.requests.stage(shown);
         for (_, name) in self.requests.held.statements_mut().clear() {

@@ -161,3 +161,11 @@ fn a_duplicate_name_is_reported_behind_the_end_of_a_failed_transaction() {
     let empty = [failed, vec![parse("s1", ""), Step::Sync]].concat();
     play(&[Request::Batch(empty)], End::Terminate);
 }
+
+#[test]
+fn a_failed_transaction_answers_a_query_for_the_list() {
+    let close = Step::Close { kind: b'S', name: "" };
+    let describe = Step::Describe { kind: b'S', name: "s2" };
+    let batch = vec![run("s1", "BEGIN"), describe, Step::Sync, close, Step::Query(Text(LIST, 1)), Step::Sync];
+    play(&[Request::Batch(batch)], End::Terminate);
+}
