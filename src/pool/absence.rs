@@ -14,14 +14,13 @@ use super::{
 use crate::names::EndpointName;
 
 /// Absence of the endpoint, as known to a pool.
-#[derive(Default)]
 pub(super) struct AbsenceState {
     /// The probe reports the endpoint down.
     probed: Option<ProbedDown>,
     /// The endpoint was absent at the last look.
     is_absent: bool,
-    /// End of the last absence.
-    ended: Option<Instant>,
+    /// End of the last absence. For a new pool the creation: a wait may have begun at an absent predecessor.
+    ended: Instant,
 }
 
 /// The probe's report.
@@ -33,9 +32,14 @@ struct ProbedDown {
 // === impl AbsenceState ===
 
 impl AbsenceState {
+    /// State of a pool created at `now`.
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { probed: None, is_absent: false, ended: now }
+    }
+
     /// True if a wait that began at `then` counts from its start: no absence has ended since.
     pub(super) fn counts_since(&self, then: Instant) -> bool {
-        self.ended.is_none_or(|ended| ended <= then)
+        self.ended <= then
     }
 }
 
@@ -80,7 +84,7 @@ impl PoolState {
             return false;
         }
         if std::mem::take(&mut self.absence.is_absent) {
-            self.absence.ended = Some(now);
+            self.absence.ended = now;
         }
         true
     }

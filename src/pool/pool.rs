@@ -59,16 +59,17 @@ impl Pool {
     ) -> Self {
         let metrics = home.metrics().path(&target.listener, endpoint.endpoint());
         let workers = home.workers();
+        let now = Instant::now();
         let state = PoolState {
             settings,
             phase,
             slots: Slots::new(workers),
             queue: Queue::new(workers),
-            now: Instant::now(),
+            now,
             epoch: 0,
             startup_response: None,
             login_backoff: None,
-            absence: AbsenceState::default(),
+            absence: AbsenceState::new(now),
             answered: None,
             idle_pause_until: None,
             prepared: 0,

@@ -127,3 +127,20 @@ async fn who_has_waited_elsewhere_is_served_by_its_first_wait() {
     assert!(peek(&mut late).is_none());
     assert!(matches!(peek(&mut early), Some(Waited::Lease(_))));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_begun_at_an_absent_predecessor_counts_from_the_creation_of_the_pool() {
+    let first = tokio::time::Instant::now();
+    let stand = Stand::new(1).await;
+    // Another pool served the session until then.
+    tokio::time::sleep(stand.settings.query_wait_timeout * 2).await;
+    let pool = stand.pool();
+    let leased = lease(&pool).await.unwrap();
+    let mut waiter = Waiter::new();
+    let terms = WaitTerms { since: Some(first), holds: true };
+    pool.wait(&mut waiter, &AcquireOptions { terms, ..want() });
+    tokio::time::sleep(stand.settings.query_wait_timeout / 2).await;
+    assert!(peek(&mut waiter).is_none());
+    leased.release(Disposition::Clean);
+    outcome(&mut waiter).await.unwrap();
+}
