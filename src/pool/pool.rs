@@ -145,6 +145,8 @@ impl Pool {
         let mut queued = Queued { pool: Arc::clone(self), want: *want, ticket: None, since };
         let mut after = DeferredActions::default();
         let mut state = self.lock();
+        // The last absence may have ended since the last tick: a later one concerns the waiter.
+        state.update_absence(now, &mut after);
         let absence = if want.terms.holds { state.absence() } else { None };
         if let Some(error) = state.immediate_error(now).filter(|_| absence.is_none()) {
             // Not polled yet: there is no waker.
@@ -153,7 +155,6 @@ impl Pool {
             waiter.wait_cell().grant_lease(Lease::new(Arc::clone(self), place, member));
         } else {
             if let Some(reason) = absence {
-                state.note_absence(&reason, &mut after);
                 // Not polled yet: there is no waker.
                 waiter.wait_cell().notify_absence(reason);
             }

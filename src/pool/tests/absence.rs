@@ -144,3 +144,18 @@ async fn a_wait_begun_at_an_absent_predecessor_counts_from_the_creation_of_the_p
     leased.release(Disposition::Clean);
     outcome(&mut waiter).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_between_two_absences_learns_of_the_second() {
+    let stand = Stand::new(1).await;
+    let pool = stand.pool();
+    let _leased = lease(&pool).await.unwrap();
+    stand.pools.note_probed_down(&primary(), &"silence".into());
+    stand.pools.note_probed_up(&primary(), true);
+    // No tick has noticed the end of the first.
+    let mut waiter = Waiter::new();
+    pool.wait(&mut waiter, &holding());
+    assert!(peek(&mut waiter).is_none());
+    stand.pools.note_probed_down(&primary(), &"silence".into());
+    assert!(matches!(held(&mut waiter).await, LeaseError::ProbedDown(_)));
+}
