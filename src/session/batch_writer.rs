@@ -36,7 +36,7 @@ pub(super) struct GivenSetting<'a> {
 pub(super) const IDENTITY: [&[u8]; 2] = [SESSION_AUTHORIZATION, b"role"];
 pub(super) const SESSION_AUTHORIZATION: &[u8] = b"session_authorization";
 
-/// Values of the third parameter of [`SET`]: the setting lasts until the end of the session, or of the transaction.
+/// Values of the third parameter of `set_config`: the setting lasts until the end of the session, or of the transaction.
 const FOR_SESSION: &[u8] = &[0];
 const FOR_TRANSACTION: &[u8] = &[1];
 
