@@ -139,6 +139,14 @@ impl Leasing {
         parts.backend.attach(lease);
     }
 
+    /// Notes that a session with a backend may begin a transaction: without a lease, as a pinned session, it also compares the
+    /// catalog once it has expired.
+    pub(super) fn begin_transaction(&self, now: Instant, backend: &BackendSide) {
+        if backend.lease().is_some() {
+            self.acquirer.note_lease(now);
+        }
+    }
+
     /// Admits cancel requests once the session's own messages ahead of the statement are answered.
     pub(super) fn expose_statement(&mut self, session: &Session, registered: &Registered) {
         if self.is_sheltered && !session.is_preparing() {

@@ -272,6 +272,11 @@ impl Relay {
 
     /// Passes the client's bytes to the machine.
     fn judge_client(&mut self, now: Instant) -> Result<(), SessionEnd> {
+        if self.session.is_idle()
+            && let Some(leasing) = &self.leasing
+        {
+            leasing.begin_transaction(now, &self.backend);
+        }
         loop {
             let received = &mut self.client.received;
             let consumed = self
