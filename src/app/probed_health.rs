@@ -9,7 +9,7 @@ use crate::{
     topology::{EndpointStatus, Health, TopologySnapshot},
 };
 
-/// What the pools know of an endpoint.
+/// Health of an endpoint as last reported to the pools.
 #[derive(Default)]
 struct KnownHealth {
     is_down: bool,

@@ -51,7 +51,7 @@ struct HeldSession {
     client: HeldClient,
 }
 
-/// What a pause waits for.
+/// Event that ends a pause.
 pub(super) enum Pause {
     /// A writer.
     NoWriter,
