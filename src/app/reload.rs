@@ -81,6 +81,34 @@ impl Program {
     /// Builds all new components without activating them.
     fn build_again(&self, config: &Config, report: &mut ReloadReport) -> Result<Built, ReloadFailure> {
         let mut mistakes = Vec::new();
+        let handles = self.build_endpoints(config, report, &mut mistakes);
+        let endpoints = Endpoints::new(handles.iter().cloned());
+        let listeners = self.build_listeners(config, &endpoints, report, &mut mistakes);
+        for (what, differs) in [
+            ("admin", config.admin != self.config.admin),
+            ("audit", config.audit != self.config.audit),
+            ("log", config.log != self.config.log),
+            ("traces", config.traces != self.config.traces),
+            ("workers", config.runtime.workers != self.config.runtime.workers),
+        ] {
+            if differs {
+                report.needs_restart.push(format!("`{what}` takes effect at the next start"));
+            }
+        }
+        if mistakes.is_empty() {
+            Ok(Built { handles, listeners })
+        } else {
+            Err(ReloadFailure::Unusable(mistakes))
+        }
+    }
+
+    /// Handles of the endpoints of `config`: the current handle where nothing changed.
+    fn build_endpoints(
+        &self,
+        config: &Config,
+        report: &mut ReloadReport,
+        mistakes: &mut Vec<String>,
+    ) -> Vec<EndpointHandle> {
         let current = self.services.routing.endpoints.load();
         let mut handles = Vec::new();
         for settings in &config.endpoints {
@@ -103,7 +131,17 @@ impl Program {
         {
             report.changed.push(format!("endpoint `{}` removed", gone.name()));
         }
-        let handles_for_contexts = Endpoints::new(handles.iter().cloned());
+        handles
+    }
+
+    /// Contexts of the listeners of `config`, with a bound socket for each new address.
+    fn build_listeners(
+        &self,
+        config: &Config,
+        endpoints: &Endpoints,
+        report: &mut ReloadReport,
+        mistakes: &mut Vec<String>,
+    ) -> Vec<BuiltListener> {
         let mut listeners = Vec::new();
         for settings in &config.listeners {
             let name = &settings.name;
@@ -124,7 +162,7 @@ impl Program {
                     }
                 },
             };
-            match self.builder.listener(settings, &handles_for_contexts, before.as_deref()) {
+            match self.builder.listener(settings, endpoints, before.as_deref()) {
                 Ok(context) => listeners.push((socket, context)),
                 Err(error) => mistakes.push(Chain(&error).to_string()),
             }
@@ -132,22 +170,7 @@ impl Program {
         for gone in self.names_gone(config) {
             report.changed.push(format!("listener `{gone}` removed"));
         }
-        for (what, differs) in [
-            ("admin", config.admin != self.config.admin),
-            ("audit", config.audit != self.config.audit),
-            ("log", config.log != self.config.log),
-            ("traces", config.traces != self.config.traces),
-            ("workers", config.runtime.workers != self.config.runtime.workers),
-        ] {
-            if differs {
-                report.needs_restart.push(format!("`{what}` takes effect at the next start"));
-            }
-        }
-        if mistakes.is_empty() {
-            Ok(Built { handles, listeners })
-        } else {
-            Err(ReloadFailure::Unusable(mistakes))
-        }
+        listeners
     }
 
     /// Listeners that are missing in `config`.
@@ -163,73 +186,83 @@ impl Program {
         if config.console != self.config.console {
             report.changed.push("the console's settings changed".to_owned());
         }
+        self.swap_endpoints(&built.handles);
+        self.probe.reconfigure(built.handles, config.probe.clone()).await;
+        for name in self.names_gone(&config) {
+            self.builder.metrics.listener(name).removed();
+        }
+        self.listeners.retain(|bind, _| config.listeners.iter().any(|listener| listener.bind == *bind));
+        for listener in built.listeners {
+            self.swap_listener(listener, report);
+        }
+        self.contexts.publish(self.listeners.values().map(|listener| listener.context.reader()).collect());
+        self.keep_unchangeable_settings(config);
+    }
+
+    /// Publishes new endpoints; their pools are taken over or withdrawn.
+    fn swap_endpoints(&mut self, handles: &[EndpointHandle]) {
         let before = self.services.routing.endpoints.load();
         let taken_over = |handle: &EndpointHandle| {
-            built
-                .handles
+            handles
                 .iter()
                 .find(|now| now.name() == handle.name() && now.endpoint().role == handle.endpoint().role)
         };
         for now in before.iter().filter_map(taken_over) {
             self.services.routing.pools.replace(now);
         }
-        self.endpoints.publish(Endpoints::new(built.handles.iter().cloned()));
+        self.endpoints.publish(Endpoints::new(handles.iter().cloned()));
         for handle in before.iter() {
             if taken_over(handle).is_none() {
                 self.services.routing.pools.withdraw(handle.name());
             }
         }
-        self.probe.reconfigure(built.handles, config.probe.clone()).await;
-        for name in self.names_gone(&config) {
-            self.builder.metrics.listener(name).removed();
-        }
-        self.listeners.retain(|bind, _| config.listeners.iter().any(|listener| listener.bind == *bind));
-        for (socket, context) in built.listeners {
-            self.services.routing.pools.configure(&context.settings.name, &context.settings.pool);
-            let split = classifier_options(&context.settings.route);
-            self.services.shared_states.configure(
-                &context.settings.name,
-                &context.settings.pool,
-                split.as_ref(),
-            );
-            let bind = context.settings.bind.clone();
-            match (socket, self.listeners.get_mut(&bind)) {
-                (None, Some(listener)) => {
-                    let mode = context.settings.socket_mode;
-                    if let Bind::Unix(path) = &bind
-                        && listener.context.reader().load().settings.socket_mode != mode
-                        && let Err(error) = Listener::set_mode(path, mode)
-                    {
-                        report
-                            .warnings
-                            .push(format!("the permissions of {bind} could not be changed: {error}"));
-                    }
-                    listener.context.publish(context);
+    }
+
+    /// Publishes the context of a listener; starts the listener if its socket is new.
+    fn swap_listener(&mut self, (socket, context): BuiltListener, report: &mut ReloadReport) {
+        let settings = &context.settings;
+        self.services.routing.pools.configure(&settings.name, &settings.pool);
+        let split = classifier_options(&settings.route);
+        self.services.shared_states.configure(&settings.name, &settings.pool, split.as_ref());
+        let bind = settings.bind.clone();
+        match (socket, self.listeners.get_mut(&bind)) {
+            (None, Some(listener)) => {
+                let mode = settings.socket_mode;
+                if let Bind::Unix(path) = &bind
+                    && listener.context.reader().load().settings.socket_mode != mode
+                    && let Err(error) = Listener::set_mode(path, mode)
+                {
+                    report.warnings.push(format!("the permissions of {bind} could not be changed: {error}"));
                 }
-                (Some(socket), _) => {
-                    let worker = self.listeners.len();
-                    let listener =
-                        RunningListener::start(socket, context, &self.services, &self.workers, worker);
-                    self.listeners.insert(bind, listener);
-                }
-                (None, None) => unreachable!("a listener without a new socket keeps its old one"),
+                listener.context.publish(context);
             }
+            (Some(socket), _) => {
+                let worker = self.listeners.len();
+                let listener =
+                    RunningListener::start(socket, context, &self.services, &self.workers, worker);
+                self.listeners.insert(bind, listener);
+            }
+            (None, None) => unreachable!("a listener without a new socket keeps its old one"),
         }
-        self.contexts.publish(self.listeners.values().map(|listener| listener.context.reader()).collect());
+    }
+
+    /// Takes over `config`, except settings that need a restart: each reload compares these with the active ones.
+    fn keep_unchangeable_settings(&mut self, config: Config) {
         let unchangeable = (self.config.admin.take(), self.config.audit.take(), self.config.log.clone());
         let traces = self.config.traces.take();
         let workers = self.config.runtime.workers;
         self.config = config;
-        // Settings that need a restart are compared with the active ones at each reload.
         (self.config.admin, self.config.audit, self.config.log) = unchangeable;
         self.config.runtime.workers = workers;
         self.config.traces = traces;
     }
 }
 
+/// A listener's context, with its socket if new.
+type BuiltListener = (Option<Listener>, ListenerContext);
+
 /// Components built by a reload and not yet active.
 struct Built {
     handles: Vec<EndpointHandle>,
-    /// With the socket, if new.
-    listeners: Vec<(Option<Listener>, ListenerContext)>,
+    listeners: Vec<BuiltListener>,
 }

@@ -229,9 +229,7 @@ impl ConnectError {
                  name needs a DNS record in this network"
                 .into(),
             ConnectFailure::Unreachable { tried } => FailurePoint::of_all(tried).remedy(port).into(),
-            ConnectFailure::Timeout { phase: Some(ConnectPhase::Tcp), .. } => {
-                FailurePoint::Silence.remedy(port).into()
-            }
+            ConnectFailure::Timeout { phase, .. } => timeout_remedy(*phase, port)?,
             ConnectFailure::Unix(_) => "check the path and its permissions, and that the server runs".into(),
             ConnectFailure::NeverAsked => {
                 "have the server ask this user for a password (see its `pg_hba.conf`), or verify clients by \"scram\" or \
@@ -252,25 +250,8 @@ impl ConnectError {
                  balancer in front of it has a server that lives"
                     .into()
             }
-            ConnectFailure::Timeout { phase: Some(ConnectPhase::Tls), .. } => {
-                "who answers there takes the connection and says nothing: check that it is a PostgreSQL server, and \
-                 that the server does not hang"
-                    .into()
-            }
-            ConnectFailure::Timeout { phase: Some(ConnectPhase::Resolve), .. } => {
-                "this machine's resolver does not answer: check it, or write the address instead of the name".into()
-            }
-            ConnectFailure::Timeout { phase: Some(ConnectPhase::Login), .. } => {
-                "the server takes the login and does not finish it: look at its load, or raise `connect_timeout`"
-                    .into()
-            }
             ConnectFailure::Tls(error) => error.remedy()?.into(),
             ConnectFailure::Refused(refused) => refused.remedy()?,
-            ConnectFailure::Timeout { phase: None, .. } => {
-                "the endpoint is slow to log in, and others wait in front: look at what holds it up, or raise \
-                 `connect_concurrency`"
-                    .into()
-            }
             ConnectFailure::Token(error) => error.remedy().into(),
             ConnectFailure::Login(LoginError::NoCredential(_)) => {
                 "the server wants a password: set the endpoint's `login`".into()
@@ -281,10 +262,31 @@ impl ConnectError {
             .into(),
             ConnectFailure::RefusedBeforeTls { .. }
             | ConnectFailure::Login(_)
-            | ConnectFailure::Broken { .. }
-            | ConnectFailure::Timeout { .. } => return None,
+            | ConnectFailure::Broken { .. } => return None,
         })
     }
+}
+
+/// Remedy for a timeout in `phase`, or before the first phase.
+fn timeout_remedy(phase: Option<ConnectPhase>, port: u16) -> Option<Cow<'static, str>> {
+    Some(match phase {
+        None => "the endpoint is slow to log in, and others wait in front: look at what holds it up, or raise \
+             `connect_concurrency`"
+            .into(),
+        Some(ConnectPhase::Resolve) => {
+            "this machine's resolver does not answer: check it, or write the address instead of the name".into()
+        }
+        Some(ConnectPhase::Tcp) => FailurePoint::Silence.remedy(port).into(),
+        Some(ConnectPhase::Tls) => {
+            "who answers there takes the connection and says nothing: check that it is a PostgreSQL server, and \
+             that the server does not hang"
+                .into()
+        }
+        Some(ConnectPhase::Token) => return None,
+        Some(ConnectPhase::Login) => {
+            "the server takes the login and does not finish it: look at its load, or raise `connect_timeout`".into()
+        }
+    })
 }
 
 const NOT_POSTGRES: &str = "check that the address and port are those of a PostgreSQL server";

@@ -84,6 +84,22 @@ pub(super) fn read_names<N: PartialEq>(
     names
 }
 
+/// Endpoints that a route reaches, by the login that their connections use.
+struct ReachedEndpoints<'e> {
+    /// Gatekeeper logs in with credentials of its own.
+    injecting: Vec<&'e EndpointSettings>,
+    /// The client's login is passed through.
+    passing: Vec<&'e EndpointSettings>,
+}
+
+impl<'e> ReachedEndpoints<'e> {
+    fn new(reached: &[&'e EndpointSettings]) -> Self {
+        let (injecting, passing) =
+            reached.iter().copied().partition(|endpoint| !matches!(endpoint.login, Login::Passthrough));
+        Self { injecting, passing }
+    }
+}
+
 fn read_method(
     section: &Section<'_>,
     auth: &Section<'_>,
@@ -91,81 +107,22 @@ fn read_method(
     tls: Option<&ListenerTls>,
     reached: &[&EndpointSettings],
 ) -> Option<Auth> {
-    let (injecting, passing): (Vec<&EndpointSettings>, Vec<_>) =
-        reached.iter().copied().partition(|endpoint| !matches!(endpoint.login, Login::Passthrough));
-    let names = |endpoints: &[&EndpointSettings]| {
-        endpoints
-            .iter()
-            .map(|endpoint| format!("`{}`", endpoint.endpoint.name))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let offer = match section.origin {
-        Origin::File { .. } => {
-            "auth = { method = \"scram\", users_file = \"…\" }, or method = \"trust\"".to_owned()
-        }
-        _ => format!("{}=scram and {}, or trust", auth.spoken("method"), auth.spoken("users_file")),
-    } + " on a loopback address or a Unix-domain socket";
-    let local = bind.is_none_or(Bind::is_local);
-    if !local {
-        require_token_users(section, &injecting);
+    let endpoints = ReachedEndpoints::new(reached);
+    if bind.is_some_and(|bind| !bind.is_local()) {
+        require_token_users(section, &endpoints.injecting);
     }
-    let tokens_alone = injecting.iter().all(|endpoint| matches!(endpoint.login, Login::Token(_)));
-    let method = match () {
-        () if auth.has_key("method") => auth.word("method", &METHODS)?.value,
-        () if injecting.is_empty() => {
-            let default =
-                if tls.is_some() && speaks_tls(&passing) { Method::Password } else { Method::Passthrough };
-            auth.record("method", method_word(default), &Origin::Default);
-            default
-        }
-        // `listener::read_listeners` warns of `trust`.
-        () if section.context.environment_alone && tokens_alone && local => {
-            auth.record("method", "trust", &Origin::Default);
-            Method::Trust
-        }
-        () => {
-            let what = format!(
-                "clients must authenticate: Gatekeeper logs in to {} on their behalf",
-                names(&injecting)
-            );
-            auth.problem("method", what, format!("write {offer}"));
-            return None;
-        }
-    };
-    if method == Method::Passthrough && !injecting.is_empty() {
-        let what = format!(
-            "\"passthrough\" relays the client's login, but the login of {} is its own",
-            names(&injecting)
-        );
-        auth.problem("method", what, format!("write {offer}, or give the endpoint login = \"passthrough\""));
-    }
-    if method == Method::Passthrough && auth.has_key("method") && tls.is_some() && speaks_tls(&passing) {
+    let method = choose_method(section, auth, bind, tls, &endpoints)?;
+    check_logins(section, auth, method, &endpoints);
+    if method == Method::Passthrough
+        && auth.has_key("method")
+        && tls.is_some()
+        && speaks_tls(&endpoints.passing)
+    {
         let what = "with TLS on both sides a relayed SCRAM login fails for clients that bind to the channel, as libpq does by \
                     default, and sslmode=prefer then goes on in plaintext";
         auth.warning("method", what, "write \"password\", or have the clients set channel_binding=disable");
     }
-    if !matches!(method, Method::Passthrough | Method::Password) && !passing.is_empty() {
-        let what = format!(
-            "Gatekeeper would verify clients itself and then could not log in to {}",
-            names(&passing)
-        );
-        auth.problem(
-            "method",
-            what,
-            "write \"passthrough\" or \"password\", or give the endpoint a token command or a password",
-        );
-    }
-    for (key, only) in ONLY_WITH {
-        if auth.has_key(key) && only != method {
-            let word = method_word(only);
-            auth.problem(
-                key,
-                format!("goes with method = \"{word}\" only"),
-                format!("remove it, or write \"{word}\""),
-            );
-        }
-    }
+    refuse_keys_of_other_methods(auth, method);
     match method {
         Method::Passthrough => Some(Auth::Passthrough),
         Method::Trust => {
@@ -182,6 +139,97 @@ fn read_method(
             Some(Auth::Password { remember: auth.positive_duration("remember", DEFAULT_PASSWORD_MEMORY) })
         }
     }
+}
+
+/// The written method, else the default; `None` after a mistake.
+fn choose_method(
+    section: &Section<'_>,
+    auth: &Section<'_>,
+    bind: Option<&Bind>,
+    tls: Option<&ListenerTls>,
+    endpoints: &ReachedEndpoints<'_>,
+) -> Option<Method> {
+    let ReachedEndpoints { injecting, passing } = endpoints;
+    if auth.has_key("method") {
+        return Some(auth.word("method", &METHODS)?.value);
+    }
+    if injecting.is_empty() {
+        let default =
+            if tls.is_some() && speaks_tls(passing) { Method::Password } else { Method::Passthrough };
+        auth.record("method", method_word(default), &Origin::Default);
+        return Some(default);
+    }
+    let local = bind.is_none_or(Bind::is_local);
+    let tokens_alone = injecting.iter().all(|endpoint| matches!(endpoint.login, Login::Token(_)));
+    // `listener::read_listeners` warns of `trust`.
+    if section.context.environment_alone && tokens_alone && local {
+        auth.record("method", "trust", &Origin::Default);
+        return Some(Method::Trust);
+    }
+    let what = format!(
+        "clients must authenticate: Gatekeeper logs in to {} on their behalf",
+        quoted_names(injecting)
+    );
+    auth.problem("method", what, format!("write {}", verifying_methods(section, auth)));
+    None
+}
+
+/// Reports endpoints whose login does not go with `method`.
+fn check_logins(
+    section: &Section<'_>,
+    auth: &Section<'_>,
+    method: Method,
+    endpoints: &ReachedEndpoints<'_>,
+) {
+    let ReachedEndpoints { injecting, passing } = endpoints;
+    if method == Method::Passthrough && !injecting.is_empty() {
+        let what = format!(
+            "\"passthrough\" relays the client's login, but the login of {} is its own",
+            quoted_names(injecting)
+        );
+        let offer = verifying_methods(section, auth);
+        auth.problem("method", what, format!("write {offer}, or give the endpoint login = \"passthrough\""));
+    }
+    if !matches!(method, Method::Passthrough | Method::Password) && !passing.is_empty() {
+        let what = format!(
+            "Gatekeeper would verify clients itself and then could not log in to {}",
+            quoted_names(passing)
+        );
+        auth.problem(
+            "method",
+            what,
+            "write \"passthrough\" or \"password\", or give the endpoint a token command or a password",
+        );
+    }
+}
+
+fn refuse_keys_of_other_methods(auth: &Section<'_>, method: Method) {
+    for (key, only) in ONLY_WITH {
+        if auth.has_key(key) && only != method {
+            let word = method_word(only);
+            auth.problem(
+                key,
+                format!("goes with method = \"{word}\" only"),
+                format!("remove it, or write \"{word}\""),
+            );
+        }
+    }
+}
+
+/// Remedy: methods by which Gatekeeper verifies clients itself, in the form that fits the origin of the listener.
+fn verifying_methods(section: &Section<'_>, auth: &Section<'_>) -> String {
+    let methods = match section.origin {
+        Origin::File { .. } => {
+            "auth = { method = \"scram\", users_file = \"…\" }, or method = \"trust\"".to_owned()
+        }
+        _ => format!("{}=scram and {}, or trust", auth.spoken("method"), auth.spoken("users_file")),
+    };
+    methods + " on a loopback address or a Unix-domain socket"
+}
+
+fn quoted_names(endpoints: &[&EndpointSettings]) -> String {
+    let names = endpoints.iter().map(|endpoint| format!("`{}`", endpoint.endpoint.name));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// True if TLS is possible to one of `endpoints`.

@@ -45,76 +45,87 @@ pub(super) fn read_clusters(context: &ReadContext, root: &Section<'_>) -> Cluste
     let mut all = Clusters { clusters: Vec::new(), endpoints: Vec::new(), named: Vec::new() };
     let mut replicas = Vec::new();
     for section in root.tables("cluster", "cluster", |table| table_title("cluster", table)) {
-        let name = section.parsed(
-            "name",
-            |text| ClusterName::new(text).map_err(|error| error.to_string()),
-            "write a name as in \"orders\"",
-        );
-        if name.is_none() && !section.has_key("name") {
-            section.missing("name", "name = \"orders\"");
-        }
-        let region = section.text("region").map(|spot| spot.value);
-        let replica_of = section.parsed(
-            "replica_of",
-            |text| ClusterName::new(text).map_err(|error| error.to_string()),
-            "write the name of a cluster",
-        );
-        let ca_file = section.path("ca_file");
-        let shared = ClusterDefaults {
-            name: name.as_ref().map(|spot| spot.value.clone()),
-            region: region.clone(),
-            ca_file: ca_file.map(|spot| spot.value),
-            section: &section,
-            tls: section.table_or_empty("tls", "cluster.tls"),
-            login: section.raw("login"),
-        };
-        let endpoints =
-            section.tables("endpoint", "cluster.endpoint", |table| table_title("endpoint", table));
-        if endpoints.is_empty() && !section.has_key("endpoint") {
-            section.context.report.problem(
-                &section.origin,
-                section.title.clone(),
-                "has no endpoint",
-                "write [[cluster.endpoint]] below it",
-            );
-        }
-        for endpoint in &endpoints {
-            read_endpoint(context, endpoint, &shared, &mut all);
-        }
-        if let Some(name) = name {
-            if all.clusters.iter().any(|other| other.name == name.value) {
-                section.problem(
-                    "name",
-                    "another cluster has this name",
-                    "give each cluster a name of its own",
-                );
-            }
-            if let Some(of) = &replica_of {
-                replicas.push((name.value.clone(), of.clone(), section.named("replica_of")));
-            }
-            all.clusters.push(Cluster {
-                name: name.value,
-                region,
-                replica_of: replica_of.map(|spot| spot.value),
-            });
-        }
+        replicas.extend(read_cluster(context, &section, &mut all));
     }
-    for (name, of, subject) in replicas {
-        let names = all.clusters.iter().map(|cluster| cluster.name.as_str());
-        if of.value == name {
-            context.report.problem(
-                &of.origin,
-                subject,
-                "a cluster cannot replicate from itself",
-                "name the primary cluster",
-            );
-        } else if !all.clusters.iter().any(|cluster| cluster.name == of.value) {
-            let what = format!("unknown cluster `{}`", of.value);
-            let remedy = format!("name one of: {}", names.collect::<Vec<_>>().join(", "));
-            context.report.problem(&of.origin, subject, what, remedy);
-        }
+    for replica in replicas {
+        check_replication(context, &replica, &all.clusters);
     }
     all
+}
+
+/// A cluster with `replica_of`.
+struct ReplicaCluster {
+    name: ClusterName,
+    of: Spot<ClusterName>,
+    /// Subject of a problem with `replica_of`.
+    subject: String,
+}
+
+/// Reads one cluster with its endpoints into `all`.
+fn read_cluster(context: &ReadContext, section: &Section<'_>, all: &mut Clusters) -> Option<ReplicaCluster> {
+    let name = section.parsed(
+        "name",
+        |text| ClusterName::new(text).map_err(|error| error.to_string()),
+        "write a name as in \"orders\"",
+    );
+    if name.is_none() && !section.has_key("name") {
+        section.missing("name", "name = \"orders\"");
+    }
+    let region = section.text("region").map(|spot| spot.value);
+    let replica_of = section.parsed(
+        "replica_of",
+        |text| ClusterName::new(text).map_err(|error| error.to_string()),
+        "write the name of a cluster",
+    );
+    let ca_file = section.path("ca_file");
+    let shared = ClusterDefaults {
+        name: name.as_ref().map(|spot| spot.value.clone()),
+        region: region.clone(),
+        ca_file: ca_file.map(|spot| spot.value),
+        section,
+        tls: section.table_or_empty("tls", "cluster.tls"),
+        login: section.raw("login"),
+    };
+    let endpoints = section.tables("endpoint", "cluster.endpoint", |table| table_title("endpoint", table));
+    if endpoints.is_empty() && !section.has_key("endpoint") {
+        section.context.report.problem(
+            &section.origin,
+            section.title.clone(),
+            "has no endpoint",
+            "write [[cluster.endpoint]] below it",
+        );
+    }
+    for endpoint in &endpoints {
+        read_endpoint(context, endpoint, &shared, all);
+    }
+    let name = name?.value;
+    if all.clusters.iter().any(|other| other.name == name) {
+        section.problem("name", "another cluster has this name", "give each cluster a name of its own");
+    }
+    all.clusters.push(Cluster {
+        name: name.clone(),
+        region,
+        replica_of: replica_of.as_ref().map(|spot| spot.value.clone()),
+    });
+    replica_of.map(|of| ReplicaCluster { name, of, subject: section.named("replica_of") })
+}
+
+/// Reports a cluster that replicates from itself or from an unknown cluster.
+fn check_replication(context: &ReadContext, replica: &ReplicaCluster, clusters: &[Cluster]) {
+    let ReplicaCluster { name, of, subject } = replica;
+    if of.value == *name {
+        context.report.problem(
+            &of.origin,
+            subject.clone(),
+            "a cluster cannot replicate from itself",
+            "name the primary cluster",
+        );
+    } else if !clusters.iter().any(|cluster| cluster.name == of.value) {
+        let names: Vec<_> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+        let what = format!("unknown cluster `{}`", of.value);
+        let remedy = format!("name one of: {}", names.join(", "));
+        context.report.problem(&of.origin, subject.clone(), what, remedy);
+    }
 }
 
 /// Settings of a cluster that its endpoints inherit.
@@ -138,20 +149,7 @@ fn read_endpoint(
     shared: &ClusterDefaults<'_>,
     all: &mut Clusters,
 ) {
-    let name = section.parsed(
-        "name",
-        |text| EndpointName::new(text).map_err(|error| error.to_string()),
-        "write a name as in \"primary\"",
-    );
-    if name.is_none() && !section.has_key("name") {
-        section.missing("name", "name = \"primary\"");
-    }
-    let repeated =
-        name.as_ref().is_some_and(|name| all.named.iter().any(|other| other == name.value.as_str()));
-    if repeated {
-        section.problem("name", "another endpoint has this name", "give each endpoint a name of its own");
-    }
-    all.named.extend(name.as_ref().map(|spot| spot.value.to_string()));
+    let name = read_endpoint_name(section, all);
     let role = section.word("role", &ROLES);
     if role.is_none() && !section.has_key("role") {
         section.missing("role", "role = \"primary\"");
@@ -180,35 +178,51 @@ fn read_endpoint(
     else {
         return;
     };
+    warn_of_twin(section, &address.value, all);
+    let region = shared.region.clone();
+    let endpoint = Endpoint { name, cluster, region, role: role.value, address: address.value };
+    let settings = EndpointSettings {
+        endpoint: Arc::new(endpoint),
+        tls: tls.settings,
+        login: login.value,
+        insecure_plaintext: insecure_plaintext.value,
+        connect_timeout,
+        connect_concurrency,
+        max_backends,
+        reserve,
+        probe_login,
+    };
+    all.endpoints.push(Spot { value: settings, origin: section.origin.clone() });
+}
+
+/// Reads the name and adds it to the names in use; `None` without a name of its own.
+fn read_endpoint_name(section: &Section<'_>, all: &mut Clusters) -> Option<EndpointName> {
+    let name = section.parsed(
+        "name",
+        |text| EndpointName::new(text).map_err(|error| error.to_string()),
+        "write a name as in \"primary\"",
+    );
+    let Some(name) = name else {
+        if !section.has_key("name") {
+            section.missing("name", "name = \"primary\"");
+        }
+        return None;
+    };
+    let repeated = all.named.iter().any(|other| other == name.value.as_str());
+    all.named.push(name.value.to_string());
     if repeated {
-        return;
+        section.problem("name", "another endpoint has this name", "give each endpoint a name of its own");
+        return None;
     }
-    let twin = all.endpoints.iter().find(|other| other.value.endpoint.address == address.value);
-    if let Some(twin) = twin {
+    Some(name.value)
+}
+
+/// Warns if another endpoint has the same address.
+fn warn_of_twin(section: &Section<'_>, address: &Address, all: &Clusters) {
+    if let Some(twin) = all.endpoints.iter().find(|other| other.value.endpoint.address == *address) {
         let what = format!("endpoint `{}` has the same address", twin.value.endpoint.name);
         section.warning("address", what, "make sure that this is meant");
     }
-    let endpoint = Endpoint {
-        name: name.value,
-        cluster,
-        region: shared.region.clone(),
-        role: role.value,
-        address: address.value,
-    };
-    all.endpoints.push(Spot {
-        value: EndpointSettings {
-            endpoint: Arc::new(endpoint),
-            tls: tls.settings,
-            login: login.value,
-            insecure_plaintext: insecure_plaintext.value,
-            connect_timeout,
-            connect_concurrency,
-            max_backends,
-            reserve,
-            probe_login,
-        },
-        origin: section.origin.clone(),
-    });
 }
 
 /// Maximum number of backends, and the number reserved for probes and cancel requests.

@@ -31,83 +31,70 @@ pub(super) fn read_listeners(root: &Section<'_>, clusters: &Clusters) -> Vec<Spo
     let mut all: Vec<Spot<ListenerSettings>> = Vec::new();
     let mut open = OpenToThisMachine::default();
     for section in root.tables("listener", "listener", |table| table_title("listener", table)) {
-        let name = section.parsed(
-            "name",
-            |text| ListenerName::new(text).map_err(|error| error.to_string()),
-            "write a name as in \"app\"",
-        );
-        match &name {
-            None if !section.has_key("name") => section.missing("name", "name = \"app\""),
-            Some(name) if all.iter().any(|other| other.value.name == name.value) => {
-                section.problem(
-                    "name",
-                    "another listener has this name",
-                    "give each listener a name of its own",
-                );
-            }
-            _ => {}
-        }
-        let bind = section.parsed("bind", parse_bind, BIND_FORM);
-        match &bind {
-            None if !section.has_key("bind") => section.missing("bind", "bind = \"127.0.0.1:15432\""),
-            Some(bind) => {
-                if let Some(other) = all.iter().find(|other| are_exclusive(&bind.value, &other.value.bind)) {
-                    let what =
-                        format!("listener `{}` listens on {} already", other.value.name, other.value.bind);
-                    let remedy = format!("write another port in {}", section.spoken("bind"));
-                    section.problem("bind", what, remedy);
-                }
-            }
-            None => {}
-        }
-        let socket_mode = read_socket_mode(&section, bind.as_ref().map(|spot| &spot.value));
-        let route = read_route(&section, clusters);
-        let reached = route
-            .as_ref()
-            .map(|route| reachable_endpoints(&route.value, &clusters.endpoints))
-            .unwrap_or_default();
-        if let Some(route) = &route {
-            check_route(&section, &route.value, &reached, clusters);
-        }
-        let tls = clients::read_client_tls(&section);
-        let (auth, access) =
-            auth::read_auth(&section, bind.as_ref().map(|spot| &spot.value), tls.as_ref(), &reached);
-        open.note(&section, auth.as_ref(), &reached);
-        let limits = read_limits(&section);
-        let splits = matches!(route.as_ref().map(|route| &route.value), Some(RoutePolicy::Split(_)));
-        let pool = PoolSettings { splits, ..pool::read_pool(&section, auth.as_ref(), limits.max_clients) };
-        if splits {
-            split::check_split(&section, auth.as_ref(), pool.mode, &reached);
-        }
-        if let Some(bind) = &bind
-            && !bind.value.is_local()
-            && tls.is_none()
-            && !section.has_key("tls")
-        {
-            let what = format!("clients may come from other machines ({}) and speak plaintext", bind.value);
-            let remedy = match section.origin {
-                Origin::File { .. } => "give it a certificate: tls = { cert = \"…\", key = \"…\" }",
-                _ => "give it a certificate: GATEKEEPER_PROXY_TLS_CERT, GATEKEEPER_PROXY_TLS_KEY",
-            };
-            section.warning("bind", what, remedy);
-        }
-        if let (Some(name), Some(bind), Some(route), Some(auth)) = (name, bind, route, auth) {
-            let settings = ListenerSettings {
-                name: name.value,
-                bind: bind.value,
-                socket_mode,
-                route: route.value,
-                tls,
-                auth,
-                access,
-                limits,
-                pool: Arc::new(pool),
-            };
-            all.push(Spot { value: settings, origin: section.origin.clone() });
-        }
+        all.extend(read_listener(&section, clusters, &all, &mut open));
     }
     open.warn(root);
     all
+}
+
+/// Reads one listener, behind those in `others`; `None` after a mistake.
+fn read_listener(
+    section: &Section<'_>,
+    clusters: &Clusters,
+    others: &[Spot<ListenerSettings>],
+    open: &mut OpenToThisMachine,
+) -> Option<Spot<ListenerSettings>> {
+    let name = read_name(section, others);
+    let bind = read_bind(section, others);
+    let socket_mode = read_socket_mode(section, bind.as_ref());
+    let route = read_route(section, clusters).map(|route| route.value);
+    let reached =
+        route.as_ref().map(|route| reachable_endpoints(route, &clusters.endpoints)).unwrap_or_default();
+    if let Some(route) = &route {
+        check_route(section, route, &reached, clusters);
+    }
+    let tls = clients::read_client_tls(section);
+    let (auth, access) = auth::read_auth(section, bind.as_ref(), tls.as_ref(), &reached);
+    open.note(section, auth.as_ref(), &reached);
+    let limits = read_limits(section);
+    let splits = matches!(route, Some(RoutePolicy::Split(_)));
+    let pool = PoolSettings { splits, ..pool::read_pool(section, auth.as_ref(), limits.max_clients) };
+    if splits {
+        split::check_split(section, auth.as_ref(), pool.mode, &reached);
+    }
+    if let Some(bind) = &bind
+        && tls.is_none()
+    {
+        warn_of_plaintext(section, bind);
+    }
+    let settings = ListenerSettings {
+        name: name?,
+        bind: bind?,
+        socket_mode,
+        route: route?,
+        tls,
+        auth: auth?,
+        access,
+        limits,
+        pool: Arc::new(pool),
+    };
+    Some(Spot { value: settings, origin: section.origin.clone() })
+}
+
+fn read_name(section: &Section<'_>, others: &[Spot<ListenerSettings>]) -> Option<ListenerName> {
+    let name = section.parsed(
+        "name",
+        |text| ListenerName::new(text).map_err(|error| error.to_string()),
+        "write a name as in \"app\"",
+    );
+    match &name {
+        None if !section.has_key("name") => section.missing("name", "name = \"app\""),
+        Some(name) if others.iter().any(|other| other.value.name == name.value) => {
+            section.problem("name", "another listener has this name", "give each listener a name of its own");
+        }
+        _ => {}
+    }
+    name.map(|spot| spot.value)
 }
 
 // === open to the local machine ===
@@ -161,6 +148,35 @@ pub(super) fn parse_socket(text: &str) -> Option<SocketAddr> {
         let port = text.strip_prefix("localhost:")?;
         Some(SocketAddr::from(([127, 0, 0, 1], port.parse().ok()?)))
     })
+}
+
+fn read_bind(section: &Section<'_>, others: &[Spot<ListenerSettings>]) -> Option<Bind> {
+    let bind = section.parsed("bind", parse_bind, BIND_FORM).map(|spot| spot.value);
+    match &bind {
+        None if !section.has_key("bind") => section.missing("bind", "bind = \"127.0.0.1:15432\""),
+        Some(bind) => {
+            if let Some(other) = others.iter().find(|other| are_exclusive(bind, &other.value.bind)) {
+                let what = format!("listener `{}` listens on {} already", other.value.name, other.value.bind);
+                let remedy = format!("write another port in {}", section.spoken("bind"));
+                section.problem("bind", what, remedy);
+            }
+        }
+        None => {}
+    }
+    bind
+}
+
+/// Warns if clients of other machines may speak plaintext. A `tls` with mistakes is not reported again.
+fn warn_of_plaintext(section: &Section<'_>, bind: &Bind) {
+    if bind.is_local() || section.has_key("tls") {
+        return;
+    }
+    let what = format!("clients may come from other machines ({bind}) and speak plaintext");
+    let remedy = match section.origin {
+        Origin::File { .. } => "give it a certificate: tls = { cert = \"…\", key = \"…\" }",
+        _ => "give it a certificate: GATEKEEPER_PROXY_TLS_CERT, GATEKEEPER_PROXY_TLS_KEY",
+    };
+    section.warning("bind", what, remedy);
 }
 
 fn parse_bind(text: &str) -> Result<Bind, String> {

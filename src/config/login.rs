@@ -152,8 +152,16 @@ fn token_command(section: &Section<'_>) -> TokenCommand {
 
 /// Reads `iam`, `impersonate` and `delegates`; reports mistakes.
 fn google_login(section: &Section<'_>) -> GoogleLogin {
+    GoogleLogin {
+        credentials: read_google_credentials(section).unwrap_or(GoogleCredentials::Auto),
+        impersonate: read_impersonate(section),
+        delegates: read_delegates(section),
+    }
+}
+
+fn read_google_credentials(section: &Section<'_>) -> Option<GoogleCredentials> {
     const FORM: &str = "\"auto\", \"metadata\" or { file = \"/path/to/credentials.json\" }";
-    let credentials = section.value("iam", FORM, |item| match &item.value {
+    let Spot { value: credentials, origin } = section.value("iam", FORM, |item| match &item.value {
         Value::Text(text) if text == "auto" => Some(GoogleCredentials::Auto),
         Value::Text(text) if text == "metadata" => Some(GoogleCredentials::Metadata),
         Value::Table(table) => {
@@ -163,40 +171,40 @@ fn google_login(section: &Section<'_>) -> GoogleLogin {
             Some(GoogleCredentials::File(path))
         }
         _ => None,
-    });
-    if let Some(spot) = &credentials {
-        let shown = match &spot.value {
-            GoogleCredentials::Auto => "auto".to_owned(),
-            GoogleCredentials::Metadata => "metadata".to_owned(),
-            GoogleCredentials::File(path) => path.display().to_string(),
-        };
-        section.record("iam", shown, &spot.origin);
-        if let GoogleCredentials::File(path) = &spot.value
-            && section.context.follow
-            && let Err(error) = check_credentials_file(path)
-        {
-            section.problem(
-                "iam",
-                error.to_string(),
-                "name a credentials file of Google's that this process may read",
-            );
-        }
+    })?;
+    let shown = match &credentials {
+        GoogleCredentials::Auto => "auto".to_owned(),
+        GoogleCredentials::Metadata => "metadata".to_owned(),
+        GoogleCredentials::File(path) => path.display().to_string(),
+    };
+    section.record("iam", shown, &origin);
+    if let GoogleCredentials::File(path) = &credentials
+        && section.context.follow
+        && let Err(error) = check_credentials_file(path)
+    {
+        let remedy = "name a credentials file of Google's that this process may read";
+        section.problem("iam", error.to_string(), remedy);
     }
-    let impersonate = section.value(
-        "impersonate",
-        "\"user\" or the e-mail address of a service account",
-        |item| match item.as_text()? {
+    Some(credentials)
+}
+
+fn read_impersonate(section: &Section<'_>) -> Option<Impersonate> {
+    const FORM: &str = "\"user\" or the e-mail address of a service account";
+    let Spot { value: impersonate, origin } =
+        section.value("impersonate", FORM, |item| match item.as_text()? {
             "user" => Some(Impersonate::User),
             email => is_service_account(email).then(|| Impersonate::Account(email.to_owned())),
-        },
-    );
-    if let Some(spot) = &impersonate {
-        let shown = match &spot.value {
-            Impersonate::User => "user",
-            Impersonate::Account(email) => email.as_str(),
-        };
-        section.record("impersonate", shown, &spot.origin);
-    }
+        })?;
+    let shown = match &impersonate {
+        Impersonate::User => "user",
+        Impersonate::Account(email) => email.as_str(),
+    };
+    section.record("impersonate", shown, &origin);
+    Some(impersonate)
+}
+
+/// Reads `delegates`: service accounts, with `impersonate` alone.
+fn read_delegates(section: &Section<'_>) -> Vec<String> {
     let delegates = section.texts("delegates").map(|spot| spot.value).unwrap_or_default();
     for delegate in delegates.iter().filter(|delegate| !is_service_account(&delegate.value)) {
         let what = format!("\"{}\" is not the e-mail address of a service account", delegate.value);
@@ -211,11 +219,7 @@ fn google_login(section: &Section<'_>) -> GoogleLogin {
         let remedy = format!("write {} too", section.spoken("impersonate"));
         section.problem("delegates", "requires `impersonate`", remedy);
     }
-    GoogleLogin {
-        credentials: credentials.map_or(GoogleCredentials::Auto, |spot| spot.value),
-        impersonate: impersonate.map(|spot| spot.value),
-        delegates: delegates.into_iter().map(|delegate| delegate.value).collect(),
-    }
+    delegates.into_iter().map(|delegate| delegate.value).collect()
 }
 
 /// Reads the users of a token login: at least one, each once. Without a file, the list may be missing; the listeners

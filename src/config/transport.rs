@@ -48,7 +48,7 @@ pub(super) fn read_tls<'c>(endpoint: &Section<'c>, shared: &ClusterDefaults<'c>)
         }
     };
     inherited("mode", mode.value.as_str());
-    let negotiation = of("negotiation").word("negotiation", &NEGOTIATIONS);
+    let negotiation = of("negotiation").word("negotiation", &NEGOTIATIONS).map(|spot| spot.value);
     match &negotiation {
         Some(_) => inherited(
             "negotiation",
@@ -56,23 +56,13 @@ pub(super) fn read_tls<'c>(endpoint: &Section<'c>, shared: &ClusterDefaults<'c>)
         ),
         None => own.record("negotiation", "postgres", &Origin::Default),
     }
-    let direct = negotiation.as_ref().is_some_and(|spot| spot.value == Negotiation::Direct);
-    if direct && matches!(mode.value, TlsMode::Disable | TlsMode::Prefer) {
+    if negotiation == Some(Negotiation::Direct) && matches!(mode.value, TlsMode::Disable | TlsMode::Prefer) {
         let what = format!("\"direct\" needs TLS, and the mode is \"{}\"", mode.value.as_str());
         of("negotiation").problem("negotiation", what, "write the mode \"verify-ca\" or \"verify-full\"");
     }
     let ca_file = own.path("ca_file");
     let ca_file = ca_file.map(|spot| spot.value).or_else(|| shared.ca_file.clone());
-    let server_name = own.text("server_name");
-    if let Some(name) = &server_name
-        && rustls_pki_types::ServerName::try_from(name.value.as_str()).is_err()
-    {
-        own.problem(
-            "server_name",
-            format!("\"{}\" is not a DNS name or address", name.value),
-            "write a name as in the server's certificate",
-        );
-    }
+    let server_name = read_server_name(&own);
     let identity_of = if own.has_key("cert") || own.has_key("key") { &own } else { &shared.tls };
     let identity = read_identity(identity_of);
     if ca_file.is_some() && !mode.value.verifies() {
@@ -88,12 +78,21 @@ pub(super) fn read_tls<'c>(endpoint: &Section<'c>, shared: &ClusterDefaults<'c>)
     }
     let settings = EndpointTls {
         mode: mode.value,
-        negotiation: negotiation.map(|spot| spot.value).unwrap_or_default(),
+        negotiation: negotiation.unwrap_or_default(),
         ca_file,
-        server_name: server_name.map(|spot| spot.value),
+        server_name,
         identity,
     };
     Tls { settings, section: own, mode: mode.origin }
+}
+
+fn read_server_name(section: &Section<'_>) -> Option<String> {
+    let name = section.text("server_name")?.value;
+    if rustls_pki_types::ServerName::try_from(name.as_str()).is_err() {
+        let what = format!("\"{name}\" is not a DNS name or address");
+        section.problem("server_name", what, "write a name as in the server's certificate");
+    }
+    Some(name)
 }
 
 /// Reads a certificate with its key: both or neither.
@@ -149,66 +148,96 @@ pub(super) fn check_transport(
     login: Option<&Spot<Login>>,
     insecure_plaintext: bool,
 ) {
-    let report = &endpoint.context.report;
+    let check = TransportCheck { endpoint, address, tls };
     let mode = tls.settings.mode;
-    let subject = tls.section.named("mode");
-    let place = if tls.mode == Origin::Default { &endpoint.origin } else { &tls.mode };
-    let spoken = tls.section.spoken("mode");
     if matches!(address, Address::Unix(_)) && !matches!(mode, TlsMode::Disable | TlsMode::Prefer) {
         let what = format!("Unix-domain sockets have no TLS, but the mode is \"{}\"", mode.as_str());
-        report.problem(place, subject.clone(), what, format!("write \"disable\" in {spoken}"));
+        check.problem(what, format!("write \"disable\" in {}", check.mode_key()));
     }
-    let token = matches!(login, Some(Spot { value: Login::Token(_), .. }));
-    let password = matches!(login, Some(Spot { value: Login::Password(_), .. }));
-    let insecure_token =
-        matches!(login, Some(Spot { value: Login::Token(token), .. }) if token.insecure_without_verification);
     if mode == TlsMode::Disable && !address.is_loopback() {
-        let flag = endpoint.spoken("insecure_plaintext");
-        if insecure_plaintext {
-            let what = format!("everything sent to {address} is plaintext");
-            report.warning(place, subject.clone(), what, "write \"verify-ca\" as soon as the server has TLS");
-        } else {
-            let what = format!("plaintext to {address}, which is not on this machine");
-            let remedy = format!("write \"verify-ca\" in {spoken}, or insist with {flag} = true");
-            report.problem(place, subject.clone(), what, remedy);
-        }
+        check.plaintext(insecure_plaintext);
     }
-    if token && !mode.verifies() {
-        let flag = endpoint.spoken("insecure_token_without_verification");
-        if insecure_token {
-            let what = format!(
-                "tokens are sent to a server whose certificate is not verified (mode \"{}\")",
-                mode.as_str()
-            );
-            report.warning(
-                place,
-                subject.clone(),
-                what,
-                format!("write \"verify-ca\" or \"verify-full\" in {spoken}"),
-            );
-        } else {
-            let what = format!(
-                "a token would be sent over a connection that is not verified (mode \"{}\")",
-                mode.as_str()
-            );
-            let remedy =
-                format!("write \"verify-ca\" or \"verify-full\" in {spoken}, or insist with {flag} = true");
-            report.problem(place, subject.clone(), what, remedy);
+    match login.map(|spot| &spot.value) {
+        Some(Login::Token(token)) if !mode.verifies() => {
+            check.unverified_token(token.insecure_without_verification);
         }
-    } else if mode == TlsMode::Prefer && !address.is_loopback() {
-        let what = "\"prefer\" falls back to plaintext and verifies no certificate";
-        report.warning(
-            place,
-            subject.clone(),
-            what,
-            format!("write \"verify-ca\" or \"verify-full\" in {spoken}"),
-        );
+        _ if mode == TlsMode::Prefer && !address.is_loopback() => {
+            let what = "\"prefer\" falls back to plaintext and verifies no certificate";
+            check.warning(what, check.verifying_mode());
+        }
+        _ => {}
     }
-    if password && !mode.verifies() && !address.is_loopback() {
+    if matches!(login, Some(Spot { value: Login::Password(_), .. }))
+        && !mode.verifies()
+        && !address.is_loopback()
+    {
         let what = format!(
             "a password is sent to a server whose certificate is not verified (mode \"{}\")",
             mode.as_str()
         );
-        report.warning(place, subject, what, format!("write \"verify-ca\" or \"verify-full\" in {spoken}"));
+        check.warning(what, check.verifying_mode());
+    }
+}
+
+/// Reports what is wrong with an endpoint's TLS mode, at the mode or, by default, at the endpoint.
+struct TransportCheck<'c> {
+    endpoint: &'c Section<'c>,
+    address: &'c Address,
+    tls: &'c Tls<'c>,
+}
+
+impl TransportCheck<'_> {
+    /// Nothing protects the connection: a problem unless the operator insists.
+    fn plaintext(&self, insists: bool) {
+        let address = self.address;
+        if insists {
+            let what = format!("everything sent to {address} is plaintext");
+            self.warning(what, "write \"verify-ca\" as soon as the server has TLS");
+        } else {
+            let what = format!("plaintext to {address}, which is not on this machine");
+            let flag = self.endpoint.spoken("insecure_plaintext");
+            let remedy = format!("write \"verify-ca\" in {}, or insist with {flag} = true", self.mode_key());
+            self.problem(what, remedy);
+        }
+    }
+
+    /// A token goes to a server that nobody verifies: a problem unless the operator insists.
+    fn unverified_token(&self, insists: bool) {
+        let mode = self.tls.settings.mode.as_str();
+        if insists {
+            let what =
+                format!("tokens are sent to a server whose certificate is not verified (mode \"{mode}\")");
+            self.warning(what, self.verifying_mode());
+        } else {
+            let what =
+                format!("a token would be sent over a connection that is not verified (mode \"{mode}\")");
+            let flag = self.endpoint.spoken("insecure_token_without_verification");
+            self.problem(what, format!("{}, or insist with {flag} = true", self.verifying_mode()));
+        }
+    }
+
+    /// Remedy: a mode that verifies the server.
+    fn verifying_mode(&self) -> String {
+        format!("write \"verify-ca\" or \"verify-full\" in {}", self.mode_key())
+    }
+
+    fn mode_key(&self) -> String {
+        self.tls.section.spoken("mode")
+    }
+
+    fn problem(&self, what: impl Into<String>, remedy: impl Into<String>) {
+        let (place, subject) = self.position();
+        self.endpoint.context.report.problem(place, subject, what, remedy);
+    }
+
+    fn warning(&self, what: impl Into<String>, remedy: impl Into<String>) {
+        let (place, subject) = self.position();
+        self.endpoint.context.report.warning(place, subject, what, remedy);
+    }
+
+    fn position(&self) -> (&Origin, String) {
+        let place =
+            if self.tls.mode == Origin::Default { &self.endpoint.origin } else { &self.tls.mode };
+        (place, self.tls.section.named("mode"))
     }
 }

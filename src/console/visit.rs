@@ -110,37 +110,18 @@ async fn serve_messages(
     let mut protocol = ConsoleProtocol::default();
     let mut walker = Deframer::new(Speaker::Client);
     loop {
-        let ask = match walker.next(&line.unread) {
-            Ok(Some(piece @ FramePiece::Whole(frame))) => {
-                let ask = protocol.on_frame(&frame);
-                let bytes = walker.pass(&piece);
-                line.unread.drain(..bytes);
-                match ask {
-                    Ok(ask) => ask,
-                    Err(report) => return ConsoleEnd::Nonsense(report),
-                }
-            }
-            Ok(Some(FramePiece::Partial(part))) if part.total() > MAX_MESSAGE_BYTES => {
-                let message = format!("a command has at most {MAX_MESSAGE_BYTES} bytes");
-                return ConsoleEnd::Nonsense(ErrorResponse::new(
-                    Severity::Fatal,
-                    SqlState::new(*b"54000"),
-                    message,
-                ));
-            }
-            Ok(_) => {
+        match take_message(&mut line.unread, &mut walker, &mut protocol) {
+            Err(end) => return end,
+            Ok(None) => {
                 presence.enter(ClientState::Idle);
                 if line.hear().await.is_err() {
                     return ConsoleEnd::Left;
                 }
                 continue;
             }
-            Err(error) => return ConsoleEnd::Refused(ClientError::protocol(error.to_string())),
-        };
-        match ask {
-            Ask::Nothing => {}
-            Ask::Farewell => return ConsoleEnd::Left,
-            Ask::Run(command) => {
+            Ok(Some(Ask::Nothing)) => {}
+            Ok(Some(Ask::Farewell)) => return ConsoleEnd::Left,
+            Ok(Some(Ask::Run(command))) => {
                 presence.enter(ClientState::Active);
                 *commands += 1;
                 match run_while_connected(console, line, visit, &command).await {
@@ -156,6 +137,29 @@ async fn serve_messages(
             // Lets other clients of this worker run before the next part of a long table.
             yield_now().await;
         }
+    }
+}
+
+/// Takes the next message from `unread`; `None` if more input is needed.
+fn take_message(
+    unread: &mut Vec<u8>,
+    walker: &mut Deframer,
+    protocol: &mut ConsoleProtocol,
+) -> Result<Option<Ask>, ConsoleEnd> {
+    match walker.next(unread) {
+        Ok(Some(piece @ FramePiece::Whole(frame))) => {
+            let ask = protocol.on_frame(&frame);
+            let bytes = walker.pass(&piece);
+            unread.drain(..bytes);
+            ask.map(Some).map_err(ConsoleEnd::Nonsense)
+        }
+        Ok(Some(FramePiece::Partial(part))) if part.total() > MAX_MESSAGE_BYTES => {
+            let message = format!("a command has at most {MAX_MESSAGE_BYTES} bytes");
+            let report = ErrorResponse::new(Severity::Fatal, SqlState::new(*b"54000"), message);
+            Err(ConsoleEnd::Nonsense(report))
+        }
+        Ok(_) => Ok(None),
+        Err(error) => Err(ConsoleEnd::Refused(ClientError::protocol(error.to_string()))),
     }
 }
 

@@ -129,6 +129,17 @@ pub(super) struct ScannedStatement {
     inserts: bool,
 }
 
+impl ScannedStatement {
+    /// True if `INSERT` or `MERGE` behind `before` is the command of the statement, not a name.
+    fn may_insert(&self, before: Before) -> bool {
+        match before {
+            Before::Start => true,
+            Before::Parenthesis => self.with || self.explains,
+            Before::Other => self.explains || self.creates,
+        }
+    }
+}
+
 /// Token directly before a word.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Before {
@@ -239,16 +250,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
         place: TextOrigin,
     ) -> Before {
         let starts = before == Before::Start;
-        let Some(keyword) = keyword(word) else {
-            let effects = functions::effects_of(word);
-            if effects == Effects::ALL
-                && let Some(content) = sole_text(ahead)
-            {
-                self.scan_body(content, true);
-                return Before::Other;
-            }
-            return self.add(effects);
-        };
+        let Some(keyword) = keyword(word) else { return self.function(word, ahead) };
         let effects = match keyword {
             Keyword::SetConfig => settings::set_config(ahead, &mut self.found),
             Keyword::PgSettings => {
@@ -266,23 +268,10 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
                 Effects::BLOCK
             }
             Keyword::Insert | Keyword::Merge => {
-                statement.inserts = match before {
-                    Before::Start => true,
-                    Before::Parenthesis => statement.with || statement.explains,
-                    Before::Other => statement.explains || statement.creates,
-                };
+                statement.inserts = statement.may_insert(before);
                 return self.add(Effects::SEQUENCE_MOVE);
             }
-            Keyword::Into if !statement.inserts && place == TextOrigin::Client => Effects::TEMPORARY,
-            Keyword::Into if !statement.inserts => match ahead.next() {
-                // In a body the word mostly names a variable.
-                Some(Token::Word(next))
-                    if TEMPORARY_BEHIND_INTO.iter().any(|word| next.eq_ignore_ascii_case(word)) =>
-                {
-                    Effects::TEMPORARY
-                }
-                _ => Effects::NONE,
-            },
+            Keyword::Into if !statement.inserts => effects_of_into(ahead, place),
             Keyword::Update => {
                 self.updates = true;
                 Effects::NONE
@@ -312,6 +301,18 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
             _ => Effects::NONE,
         };
         statement.inserts = false;
+        self.add(effects)
+    }
+
+    /// Handles a word that is not a keyword: the name of a function, if it is relevant.
+    fn function(&mut self, word: &[u8], ahead: Lexer<'_>) -> Before {
+        let effects = functions::effects_of(word);
+        if effects == Effects::ALL
+            && let Some(content) = sole_text(ahead)
+        {
+            self.scan_body(content, true);
+            return Before::Other;
+        }
         self.add(effects)
     }
 
@@ -383,6 +384,15 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
 
 /// Words that distinguish a temporary table from a variable behind `INTO`.
 const TEMPORARY_BEHIND_INTO: [&[u8]; 5] = [b"temp", b"temporary", b"local", b"global", b"table"];
+
+/// Effects of `INTO` outside an insertion; `ahead` is behind the word.
+fn effects_of_into(mut ahead: Lexer<'_>, place: TextOrigin) -> Effects {
+    // In a body the word mostly names a variable.
+    let names_variable = place == TextOrigin::Body
+        && !matches!(ahead.next(), Some(Token::Word(next))
+            if TEMPORARY_BEHIND_INTO.iter().any(|word| next.eq_ignore_ascii_case(word)));
+    if names_variable { Effects::NONE } else { Effects::TEMPORARY }
+}
 
 /// The text constant that is the first argument of a call; `ahead` stands behind the function's name.
 fn sole_text(mut ahead: Lexer<'_>) -> Option<&[u8]> {

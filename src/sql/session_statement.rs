@@ -106,26 +106,21 @@ fn read<'a>(lexer: &mut Lexer<'a>) -> Option<SessionStatement<'a>> {
         return end_of_text(lexer, command);
     }
     if is("execute") {
-        let name = read_name(lexer.next()?)?;
-        let arguments = lexer.rest();
-        return match lexer.next() {
-            None => Some(SessionStatement::Execute { name, arguments }),
-            Some(Token::Symbol(b';')) => {
-                expect_end(lexer)?;
-                Some(SessionStatement::Execute { name, arguments })
-            }
-            Some(Token::Symbol(b'(')) => {
-                while let Some(token) = lexer.next() {
-                    if token == Token::Symbol(b';') {
-                        expect_end(lexer)?;
-                    }
-                }
-                Some(SessionStatement::Execute { name, arguments })
-            }
-            Some(_) => None,
-        };
+        return execution(lexer);
     }
     None
+}
+
+/// Statement behind `EXECUTE`.
+fn execution<'a>(lexer: &mut Lexer<'a>) -> Option<SessionStatement<'a>> {
+    let name = read_name(lexer.next()?)?;
+    let command = SessionStatement::Execute { name, arguments: lexer.rest() };
+    match lexer.next() {
+        None => Some(command),
+        Some(Token::Symbol(b';')) => end_of_text(lexer, command),
+        Some(Token::Symbol(b'(')) => end_of_rest(lexer, command),
+        Some(_) => None,
+    }
 }
 
 /// Statement behind `DEALLOCATE`, up to the name or `ALL`.

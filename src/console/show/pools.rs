@@ -86,27 +86,6 @@ pub(super) fn show_pools(shown: ShowContext<'_>) -> CommandResponse {
 
 /// `SHOW DATABASES`: every database in use, at each endpoint.
 pub(super) fn show_databases(shown: ShowContext<'_>) -> CommandResponse {
-    let console = shown.context.settings.load().database.to_string();
-    let port = current_listeners(shown).find_map(|listener| match listener.settings.bind {
-        crate::frontend::Bind::Tcp(address) => Some(address.port()),
-        crate::frontend::Bind::Unix(_) => None,
-    });
-    let none = || Value::Number(0);
-    let first: Row = vec![
-        console.clone().into(),
-        Value::Null,
-        port.unwrap_or_default().into(),
-        console.clone().into(),
-        console.into(),
-        none(),
-        none(),
-        none(),
-        "statement".into(),
-        none(),
-        none(),
-        none(),
-        none(),
-    ];
     let mut databases: BTreeMap<(DatabaseName, EndpointName), Group> = BTreeMap::new();
     for ((database, endpoint, _), group) in group_pools(shown) {
         let all = databases.entry((database, endpoint)).or_default();
@@ -139,16 +118,41 @@ pub(super) fn show_databases(shown: ShowContext<'_>) -> CommandResponse {
                 user.into(),
                 group.size.into(),
                 group.min_idle.into(),
-                none(),
+                Value::Number(0),
                 join_words(&group.modes).into(),
                 budget.unwrap_or_default().into(),
                 group.own.into(),
                 group.paused.into(),
-                none(),
+                Value::Number(0),
             ]
         })
         .collect();
-    CommandResponse::rows(std::iter::once(first).chain(rows))
+    CommandResponse::rows(std::iter::once(console_database(shown)).chain(rows))
+}
+
+/// Row of the console's own database.
+fn console_database(shown: ShowContext<'_>) -> Row {
+    let console = shown.context.settings.load().database.to_string();
+    let port = current_listeners(shown).find_map(|listener| match listener.settings.bind {
+        crate::frontend::Bind::Tcp(address) => Some(address.port()),
+        crate::frontend::Bind::Unix(_) => None,
+    });
+    let none = || Value::Number(0);
+    vec![
+        console.clone().into(),
+        Value::Null,
+        port.unwrap_or_default().into(),
+        console.clone().into(),
+        console.into(),
+        none(),
+        none(),
+        none(),
+        "statement".into(),
+        none(),
+        none(),
+        none(),
+        none(),
+    ]
 }
 
 /// `SHOW LISTS`
