@@ -238,8 +238,7 @@ impl Program {
             }
             (Some(socket), _) => {
                 let worker = self.listeners.len();
-                let listener =
-                    RunningListener::start(socket, context, &self.services, &self.workers, worker);
+                let listener = RunningListener::start(socket, context, &self.services, &self.workers, worker);
                 self.listeners.insert(bind, listener);
             }
             (None, None) => unreachable!("a listener without a new socket keeps its old one"),

@@ -175,12 +175,7 @@ fn choose_method(
 }
 
 /// Reports endpoints whose login does not go with `method`.
-fn check_logins(
-    section: &Section<'_>,
-    auth: &Section<'_>,
-    method: Method,
-    endpoints: &ReachedEndpoints<'_>,
-) {
+fn check_logins(section: &Section<'_>, auth: &Section<'_>, method: Method, endpoints: &ReachedEndpoints<'_>) {
     let ReachedEndpoints { injecting, passing } = endpoints;
     if method == Method::Passthrough && !injecting.is_empty() {
         let what = format!(

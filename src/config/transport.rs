@@ -236,8 +236,7 @@ impl TransportCheck<'_> {
     }
 
     fn position(&self) -> (&Origin, String) {
-        let place =
-            if self.tls.mode == Origin::Default { &self.endpoint.origin } else { &self.tls.mode };
+        let place = if self.tls.mode == Origin::Default { &self.endpoint.origin } else { &self.tls.mode };
         (place, self.tls.section.named("mode"))
     }
 }

@@ -251,6 +251,10 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
     ) -> Before {
         let starts = before == Before::Start;
         let Some(keyword) = keyword(word) else { return self.function(word, ahead) };
+        statement.declares |= keyword == Keyword::Declare;
+        if place == TextOrigin::Body && precedes_statement(keyword) {
+            return Before::Start;
+        }
         let effects = match keyword {
             Keyword::SetConfig => settings::set_config(ahead, &mut self.found),
             Keyword::PgSettings => {
@@ -281,20 +285,8 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
             Keyword::Execute => Effects::EXECUTE,
             Keyword::Hold if statement.declares || place == TextOrigin::Body => Effects::CURSOR,
             Keyword::Language if statement.runs_texts && !is_readable(ahead.next()) => Effects::ALL,
-            Keyword::Begin | Keyword::Then | Keyword::Else | Keyword::Loop | Keyword::Atomic
-                if place == TextOrigin::Body =>
-            {
-                return Before::Start;
-            }
             Keyword::Explain if starts => {
                 statement.explains = true;
-                Effects::NONE
-            }
-            Keyword::Declare => {
-                statement.declares = true;
-                if place == TextOrigin::Body {
-                    return Before::Start;
-                }
                 Effects::NONE
             }
             _ if starts => self.statement(keyword, statement, ahead),
@@ -384,6 +376,14 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
 
 /// Words that distinguish a temporary table from a variable behind `INTO`.
 const TEMPORARY_BEHIND_INTO: [&[u8]; 5] = [b"temp", b"temporary", b"local", b"global", b"table"];
+
+/// True if a statement of a body begins behind the keyword.
+const fn precedes_statement(keyword: Keyword) -> bool {
+    matches!(
+        keyword,
+        Keyword::Begin | Keyword::Then | Keyword::Else | Keyword::Loop | Keyword::Atomic | Keyword::Declare
+    )
+}
 
 /// Effects of `INTO` outside an insertion; `ahead` is behind the word.
 fn effects_of_into(mut ahead: Lexer<'_>, place: TextOrigin) -> Effects {

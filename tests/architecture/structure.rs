@@ -48,7 +48,7 @@ fn measures(tree: &Tree, tests: &Tree, octets_in_tests: usize, readme: &str) -> 
         row("fields shared inside session", tree.shared_fields("session/"), 0, 0, none()),
         row("longest function of session, lines", session, 50, 50, in_session),
         row("longest function of frontend, lines", frontend, 60, 60, in_frontend),
-        row("longest function, lines", anywhere, 99, 60, in_any),
+        row("longest function, lines", anywhere, 60, 60, in_any),
         row("`Program::start`, lines", tree.lines_of("app/program.rs", "start"), 53, 60, none()),
         row("backend acquisition loops", tree.acquisition_loops("frontend/"), 1, 1, none()),
         row("retry constants of frontend", tree.retry_constants("frontend/"), 1, 1, none()),
