@@ -272,10 +272,10 @@ impl PooledAcquirer {
         self.decided().and_then(|decided| decided.place.last).is_some_and(|last| lease.is_same_use_as(&last))
     }
 
-    /// Records a lease at `now`.
-    pub(crate) fn note_lease(&self, now: std::time::Instant) {
+    /// Expires the catalog if a comparison is due at `now`, on a backend of the writer.
+    pub(crate) fn expire_catalog(&self, now: std::time::Instant) {
         if let (Some(shared), RouteSide::Writer) = (&self.provider.shared, self.side) {
-            shared.leased(now);
+            shared.expire_catalog(now);
         }
     }
 

@@ -252,10 +252,9 @@ impl SharedState {
         });
     }
 
-    /// Records a lease of a writer backend at `now`. When a comparison is due, the catalog expires: the session
-    /// compares the catalog before returning the backend. Later texts of the session are then classified by a newer
-    /// catalog.
-    pub(crate) fn leased(&self, now: Instant) {
+    /// Expires the catalog if a comparison is due at `now`: a session with a writer backend compares the catalog before
+    /// returning the backend. Later texts of the session are then classified by a newer catalog.
+    pub(crate) fn expire_catalog(&self, now: Instant) {
         if self.is_due(now) {
             self.next.store(millis(now.duration_since(self.began) + EPOCH_CHECK_INTERVAL), Ordering::Relaxed);
             self.database_state.expire_catalogue();
@@ -398,7 +397,7 @@ mod tests {
         let of =
             |user: &str| shared_states.get(&listener, &database, &UserName::new(user).unwrap(), &[], None);
         let (alice, bob) = (of("alice"), of("bob"));
-        alice.leased(Instant::now());
+        alice.expire_catalog(Instant::now());
         assert!(!alice.database_state.is_current() && bob.database_state.is_current());
         alice.database_state.definitions_changed();
         assert!(!bob.database_state.is_current());

@@ -123,7 +123,6 @@ impl Leasing {
     fn attach(&mut self, parts: &mut LeasingParts<'_>, mut lease: Lease) {
         self.is_waiting = false;
         let acquirer = &mut self.acquirer;
-        acquirer.note_lease(parts.now);
         parts.recorder.record_lease(lease.running(), acquirer.reason(), acquirer.path());
         let untouched = acquirer.follows(&lease);
         if let Some(tracked_state) = lease.tracked_state.take() {
@@ -139,11 +138,11 @@ impl Leasing {
         parts.backend.attach(lease);
     }
 
-    /// Notes that a session with a backend may begin a transaction: without a lease, as a pinned session, it also compares the
-    /// catalog once it has expired.
-    pub(super) fn begin_transaction(&self, now: Instant, backend: &BackendSide) {
+    /// Expires the catalog if its last comparison was long ago; the session then compares it before it returns the backend.
+    /// Due with every message of either side, because a transaction may use what was defined elsewhere since its lease.
+    pub(super) fn expire_catalog(&self, now: Instant, backend: &BackendSide) {
         if backend.lease().is_some() {
-            self.acquirer.note_lease(now);
+            self.acquirer.expire_catalog(now);
         }
     }
 

@@ -272,11 +272,7 @@ impl Relay {
 
     /// Passes the client's bytes to the machine.
     fn judge_client(&mut self, now: Instant) -> Result<(), SessionEnd> {
-        if self.session.is_idle()
-            && let Some(leasing) = &self.leasing
-        {
-            leasing.begin_transaction(now, &self.backend);
-        }
+        self.expire_catalog(now);
         loop {
             let received = &mut self.client.received;
             let consumed = self
@@ -302,6 +298,12 @@ impl Relay {
             self.client.received.end();
         }
         Ok(())
+    }
+
+    fn expire_catalog(&self, now: Instant) {
+        if let Some(leasing) = &self.leasing {
+            leasing.expire_catalog(now, &self.backend);
+        }
     }
 
     /// Handles the end of the client connection: no more messages in either direction. Messages before Terminate are
@@ -459,6 +461,7 @@ impl Relay {
 
     /// Passes the backend's bytes to the machine and reports the results.
     fn judge_backend(&mut self, now: Instant) -> Result<(), SessionEnd> {
+        self.expire_catalog(now);
         let before = self.session.transactions();
         loop {
             let received = &mut self.backend.received;

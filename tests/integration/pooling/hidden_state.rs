@@ -1,7 +1,7 @@
 //! State not visible in a text: left by functions, triggers, views and types, some made elsewhere a moment ago. No
 //! second session sees the state, and the session itself keeps the state.
 
-use crate::harness::{Pooled, Shape};
+use crate::harness::{Frames, Pooled, Shape};
 
 /// Settings, role, temporary tables and locks of a backend, as seen by another session of the same login.
 const LOOK: &str = "SELECT concat_ws(' ', coalesce(nullif(current_setting('app.tenant', true), ''), '-'), current_user, \
@@ -141,4 +141,73 @@ async fn a_proved_function_does_not_pin_its_session() {
         one.ask("INSERT INTO touched (a) VALUES (1)").await.unwrap();
         two.ask("INSERT INTO touched (a) VALUES (2)").await.unwrap();
     }
+}
+
+/// A pool over table `t`, whose trigger leaves nothing, as the pool has found out.
+async fn pool_with_harmless_trigger() -> (Pooled, String) {
+    let harmless = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS \
+        $$ BEGIN PERFORM relname FROM pg_class LIMIT 1; RETURN NEW; END $$;\
+        CREATE TABLE t (a int); GRANT ALL ON t TO app;\
+        CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();";
+    let (pooled, clean) = pool(harmless, "").await;
+    leaves_nothing(&pooled, &clean, "a harmless trigger", &["INSERT INTO t VALUES (1)"]).await;
+    (pooled, clean)
+}
+
+/// Makes the trigger leave `work_mem`, and waits until a catalog compared before has expired.
+async fn change_trigger(pooled: &Pooled) {
+    pooled
+        .server(
+            "CREATE OR REPLACE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN SET work_mem = '1MB'; RETURN NEW; END $$",
+        )
+        .await;
+    pooled.server("SELECT pg_sleep(1.1)").await;
+}
+
+/// `session` leaves, and the next session sees nothing of it.
+async fn leaves_nothing_behind(pooled: &Pooled, clean: &str, session: Frames) {
+    drop(session);
+    pooled.rests().await;
+    let mut other = pooled.client().await;
+    assert_eq!(other.ask(LOOK).await.unwrap(), clean);
+}
+
+#[tokio::test]
+async fn pinned_sessions_compare_the_catalog() {
+    let (pooled, clean) = pool_with_harmless_trigger().await;
+    let mut pinned = pooled.client().await;
+    pinned.ask("SELECT pg_advisory_lock(9)").await.unwrap();
+    change_trigger(&pooled).await;
+    pinned.ask("INSERT INTO t VALUES (1)").await.unwrap();
+    pinned.ask("SELECT pg_advisory_unlock(9)").await.unwrap();
+    assert_eq!(pinned.ask("SHOW work_mem").await.unwrap(), "1MB");
+    leaves_nothing_behind(&pooled, &clean, pinned).await;
+}
+
+#[tokio::test]
+async fn long_transactions_compare_the_catalog() {
+    let (pooled, clean) = pool_with_harmless_trigger().await;
+    let mut long = pooled.client().await;
+    long.ask("BEGIN").await.unwrap();
+    long.ask("INSERT INTO t VALUES (1)").await.unwrap();
+    change_trigger(&pooled).await;
+    // The server's process learns of new definitions with its next lock.
+    for statement in ["SELECT FROM pg_type LIMIT 0", "INSERT INTO t VALUES (2)", "COMMIT"] {
+        long.ask(statement).await.unwrap();
+    }
+    leaves_nothing_behind(&pooled, &clean, long).await;
+}
+
+#[tokio::test]
+async fn long_statements_compare_the_catalog() {
+    let (pooled, clean) = pool_with_harmless_trigger().await;
+    let mut long = pooled.client().await;
+    let rows = "INSERT INTO t SELECT a FROM generate_series(1, 30) a WHERE pg_sleep(0.1) IS NOT NULL";
+    let (inserted, ()) = tokio::join!(long.ask(rows), async {
+        pooled.server_says("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", "1").await;
+        change_trigger(&pooled).await;
+    });
+    inserted.unwrap();
+    leaves_nothing_behind(&pooled, &clean, long).await;
 }
