@@ -44,14 +44,10 @@ pub(in crate::session) struct Router {
     settings: Arc<SplitSettings>,
     /// Requirement for the next backend.
     need: RouteNeed,
-    /// Side of the held backend.
-    side: RouteSide,
-    /// Beginning of the transaction on the read pool, while the transaction can still move.
-    opening: Option<Opening>,
+    /// Transaction on the held backend.
+    transaction: HeldTransaction,
     /// Time of the session's last commit that may have written.
     floor: Option<Instant>,
-    /// The writer was sent a statement not proved to read, and the transaction is not over.
-    writing: bool,
     /// Freshness of the assigned backend's node, until confirmed.
     freshness: Option<FreshnessCheck>,
     /// Classification of the client's next messages.
@@ -78,6 +74,16 @@ pub struct RouteOptions {
     pub consistency: Option<Box<[u8]>>,
 }
 
+/// Transaction on the held backend, as far as the route depends on it.
+enum HeldTransaction {
+    /// On a read pool. Holds the beginning of the transaction while the transaction can still move.
+    Reader(Option<Opening>),
+    /// On the writer, with statements proved to read alone.
+    WriterReads,
+    /// On the writer, which was sent a statement not proved to read.
+    WriterMayWrite,
+}
+
 /// Facts not reported to the driver yet.
 #[derive(Default)]
 struct News {
@@ -99,10 +105,8 @@ impl Router {
         Self {
             settings,
             need: WRITER,
-            side: RouteSide::Writer,
-            opening: None,
+            transaction: HeldTransaction::WriterReads,
             floor: None,
-            writing: false,
             freshness: None,
             lookahead: Lookahead::default(),
             replay: Replay::default(),
@@ -133,12 +137,15 @@ impl Router {
 
     /// Side of the held backend.
     pub(in crate::session) const fn side(&self) -> RouteSide {
-        self.side
+        match self.transaction {
+            HeldTransaction::Reader(_) => RouteSide::Reader,
+            HeldTransaction::WriterReads | HeldTransaction::WriterMayWrite => RouteSide::Writer,
+        }
     }
 
     /// True if the held backend is a read pool's.
     pub(in crate::session) fn is_on_reader(&self) -> bool {
-        self.side == RouteSide::Reader
+        self.side() == RouteSide::Reader
     }
 
     /// Meaning of the client's texts, as far as its settings decide.
@@ -177,7 +184,9 @@ impl Router {
         }
         // The writer's response is final.
         self.replay.on_answered();
-        self.writing = self.writing || may_write();
+        if matches!(self.transaction, HeldTransaction::WriterReads) && may_write() {
+            self.transaction = HeldTransaction::WriterMayWrite;
+        }
         false
     }
 
@@ -188,33 +197,43 @@ impl Router {
         status: TransactionStatus,
         is_settled: bool,
     ) {
-        if self.is_on_reader() {
-            if is_settled {
-                self.lookahead.on_settled();
-                if let Some(opening) = &mut self.opening {
-                    opening.settle(status == TransactionStatus::Failed);
+        match &mut self.transaction {
+            HeldTransaction::Reader(opening) => {
+                if is_settled {
+                    self.lookahead.on_settled();
+                    if let Some(opening) = opening {
+                        opening.settle(status == TransactionStatus::Failed);
+                    }
                 }
             }
-        } else if self.writing && status == TransactionStatus::Idle {
-            self.raise_floor(now);
-            // Messages sent behind it may write, too.
-            self.writing = !is_settled;
+            HeldTransaction::WriterMayWrite if status == TransactionStatus::Idle => {
+                if is_settled {
+                    self.transaction = HeldTransaction::WriterReads;
+                }
+                // Otherwise messages sent behind the transaction may write, too.
+                self.raise_floor(now);
+            }
+            HeldTransaction::WriterMayWrite | HeldTransaction::WriterReads => {}
         }
     }
 
     /// Beginning of the transaction on the read pool, while the transaction can still move.
     pub(in crate::session) const fn opening(&self) -> Option<&Opening> {
-        self.opening.as_ref()
+        match &self.transaction {
+            HeldTransaction::Reader(opening) => opening.as_ref(),
+            HeldTransaction::WriterReads | HeldTransaction::WriterMayWrite => None,
+        }
     }
 
     /// Notes the beginning of the transaction on the read pool; `None`: the transaction cannot move.
     pub(in crate::session) fn note_opening(&mut self, opening: Option<Opening>) {
-        self.opening = opening;
+        debug_assert!(self.is_on_reader(), "a transaction on the writer cannot move");
+        self.transaction = HeldTransaction::Reader(opening);
     }
 
     /// Notes an Execute on a read pool, of all rows or some.
     pub(in crate::session) fn note_execute(&mut self, is_whole: bool) {
-        if let Some(opening) = &mut self.opening {
+        if let HeldTransaction::Reader(Some(opening)) = &mut self.transaction {
             opening.note_execute(is_whole);
         }
     }
@@ -297,7 +316,10 @@ impl Router {
     /// A backend is held from now on.
     pub(in crate::session) fn on_assigned(&mut self, assigned: AssignedBackend<'_>) {
         let AssignedBackend { side, reason, endpoint, freshness } = assigned;
-        self.side = side;
+        self.transaction = match side {
+            RouteSide::Reader => HeldTransaction::Reader(None),
+            RouteSide::Writer => HeldTransaction::WriterReads,
+        };
         self.freshness = Some(freshness);
         self.trace.goes(side, endpoint, reason);
         self.replay.on_lease();
@@ -306,7 +328,9 @@ impl Router {
     /// The session holds its backend no longer.
     pub(in crate::session) fn left(&mut self) {
         self.lookahead.on_return();
-        self.opening = None;
+        if let HeldTransaction::Reader(opening) = &mut self.transaction {
+            *opening = None;
+        }
         self.freshness = None;
     }
 }
