@@ -8,12 +8,21 @@ use crate::{sql, wire::TransactionStatus};
 /// Statements about databases and logins since the last poll.
 #[derive(Debug, Default)]
 pub(super) struct ClusterCommands {
-    /// A statement named a database: idle backends connected to the database may block the statement.
-    database: bool,
     /// The open transaction may change the outcome of a login.
-    uncommitted: bool,
-    /// A transaction with a possible login change is over.
-    committed: bool,
+    may_change_logins: bool,
+    /// Events not reported to the driver yet, each once.
+    events: Vec<ClusterEvent>,
+}
+
+/// Client statement with an effect on backends of all sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusterEvent {
+    /// A statement names a database. PostgreSQL refuses some while any session is connected to the database, and idle
+    /// backends are.
+    DatabaseNamed,
+    /// A transaction with a possible change of login permissions or login settings is over: server responses to earlier
+    /// backend logins are out of date.
+    LoginsChanged,
 }
 
 /// SessionStatement tags of statements able to make a login fail, or begin with different settings. `GRANT` and `REVOKE` on a
@@ -26,31 +35,34 @@ impl ClusterCommands {
     /// Notes a `statement` sent by the client.
     pub(super) fn note_statement(&mut self, statement: &[u8]) {
         if sql::names_database(statement) {
-            (self.database, self.uncommitted) = (true, true);
+            self.may_change_logins = true;
+            self.push(ClusterEvent::DatabaseNamed);
         }
     }
 
     /// Notes the command tag of an executed statement.
     pub(super) fn note_command(&mut self, command: &[u8]) {
         if matches!(command.first(), Some(b'A' | b'D' | b'G' | b'R')) {
-            self.uncommitted |= LOGIN_COMMANDS.contains(&command);
+            self.may_change_logins |= LOGIN_COMMANDS.contains(&command);
         }
     }
 
     /// Notes a ReadyForQuery with `status`.
     pub(super) fn note_ready(&mut self, status: TransactionStatus) {
-        if self.uncommitted && status == TransactionStatus::Idle {
-            (self.uncommitted, self.committed) = (false, true);
+        if self.may_change_logins && status == TransactionStatus::Idle {
+            self.may_change_logins = false;
+            self.push(ClusterEvent::LoginsChanged);
         }
     }
 
-    /// True once per statement naming a database.
-    pub(super) fn take_database(&mut self) -> bool {
-        std::mem::take(&mut self.database)
+    /// Next event not reported to the driver.
+    pub(super) fn poll_event(&mut self) -> Option<ClusterEvent> {
+        self.events.pop()
     }
 
-    /// True once per transaction with a possible login change.
-    pub(super) fn take_committed(&mut self) -> bool {
-        std::mem::take(&mut self.committed)
+    fn push(&mut self, event: ClusterEvent) {
+        if !self.events.contains(&event) {
+            self.events.push(event);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Instant};
 
 use super::{
     captured_texts::CapturedTexts,
-    cluster_commands::ClusterCommands,
+    cluster_commands::{ClusterCommands, ClusterEvent},
     pending_request::PendingRequest,
     response_queue::ResponseQueue,
     statement_report::{CapturedText, StatementKind, StatementReport},
@@ -277,14 +277,9 @@ impl Conversation {
         self.reports.pop_front()
     }
 
-    /// True once per client statement that names a database.
-    pub(super) fn poll_database_command(&mut self) -> bool {
-        self.cluster_commands.take_database()
-    }
-
-    /// True once per transaction with a possible change of login permissions or login settings.
-    pub(super) fn poll_login_change(&mut self) -> bool {
-        self.cluster_commands.take_committed()
+    /// Next client statement with an effect on backends of all sessions.
+    pub(super) fn poll_cluster_event(&mut self) -> Option<ClusterEvent> {
+        self.cluster_commands.poll_event()
     }
 
     /// Notes a `statement` sent by the client, for its effects on backends of all sessions.

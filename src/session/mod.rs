@@ -55,6 +55,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use cluster_commands::ClusterEvent;
 pub use consumed_input::ConsumedInput;
 pub use conversation::SessionOptions;
 pub use database_state::{CatalogInstant, DatabaseState};
@@ -367,16 +368,9 @@ impl Session {
         self.pooled_mut().map_or(0, Pooled::poll_state_checks)
     }
 
-    /// True once per client statement that names a database: PostgreSQL refuses some while any session is connected to the
-    /// database, and idle backends are.
-    pub fn poll_database_command(&mut self) -> bool {
-        self.conversation_mut().poll_database_command()
-    }
-
-    /// True once per transaction with a possible change of login permissions or login settings: server responses to earlier
-    /// backend logins are out of date.
-    pub fn poll_login_change(&mut self) -> bool {
-        self.conversation_mut().poll_login_change()
+    /// Next client statement with an effect on backends of all sessions.
+    pub fn poll_cluster_event(&mut self) -> Option<ClusterEvent> {
+        self.conversation_mut().poll_cluster_event()
     }
 
     /// True once per finished transaction with a possible sequence move, in a session without sequence reads so far.

@@ -7,7 +7,7 @@ use crate::{
         registry::{entry::Activity, sessions::Registered},
     },
     route::RouteReason,
-    session::Session,
+    session::{ClusterEvent, Session},
 };
 
 /// Reports the events that the session has queued.
@@ -21,11 +21,11 @@ pub(super) fn report_events(session: &mut Session, backend: &BackendSide, record
     while let Some(report) = session.poll_report() {
         recorder.record_statement(report);
     }
-    if session.poll_database_command() {
-        recorder.clear_databases();
-    }
-    if session.poll_login_change() {
-        recorder.logins_changed();
+    while let Some(event) = session.poll_cluster_event() {
+        match event {
+            ClusterEvent::DatabaseNamed => recorder.clear_databases(),
+            ClusterEvent::LoginsChanged => recorder.logins_changed(),
+        }
     }
     for _ in 0..session.poll_state_checks() {
         recorder.path().state_check();
