@@ -17,8 +17,6 @@ pub(in crate::session) struct SessionSettings {
     values: SettingValues,
     /// Values reported to the client.
     reported: ReportedParameters,
-    /// Characters of the client's encoding may contain ASCII bytes: the server reads texts differently from Gatekeeper.
-    is_unreadable: bool,
     /// A statement of the transaction may have reset settings.
     may_be_reset: bool,
 }
@@ -44,9 +42,7 @@ const UNREADABLE_ENCODINGS: [&[u8]; 7] =
 impl SessionSettings {
     /// Creates the settings of a client with the `startup` values, and `reported` values of the server.
     pub(super) fn new(startup: SettingValues, reported: ReportedParameters) -> Self {
-        let mut new = Self { values: startup, reported, is_unreadable: false, may_be_reset: false };
-        new.on_reported();
-        new
+        Self { values: startup, reported, may_be_reset: false }
     }
 
     /// Values of the session.
@@ -95,7 +91,6 @@ impl SessionSettings {
         for (name, value) in &news {
             self.reported.set(name, value);
         }
-        self.on_reported();
         news
     }
 
@@ -154,11 +149,7 @@ impl SessionSettings {
 
     /// Notes a value reported to the client; false if the client knows the value.
     pub(in crate::session) fn set_reported(&mut self, name: &[u8], value: &[u8]) -> bool {
-        let is_new = self.reported.set(name, value);
-        if is_new {
-            self.on_reported();
-        }
-        is_new
+        self.reported.set(name, value)
     }
 
     /// Value reported to the client at login for a setting of the client's start-up packet.
@@ -167,9 +158,11 @@ impl SessionSettings {
         self.reported.at_login(name)
     }
 
-    fn on_reported(&mut self) {
+    /// True if characters of the client's encoding may contain ASCII bytes: the server reads texts differently from
+    /// Gatekeeper.
+    fn is_unreadable(&self) -> bool {
         let encoding = self.reported.get(b"client_encoding");
-        self.is_unreadable = encoding.is_some_and(|encoding| UNREADABLE_ENCODINGS.contains(&encoding));
+        encoding.is_some_and(|encoding| UNREADABLE_ENCODINGS.contains(&encoding))
     }
 
     /// Notes a statement with possible side `effects`.
@@ -192,7 +185,7 @@ impl SessionSettings {
         // Excludes sequences: all sessions would have to track sequence use.
         const ANYTHING: Effects =
             Effects::ALL.without(Effects::SEQUENCE_READ.union(Effects::SEQUENCE_MOVE).union(Effects::BLOCK));
-        if self.is_unreadable && !text.is_ascii() { effects.union(ANYTHING) } else { effects }
+        if !text.is_ascii() && self.is_unreadable() { effects.union(ANYTHING) } else { effects }
     }
 }
 
