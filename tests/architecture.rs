@@ -7,6 +7,8 @@
 
 #[path = "architecture/measure.rs"]
 mod measure;
+#[path = "architecture/script.rs"]
+mod script;
 #[path = "architecture/source.rs"]
 mod source;
 #[path = "architecture/structure.rs"]

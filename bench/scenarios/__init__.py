@@ -1,4 +1,4 @@
-"""What is measured. Each module has a `TITLE` and a `measure(bench)` that returns its part of the report."""
+"""The scenarios. Each module has a `TITLE` and a function `measure(bench)` that returns a part of the report."""
 
 from . import allocations, audit, audit_complete, before, bulk, calls, cpu, growth, idle_memory, logins, memory, pooled, pooled_allocations
 from . import pooled_calls, split, storm

@@ -11,10 +11,10 @@ TITLE = "Allocations per transaction"
 SOURCE = Path(__file__).resolve().parents[1] / "tools/allocations.c"
 FEW, MANY = 2_000, 42_000
 COUNTER_TEXT = (
-    "Calls of malloc, calloc, realloc and their like by the whole process, counted by a preloaded library: a run "
-    f"of {MANY:,} transactions less one of {FEW:,}, so that logins cancel out, over the transactions between them, "
-    "less what the idle process allocates in that time (its rate stands in brackets). With TLS, rustls itself allocates "
-    "for each record it reads or writes: the relay's number shows how often. Target: none of our own.\n"
+    "Calls of malloc, calloc, realloc and similar functions by the whole process, counted by a preloaded library: a run "
+    f"of {MANY:,} transactions minus a run of {FEW:,}, so that logins cancel out, divided by the difference in transactions, "
+    "minus the allocations of the idle process in that time (rate in brackets). With TLS, rustls allocates for each "
+    "record read or written: the relay's number shows how often. Target: no allocation by Gatekeeper's code.\n"
 )
 
 
@@ -34,14 +34,14 @@ def measure(bench: Bench) -> str:
 
 
 def counter(bench: Bench) -> Path:
-    """The library that counts, built."""
+    """Builds the library that counts allocations."""
     library = bench.workspace.path / "allocations.so"
     subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, SOURCE], check=True)
     return library
 
 
 def per_transaction(bench: Bench, library: Path, proxy, mode: str, clients: int, **login) -> str:
-    """What a proxy, started for this, allocates in a transaction, and in brackets in a second without any."""
+    """Starts the proxy and returns allocations per transaction, with allocations per idle second in brackets."""
     count = bench.workspace.path / "allocations"
     count.write_bytes(bytes(8))
     proxy.start(extra={"LD_PRELOAD": str(library), "ALLOCATIONS_FILE": str(count)})
@@ -61,6 +61,6 @@ def per_transaction(bench: Bench, library: Path, proxy, mode: str, clients: int,
     many, many_time = spent(load(MANY))
     proxy.stop()
     if few == 0:
-        raise SystemExit("no allocation was counted: the preloaded library does not work here")
+        raise SystemExit("no allocation was counted: the preloaded library does not work")
     background = idle / idle_time * (many_time - few_time)
     return f"{(many - few - background) / (MANY - FEW):.4f} ({idle / idle_time:.0f}/s)"

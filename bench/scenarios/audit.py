@@ -1,4 +1,4 @@
-"""What the audit log costs: processor time per transaction at each level, beside no log at all."""
+"""Processor time per transaction at each audit level, and without an audit log."""
 
 from targets import AuditedGatekeeper, PooledGatekeeper
 
@@ -21,7 +21,7 @@ MODES = ("simple", "prepared")
 
 def measure(bench: Bench) -> str:
     server, account = bench.pool_server()
-    options = {"profile": bench.settings.profile, "account": account, "asks": True}
+    options = {"profile": bench.settings.profile, "account": account, "asks_password": True}
     targets = {OFF: PooledGatekeeper(bench.workspace, server.port, **options)}
     for name, keys in LEVELS.items():
         targets[name] = AuditedGatekeeper(bench.workspace, server.port, audit=keys, **options)
@@ -44,16 +44,16 @@ def measure(bench: Bench) -> str:
     for name in targets:
         cells = [name]
         for mode in MODES:
-            of = lambda which, what=0: [found[mode, which][what] for found in rounds]
+            of = lambda name, index=0: [found[mode, name][index] for found in rounds]
             cells += [shown(of(name), ".1f"), ratio(of(name), of(OFF)), shown(of(name, 1), ".0f")]
         rows.append(cells)
         progress(cells)
     head = [f"{CLIENTS} clients, 20 backends"]
-    head += [f"{mode} {what}" for mode in MODES for what in ("µs", "÷ off", "tps")]
+    head += [f"{mode} {column}" for mode in MODES for column in ("µs", "÷ off", "tps")]
     return (
         f"{table(head, rows)}\n\n"
-        "User and system time of the process, the writer's thread among it, over pgbench's count of transactions (`-S -j 2`: "
-        "one statement each), less what the logins cost. The levels take turns of "
-        f"{bench.settings.seconds} s, {bench.settings.rounds} rounds in a rotating order; times are medians, a ratio is the "
-        "median of each round's with its lowest and highest.\n"
+        "User and system time of the process, including the audit writer's thread, divided by pgbench's count of transactions "
+        "(`-S -j 2`: one statement each), minus the cost of logins. The levels take turns of "
+        f"{bench.settings.seconds} s, {bench.settings.rounds} rounds in a rotating order. Times are medians; a ratio is the "
+        "median over rounds, with the lowest and the highest.\n"
     )

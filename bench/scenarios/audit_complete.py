@@ -1,4 +1,4 @@
-"""Whether a million statements are all in the audit log, while its file is rotated, and what it takes to verify it."""
+"""Checks that the audit log has all of a million statements over rotated files, and measures the verification."""
 
 import json
 import re
@@ -18,7 +18,7 @@ KEYS = {"level": '"statements"', "on_full": '"block"', "hash_chain": "true", "ro
 def measure(bench: Bench) -> str:
     many = MANY_QUICK if bench.settings.quick else MANY
     server, account = bench.pool_server()
-    options = {"profile": bench.settings.profile, "account": account, "asks": True}
+    options = {"profile": bench.settings.profile, "account": account, "asks_password": True}
     target = AuditedGatekeeper(bench.workspace, server.port, audit=KEYS, **options)
     target.start()
     before = processor_seconds(target.process.pid)
@@ -31,31 +31,31 @@ def measure(bench: Bench) -> str:
     target.stop()
     server.stop()
     files = sorted(target.audit_file.parent.glob(f"{target.audit_file.name}*"))
-    said, seconds, resident = verified(program, files)
-    told = sum(executed(file) for file in files)
+    report, seconds, resident = verified(program, files)
+    recorded = sum(executed(file) for file in files)
     byte_count = sum(file.stat().st_size for file in files)
-    if told < load.transactions or "none is missing in between" not in said:
-        raise SystemExit(f"{told} of {load.transactions} statements are told; verify says: {said}")
+    if recorded < load.transactions or "none is missing in between" not in report:
+        raise SystemExit(f"{recorded} of {load.transactions} statements are recorded; verify reports: {report}")
     rows = [
-        ["transactions of pgbench", f"{load.transactions:,}"],
-        ["statements told of them", f"{told:,}"],
+        ["pgbench transactions", f"{load.transactions:,}"],
+        ["statements recorded", f"{recorded:,}"],
         ["files", len(files)],
-        ["bytes per statement", f"{byte_count / told:.0f}"],
+        ["bytes per statement", f"{byte_count / recorded:.0f}"],
         ["transactions per second", f"{load.per_second:,.0f}"],
-        ["processor time for each, µs", f"{spent / load.transactions * 1e6:.1f}"],
-        ["verify: records per second", f"{told / seconds:,.0f}"],
+        ["processor time per transaction, µs", f"{spent / load.transactions * 1e6:.1f}"],
+        ["verify: records per second", f"{recorded / seconds:,.0f}"],
         ["verify: resident memory, KiB", resident],
     ]
     progress(rows[1])
     return (
-        f"{table(['what', ''], rows)}\n\n"
+        f"{table(['measure', ''], rows)}\n\n"
         "`pgbench -S` (one statement a transaction), `on_full = \"block\"`, a chain of hashes, rotation at 64 MiB. "
-        f"`gatekeeper audit verify` said: {said}\n"
+        f"`gatekeeper audit verify` reported: {report}\n"
     )
 
 
 def verified(program, files) -> tuple[str, float, int]:
-    """What the program says of the files, how long it takes, and its largest resident memory."""
+    """Report of `audit verify`, duration in seconds, and largest resident memory in KiB."""
     began = time.monotonic()
     command = ["/usr/bin/time", "-f", "%M", program, "audit", "verify", "--strict", *files]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
@@ -65,7 +65,7 @@ def verified(program, files) -> tuple[str, float, int]:
 
 
 def executed(file) -> int:
-    """pgbench's statements in a file; what it asks at its start is another."""
+    """Number of pgbench's transaction statements in a file, without pgbench's queries at the start."""
     with file.open() as lines:
         return sum(
             "abalance" in record.get("db.query.text", "")

@@ -1,4 +1,4 @@
-"""A transaction's cost beside an older build of Gatekeeper: instructions in user space, processor time, and state checks."""
+"""Cost of a transaction compared with an older build: instructions in user space, processor time, and state checks."""
 
 import re
 import shutil
@@ -40,15 +40,15 @@ def measure(bench: Bench) -> str:
     head = [f"pgbench -S, {CLIENTS} clients", "instructions before", "now", "ratio", "µs before", "µs now", "ratio"]
     return (
         f"{table(head, rows)}\n\n"
-        f"Instructions are those of the whole process in user space under callgrind (one worker), of a run of {MANY} "
-        f"transactions for each client less one of {FEW}, over the transactions between them. Processor time is measured "
-        f"as in `pooled`, the two taking turns for {bench.settings.rounds} rounds of {bench.settings.seconds} s. In these rounds, "
+        f"Instructions of the whole process in user space under callgrind (one worker): a run of {MANY} transactions per "
+        f"client minus a run of {FEW}, divided by the difference in transactions. Processor time is measured as in "
+        f"`pooled`: the two builds take turns for {bench.settings.rounds} rounds of {bench.settings.seconds} s. In these rounds, "
         f"{counted.state_checks:,} state checks followed {counted.transactions:,} transactions.\n"
     )
 
 
 def _pool(bench: Bench, server, account, name: str):
-    pool = POOLS["gatekeeper"](bench.workspace, server.port, profile=bench.settings.profile, account=account, asks=True)
+    pool = POOLS["gatekeeper"](bench.workspace, server.port, profile=bench.settings.profile, account=account, asks_password=True)
     if name == BEFORE:
         pool.program = bench.settings.before.resolve()
     return pool
@@ -64,7 +64,7 @@ def _round(bench: Bench, pools, turn: int, login) -> dict:
 
 
 def _instructions(bench: Bench, pool, mode: str, login) -> float:
-    """Instructions for a transaction; 0 without valgrind."""
+    """Instructions per transaction; 0 without valgrind."""
     if not shutil.which("valgrind"):
         return 0.0
 

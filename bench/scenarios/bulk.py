@@ -8,7 +8,7 @@ from .common import Bench, processor_seconds, progress, ratio, rotated, shown, t
 
 TITLE = "Large results"
 DRAIN = Path(__file__).resolve().parents[1] / "tools/drain.py"
-# About 300 MB each: rows of 4 kB, and rows of one number.
+# About 300 MB each: rows of 4 kB, and rows of a single number.
 WIDE = "select i, repeat('x', 4000) from generate_series(1, 75000) i"
 NARROW = "select i from generate_series(1000000, {last}) i"
 STATEMENTS = {
@@ -25,7 +25,7 @@ def measure(bench: Bench) -> str:
     server, account = bench.pool_server()
     rounds = max(1, bench.settings.rounds // 2)
     for tls in (False, True):
-        pools = bench.pools(server, account, client_tls=tls, asks=False, among=AMONG)
+        pools = bench.pools(server, account, client_tls=tls, asks_password=False, among=AMONG)
         for pool in pools.values():
             pool.start()
         for label, statement in STATEMENTS.items():
@@ -45,8 +45,8 @@ def measure(bench: Bench) -> str:
     head = ["300 MB", "relay µs/MB", "PgBouncer µs/MB", "Gatekeeper µs/MB", "÷ relay", "÷ PgBouncer"]
     return (
         f"{table(head, rows)}\n\n"
-        "Processor time of the pool's process over the megabytes (10⁶ bytes of protocol) that one client received, which "
-        f"throws them away; {rounds} rounds in a rotating order. Wide rows are 4 kB, narrow ones one integer in text. "
+        "Processor time of the pool's process divided by the megabytes (10⁶ bytes of protocol) that a client received and "
+        f"discarded; {rounds} rounds in a rotating order. Wide rows are 4 kB, narrow rows an integer in text form. "
         "TLS is towards the clients only. Target: 1.15 times the relay.\n"
     )
 

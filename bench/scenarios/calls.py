@@ -32,9 +32,9 @@ def measure(bench: Bench) -> str:
         server.stop()
     return (
         f"{table(['session mode, 1 client', 'calls', 'which'], rows)}\n\n"
-        f"Counted by `strace -c` in a run of {MANY:,} transactions less one of {FEW:,}, over the transactions between "
-        "them; calls of less than 0.01 a transaction are left out of the list. Being traced slows the process and so "
-        "changes how often it finds nothing to do.\n"
+        f"Counted by `strace -c`: a run of {MANY:,} transactions minus a run of {FEW:,}, divided by the difference in "
+        "transactions. The list omits calls with less than 0.01 per transaction. Tracing slows the process, which changes "
+        "the number of idle polls.\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""Processor time per transaction, beside a bare relay and beside no proxy at all."""
+"""Processor time per transaction, compared with a bare relay and a direct connection."""
 
 from .common import Bench, pgbench, progress, rotated, shown, table, transaction_cost
 
@@ -24,10 +24,10 @@ def measure(bench: Bench) -> str:
     head = ["session mode", "relay µs", "Gatekeeper µs", "ratio", "spread", "direct tps", "relay tps", "Gatekeeper tps"]
     return (
         f"{table(head, rows)}\n\n"
-        "User and system time of the proxy's process (`clock_getcpuclockid`) over pgbench's count of transactions (`-S`, "
-        "one SELECT each), less what the logins cost: that is measured by a run of one transaction for each client. "
-        f"Direct, relay and Gatekeeper take turns of {seconds} s, {rounds} rounds in a rotating order; the numbers are "
-        "medians, the ratio is the median of each round's, the spread its lowest and highest. TLS is on both legs. "
+        "User and system time of the proxy's process (`clock_getcpuclockid`) divided by pgbench's count of transactions (`-S`, "
+        "one SELECT each), minus the cost of logins, which a run of one transaction per client measures. "
+        f"Direct, relay and Gatekeeper take turns of {seconds} s, {rounds} rounds in a rotating order. Numbers are medians; "
+        "the ratio is the median over rounds, the spread the lowest and highest. TLS is on both legs. "
         f"Target: a ratio of at most {TARGET}.\n"
     )
 

@@ -1,8 +1,8 @@
-"""Whether memory grows with the transactions that were served."""
+"""Growth of memory with the number of transactions."""
 
 from .common import Bench, pgbench, progress, table
 from .memory import settled
-from .pooled import CLIENTS, can
+from .pooled import CLIENTS, serves
 
 TITLE = "Resident memory after many transactions"
 FEW, MANY, MANY_QUICK = 10_000, 1_000_000, 100_000
@@ -15,7 +15,7 @@ def measure(bench: Bench) -> str:
     for tls in (False, True):
         for name, pool in bench.pools(server, account, client_tls=tls).items():
             pool.start()
-            modes = [mode for mode in ("simple", "prepared") if can(name, mode)]
+            modes = [mode for mode in ("simple", "prepared") if serves(name, mode)]
 
             def serve(transactions: int) -> int:
                 for mode in modes:
@@ -33,6 +33,6 @@ def measure(bench: Bench) -> str:
     head = [f"{CLIENTS} clients", f"KiB after {FEW:,}", f"KiB after {many:,}", "growth"]
     return (
         f"{table(head, rows)}\n\n"
-        "`VmRSS` once the clients have left: half of the transactions simple, half prepared where the pool can do that. "
-        "Target: 5 %.\n"
+        "`VmRSS` after the clients have disconnected. Half of the transactions are simple, half prepared if the pool "
+        "supports prepared statements. Target: 5 %.\n"
     )

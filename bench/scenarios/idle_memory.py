@@ -16,7 +16,7 @@ def measure(bench: Bench) -> str:
     among = ("relay", "pgbouncer", "gatekeeper")
     for label, tls in (("plain", False), ("TLS from clients", True)):
         cells = {}
-        for name, pool in bench.pools(server, account, client_tls=tls, asks=False, among=among).items():
+        for name, pool in bench.pools(server, account, client_tls=tls, asks_password=False, among=among).items():
             pool.start()
             cells[name] = per_session(pool, "tls" if tls else "plain", CLIENTS)
             pool.stop()
@@ -26,8 +26,8 @@ def measure(bench: Bench) -> str:
     head = ["KiB", *(f"{name}, {count:,}" for name in ("relay", "PgBouncer", "Gatekeeper") for count in CLIENTS)]
     return (
         f"{table(head, rows)}\n\n"
-        f"Growth of `VmRSS` from {WARM} clients to the number given, over the clients in between. Each has logged in "
-        "(nobody asks for a password) and run one statement, and is idle. Sockets are the kernel's memory and not in "
-        f"these numbers; `refused` is a pool that did not take so many (`ulimit -Hn` is {LIMIT:,}). Targets "
-        "at 5,000: 2 KiB plain, 10 KiB with TLS; and that 10,000 hold.\n"
+        f"Growth of `VmRSS` from {WARM} clients to the given number, divided by the difference in clients. Each client has "
+        "logged in without a password, has run a statement, and is idle. Sockets are kernel memory and do not count. "
+        f"`refused` is a pool that did not accept so many clients (`ulimit -Hn` is {LIMIT:,}). Targets "
+        "at 5,000: 2 KiB plain, 10 KiB with TLS; 10,000 clients must be accepted.\n"
     )

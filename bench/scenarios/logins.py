@@ -1,4 +1,4 @@
-"""New connections per second: plain, TLS, and with a token for a password."""
+"""New connections per second: plain, TLS, and with a token as the password."""
 
 import secrets
 
@@ -6,7 +6,7 @@ from .common import Bench, median, pgbench, processor_seconds, progress, table
 
 TITLE = "New connections per second"
 IAM_USER = "alice@example.com"
-# AlloyDB's tokens are about this long.
+# Similar in length to AlloyDB's tokens.
 TOKEN = secrets.token_urlsafe(768)
 
 
@@ -38,10 +38,10 @@ def measure(bench: Bench) -> str:
     head = ["login", "direct /s", "relay /s", "Gatekeeper /s", "relay µs", "Gatekeeper µs"]
     return (
         f"{table(head, rows)}\n\n"
-        "pgbench with a connection for each transaction (`-C -S`), 4 clients; µs is the proxy's processor time for each "
-        "of them. Certificates are RSA with 2,048 bits; TLS is on both legs. In the last row the server asks for a "
-        f"password of {len(TOKEN)} bytes: direct and through the relay the client sends it, Gatekeeper takes it from "
-        "its token command and its clients bring none. PostgreSQL forks for each of them, which is most of the work.\n"
+        "pgbench with a connection per transaction (`-C -S`), 4 clients; µs is the proxy's processor time per connection. "
+        "Certificates are RSA with 2,048 bits; TLS is on both legs. In the last row the server requires a "
+        f"password of {len(TOKEN)} bytes: direct and through the relay the client sends the password; Gatekeeper takes the "
+        "password from a token command, and clients send none. PostgreSQL forks per connection, which is most of the work.\n"
     )
 
 

@@ -12,7 +12,7 @@ from .common import Bench, progress, resident_kib, table
 TITLE = "Resident memory per idle session"
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 SESSIONS = (1000, 5000)
-# Code that runs for the first time is read in, and pools fill: that is not a session's share.
+# First sessions load code and fill buffers, which is not memory per session.
 WARM = 100
 
 
@@ -38,16 +38,16 @@ def measure(bench: Bench) -> str:
     head = ["KiB", *(f"{name}, {count:,}" for name in ("relay", "Gatekeeper") for count in SESSIONS)]
     return (
         f"{table(head, rows)}\n\n"
-        f"Growth of `VmRSS` from {WARM} sessions to the number given, over the sessions in between: the client's share "
-        "and its backend's together. Each session has logged in and run one statement, and is idle. The server is a "
-        "stand-in that answers logins and statements (5,000 backends of PostgreSQL would not fit the machine). Sockets "
-        "are the kernel's memory and not in these numbers. Target: 6 KiB plain, 24 KiB with TLS from clients, beside "
-        "the backend's share.\n"
+        f"Growth of `VmRSS` from {WARM} sessions to the given number, divided by the difference in sessions: client connection "
+        "and backend together. Each session has logged in, has run a statement, and is idle. The server is a "
+        "substitute that answers logins and statements (5,000 backends of PostgreSQL would not fit the machine). Sockets "
+        "are kernel memory and do not count. Target: 6 KiB plain, 24 KiB with TLS from clients, without "
+        "the backend's part.\n"
     )
 
 
 def per_session(proxy, kind: str, counts) -> list[str]:
-    """KiB for each idle session, with so many of them."""
+    """KiB per idle session at each of the counts."""
     command = [sys.executable, str(TOOLS / "idle_clients.py"), str(proxy.port), kind]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as clients:
 
@@ -60,7 +60,7 @@ def per_session(proxy, kind: str, counts) -> list[str]:
         if base is None:
             raise SystemExit(f"{WARM} idle sessions could not be opened")
         for count in counts:
-            # Once it has refused one, its clients have gone.
+            # After a refusal, the clients have ended.
             resident = at(count) if "refused" not in cells else None
             cells.append("refused" if resident is None else f"{(resident - base) / (count - WARM):.1f}")
         clients.stdin.close()
@@ -68,7 +68,7 @@ def per_session(proxy, kind: str, counts) -> list[str]:
 
 
 def settled(pid: int) -> int:
-    """A process's resident memory in KiB, once that has stopped changing."""
+    """A process's resident memory in KiB, after the value has stopped changing."""
     last = -1
     for _ in range(40):
         time.sleep(0.5)

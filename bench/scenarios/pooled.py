@@ -1,4 +1,4 @@
-"""Processor time per transaction in transaction mode, beside a bare pool and PgBouncer."""
+"""Processor time per transaction in transaction mode, compared with a bare pool and PgBouncer."""
 
 from targets import SIZE, PgBouncer
 
@@ -27,26 +27,26 @@ def measure(bench: Bench) -> str:
             "÷ relay", "÷ PgBouncer", "2 workers ÷ 1", "relay tps", "PgBouncer tps", "Gatekeeper tps"]
     return (
         f"{table(head, rows)}\n\n"
-        "User and system time of the pool's process (`clock_getcpuclockid`) over pgbench's count of transactions (`-S -j 2`), "
-        "less what the logins cost: that is measured by a run of one transaction for each client. The pools take turns "
-        f"of {bench.settings.seconds} s in each mode, {bench.settings.rounds} rounds in a rotating order; times are "
-        "medians, a ratio is the median of each round's with its lowest and highest. TLS is towards the clients only. "
-        "The relay cannot rename prepared statements: beside it `prepared` is compared with its `extended`. "
+        "User and system time of the pool's process (`clock_getcpuclockid`) divided by pgbench's count of transactions "
+        "(`-S -j 2`), minus the cost of logins, which a run of one transaction per client measures. The pools take turns "
+        f"of {bench.settings.seconds} s in each mode, {bench.settings.rounds} rounds in a rotating order. Times are "
+        "medians; a ratio is the median over rounds, with the lowest and highest. Only client connections use TLS. "
+        "The relay cannot rename prepared statements: `prepared` is compared with the relay's `extended`. "
         "Targets: 1.1 times the relay, 0.9 times PgBouncer, two workers 1.1 times one.\n"
     )
 
 
-def can(pool: str, mode: str) -> bool:
-    """Whether a pool serves prepared statements at all."""
+def serves(pool: str, mode: str) -> bool:
+    """True if the pool supports the query mode."""
     return mode != "prepared" or (pool != "relay" and (pool != "pgbouncer" or PgBouncer.knows_prepared_statements()))
 
 
 def _round(bench: Bench, pools, account, tls: bool, turn: int) -> dict:
-    """What each pool costs in each mode, and how fast it was."""
+    """Cost and rate of each pool in each mode."""
     found = {}
     for mode in MODES:
         for name in rotated(pools, turn):
-            if can(name, mode):
+            if serves(name, mode):
                 options = ["-n", "-S", "-M", mode, "-c", CLIENTS, "-j", 2]
                 found[mode, name] = transaction_cost(
                     pools[name], bench.settings.seconds, *options,
@@ -56,12 +56,12 @@ def _round(bench: Bench, pools, account, tls: bool, turn: int) -> dict:
 
 
 def _cells(rounds, mode: str) -> list[str]:
-    def of(name, mode=mode, what=0):
-        return [found[mode, name][what] for found in rounds if (mode, name) in found]
+    def of(name, mode=mode, index=0):
+        return [found[mode, name][index] for found in rounds if (mode, name) in found]
 
     beside = of("relay", "extended" if mode == "prepared" else mode)
     return [
         *(shown(of(name), ".1f") for name in ("relay", "pgbouncer", OURS, TWO)),
         ratio(of(OURS), beside), ratio(of(OURS), of("pgbouncer")), ratio(of(TWO), of(OURS)),
-        *(shown(of(name, what=1), ".0f") for name in ("relay", "pgbouncer", OURS)),
+        *(shown(of(name, index=1), ".0f") for name in ("relay", "pgbouncer", OURS)),
     ]

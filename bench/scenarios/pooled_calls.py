@@ -1,4 +1,4 @@
-"""System calls per transaction in transaction mode, as many clients as in `pooled`."""
+"""System calls per transaction in transaction mode, with the clients of `pooled`."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 from .common import MODES, Bench, pgbench_words, progress, table
-from .pooled import CLIENTS, can
+from .pooled import CLIENTS, serves
 
 TITLE = "System calls per transaction"
 FEW, MANY = 20, 1_020
@@ -18,13 +18,13 @@ NAMES = (
 
 def measure(bench: Bench) -> str:
     if not works(bench):
-        return "Not measured: perf is not installed, or may not count system calls here.\n"
+        return "Not measured: perf is not installed, or has no permission to count system calls.\n"
     rows = []
     for tls in (False, True):
         server, account = bench.pool_server()
         for mode in MODES:
             for name, pool in bench.pools(server, account, client_tls=tls).items():
-                if can(name, mode):
+                if serves(name, mode):
                     pool.start()
                     label = f"{'TLS' if tls else 'plain'}, {mode}, {name}"
                     rows.append([label, *_per_transaction(bench, pool, mode, tls, account)])
@@ -33,8 +33,8 @@ def measure(bench: Bench) -> str:
         server.stop()
     return (
         f"{table([f'{CLIENTS} clients', 'calls', 'which'], rows)}\n\n"
-        f"Counted by `perf stat` in a run of {MANY:,} transactions for each client less one of {FEW:,}, over the "
-        "transactions between them; calls of less than 0.005 a transaction are left out of the list. Target: 4.3.\n"
+        f"Counted by `perf stat`: a run of {MANY:,} transactions per client minus a run of {FEW:,}, divided by the "
+        "difference in transactions. The list omits calls with less than 0.005 per transaction. Target: 4.3.\n"
     )
 
 
@@ -72,6 +72,6 @@ def count(bench: Bench, process, words, environment=None) -> dict:
         return {}
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, words))}:\n{done.stderr[-2000:]}")
-    # What never happened is "<not counted>".
+    # perf prints "<not counted>" for a call that never happened.
     found = re.findall(r"^(\d+|<not counted>),[^,]*,(raw_syscalls:sys_enter|syscalls:sys_enter_(\w+))", output.read_text(), re.MULTILINE)
     return {name or "total": int(count) if count.isdigit() else 0 for count, _, name in found}

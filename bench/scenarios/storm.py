@@ -1,4 +1,4 @@
-"""Processor time per connection in transaction mode: each client connects, runs one statement and leaves."""
+"""Processor time per connection in transaction mode: each client connects, runs a statement and disconnects."""
 
 from .common import Bench, pgbench, processor_seconds, progress, ratio, rotated, shown, table
 
@@ -11,8 +11,8 @@ KINDS = (("plain, trust", False, False), ("plain, SCRAM", False, True), ("TLS, t
 def measure(bench: Bench) -> str:
     rows = []
     server, account = bench.pool_server()
-    for label, tls, asks in KINDS:
-        pools = bench.pools(server, account, client_tls=tls, asks=asks)
+    for label, tls, asks_password in KINDS:
+        pools = bench.pools(server, account, client_tls=tls, asks_password=asks_password)
         for pool in pools.values():
             pool.start()
         costs, rates = ({name: [] for name in pools} for _ in range(2))
@@ -35,16 +35,16 @@ def measure(bench: Bench) -> str:
             "PgBouncer /s", "Gatekeeper /s"]
     return (
         f"{table(head, rows)}\n\n"
-        f"pgbench with a connection for each transaction (`-C -S`), {CLIENTS} clients; µs is the pool's processor time "
-        "for each of them, one statement included. PgBouncer and Gatekeeper know the password as a SCRAM verifier. "
-        "Certificates are RSA with 2,048 bits, TLS is towards the clients only. Targets: 1.1 times PgBouncer without "
-        "TLS, 0.8 times with it.\n"
+        f"pgbench with a connection per transaction (`-C -S`), {CLIENTS} clients; µs is the pool's processor time per "
+        "connection, including a statement. PgBouncer and Gatekeeper have the password as a SCRAM verifier. "
+        "Certificates are RSA with 2,048 bits; only client connections use TLS. Targets: 1.1 times PgBouncer without "
+        "TLS, 0.8 times with TLS.\n"
     )
 
 
 def _connection_cost(bench: Bench, pool, tls: bool, account) -> tuple[float, float]:
     login = {"tls": tls, "user": account.user, "password": account.password}
-    # The backends log in.
+    # First, the pool opens all backends.
     pgbench(pool.port, "-n", "-S", "-c", 40, "-j", 2, "-t", 20, **login)
     before = processor_seconds(pool.process.pid)
     load = pgbench(pool.port, "-n", "-S", "-C", "-c", CLIENTS, "-j", 2, "-T", bench.settings.seconds, **login)

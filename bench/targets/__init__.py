@@ -1,7 +1,7 @@
-"""What is measured in transaction mode: the same pool by three programs, `SIZE` backends for any number of clients.
+"""The pools of the scenarios in transaction mode: three programs, each with `SIZE` backends for any number of clients.
 
-Each is a `Middle` of `tests/lab` and takes the same arguments: where the server is, who logs in, and whether clients are
-asked for a password (SCRAM-SHA-256, the same as towards the server) or trusted.
+Each class is a `Proxy` of `tests/lab` with the same arguments: the server, the account, and `asks_password`. With
+`asks_password`, clients log in by SCRAM-SHA-256, as the pools do at the server; otherwise the pools trust clients.
 """
 
 from .account import SIZE, Account

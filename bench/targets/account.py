@@ -1,21 +1,21 @@
-"""Who logs in: the clients to the pools and the pools to the server."""
+"""The account of clients at the pools, and of the pools at the server."""
 
 from dataclasses import dataclass
 
 from lab.server import Server
 
 SIZE = 20
-# Idle clients by the ten thousand are measured.
+# Above the 10,000 idle clients of `idle-memory`.
 MOST_CLIENTS = 16_000
 
 
 @dataclass(frozen=True)
 class Account:
-    """A user of the server, who has a password."""
+    """A user of the server, with a password."""
 
     user: str
     password: str
-    # The server's own, so that a pool which is given it can log in with what its clients prove.
+    # The server's SCRAM verifier. A pool with this verifier can log in with the keys of a client's proof.
     verifier: str
 
     @classmethod

@@ -1,15 +1,15 @@
 """Gatekeeper in transaction mode."""
 
-from lab.middle import Gatekeeper
+from lab.proxy import Gatekeeper
 from lab.workspace import Workspace
 
 from .account import MOST_CLIENTS, SIZE, Account
 
 
 class PooledGatekeeper(Gatekeeper):
-    """One worker, as the others have, and all else as shipped."""
+    """A single worker, as in the other pools; all other settings are defaults."""
 
-    def __init__(self, workspace: Workspace, *args, account: Account, asks: bool, workers=1, **options):
+    def __init__(self, workspace: Workspace, *args, account: Account, asks_password: bool, workers=1, **options):
         password, users = workspace.path / "password", workspace.path / "users.toml"
         password.write_text(f"{account.password}\n")
         users.write_text(f'[users]\n{account.user} = "{account.verifier}"\n')
@@ -17,7 +17,7 @@ class PooledGatekeeper(Gatekeeper):
         super().__init__(
             workspace, *args, workers=workers,
             login=f'{{ user = "{account.user}", password = {{ file = "{password}" }} }}',
-            auth=scram if asks else '{ method = "trust" }',
+            auth=scram if asks_password else '{ method = "trust" }',
             pool=f'{{ mode = "transaction", size = {SIZE} }}',
             **options,
         )
@@ -27,7 +27,7 @@ class PooledGatekeeper(Gatekeeper):
 
 
 class AuditedGatekeeper(PooledGatekeeper):
-    """The same with an audit log; `audit` are the keys of its table, besides the file."""
+    """`PooledGatekeeper` with an audit log; `audit` has the keys of the table `[audit]`, except `file`."""
 
     def __init__(self, workspace: Workspace, *args, audit: dict, **options):
         super().__init__(workspace, *args, **options)
@@ -41,7 +41,7 @@ class AuditedGatekeeper(PooledGatekeeper):
 
 
 class TwoWorkers(PooledGatekeeper):
-    """The same with two."""
+    """`PooledGatekeeper` with two workers."""
 
     def __init__(self, *args, **options):
         super().__init__(*args, workers=2, **options)

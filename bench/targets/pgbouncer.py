@@ -1,30 +1,30 @@
-"""PgBouncer, as `.ci/pgbouncer` finds or builds it."""
+"""PgBouncer, found or built by `.ci/pgbouncer`."""
 
 import re
 import subprocess
 from functools import cache
 from pathlib import Path
 
-from lab.middle import Middle
+from lab.proxy import Proxy
 from lab.workspace import ROOT, as_server
 
 from .account import MOST_CLIENTS, SIZE, Account
 
 
-class PgBouncer(Middle):
-    """Its shipped settings, apart from what makes it the same pool and from lines logged for each connection."""
+class PgBouncer(Proxy):
+    """PgBouncer with default settings, except for the pool's size and mode, logins, and logging of connections."""
 
-    def __init__(self, *args, account: Account, asks: bool, profile: str = "", **options):
+    def __init__(self, *args, account: Account, asks_password: bool, profile: str = "", **options):
         super().__init__(*args, **options)
         self.account = account
-        self.asks = asks
+        self.asks_password = asks_password
 
     @staticmethod
     @cache
     def program() -> Path:
         done = subprocess.run([ROOT / ".ci/pgbouncer"], check=True, capture_output=True, text=True)
         if not done.stdout.strip():
-            raise SystemExit(f"there is no PgBouncer: make setup\n{done.stderr}")
+            raise SystemExit(f"PgBouncer is not installed: make setup\n{done.stderr}")
         return Path(done.stdout.strip())
 
     @classmethod
@@ -39,8 +39,9 @@ class PgBouncer(Middle):
 
     def words(self):
         folder = self.workspace.folder("pgbouncer")
-        # With the server's verifier it logs in with what a client has just proved; without a proof it needs the password.
-        secret = self.account.verifier if self.asks else self.account.password
+        # With the server's verifier, PgBouncer logs in with the keys of a client's proof. Trusted clients send no
+        # proof, so that PgBouncer needs the password.
+        secret = self.account.verifier if self.asks_password else self.account.password
         (folder / "userlist.txt").write_text(f'"{self.account.user}" "{secret}"\n')
         (folder / "pgbouncer.ini").write_text(self.configuration(folder / "userlist.txt"))
         return as_server([self.program(), folder / "pgbouncer.ini"])
@@ -56,7 +57,7 @@ class PgBouncer(Middle):
             "pool_mode = transaction",
             f"default_pool_size = {SIZE}",
             f"max_client_conn = {MOST_CLIENTS}",
-            f"auth_type = {'scram-sha-256' if self.asks else 'trust'}",
+            f"auth_type = {'scram-sha-256' if self.asks_password else 'trust'}",
             f"auth_file = {userlist}",
             "log_connections = 0",
             "log_disconnections = 0",

@@ -1,18 +1,18 @@
-"""The bare relay, pooling."""
+"""The bare relay as a transaction pool."""
 
-from lab.middle import Relay
+from lab.proxy import Relay
 
 from .account import SIZE, Account
 
 
 class PooledRelay(Relay):
-    """Hands its backends out by transaction and knows nothing else: what pooling costs at least."""
+    """Leases backends per transaction without further features: the minimal cost of pooling."""
 
-    def __init__(self, *args, account: Account, asks: bool, **options):
+    def __init__(self, *args, account: Account, asks_password: bool, **options):
         super().__init__(*args, **options)
         self.account = account
-        self.asks = asks
+        self.asks_password = asks_password
 
     def words(self):
         account = ["--user", self.account.user, "--password", self.account.password, "--database", "postgres"]
-        return [*super().words(), "--pool", SIZE, *account, "--auth", "scram" if self.asks else "trust"]
+        return [*super().words(), "--pool", SIZE, *account, "--auth", "scram" if self.asks_password else "trust"]

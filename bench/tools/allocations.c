@@ -1,7 +1,8 @@
-/* Counts allocations of a program that is started with this library in LD_PRELOAD.
+/* Counts the allocations of a program that is started with the library in LD_PRELOAD.
  *
- * The count is the first eight bytes of the file named by ALLOCATIONS_FILE, shared, so that it can be read while the
- * program runs. Rust's system allocator calls these functions; `free` costs nothing that is of interest. */
+ * The count is the first eight bytes of the file that ALLOCATIONS_FILE names. The file is mapped and shared, so that
+ * others can read the count while the program runs. Rust's system allocator calls the functions below; `free` is not
+ * counted. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

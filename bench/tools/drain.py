@@ -1,7 +1,7 @@
-"""Runs one statement and throws its answer away; prints how many bytes that was.
+"""Runs a statement and discards the response; prints the response's size in bytes.
 
-Usage: `drain.py PORT plain|tls STATEMENT`. Drivers spend more on a row than a proxy does; this looks only at the end of
-what it has read.
+Usage: `drain.py PORT plain|tls STATEMENT`. A driver would spend more time on a row than a proxy does, so that the
+program inspects only the last bytes of the response.
 """
 
 import socket
@@ -31,7 +31,7 @@ def connected(port: int, tls: bool):
 
 
 def drained(server) -> int:
-    """Reads until the server is idle and returns how many bytes it was; an error ends the program."""
+    """Reads until ReadyForQuery and returns the number of bytes; an error ends the program."""
     total, buffer, end = 0, bytearray(1 << 18), b""
     while True:
         read = server.recv_into(buffer)

@@ -1,7 +1,7 @@
-"""Opens sessions, lets each run one statement, and then holds them idle.
+"""Opens sessions, runs a statement in each session, and then keeps the sessions idle.
 
-Usage: `idle_clients.py PORT plain|tls`. Reads numbers from standard input, one a line; for each opens sessions until
-there are that many, and says `idle` once all have had their answer. Ends with its input.
+Usage: `idle_clients.py PORT plain|tls`. Reads a number of sessions per line of standard input, opens sessions up to
+that number, and prints `idle` after all responses have arrived. Ends at the end of the input.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Answers logins and simple queries as a PostgreSQL server would, and holds connections for next to nothing.
+"""Answers logins and simple queries as a PostgreSQL server would, with little memory per connection.
 
-Usage: `quiet_server.py PORT [CERT KEY]`. It stands in for PostgreSQL where only the proxy's memory is measured: five
-thousand backends of a real server would need more than the machine has.
+Usage: `quiet_server.py PORT [CERT KEY]`. Replaces PostgreSQL where only the proxy's memory is measured: 5,000 backends
+of a real server would need more memory than the machine has.
 """
 
 import asyncio

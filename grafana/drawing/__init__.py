@@ -1,1 +1,1 @@
-"""A likeness of Grafana: dashboards as pictures of vectors, from what a Prometheus knows."""
+"""Draws dashboards as SVG in the style of Grafana, from the data of a Prometheus server."""

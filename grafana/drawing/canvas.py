@@ -1,4 +1,4 @@
-"""What panels are drawn on, and what many of them have."""
+"""The canvas of a panel, and parts that several kinds of panels share."""
 
 import html
 import math
@@ -54,7 +54,7 @@ def legend(target, labels):
 
 
 def shade(color, at):
-    """The same colour, a little lighter each time."""
+    """The color, lighter with each step of `at`."""
     parts = [int(color[i:i + 2], 16) for i in (1, 3, 5)]
     mix = min(0.22 * at, 0.66)
     return "#" + "".join(f"{round(part + (255 - part) * mix):02X}" for part in parts)
@@ -79,7 +79,7 @@ def colored(names, overrides):
 
 
 def below(entries, canvas):
-    """Where each entry of a legend under a graph goes: in rows, and four at most."""
+    """Position of each entry of a legend below a graph, in at most four rows."""
     places, x, row = [], 10, 0
     for words in entries:
         width = len(words) * 6.1 + 26

@@ -10,7 +10,7 @@ def draw_lines(canvas, panel, prometheus):
     config, custom = panel["fieldConfig"]["defaults"], panel["fieldConfig"]["defaults"]["custom"]
     all_series = []
     for target in panel["targets"]:
-        for labels, points in prometheus.ask(target):
+        for labels, points in prometheus.query(target):
             points = [(t, v) for t, v in points if math.isfinite(v)]
             if points:
                 all_series.append((legend(target, labels), points))

@@ -1,4 +1,4 @@
-"""Numbers, as people read them, and what is said of them by words and colours."""
+"""Formats numbers with units, and maps numbers to texts and colors."""
 
 import math
 

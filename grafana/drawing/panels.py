@@ -1,4 +1,4 @@
-"""The other kinds of panels: verdicts, timelines, heatmaps, tables."""
+"""Stats, timelines, heatmaps and tables."""
 
 import math
 
@@ -8,7 +8,7 @@ from .numbers import judged, mapped, number, shown
 
 def draw_stat(canvas, panel, prometheus):
     config = panel["fieldConfig"]["defaults"]
-    series = [points for _, points in prometheus.ask(panel["targets"][0])]
+    series = [points for _, points in prometheus.query(panel["targets"][0])]
     points = [point for point in (series[0] if series else []) if not math.isnan(point[1])]
     if not points:
         return nothing(canvas)
@@ -29,7 +29,7 @@ def draw_stat(canvas, panel, prometheus):
 def draw_timeline(canvas, panel, prometheus):
     config = panel["fieldConfig"]["defaults"]
     target = panel["targets"][0]
-    series = [(legend(target, labels), points) for labels, points in prometheus.ask(target)]
+    series = [(legend(target, labels), points) for labels, points in prometheus.query(target)]
     if not series:
         return nothing(canvas)
     series.sort(key=lambda it: it[0])
@@ -63,7 +63,7 @@ def draw_timeline(canvas, panel, prometheus):
 
 def draw_heatmap(canvas, panel, prometheus):
     rows = []
-    for labels, points in prometheus.ask(panel["targets"][0]):
+    for labels, points in prometheus.query(panel["targets"][0]):
         rows.append((float(labels["le"]), dict(points)))
     rows.sort(key=lambda row: row[0])
     if not rows:
@@ -97,7 +97,7 @@ def draw_table(canvas, panel, prometheus):
     rows, columns = {}, [key]
     for at, target in enumerate(panel["targets"]):
         field = f"Value #{target['refId']}"
-        for labels, points in prometheus.ask(target):
+        for labels, points in prometheus.query(target):
             row = rows.setdefault(labels[key], {key: labels[key]})
             for label, value in labels.items():
                 if label not in columns and label != key:

@@ -1,4 +1,4 @@
-"""What a Prometheus knows of a span of time."""
+"""Queries a Prometheus server for a span of time."""
 
 import json
 import urllib.parse
@@ -10,7 +10,7 @@ class Prometheus:
         self.url, self.start, self.end = url, start, end
         self.step = max(1, round((end - start) / 240))
 
-    def _ask(self, path, **parameters):
+    def _fetch(self, path, **parameters):
         data = urllib.parse.urlencode(parameters).encode()
         with urllib.request.urlopen(f"{self.url}/api/v1/{path}", data) as answer:
             return json.load(answer)["data"]["result"]
@@ -21,11 +21,11 @@ class Prometheus:
             expr = expr.replace(f"${name}", ".*")
         return expr
 
-    def ask(self, target):
-        """Series as pairs of labels and points."""
+    def query(self, target):
+        """Series of a panel's query, as pairs of labels and points."""
         expr = self.fill_in(target["expr"])
         if target["instant"]:
-            result = self._ask("query", query=expr, time=self.end)
+            result = self._fetch("query", query=expr, time=self.end)
             return [(it["metric"], [(self.end, float(it["value"][1]))]) for it in result]
-        result = self._ask("query_range", query=expr, start=self.start, end=self.end, step=self.step)
+        result = self._fetch("query_range", query=expr, start=self.start, end=self.end, step=self.step)
         return [(it["metric"], [(t, float(v)) for t, v in it["values"]]) for it in result]

@@ -1,1 +1,1 @@
-"""What the dashboards are generated from: a file for each, and the few words they are written in."""
+"""Sources of the generated dashboards: a file for each dashboard, and shared functions for panels and queries."""

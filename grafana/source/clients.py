@@ -1,4 +1,4 @@
-"""Who is it? Clients, their identities, and what the process itself needs."""
+"""Dashboard `clients`: clients, logins and certificates, the audit log, and the process."""
 
 from .panel import floor, limits, lines, query, stat, table
 from .words import BAD, DOUBTFUL, GOOD
@@ -109,8 +109,8 @@ def audit():
             "reqps", query("sum by (outcome) (rate(gatekeeper_admin_requests_total{@all}@rate))", "{{outcome}}"),
             colors={"ok": GOOD, "denied": DOUBTFUL, "error": BAD})),
         (8, 7, lines(
-            "Trace spans", "Spans that the collector took, and those that were dropped.",
-            "`error` is a collector that is away or too slow: no session waits for it, and the log says why.",
+            "Trace spans", "Spans that the collector accepted, and spans that were dropped.",
+            "`error`: the collector is unreachable or too slow. Sessions do not wait for the collector; the log has the reason.",
             "ops", query("sum by (outcome) (rate(gatekeeper_trace_spans_total{@all}@rate))", "{{outcome}}"),
             colors={"ok": GOOD, "error": BAD})),
     ]
@@ -119,54 +119,54 @@ def audit():
 def process():
     return [
         (6, 5, stat(
-            "Panics", "Bugs in the time shown, each of which ended one task.",
-            "report it with the log's line: it has the place.",
+            "Panics", "Panics in the displayed time range: bugs that each ended a task.",
+            "report the bug with the log line, which has the position in the source.",
             "none", "sum(increase(gatekeeper_panics_total{@all}[$__range]))", limits(bad=1), decimals=0)),
         (6, 5, stat(
-            "Reload refused", "1 while the last reload of the configuration changed nothing.",
+            "Reload refused", "1 if the last reload of the configuration failed: the previous configuration is in use.",
             "`gatekeeper check` prints every mistake; until then the next start will fail.",
             "none", "max(gatekeeper_config_reload_failed{@all})", limits(bad=1))),
         (6, 5, stat(
-            "Configuration read", "Time since the configuration was last read with success.",
+            "Configuration read", "Time since the configuration was last read successfully.",
             "older than your last change: reload.",
             "s", "time() - min(gatekeeper_config_reload_success_timestamp_seconds{@all})", limits())),
         (6, 5, stat(
-            "Running for", "Time since the process started, of the youngest.",
-            "shorter than expected: it was restarted. See why in the log.",
+            "Running for", "Time since the start of the process that started last.",
+            "shorter than expected: the process was restarted. The log has the reason.",
             "s", "time() - max(process_start_time_seconds{@all})", limits())),
         (8, 7, lines(
             "Processor", "Processors in use.",
-            "near the number of workers statements wait for us: give it more, or run another one.",
+            "near the number of workers, statements wait in Gatekeeper: raise `workers`, or start another process.",
             "short", query("sum by (instance) (rate(process_cpu_seconds_total{@all}@rate))", "{{instance}}"))),
         (8, 7, lines(
-            "Memory", "Memory that is resident.",
-            "grows with clients and with what they fetch, and comes down again; if not, report it.",
+            "Memory", "Resident memory of each process, which the kernel counts as RSS.",
+            "grows with clients and large results, and shrinks afterwards; steady growth is a bug: report the bug.",
             "bytes", query("sum by (instance) (process_resident_memory_bytes{@all})", "{{instance}}"))),
         (8, 7, lines(
-            "File descriptors", "Share of the descriptors the process may open.",
-            "raise `LimitNOFILE` before it is full.",
+            "File descriptors", "Open file descriptors as a share of the limit.",
+            "raise `LimitNOFILE` before 100 %.",
             "percentunit", query("sum by (instance) (process_open_fds{@all}) / sum by (instance) (process_max_fds{@all})", "{{instance}}"),
             steps=limits(0.7, 0.9))),
         (8, 7, lines(
             "Threads", "Threads of the process.",
-            "steady after the start; if it grows, report it.",
+            "constant after the start; growth is a bug: report the bug.",
             "none", query("sum by (instance) (process_threads{@all})", "{{instance}}"))),
         (8, 7, lines(
-            "Reloads", "Configurations and changed files that were read again, or were wrong and left out.",
-            "errors are told in the log with file and line.",
+            "Reloads", "Reloads of the configuration and of changed files, by outcome.",
+            "the log reports each error with file and line.",
             "none", query("sum by (outcome) (increase(gatekeeper_config_reloads_total{@all}@rate))", "configuration · {{outcome}}"),
             query("sum by (outcome) (increase(gatekeeper_file_reloads_total{@all}@rate))", "files · {{outcome}}"), bars=True)),
         (8, 7, lines(
-            "Versions", "How many processes run which version.",
-            "more than one line for long is a rollout that stopped half-way.",
+            "Versions", "Processes by version.",
+            "several lines for a long time: a rollout stopped halfway.",
             "none", query("count by (version) (gatekeeper_build_info{@all})", "{{version}}"))),
     ]
 
 
 def rows():
     return [
-        ("Who comes, and who is turned away?", clients()),
-        ("Do our own credentials last?", identity()),
-        ("Is everything written down?", audit()),
-        ("How is the process?", process()),
+        ("Which clients connect, and which are rejected?", clients()),
+        ("When do tokens and certificates expire?", identity()),
+        ("Is the audit log complete?", audit()),
+        ("Is the process healthy?", process()),
     ]

@@ -3,7 +3,7 @@
 from .panel import DATASOURCE
 from .words import spell_out
 
-# Every dashboard, in the order of an incident: its name, and the question it answers.
+# Name of each dashboard, in the order of an incident, and the question that the dashboard answers.
 DASHBOARDS = {
     "overview": "is it fine?",
     "endpoint": "which one is not?",
@@ -15,12 +15,12 @@ WIDTH = 24
 
 
 def uid(name):
-    """What links know a dashboard by."""
+    """Identifier of a dashboard in links."""
     return f"gatekeeper-{name}"
 
 
 def link_to(name, **variables):
-    """A link of a panel, to another dashboard at the same time with the same variables."""
+    """Link from a panel to another dashboard with the same time range and variables."""
     kept = ["datasource", "job", "instance", *(v for v in ("endpoint", "listener") if v not in variables)]
     query = "&".join(["${__url_time_range}", *(f"${{{v}:queryparam}}" for v in kept),
                       *(f"var-{v}={value}" for v, value in variables.items())])
@@ -56,8 +56,11 @@ def _annotations():
 
 
 def dashboard(name, next_name, rows):
-    """The whole as Grafana keeps it. A row is `(title, [(width, height, panel), …])`; panels that do not fit into the
-    rest of a line begin the next one."""
+    """The dashboard in Grafana's JSON model.
+
+    A row is `(title, [(width, height, panel), …])`. A panel that is wider than the rest of the line begins the next
+    line.
+    """
     panels, y = [], 0
     for title, content in rows:
         panels.append({"type": "row", "title": title, "collapsed": False, "panels": [],

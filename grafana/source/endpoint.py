@@ -1,4 +1,4 @@
-"""Which one is not fine? One endpoint after another, from its state down to its replication."""
+"""Dashboard `endpoint`: state, logins, statements and replication of each endpoint."""
 
 from .panel import floor, heatmap, limits, lines, query, stat, table, timeline
 from .words import BAD, GOOD, STATE, STATES, quantile

@@ -1,4 +1,4 @@
-"""Is it fine? What the person on call opens first."""
+"""Dashboard `overview`: the first dashboard during an incident."""
 
 from .dashboard import link_to
 from .panel import exactly, floor, limits, lines, query, stat, states, table, timeline

@@ -1,4 +1,4 @@
-"""Panels: each says what it shows, in which unit, and what to do about it."""
+"""Panels. The description of each panel states the content, the unit and the action."""
 
 from .words import BAD, DOUBTFUL, GOOD, ROLES, spell_out
 
@@ -6,7 +6,7 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
 def query(expr, legend="", *, instant=False, form="time_series"):
-    """One query of a panel; `legend` names its series by their labels: `{{endpoint}}`."""
+    """A query of a panel; `legend` names the series by labels: `{{endpoint}}`."""
     return {"expr": spell_out(expr), "legendFormat": legend or "__auto", "instant": instant, "range": not instant,
             "format": form, "datasource": DATASOURCE, "editorMode": "code"}
 
@@ -27,7 +27,7 @@ def limits(doubtful=None, bad=None):
 
 
 def floor(doubtful=None, bad=None):
-    """Green above, orange below `doubtful` and red below `bad`: for what runs out."""
+    """Green above, orange below `doubtful` and red below `bad`: for remaining time and counts."""
     steps = [{"color": BAD if bad is not None else DOUBTFUL, "value": None}]
     if bad is not None and doubtful is not None:
         steps.append({"color": DOUBTFUL, "value": bad})
@@ -36,17 +36,17 @@ def floor(doubtful=None, bad=None):
 
 
 def exactly(right):
-    """Green at `right` alone, red at anything else."""
+    """Green at `right`, red at all other values."""
     return [{"color": BAD, "value": None}, {"color": GOOD, "value": right}, {"color": BAD, "value": right + 1}]
 
 
 def states(table):
-    """Words and colours for numbers."""
+    """Texts and colors for numbers."""
     options = {str(number): {"text": text, "color": color, "index": number} for number, (text, color) in table.items()}
     return [{"type": "value", "options": options}]
 
 
-# === what all panels have ===
+# === parts of all panels ===
 
 def _panel(kind, title, shows, do, unit, targets, *, options, custom=None, steps=None, mappings=None, overrides=None,
            more=None, **defaults):
@@ -81,14 +81,14 @@ def _painted(pattern, color, shades=False):
 
 
 def _by_role():
-    """Series whose legend ends in a role have that role's colour, each in a shade of its own."""
+    """Colors series by the role at the end of the legend, in a different shade for each series."""
     return [_painted(f"/(^| · ){role}$/", color, shades=True) for role, color in ROLES.items()]
 
 
-# === the kinds ===
+# === kinds of panels ===
 
 def stat(title, shows, do, unit, expr, steps, *, mappings=None, decimals=None):
-    """One number, on a ground that says whether it is well."""
+    """A single number on a background in the color of the threshold."""
     options = {"colorMode": "background", "graphMode": "area", "justifyMode": "center", "textMode": "value",
                "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}}
     more = {} if decimals is None else {"decimals": decimals}
@@ -96,7 +96,7 @@ def stat(title, shows, do, unit, expr, steps, *, mappings=None, decimals=None):
 
 
 def lines(title, shows, do, unit, *targets, steps=None, stacked=False, bars=False, colors=None, top=None, log=False):
-    """Series over time; `colors` by legend. Where there is room its legend becomes a table: see `dashboard`."""
+    """Series over time; `colors` by legend. `dashboard` turns the legend of a wide panel into a table."""
     custom = {
         "drawStyle": "bars" if bars else "line", "lineWidth": 1 if bars else 2, "showPoints": "never",
         "fillOpacity": 60 if bars else 25 if stacked else 0 if log else 8, "spanNulls": False, "axisSoftMin": 0,
@@ -117,7 +117,7 @@ def lines(title, shows, do, unit, *targets, steps=None, stacked=False, bars=Fals
 
 
 def timeline(title, shows, do, expr, table, legend="{{endpoint}}"):
-    """A line for each series that is coloured by what it says."""
+    """A bar for each series, colored by the value."""
     options = {"showValue": "auto", "rowHeight": 0.85, "mergeValues": True, "alignValue": "left",
                "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
                "tooltip": {"mode": "single"}}
@@ -126,7 +126,7 @@ def timeline(title, shows, do, expr, table, legend="{{endpoint}}"):
 
 
 def heatmap(title, shows, do, metric, selector):
-    """How durations are spread, over time."""
+    """Distribution of durations over time."""
     options = {
         "calculate": False, "cellGap": 1, "filterValues": {"le": 1e-9},
         "color": {"mode": "scheme", "scheme": "Oranges", "steps": 64, "exponent": 0.5, "reverse": False},
@@ -138,19 +138,19 @@ def heatmap(title, shows, do, metric, selector):
 
 
 def table(title, shows, do, key, columns, *, hidden=(), sort=None, link=None):
-    """A row for each value of the label `key`; a column is `(name, query, unit, how it looks)`.
+    """A row for each value of the label `key`; a column is `(name, query, unit, look)`.
 
-    The first column brings the other labels along as columns of their own, except those that are `hidden`.
+    The other labels of the first column become further columns, except the `hidden` labels.
     """
     targets = [now(expr, form="table") for _, expr, _, _ in columns]
     names = {f"Value #{'ABCDEFGHIJKL'[at]}": name for at, (name, _, _, _) in enumerate(columns)}
     overrides = []
     for name, _, unit, look in columns:
         properties = [{"id": "unit", "value": unit}]
-        for what, value in (look or {}).items():
-            if what == "steps":
+        for setting, value in (look or {}).items():
+            if setting == "steps":
                 properties.append({"id": "thresholds", "value": {"mode": "absolute", "steps": value}})
-            elif what == "mappings":
+            elif setting == "mappings":
                 properties.append({"id": "mappings", "value": value})
         if look:
             properties.append({"id": "custom.cellOptions", "value": {"type": "color-background", "mode": "basic"}})

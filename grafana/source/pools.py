@@ -1,4 +1,4 @@
-"""Who waits? The pools of each listener: their use, their queues, and what keeps backends from coming back."""
+"""Dashboard `pools`: use and queues of each listener's pools, and the reasons why backends stay leased."""
 
 from .panel import heatmap, limits, lines, query, stat
 from .words import BAD, DOUBTFUL, GOOD, UNKNOWN, quantile
@@ -26,7 +26,7 @@ def verdict():
             "each was an error for a client: the pool is too small, or the endpoint too slow.",
             "none", "sum(increase(gatekeeper_pool_wait_timeouts_total{@path}[$__range]))", limits(bad=1), decimals=0)),
         (6, 5, stat(
-            "Fullest pool", "Share of its backends that are in use, of the listener and endpoint where it is largest.",
+            "Fullest pool", "Share of backends in use, of the listener and endpoint with the largest share.",
             "near 100 %, the next burst of clients waits.",
             "percentunit", f"max({USE})", limits(0.8, 0.95))),
     ]
@@ -34,7 +34,7 @@ def verdict():
 
 def rows():
     return [
-        ("Does anybody wait?", verdict()),
+        ("Do clients wait?", verdict()),
         ("Where?", [
             (12, 8, lines(
                 "Use of pools", "Share of a pool's backends that are in use, against its size.",

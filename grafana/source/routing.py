@@ -1,4 +1,4 @@
-"""Why there? Which endpoint served which listener, and what the routing knew."""
+"""Dashboard `routing`: endpoints that served each listener, and the topology that routes followed."""
 
 from .panel import exactly, limits, lines, query, stat, timeline
 from .words import CHANGED, CHANGES, STATE, STATES, quantile
@@ -32,7 +32,7 @@ def rows():
                 "Topology", "Role of each endpoint by color; red: down; orange: observed role differs from the declared role.",
                 "routes follow within one probe interval; compare the times with the traffic below.", STATE, STATES)),
         ]),
-        ("Who waits for a writer?", [
+        ("Which clients wait for a writer?", [
             (6, 8, lines(
                 "Clients on hold", "Clients waiting for a writer now.",
                 "no action within `hold` after a failover; beyond, see the endpoint of the primary.",

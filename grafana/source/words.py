@@ -1,16 +1,16 @@
-"""What looks the same everywhere: colours of roles and states, and the abbreviations of queries."""
+"""Colors of roles and states, and abbreviations in queries."""
 
 PRIMARY, READ_POOL, SECONDARY = "#3274D9", "#14A3B8", "#A352CC"
 GOOD, DOUBTFUL, BAD, UNKNOWN = "#3D9C4A", "#FF9830", "#E02F44", "#8E8E8E"
 
-# By `backend_role`, the declared role, word for word.
+# Colors by `backend_role`, the declared role, with the label's exact values.
 ROLES = {"primary": PRIMARY, "read-pool": READ_POOL, "replica": READ_POOL, "secondary": SECONDARY}
 
-# By kind of change of the topology.
+# Colors by kind of topology change.
 CHANGES = {"up": GOOD, "down": BAD, "role": "#8AB8FF", "node": UNKNOWN, "mismatch": DOUBTFUL, "writer": "#F2CC0C",
            "two_writers": "#E83E8C"}
 
-# What an endpoint is, as one number, worst last. Demoted: a standby that is declared primary; promoted: the reverse.
+# State of an endpoint as a number, worst last. Demoted: a standby that is declared primary; promoted: the reverse.
 STATES = {
     0: ("unknown", UNKNOWN),
     1: ("primary", PRIMARY),
@@ -21,7 +21,7 @@ STATES = {
     6: ("DOWN", BAD),
 }
 
-# The first of these that holds for an endpoint is its state; the last one always does.
+# The first true line is the state of an endpoint; the last line is always true.
 STATE = """
   6 * max by (endpoint) (gatekeeper_endpoint_health{@endpoint, state="down"} == 1)
 or 5 * max by (endpoint) (gatekeeper_endpoint_role{@endpoint, role="primary", backend_role!="primary"} == 1)
@@ -32,13 +32,13 @@ or 1 * max by (endpoint) (gatekeeper_endpoint_role{@endpoint, role="primary"} ==
 or 0 * max by (endpoint) (gatekeeper_endpoint_info{@endpoint} == 1)
 """
 
-# Changes of the topology, each of which is one: rates are extrapolated, and one would be shown as 1.14.
+# Number of topology changes. Prometheus extrapolates increases, so that a single change would be 1.14 without rounding.
 CHANGED = "round(sum by (kind) (increase(gatekeeper_topology_changes_total{@all}@rate)))"
 
-# Errors that are not mistakes of the application in its own SQL and data.
+# Errors, except mistakes of the application in SQL and data.
 FAULTS = 'gatekeeper_statement_errors_total{@path, sqlstate_class!~"22|23|42|P0"}'
 
-# Longest first: one is the beginning of another.
+# Abbreviations that contain further abbreviations come first.
 ABBREVIATIONS = {
     "@endpoint": '@all, endpoint=~"$endpoint"',
     "@listener": '@all, listener=~"$listener"',
@@ -49,19 +49,19 @@ ABBREVIATIONS = {
 
 
 def spell_out(query):
-    """A query as Grafana wants it: abbreviations replaced, on as few lines as it was written on."""
+    """The query without abbreviations and without indentation."""
     for short, long in ABBREVIATIONS.items():
         query = query.replace(short, long)
     return "\n".join(line.strip() for line in query.strip().splitlines())
 
 
 def error_ratio(by=""):
-    """The share of statements that fail, other than by mistakes of the application."""
+    """Share of statements that failed, except by mistakes of the application."""
     by = f" by ({by})" if by else ""
     return f"sum{by} (rate({FAULTS}@rate)) / sum{by} (rate(gatekeeper_statements_total{{@path}}@rate))"
 
 
 def quantile(q, metric, selector, by=""):
-    """A quantile of a histogram, by more labels than its bounds if wanted."""
+    """Quantile `q` of a histogram, by the labels in `by` as well."""
     by = f"{by}, le" if by else "le"
     return f"histogram_quantile({q}, sum by ({by}) (rate({metric}_bucket{{{selector}}}@rate)))"

@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::source::{Source, Token, comments};
+use crate::{
+    script::Script,
+    source::{Source, Token, comments},
+};
 
 /// The files of one source tree.
 pub(crate) struct Tree {
@@ -226,15 +229,12 @@ impl Tree {
     /// Share of pronouns ([`PRONOUNS`]) among the words of all comments, in percent. Code in backticks, links and
     /// examples do not count; comments of tests do.
     pub(crate) fn pronoun_rate(&self) -> f64 {
-        let counts = self.files.iter().map(File::count_pronouns);
-        let (pronouns, all) = counts.fold((0, 0), |sum, (pronouns, all)| (sum.0 + pronouns, sum.1 + all));
-        percent(pronouns, all)
+        rate_of(self.files.iter().map(File::count_pronouns))
     }
 
-    /// The file with the most pronouns in its comments, and their number.
+    /// The file with the most pronouns in comments, and the number of pronouns.
     pub(crate) fn file_with_most_pronouns(&self) -> String {
-        let most = self.files.iter().max_by_key(|file| file.count_pronouns().0);
-        most.map_or_else(String::new, |file| format!("{}: {}", file.path, file.count_pronouns().0))
+        most_of(self.files.iter().map(|file| (file.path.as_str(), file.count_pronouns().0)))
     }
 
     /// How often `octet` stands in the files, in names, comments and strings, tests included.
@@ -253,10 +253,36 @@ impl Tree {
 impl File {
     /// Pronouns in the comments, and all words there.
     fn count_pronouns(&self) -> (usize, usize) {
-        let lines = comments(&self.text);
-        let words: Vec<String> = lines.iter().flat_map(|line| words(line)).collect();
-        (words.iter().filter(|word| PRONOUNS.contains(&word.as_str())).count(), words.len())
+        count_pronouns(&comments(&self.text))
     }
+}
+
+/// As [`Tree::pronoun_rate`], of comments and docstrings in scripts.
+pub(crate) fn pronoun_rate_of_scripts(scripts: &[Script]) -> f64 {
+    rate_of(scripts.iter().map(|script| count_pronouns(&script.prose)))
+}
+
+/// The script with the most pronouns in comments and docstrings, and the number of pronouns.
+pub(crate) fn script_with_most_pronouns(scripts: &[Script]) -> String {
+    most_of(scripts.iter().map(|script| (script.path.as_str(), count_pronouns(&script.prose).0)))
+}
+
+/// Pronouns in lines of prose, and all words there.
+fn count_pronouns(lines: &[String]) -> (usize, usize) {
+    let words: Vec<String> = lines.iter().flat_map(|line| words(line)).collect();
+    (words.iter().filter(|word| PRONOUNS.contains(&word.as_str())).count(), words.len())
+}
+
+/// Pronouns as a share of words, in percent, from the counts of each file.
+fn rate_of(counts: impl Iterator<Item = (usize, usize)>) -> f64 {
+    let (pronouns, all) = counts.fold((0, 0), |sum, (pronouns, all)| (sum.0 + pronouns, sum.1 + all));
+    percent(pronouns, all)
+}
+
+/// The path with the largest count, and the count.
+fn most_of<'a>(counts: impl Iterator<Item = (&'a str, usize)>) -> String {
+    let most = counts.max_by_key(|(_, count)| *count);
+    most.map_or_else(String::new, |(path, count)| format!("{path}: {count}"))
 }
 
 /// How often `octet` stands in `text`, without PostgreSQL's function `octet_length`.

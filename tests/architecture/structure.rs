@@ -4,13 +4,20 @@
 //! test --test architecture numbers_of_another -- --ignored --nocapture` those of another source tree.
 //! `bench/results/structure.md` holds the numbers before the restructuring, and those of other projects.
 //!
-//! Six of the measures are measures of language: homonyms, uses of `octet`, one-word function names, and pronouns in
-//! comments; the second and the last also of tests. A number that has reached its target must have the target, or less,
-//! as its ratchet: otherwise a test fails. From then on any value above the target fails.
+//! Seven of the measures are measures of language: homonyms, uses of `octet`, one-word function names, and pronouns in
+//! comments; the second and the last also of tests, and the last of scripts in Python and shell. A number that has
+//! reached its target must have the target, or less, as its ratchet: otherwise a test fails. From then on any value
+//! above the target fails.
 
 use std::{fs, path::Path};
 
-use crate::measure::{Tree, count_octets};
+use crate::{
+    measure::{Tree, count_octets, pronoun_rate_of_scripts, script_with_most_pronouns},
+    script::{Script, prose},
+};
+
+/// Folders with scripts in Python and shell.
+const SCRIPT_FOLDERS: [&str; 4] = ["tests", "bench", "grafana", ".ci"];
 
 /// One number of the program: smaller is better.
 struct Measure {
@@ -25,7 +32,13 @@ struct Measure {
 }
 
 /// The measures of design, acceptance, as far as the source shows them. `Tree`'s methods define them.
-fn measures(tree: &Tree, tests: &Tree, octets_in_tests: usize, readme: &str) -> Vec<Measure> {
+fn measures(
+    tree: &Tree,
+    tests: &Tree,
+    scripts: &[Script],
+    octets_in_tests: usize,
+    readme: &str,
+) -> Vec<Measure> {
     let longest = |folder| {
         let found = tree.longest_function(folder);
         found.map_or((0, String::new()), |found| (found.lines, format!("{}: {}", found.file, found.name)))
@@ -78,6 +91,13 @@ fn measures(tree: &Tree, tests: &Tree, octets_in_tests: usize, readme: &str) -> 
             target: 5.0,
             worst: tests.file_with_most_pronouns(),
         },
+        Measure {
+            name: "pronouns in comments of scripts, %",
+            now: pronoun_rate_of_scripts(scripts),
+            ratchet: 5.0,
+            target: 5.0,
+            worst: script_with_most_pronouns(scripts),
+        },
     ]
 }
 
@@ -117,8 +137,9 @@ fn no_number_of_the_structure_gets_worse() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = fs::read_to_string(root.join("README.md")).expect("there is a README");
     let (tree, tests) = (Tree::read(&root.join("src")), Tree::read(&root.join("tests")));
+    let scripts = Script::read_all(root, &SCRIPT_FOLDERS);
     let octets = ["tests", "bench"].iter().map(|folder| octets_below(root, &root.join(folder))).sum();
-    let measures = measures(&tree, &tests, octets, &readme);
+    let measures = measures(&tree, &tests, &scripts, octets, &readme);
     print(&measures);
     let worse = worse(&measures);
     assert!(worse.is_empty(), "tests/architecture/structure.rs: worse than before:\n{}", worse.join("\n"));
@@ -131,7 +152,7 @@ fn no_number_of_the_structure_gets_worse() {
 fn numbers_of_another_tree() {
     let root = std::env::var("GATEKEEPER_MEASURE").expect("GATEKEEPER_MEASURE names a folder of sources");
     let no_tests = Tree::new([]);
-    print(&measures(&Tree::read(Path::new(&root)), &no_tests, 0, ""));
+    print(&measures(&Tree::read(Path::new(&root)), &no_tests, &[], 0, ""));
 }
 
 /// How often `octet` stands in the text files below `folder`, without PostgreSQL's function `octet_length`. The measure's
@@ -268,6 +289,29 @@ fn pronouns_are_counted_in_prose_alone() {
     // Of `it what does see` two are pronouns.
     let rate = tree(&[("a.rs", text)]).pronoun_rate();
     assert!((rate - 50.0).abs() < 0.1, "{rate}");
+}
+
+#[test]
+fn pronouns_of_scripts_are_counted_in_comments_and_docstrings() {
+    let text = "#!/usr/bin/env it\n\"\"\"It reads.\n\nThem `it`.\n\"\"\"\nIT = \"\"\"it it\"\"\"   # its color\n\
+                def it(what='# it'):\n    \"\"\"Who sees.\"\"\"\n    it(\n        \"\"\"it\"\"\", \"it's # it\")\n    x[it#it]\n";
+    assert_eq!(prose(text), ["It reads.", "", "Them `it`.", "its color", "Who sees."]);
+    let scripts = [Script { path: "a.py".to_owned(), prose: prose(text) }];
+    // Of `it reads them its color who sees` four are pronouns.
+    let rate = pronoun_rate_of_scripts(&scripts);
+    assert!((rate - 400.0 / 7.0).abs() < 0.1, "{rate}");
+    assert_eq!(script_with_most_pronouns(&scripts), "a.py: 4");
+}
+
+#[test]
+fn scripts_with_and_without_extension_are_found() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let scripts = Script::read_all(root, &SCRIPT_FOLDERS);
+    for path in ["tests/lab/server.py", "tests/fuzz/run", "bench/run", "grafana/source/panel.py", ".ci/setup"]
+    {
+        let script = scripts.iter().find(|script| script.path == path);
+        assert!(script.is_some_and(|script| script.prose.len() > 3), "{path}");
+    }
 }
 
 #[test]

@@ -4,29 +4,29 @@ import random
 import time
 from dataclasses import dataclass
 
-from grammar import PEEK, Speaker
+from grammar import OWN_STATE, Generator
 from lab.frames import END, Frame
 from stage import CLIENTS_MAX, Stage
-from steps import PINS, Answer, Heard, Reference, Step
+from steps import PINS, Answer, ProxiedClient, Reference, Step
 
 STEPS = 30
 
 
 @dataclass
 class Difference:
-    """Where the answers differ first; `step` counts from 0."""
+    """First difference between the responses; `step` counts from 0."""
 
     mode: str
     size: int
     step: int
-    said: str
+    sent: str
     direct: list[Frame]
     through: list[Frame]
     silent: bool = False
     what: str = ""
 
     def sides(self) -> tuple[str, str]:
-        """The first messages that differ: of the server, and of the other side."""
+        """First differing messages: from the server, and through Gatekeeper."""
         if self.what:
             return "", self.what
         same = 0
@@ -37,20 +37,20 @@ class Difference:
         return tails[0], tails[1]
 
     def kind(self) -> tuple:
-        """Differences of one kind are probably one fault."""
+        """Differences of the same kind probably have the same cause."""
         return self.mode, *(" ".join(word[:9] for word in side.split(" ")[:2]) for side in self.sides())
 
     def __str__(self):
         direct, through = self.sides()
-        return f"{self.mode}, pool of {self.size}, step {self.step}: {self.said[:300]}\n    direct  {direct[:1500]}\n    through {through[:1500]}"
+        return f"{self.mode}, pool of {self.size}, step {self.step}: {self.sent[:300]}\n    direct  {direct[:1500]}\n    through {through[:1500]}"
 
 
 class Impossible(Exception):
-    """The conversation cannot be held over so few backends."""
+    """The conversation needs more backends than the pool has."""
 
 
-class Talk:
-    """The clients of one conversation at the server itself."""
+class DirectRun:
+    """The clients of a conversation, connected directly to the server."""
 
     def __init__(self, stage: Stage):
         self.stage = stage
@@ -64,7 +64,7 @@ class Talk:
         return self.clients[at]
 
     def holders(self) -> set[int]:
-        """Clients that hold a backend of a pool, or may hold one."""
+        """Clients that hold a backend of a pool, or may do so."""
         return {
             at for at, client in enumerate(self.clients) if client is not None and (client.holds or self.pinned[at])
         }
@@ -79,32 +79,32 @@ class Talk:
         if PINS.search(step.sql()) or any(message[0] == "F" for message in step.messages):
             self.pinned[step.client] = True
         answer = Answer([])
-        if step.act == "say":
-            answer = client.say(step)
+        if step.act == "send":
+            answer = client.send(step)
             if END in answer.frames:
                 self.clients[step.client] = None
         else:
-            if step.act == "break":
+            if step.act == "send_and_disconnect":
                 client.client.send(step.bytes(), step.cuts)
-            if step.act == "leave":
-                answer.frames = client.unasked()
-            client.client.leave() if step.act == "leave" else client.client.vanish()
+            if step.act == "terminate":
+                answer.frames = client.unrequested()
+            client.client.terminate() if step.act == "terminate" else client.client.disconnect()
             self.clients[step.client] = None
         return answer
 
     def close(self):
-        vanish(self.clients)
+        disconnect_all(self.clients)
 
     def last_steps(self, at: int) -> list[Step]:
-        """Ends the session of a connected client: the client reads all of its own state, and leaves."""
+        """Steps that end the session of a connected client: the client reads the session state and terminates."""
         client = self.clients[at]
         steps = []
         if client.pending.copying:
             steps.append([["f", "enough"]])
         if client.pending.open:
             steps.append([["S"]])
-        steps += [[["Q", "ROLLBACK"]], [["Q", PEEK]]]
-        return [Step(at, "say", messages) for messages in steps] + [Step(at, "leave")]
+        steps += [[["Q", "ROLLBACK"]], [["Q", OWN_STATE]]]
+        return [Step(at, "send", messages) for messages in steps] + [Step(at, "terminate")]
 
 
 @dataclass
@@ -116,117 +116,117 @@ class Conversation:
     notified: list
 
 
-def draw(stage: Stage, seed: int, speaker=Speaker) -> Conversation:
-    """Holds a random conversation with the server."""
+def draw(stage: Stage, seed: int, generator=Generator) -> Conversation:
+    """Draws a random conversation, and runs the conversation direct."""
     stage.prepare("direct")
     chance = random.Random(seed)
     clients, size = chance.randint(1, CLIENTS_MAX), chance.randint(1, 2)
-    voice = speaker(chance)
-    talk = Talk(stage)
+    requests = generator(chance)
+    direct_run = DirectRun(stage)
     steps: list[Step] = []
     answers: list[Answer] = []
 
     def act(step: Step):
         steps.append(step)
-        answers.append(talk.act(step))
+        answers.append(direct_run.act(step))
 
     try:
         for _ in range(STEPS):
-            able = [at for at in range(clients) if talk.may_act(at, size)]
+            able = [at for at in range(clients) if direct_run.may_act(at, size)]
             at = chance.choice(able)
-            pending = talk.client(at).pending
-            act(voice.step(at, pending.status, bool(pending.queue) or pending.skipping, pending.copying))
-        finish(talk, act)
+            pending = direct_run.client(at).pending
+            act(requests.step(at, pending.status, bool(pending.queue) or pending.skipping, pending.copying))
+        finish(direct_run, act)
         return Conversation(seed, size, steps, answers, [])
     finally:
-        talk.close()
+        direct_run.close()
 
 
-def finish(talk: Talk, act):
-    """All clients leave; first those that others may have to wait for."""
-    for at in sorted(range(CLIENTS_MAX), key=lambda at: at not in talk.holders()):
-        while talk.clients[at] is not None:
-            for step in talk.last_steps(at):
+def finish(direct_run: DirectRun, act):
+    """All clients terminate; clients that hold a backend come first."""
+    for at in sorted(range(CLIENTS_MAX), key=lambda at: at not in direct_run.holders()):
+        while direct_run.clients[at] is not None:
+            for step in direct_run.last_steps(at):
                 act(step)
-                if talk.clients[at] is None:
+                if direct_run.clients[at] is None:
                     break
 
 
 def repeat(stage: Stage, steps: list[Step], size: int) -> Conversation:
-    """Holds the conversation of a script with the server.
+    """Runs the conversation of a script direct.
 
-    Raises Impossible where a client would have to wait for the backend of another.
+    Raises Impossible if a client would have to wait for another client's backend.
     """
     stage.prepare("direct")
-    talk = Talk(stage)
+    direct_run = DirectRun(stage)
     answers = []
     try:
         for step in steps:
-            if not talk.may_act(step.client, size):
+            if not direct_run.may_act(step.client, size):
                 raise Impossible
-            answers.append(talk.act(step))
+            answers.append(direct_run.act(step))
         return Conversation(0, size, steps, answers, [])
     finally:
-        talk.close()
+        direct_run.close()
 
 
-def listen(stage: Stage, mode: str, conversation: Conversation) -> Difference | None:
-    """Holds the conversation through Gatekeeper, up to the first difference."""
+def run_through(stage: Stage, mode: str, conversation: Conversation) -> Difference | None:
+    """Runs the conversation through Gatekeeper, up to the first difference."""
     size = CLIENTS_MAX if mode == "session" else conversation.size
-    clients: list[Heard | None] = [None] * CLIENTS_MAX
+    clients: list[ProxiedClient | None] = [None] * CLIENTS_MAX
 
-    def difference(at: int, heard=(), **more) -> Difference:
+    def difference(at: int, received=(), **more) -> Difference:
         step, answer = conversation.steps[at], conversation.answers[at]
-        return Difference(mode, size, at, step.line(), answer.frames, list(heard), **more)
+        return Difference(mode, size, at, step.line(), answer.frames, list(received), **more)
 
     at = 0
     try:
         stage.prepare(mode)
         for at, (step, expected) in enumerate(zip(conversation.steps, conversation.answers)):
             if clients[step.client] is None:
-                clients[step.client] = Heard(stage.client(mode, size))
+                clients[step.client] = ProxiedClient(stage.client(mode, size))
             client = clients[step.client]
-            if step.act == "say":
-                heard = client.say(step, len(expected.frames))
-                if heard.frames != expected.frames:
-                    return difference(at, heard.frames, silent=heard.silent)
-                if END in heard.frames:
+            if step.act == "send":
+                received = client.send(step, len(expected.frames))
+                if received.frames != expected.frames:
+                    return difference(at, received.frames, silent=received.silent)
+                if END in received.frames:
                     clients[step.client] = None
             else:
-                # Nothing is left over of what was answered, unless it comes unasked.
+                # No message is left unread, except messages that no request asked for.
                 left = list(client.client.frames)
-                if step.act == "leave" and left != expected.frames[: len(left)]:
+                if step.act == "terminate" and left != expected.frames[: len(left)]:
                     return difference(at, left)
-                if step.act == "break":
+                if step.act == "send_and_disconnect":
                     client.client.send(step.bytes(), step.cuts)
-                client.client.leave() if step.act == "leave" else client.client.vanish()
+                client.client.terminate() if step.act == "terminate" else client.client.disconnect()
                 clients[step.client] = None
-        vanish(clients)
+        disconnect_all(clients)
         stage.settle(mode)
     except TimeoutError as error:
         return difference(at, what=str(error))
     except (ConnectionError, OSError) as error:
         return difference(at, what=f"{type(error).__name__}: {error}")
     finally:
-        vanish(clients)
+        disconnect_all(clients)
     return None
 
 
-def vanish(clients):
+def disconnect_all(clients):
     for client in clients:
         if client is not None:
-            client.client.vanish()
+            client.client.disconnect()
 
 
 def compare(stage: Stage, steps: list[Step], size: int, mode: str) -> Difference | None:
-    """Holds a script both ways."""
-    return listen(stage, mode, repeat(stage, steps, size))
+    """Runs a script direct and through Gatekeeper."""
+    return run_through(stage, mode, repeat(stage, steps, size))
 
 
-def shrink(steps: list[Step], hold, same, seconds: float) -> tuple[list[Step], Difference | None]:
-    """The same difference in as few steps, messages and cuts as are needed for it.
+def shrink(steps: list[Step], try_script, same, seconds: float) -> tuple[list[Step], Difference | None]:
+    """Removes steps, messages and cuts while the difference stays the same.
 
-    `hold` holds the conversation of a script, and `same` tells what counts as the same.
+    `try_script` runs a script and returns the difference; `same` compares a difference with the original.
     """
     end = time.monotonic() + seconds
     found = None
@@ -236,7 +236,7 @@ def shrink(steps: list[Step], hold, same, seconds: float) -> tuple[list[Step], D
         if time.monotonic() > end:
             return False
         try:
-            difference = hold(candidate)
+            difference = try_script(candidate)
         except (Impossible, TimeoutError, OSError):
             return False
         if difference is None or not same(difference):
@@ -261,7 +261,7 @@ def shrink(steps: list[Step], hold, same, seconds: float) -> tuple[list[Step], D
                 step = steps[at]
                 fewer = [*getattr(step, part)[:index], *getattr(step, part)[index + 1 :]]
                 smaller = Step(step.client, step.act, **({"messages": step.messages, "cuts": step.cuts} | {part: fewer}))
-                if (smaller.messages or step.act != "say") and fails([*steps[:at], smaller, *steps[at + 1 :]]):
+                if (smaller.messages or step.act != "send") and fails([*steps[:at], smaller, *steps[at + 1 :]]):
                     steps = [*steps[:at], smaller, *steps[at + 1 :]]
                 else:
                     index += 1

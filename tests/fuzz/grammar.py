@@ -1,11 +1,11 @@
-"""Requests of random clients: all kinds, in every form of the protocol."""
+"""Generates random requests of all kinds, in all forms of the protocol."""
 
 import random
 
 from steps import LASTING, Step
 
-# Shows all session state that the session itself can see, in one row.
-PEEK = (
+# Session state that is visible inside the session, as a single row.
+OWN_STATE = (
     "SELECT pg_catalog.concat_ws('; ', session_user, current_user, "
     "(SELECT pg_catalog.string_agg(name || '=' || pg_catalog.left(setting, 40) || pg_catalog.length(setting), ', ' ORDER BY name) "
     "FROM pg_catalog.pg_settings WHERE name = ANY "
@@ -122,12 +122,12 @@ PARAMETRIC = [
     "SELECT set_config($1, $2, false)", "SELECT 1 + $1::int, $2::text", "SELECT word FROM notes WHERE id = $1",
     "INSERT INTO own_{me} VALUES ($1, $2)", "SELECT $1", "SELECT a FROM own_{me} WHERE b = $1 ORDER BY a",
 ]
-# pg_catalog.now() takes nothing, lower(text) and int4pl take what is given; the last does not exist.
+# OIDs and arguments: lower(text), int4pl, lower(text), int4pl, and a function that does not exist.
 CALLS = [(870, ["UPPER"]), (177, ["1", "2"]), (870, [None]), (154, ["1", "0"]), (2, [])]
 
 
-class Speaker:
-    """Draws the steps of one conversation; equal seeds and statuses draw equal steps."""
+class Generator:
+    """Draws the steps of a conversation; equal seeds and statuses draw equal steps."""
 
     def __init__(self, draw: random.Random):
         self.draw = draw
@@ -146,59 +146,59 @@ class Speaker:
 
     def unframed(self, me: int, status: str, open_batch: bool, copying: bool) -> Step:
         if copying:
-            return Step(me, "say", self.copy_data())
+            return Step(me, "send", self.copy_data())
         if self.once_in(30):
-            return self.part(me)
+            return self.end_session(me)
         if open_batch and not self.once_in(3):
-            return Step(me, "say", [["S"]])
+            return Step(me, "send", [["S"]])
         messages = self.request(me, status)
         # Only data may follow a COPY.
         while self.once_in(4) and len(messages) < 30 and "FROM STDIN" not in str(messages):
             messages += self.request(me, status)
-        return Step(me, "say", messages + self.flush(me, messages))
+        return Step(me, "send", messages + self.flush(me, messages))
 
     def flush(self, me: int, messages: list) -> list:
-        """A Flush behind an unfinished batch with an effect that other sessions see: only its answer shows that it is there."""
+        """Returns a Flush if an unfinished batch has effects on other sessions: the response proves the execution."""
         named = any(message[0] == "B" and message[2] for message in messages)
-        lasts = named or LASTING.search(Step(me, "say", messages).sql())
+        lasts = named or LASTING.search(Step(me, "send", messages).sql())
         return [["H"]] if messages[-1][0] == "E" and lasts else []
 
-    def part(self, me: int) -> Step:
-        step = self.parting(me)
-        # The next session takes no lock of this one: when that one is released is chance.
+    def end_session(self, me: int) -> Step:
+        step = self.ending(me)
+        # The next session uses other lock numbers, since the release of old locks may come later.
         self.lives += 10
         return step
 
-    def parting(self, me: int) -> Step:
-        act = self.draw.choice(["vanish", "leave", "break", "break"])
-        if act != "break":
+    def ending(self, me: int) -> Step:
+        act = self.draw.choice(["disconnect", "terminate", "send_and_disconnect", "send_and_disconnect"])
+        if act != "send_and_disconnect":
             return Step(me, act)
         messages = self.request(me, "I")
         named = any(message[0] == "B" and message[2] for message in messages)
-        if named or messages[0][0] not in "QP" or LASTING.search(Step(me, "say", messages).sql()):
+        if named or messages[0][0] not in "QP" or LASTING.search(Step(me, "send", messages).sql()):
             messages = [["Q", "SELECT pg_sleep(0.01)"]]
-        return Step(me, "break", messages)
+        return Step(me, "send_and_disconnect", messages)
 
     def request(self, me: int, status: str) -> list:
         if status == "E" and not self.once_in(3):
-            return self.spoken(self.draw.choice(["ROLLBACK", "ROLLBACK", "COMMIT", "ROLLBACK TO a", "ROLLBACK TO b"]))
+            return self.as_messages(self.draw.choice(["ROLLBACK", "ROLLBACK", "COMMIT", "ROLLBACK TO a", "ROLLBACK TO b"]))
         if status == "T" and self.once_in(4):
-            return self.spoken(self.draw.choice(ENDS))
+            return self.as_messages(self.draw.choice(ENDS))
         if status == "T" and self.once_in(5):
-            return self.spoken(self.draw.choice(WITHIN))
+            return self.as_messages(self.draw.choice(WITHIN))
         if status == "I" and self.once_in(6):
-            return self.spoken(self.draw.choice(TRANSACTIONS))
+            return self.as_messages(self.draw.choice(TRANSACTIONS))
         if self.once_in(6):
-            return self.spoken(self.draw.choice([PEEK, PEEK, "SELECT 1", "SELECT 1/0", "SELEC", LIST_PREPARED, ""]))
+            return self.as_messages(self.draw.choice([OWN_STATE, OWN_STATE, "SELECT 1", "SELECT 1/0", "SELEC", LIST_PREPARED, ""]))
         kind = self.draw.choice(self.kinds)
         special = getattr(self, f"of_{kind}", None)
         if special:
             return special(me)
         if self.once_in(8):
-            # Several statements in one text are one transaction.
+            # A Query with several statements is a single transaction.
             two = self.statement(me), self.statement(me)
             return [["Q", "; ".join(two) + self.draw.choice(["", "; SELECT 1/0", "; ROLLBACK", "; COMMIT", "; BEGIN"])]]
-        return self.spoken(self.of_kind(kind, me))
+        return self.as_messages(self.of_kind(kind, me))
 
     def of_kind(self, kind: str, me: int) -> str:
         if kind == "settings":
@@ -206,14 +206,14 @@ class Speaker:
         return self.fill(self.draw.choice(KINDS[kind] or READS + WRITES), me)
 
     def fill(self, sql: str, me: int) -> str:
-        # Locks are those of one session: whether an earlier one has given its own back by now is chance.
+        # Lock numbers differ by session, since the locks of an ended session may be released later.
         return sql.replace("{me}", str(me)).replace("{n}", str(self.draw.randrange(6))).replace("{life}", str(1000 + self.lives + me))
 
     def statement(self, me: int) -> str:
         return self.of_kind(self.draw.choice(self.kinds), me)
 
-    def spoken(self, sql: str) -> list:
-        """`sql` in one of the forms of the protocol."""
+    def as_messages(self, sql: str) -> list:
+        """Messages that execute `sql`, in a random form of the protocol."""
         form = self.draw.randrange(12)
         if form < 5:
             return [["Q", sql]]
@@ -229,7 +229,7 @@ class Speaker:
         return [parse, bind, ["D", "P", ""], ["E", "", self.draw.randint(1, 3)], ["S"]]
 
     def of_settings(self, _me: int) -> list:
-        return self.spoken(self.setting())
+        return self.as_messages(self.setting())
 
     def setting(self) -> str:
         name = self.draw.choice(list(SETTINGS))
@@ -300,7 +300,7 @@ class Speaker:
                                 "COPY (SELECT generate_series(1, 3)) TO STDOUT", "COPY nowhere FROM STDIN"])
         messages = [["Q", sql]] if self.once_in(2) else [["P", "", sql], ["B", "", "", []], ["E", "", 0]]
         if "FROM" in sql and messages[0][0] == "Q" and not self.once_in(3):
-            return messages   # its data comes in a step of its own
+            return messages   # a later step sends the data
         if "own" in sql and "FROM" in sql:
             messages += self.copy_data()
             messages = [message for message in messages if message[0] not in "cf"] + [self.copy_end()]

@@ -1,4 +1,4 @@
-"""Known and accepted differences, each with its reason and a script that shows the difference."""
+"""Known and accepted differences, each with a reason and a script that reproduces the difference."""
 
 import re
 import tomllib
@@ -15,10 +15,10 @@ class Known:
     name: str
     reason: str
     modes: list[str]
-    # First differing messages of both sides: regular expressions.
+    # Regular expressions for the first differing messages of both sides.
     direct: str
     through: str
-    said: str = ""
+    sent: str = ""
     script: str = ""
     size: int = 1
 
@@ -28,7 +28,7 @@ class Known:
             bool({difference.mode, difference.mode.split("/")[0]} & set(self.modes))
             and bool(re.search(self.direct, direct))
             and bool(re.search(self.through, through))
-            and bool(re.search(self.said, difference.said))
+            and bool(re.search(self.sent, difference.sent))
         )
 
 

@@ -1,26 +1,26 @@
-"""The servers of a run: PostgreSQL with a standby, and for each worker databases that look alike and a Gatekeeper."""
+"""The servers of a run: PostgreSQL with a standby; for each worker, equal databases and a Gatekeeper."""
 
 from pathlib import Path
 
 from lab.decisions import Decisions
 from lab.frames import Client
-from lab.middle import Gatekeeper
+from lab.proxy import Gatekeeper
 from lab.readers import Standby
 from lab.server import Server
 from lab.workspace import Workspace, free_port, listens, until
 
 HERE = Path(__file__).resolve().parent
 USER = "app"
-# Clients of a conversation, at the most.
+# Maximum of clients in a conversation.
 CLIENTS_MAX = 3
-# Listeners by the name of their database and the number of backends: `split-1`.
+# Modes of listeners. A listener's name has the mode and the number of backends: `split-1`.
 MODES = ("session", "transaction", "split")
 SETTINGS = {"synchronous_commit": "remote_apply", "wal_writer_delay": "10ms", "hot_standby_feedback": "on"}
 SETTLE_SECONDS = 10
 
 
-class Proxy(Gatekeeper):
-    """A Gatekeeper with a listener for each mode and size of the pool; every backend is logged in as one user."""
+class FuzzGatekeeper(Gatekeeper):
+    """A Gatekeeper with a listener for each mode and pool size; all backends have the same user."""
 
     def __init__(self, workspace: Workspace, server: Server, standby: Server, number: int, settings: str):
         password = workspace.path / "password"
@@ -31,7 +31,7 @@ class Proxy(Gatekeeper):
         self.number = number
         self.settings = settings
         self.ports = {(mode, size): free_port() for mode in MODES for size in (1, 2)}
-        # A session that pools keeps its backend while it lasts.
+        # In session mode each client holds a backend until the session ends.
         self.ports["session", CLIENTS_MAX] = free_port()
         del self.ports["session", 2]
 
@@ -60,11 +60,11 @@ class Proxy(Gatekeeper):
         self.port = next(iter(self.ports.values()))
         super().start()
         until(30, lambda: listens(self.admin_port), "the admin API accepts connections")
-        until(30, lambda: Decisions.of(self.admin_port).readers_up, "Gatekeeper has met the standby")
+        until(30, lambda: Decisions.of(self.admin_port).readers_up, "Gatekeeper's probe has reached the standby")
 
 
 class Servers:
-    """A primary that ends a commit when its standby shows it, and what it holds for each worker."""
+    """A primary with a synchronous standby that applies each commit, and the databases of all workers."""
 
     def __init__(self, workspace: Workspace, workers: int):
         self.server = Server(workspace, settings=SETTINGS)
@@ -80,22 +80,22 @@ class Servers:
         self.server.sql("ALTER SYSTEM SET synchronous_standby_names = 'reader_1'")
         self.server.sql("SELECT pg_reload_conf()")
         streaming = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
-        until(30, lambda: self.server.sql(streaming) == "1", "the standby is streamed to")
+        until(30, lambda: self.server.sql(streaming) == "1", "the primary streams to the standby")
 
     def crashes(self) -> list[str]:
-        """Server log entries about processes that crashed, with their statements."""
+        """Server log entries about crashed processes, with the statements."""
         lines = self.server.log.read_text(errors="replace").splitlines()
         found = [at for at, line in enumerate(lines) if "was terminated by signal" in line]
         return [line for at in found for line in lines[at : at + 2]]
 
 
 class Stage:
-    """Resources of one worker."""
+    """Resources of a worker."""
 
     def __init__(self, workspace: Workspace, servers: Servers, number: int, settings: str = ""):
         self.number = number
         self.direct_port = servers.server.port
-        self.proxy = Proxy(workspace, servers.server, servers.standby, number, settings)
+        self.proxy = FuzzGatekeeper(workspace, servers.server, servers.standby, number, settings)
         self.proxy.start()
         self.admins = {
             mode: Client(self.direct_port, "postgres", self.database(mode)) for mode in ("direct", *MODES)
@@ -109,8 +109,8 @@ class Stage:
         return Client(port, USER, self.database(mode), **parameters)
 
     def sql(self, mode: str, sql: str) -> str:
-        """Runs `sql` as a superuser; the first column of the last row."""
-        frames = self.admins[mode].ask(sql)
+        """Runs `sql` as a superuser; returns the first column of the last row."""
+        frames = self.admins[mode].query(sql)
         errors = [frame for frame in frames if frame.tag == "E"]
         if errors:
             raise RuntimeError(f"{sql}: {errors}")
@@ -118,14 +118,14 @@ class Stage:
         return rows[-1].body[6:].decode() if rows else ""
 
     def prepare(self, mode: str):
-        """Resets the database: no client of an earlier conversation is in a transaction, and its data is gone."""
+        """Waits for the transactions of earlier conversations, and resets the database."""
         self.settle(mode)
         self.sql(mode, "SELECT anew()")
 
     def settle(self, mode: str):
         """Waits until no client is in a transaction.
 
-        Raises TimeoutError when one stays there: its client is gone.
+        Raises TimeoutError for a transaction that stays open, whose client has already disconnected.
         """
         busy = (
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
@@ -134,6 +134,6 @@ class Stage:
         until(SETTLE_SECONDS, lambda: self.sql(mode, busy) == "0", "no client is in a transaction")
 
     def restart(self):
-        """A newly started Gatekeeper."""
+        """Restarts Gatekeeper."""
         self.proxy.stop()
         self.proxy.start()

@@ -1,4 +1,4 @@
-"""A step of a conversation: the turn of one client, and the expected responses."""
+"""A step of a conversation: the turn of a client, and the expected responses."""
 
 import json
 import re
@@ -7,28 +7,29 @@ from dataclasses import dataclass, field
 
 from lab.frames import END, Client, Frame, encode
 
-# How long the direct server may be silent before its answer is taken as complete, where the messages do not tell.
+# Silence after which a direct response counts as complete, where the protocol does not mark the end.
 QUIET_SECONDS = 0.25
-# How long a complete answer may take.
+# Time limit of a complete response.
 ANSWER_SECONDS = 6
 
-# Statements that tie a session to its backend, or may: such a client counts as one that has a backend until it leaves.
+# Statements that may pin a session. The client of such a session counts as holding a backend until the end.
 PINS = re.compile(
     r"listen|temp|advisory|declare|\bprepare\b|\bexecute s\d|kept|lastval|\bdo\b|leaves|leaving|set_config|triggering|made_|<\+>|copy|session auth",
     re.IGNORECASE,
 )
-# The effect of these statements outlives their session: whether a client that is gone had them executed is chance.
+# Statements whose effect outlives the session. After a disconnect, the server may or may not have executed such a
+# statement.
 LASTING = re.compile(r"kept|insert|update|delete|create|drop|alter|notify|truncate|copy", re.IGNORECASE)
 
 
 @dataclass
 class Step:
-    """`act` is `say`, `break` (say, and vanish without an answer), `vanish` or `leave`."""
+    """`act` is `send`, `send_and_disconnect` (does not wait for the response), `disconnect` or `terminate`."""
 
     client: int
-    act: str = "say"
+    act: str = "send"
     messages: list = field(default_factory=list)
-    # Where the bytes are cut into writes.
+    # Offsets at which the bytes are split into writes.
     cuts: list = field(default_factory=list)
 
     def line(self) -> str:
@@ -60,28 +61,29 @@ def read_script(text: str) -> list[Step]:
 
 
 class Pending:
-    """Responses that a server still owes, by the rules of the protocol.
+    """Pending responses of a server, by the rules of the protocol.
 
-    An entry is the message that is answered. `seen` counts those entries that a Sync, Flush or Query has asked to be sent.
+    An entry is the type of the request. `expected` counts the entries that a Sync, Flush or Query makes the server
+    send.
     """
 
     def __init__(self):
         self.queue: deque[str] = deque()
-        self.asked = 0
+        self.expected = 0
         self.skipping = False
         self.copying = False
-        # Extended messages were said, and no Sync yet: a flushed answer leaves the batch open.
+        # True between an extended-protocol message and Sync: a flushed response leaves the batch open.
         self.batch = False
         self.status = "I"
 
-    def say(self, messages):
+    def send(self, messages):
         for message in messages:
             tag = message[0]
             if self.copying:
-                # All that is not of the COPY is ignored until its end.
+                # The server ignores other messages until the end of the COPY.
                 if tag in "cf":
                     self.copying = False
-                    self.asked = len(self.queue)
+                    self.expected = len(self.queue)
                 continue
             if tag in "QPBDCEFS" and not (self.skipping and tag != "S"):
                 self.queue.append(tag)
@@ -90,7 +92,7 @@ class Pending:
             if tag in "PBDCESQF":
                 self.batch = tag in "PBDCE"
             if tag in "QSHF":
-                self.asked = len(self.queue)
+                self.expected = len(self.queue)
 
     @property
     def open(self) -> bool:
@@ -98,7 +100,7 @@ class Pending:
         return bool(self.queue) or self.skipping or self.copying or self.batch
 
     def done(self) -> bool:
-        return self.asked <= 0 or not self.queue
+        return self.expected <= 0 or not self.queue
 
     def take(self, frame: Frame, rest: list):
         """Notes a response; `rest` are the messages sent by then."""
@@ -119,16 +121,16 @@ class Pending:
             self.begin_copy(rest)
 
     def begin_copy(self, rest):
-        """COPY FROM STDIN takes all that was said behind its statement, up to CopyDone or CopyFail."""
+        """COPY FROM STDIN consumes all messages after the statement, up to CopyDone or CopyFail."""
         if not any(message[0] in "cf" for message in rest):
-            # Until then Sync is ignored.
+            # The server ignores Sync until CopyDone or CopyFail.
             self.queue = deque(tag for tag in self.queue if tag != "S")
             self.copying = True
-            self.asked = 0
+            self.expected = 0
 
     def pop(self):
         self.queue.popleft()
-        self.asked -= 1
+        self.expected -= 1
 
 
 @dataclass
@@ -138,21 +140,21 @@ class Answer:
 
 
 class Reference:
-    """A client of the server itself: finds the length of each response."""
+    """A direct client of the server: finds the length of each response."""
 
     def __init__(self, client: Client):
         self.client = client
         self.pending = Pending()
 
-    def say(self, step: Step) -> Answer:
-        self.pending.say(step.messages)
+    def send(self, step: Step) -> Answer:
+        self.pending.send(step.messages)
         self.client.send(step.bytes(), step.cuts)
         frames = []
         while not self.pending.done():
             frame = self.client.receive(ANSWER_SECONDS if self.certain() else QUIET_SECONDS)
             if frame is None:
-                # The rest comes with a later answer, if at all.
-                self.pending.asked = 0
+                # Further messages come with a later response, if at all.
+                self.pending.expected = 0
                 break
             frames.append(frame)
             if frame == END:
@@ -160,7 +162,7 @@ class Reference:
             self.pending.take(frame, step.messages)
         return Answer(frames)
 
-    def unasked(self) -> list[Frame]:
+    def unrequested(self) -> list[Frame]:
         """Unrequested messages: an error in a batch is sent at once."""
         frames = []
         while self.pending.queue and (frame := self.client.receive(QUIET_SECONDS)) is not None:
@@ -171,7 +173,7 @@ class Reference:
         return frames
 
     def certain(self) -> bool:
-        """True if an answer must come: a ReadyForQuery is due and no COPY is in the way."""
+        """True if a response must come: ReadyForQuery is due, and no COPY is active."""
         return bool(self.pending.queue) and self.pending.queue[-1] in "QSF" and not self.pending.copying
 
     @property
@@ -180,13 +182,13 @@ class Reference:
         return self.pending.status != "I" or self.pending.open
 
 
-class Heard:
+class ProxiedClient:
     """A client through Gatekeeper: reads as many messages as the reference received."""
 
     def __init__(self, client: Client):
         self.client = client
 
-    def say(self, step: Step, count: int) -> Answer:
+    def send(self, step: Step, count: int) -> Answer:
         self.client.send(step.bytes(), step.cuts)
         frames = []
         while len(frames) < count:

@@ -1,16 +1,16 @@
-"""Two tenants of one database login, in a pool of one backend: the second must see the state of a new session.
+"""Two tenants of a database login, in a pool with a single backend: the second must see the state of a new session.
 
-The first session also runs at the server itself: after a return the client must see its own state, complete.
+The first session also runs direct: after a return, the client must see the complete state of the client's session.
 """
 
 import random
 import time
 
-from conversation import Difference, Talk
-from grammar import PEEK, Speaker
+from conversation import Difference, DirectRun
+from grammar import OWN_STATE, Generator
 from lab.frames import END, Client, Frame, encode
 from stage import Stage
-from steps import ANSWER_SECONDS, Heard, Step
+from steps import ANSWER_SECONDS, ProxiedClient, Step
 
 STEPS = 8
 # Time the second tenant waits before the backend counts as pinned to the first session.
@@ -18,8 +18,8 @@ TIED_SECONDS = 0.08
 # Time limit of the wait for a free backend.
 FREE_SECONDS = 8
 
-# What a session may know of its backend. A standby's transactions are read-only by default.
-LOOK = (
+# Session state that must not differ from a new session. A standby's transactions are read-only by default.
+SESSION_STATE = (
     "SELECT pg_catalog.concat_ws('; ', session_user, current_user, "
     "(SELECT pg_catalog.string_agg(name || '=' || pg_catalog.left(setting, 60) || pg_catalog.length(setting), ', ' ORDER BY name) "
     "FROM pg_catalog.pg_settings WHERE context IN ('user', 'superuser') AND name NOT LIKE 'transaction\\_%' AND name NOT LIKE '%.%' "
@@ -36,15 +36,15 @@ LOOK = (
     "'prepared ' || (SELECT pg_catalog.string_agg(name, ',' ORDER BY name) FROM pg_catalog.pg_prepared_statements WHERE from_sql), "
     "'cursors ' || (SELECT pg_catalog.string_agg(name, ',' ORDER BY name) FROM pg_catalog.pg_cursors WHERE name <> ''))"
 )
-QUESTIONS = [LOOK, "SELECT currval('kept')", "SHOW search_path", "SELECT current_user", "EXECUTE l"]
-# random() behind setseed(0.25) is one number.
+QUESTIONS = [SESSION_STATE, "SELECT currval('kept')", "SHOW search_path", "SELECT current_user", "EXECUTE l"]
+# random() after setseed(0.25) has a fixed result.
 RANDOM = "SELECT random()"
 
 KINDS = [
     "settings", "identity", "temporary", "listen", "locks", "cursors", "sql_prepared", "discard", "blocks", "sequences",
     "functions", "prepared", "portals", "function_call",
 ]
-LEAVES = [
+LEFTOVERS = [
     "PREPARE l AS SELECT set_config('my.one', 'by execute', false)", "EXECUTE l", "DEALLOCATE l",
     "PREPARE l AS SELECT pg_try_advisory_lock({life})", "SELECT leaves_table_by_path()", "SELECT setseed(0.25)",
     "EXECUTE \"__gatekeeper_{n}\"('role', 'joe')", "EXECUTE \"__gatekeeper_{n}\"('my.one', 'by its own')", "DEALLOCATE \"__gatekeeper_{n}\"",
@@ -57,7 +57,7 @@ LEAVES = [
     "CREATE TEMP TABLE orders ON COMMIT PRESERVE ROWS AS SELECT 1 AS a",
 ]
 DISCARDS = ["DISCARD ALL", "discard all", "RESET ALL", "RESET ROLE", "DEALLOCATE ALL", "UNLISTEN *", "CLOSE ALL", "SELECT pg_advisory_unlock_all()"]
-# Somebody else makes these, over a connection of his own, and the tenant uses them at once: (definition, use).
+# Another session creates the definition, and the tenant uses the definition at once: (definition, use).
 BODIES = [
     "PERFORM set_config('my.one', 'made elsewhere', false);", "PERFORM pg_try_advisory_lock({life}, 4);",
     "CREATE TEMP TABLE IF NOT EXISTS orders (a int);", "SET ROLE joe;", "LISTEN a;", "EXECUTE 'SET work_mem = ''3MB''';",
@@ -79,11 +79,11 @@ ELSEWHERE = [
 ]
 
 
-# A definition that is changed without Gatekeeper's knowledge is known so much later.
+# Time after which Gatekeeper knows a definition that a direct connection has changed.
 DEFINITIONS_SECONDS = 1.1
 
 
-class Tenant(Speaker):
+class Tenant(Generator):
     """A client that leaves state behind."""
 
     def __init__(self, draw: random.Random):
@@ -94,27 +94,27 @@ class Tenant(Speaker):
     def unframed(self, me, status, open_batch, copying):
         if self.use:
             sql, self.use = self.use, ""
-            return Step(me, "say", self.spoken(sql))
+            return Step(me, "send", self.as_messages(sql))
         if status == "I" and not open_batch and not copying and self.once_in(8):
             definition, self.use = self.draw.choice(ELSEWHERE)
             body = self.draw.choice(BODIES)
-            return Step(me, "elsewhere", [["Q", self.fill(definition.replace("{body}", body), me)]])
+            return Step(me, "other_session", [["Q", self.fill(definition.replace("{body}", body), me)]])
         return super().unframed(me, status, open_batch, copying)
 
-    def part(self, me):
-        step = super().part(me)
-        return step if step.act == "leave" or self.once_in(2) else Step(me, "vanish")
+    def end_session(self, me):
+        step = super().end_session(me)
+        return step if step.act == "terminate" or self.once_in(2) else Step(me, "disconnect")
 
     def request(self, me, status):
         if status == "I" and self.once_in(3):
-            return self.leaving(me)
+            return self.leftover_request(me)
         return super().request(me, status)
 
-    def leaving(self, me) -> list:
+    def leftover_request(self, me) -> list:
         match self.draw.randrange(8):
             case 0 | 1:
-                # What comes behind a reset in one write was not there when it was reset.
-                one, two = self.draw.choice(DISCARDS), self.draw.choice([self.statement(me), self.leave(me)])
+                # State that a statement leaves after a reset in the same write must be found, too.
+                one, two = self.draw.choice(DISCARDS), self.draw.choice([self.statement(me), self.leftover(me)])
                 if self.once_in(2):
                     return [["Q", one], ["Q", two]]
                 return [["P", "", one], ["B", "", "", []], ["E", "", 0], ["S"], ["P", "", two], ["B", "", "", []], ["E", "", 0], ["S"]]
@@ -122,90 +122,90 @@ class Tenant(Speaker):
                 # set_config(text, text, boolean) and pg_try_advisory_lock(bigint)
                 return [self.draw.choice([["F", 2078, ["my.one", "by call", "f"]], ["F", 2882, [str(1000 + self.lives)]]])]
             case 3:
-                return [["P", "", self.leave(me)], ["B", "", "", []], ["E", "", 0], ["Q", self.leave(me)], ["S"]]
+                return [["P", "", self.leftover(me)], ["B", "", "", []], ["E", "", 0], ["Q", self.leftover(me)], ["S"]]
             case _:
-                return self.spoken(self.leave(me))
+                return self.as_messages(self.leftover(me))
 
-    def leave(self, me) -> str:
+    def leftover(self, me) -> str:
         size = self.draw.choice([100, 17_000, 70_000, 200_000])
-        sql = self.draw.choice(LEAVES)
+        sql = self.draw.choice(LEFTOVERS)
         for word, value in (("{long}", "y" * size), ("{path}", "".join(f",s{at}" for at in range(size // 8))), ("{size}", str(size))):
             sql = sql.replace(word, value)
         return self.fill(sql.replace("{n}", str(self.draw.randint(1, 12))), me)
 
 
-class Lookout:
-    """The second tenant: a new session that queries for foreign state."""
+class SecondTenant:
+    """A new session that queries for foreign state."""
 
     def __init__(self, stage: Stage, mode: str, fresh: dict[str, list[Frame]]):
         self.stage, self.mode, self.fresh = stage, mode, fresh
         self.client: Client | None = None
-        self.asked = ""
-        self.heard: list[Frame] = []
+        self.open_question = ""
+        self.received: list[Frame] = []
 
-    def ask(self, question: str):
+    def send_question(self, question: str):
         if self.client is None:
             self.client = self.stage.client(self.mode, 1)
         self.client.send(encode(["Q", question]))
-        self.asked, self.heard = question, []
+        self.open_question, self.received = question, []
 
     def answered(self, seconds: float) -> bool:
-        """True if the answer is complete within that time."""
+        """True if the response is complete within `seconds`."""
         end = time.monotonic() + seconds
-        while not self.heard or self.heard[-1].tag not in "Z-":
+        while not self.received or self.received[-1].tag not in "Z-":
             frame = self.client.receive(max(0, end - time.monotonic()))
             if frame is None:
                 return False
-            self.heard.append(frame)
+            self.received.append(frame)
         return True
 
-    def strange(self, step: int, said: str) -> Difference | None:
-        """Foreign state in the response."""
-        question, self.asked = self.asked, ""
+    def foreign_state(self, step: int, sent: str) -> Difference | None:
+        """Difference between the response and the state of a new session."""
+        question, self.open_question = self.open_question, ""
         if question == RANDOM:
-            same = self.heard == self.fresh[RANDOM]
-            return self.difference(step, said, what="random() goes on from somebody else's seed") if same else None
-        if self.heard == self.fresh[question]:
+            same = self.received == self.fresh[RANDOM]
+            return self.difference(step, sent, what="random() continues from another tenant's seed") if same else None
+        if self.received == self.fresh[question]:
             return None
-        return self.difference(step, said, direct=self.fresh[question], through=self.heard)
+        return self.difference(step, sent, direct=self.fresh[question], through=self.received)
 
-    def difference(self, step, said, direct=(), through=(), what="") -> Difference:
-        return Difference(f"tenants/{self.mode}", 1, step, said, list(direct), list(through), what=what)
+    def difference(self, step, sent, direct=(), through=(), what="") -> Difference:
+        return Difference(f"tenants/{self.mode}", 1, step, sent, list(direct), list(through), what=what)
 
-    def leave(self):
+    def end_session(self):
         if self.client is not None:
-            self.client.leave()
+            self.client.terminate()
             self.client = None
 
 
 def fresh(stage: Stage, mode: str) -> dict[str, list[Frame]]:
     """State of a session on an unused backend."""
     client = stage.client(mode, 1)
-    answers = {question: client.ask(question) for question in QUESTIONS}
-    client.leave()
+    answers = {question: client.query(question) for question in QUESTIONS}
+    client.terminate()
     client = stage.client("direct", 0)
-    client.ask("SELECT setseed(0.25)")
-    answers[RANDOM] = client.ask(RANDOM)
-    client.leave()
+    client.query("SELECT setseed(0.25)")
+    answers[RANDOM] = client.query(RANDOM)
+    client.terminate()
     return answers
 
 
-class Round:
-    """One visit of the first tenant, with the checks of the second meanwhile and afterwards."""
+class TenantRun:
+    """A visit of the first tenant, with checks of the second tenant during and after the visit."""
 
     def __init__(self, stage: Stage, mode: str, answers: dict):
         self.stage, self.mode = stage, mode
-        self.talk = Talk(stage)
-        self.lookout = Lookout(stage, mode, answers)
-        self.first: Heard | None = None
+        self.direct_run = DirectRun(stage)
+        self.second = SecondTenant(stage, mode, answers)
+        self.first: ProxiedClient | None = None
         self.steps: list[Step] = []
 
-    def hold(self, source) -> Difference | None:
-        """Takes steps of `source` until the end; returns the first fault."""
+    def run(self, source) -> Difference | None:
+        """Runs the steps of `source` until the end; returns the first difference."""
         for mode in ("direct", self.mode):
             self.stage.prepare(mode)
         try:
-            while step := source(self.talk):
+            while step := source(self.direct_run):
                 self.steps.append(step)
                 if wrong := self.take(step):
                     return wrong
@@ -213,106 +213,106 @@ class Round:
         except (TimeoutError, OSError) as error:
             return self.difference(what=f"{type(error).__name__}: {error}")
         finally:
-            self.talk.close()
-            for client in (self.first and self.first.client, self.lookout.client):
+            self.direct_run.close()
+            for client in (self.first and self.first.client, self.second.client):
                 if client is not None:
-                    client.vanish()
+                    client.disconnect()
 
     def difference(self, **more) -> Difference:
-        return self.lookout.difference(len(self.steps) - 1, self.steps[-1].line() if self.steps else "", **more)
+        return self.second.difference(len(self.steps) - 1, self.steps[-1].line() if self.steps else "", **more)
 
     def take(self, step: Step) -> Difference | None:
-        if step.act == "elsewhere":
+        if step.act == "other_session":
             for mode in ("direct", self.mode) if step.messages else ():
                 self.stage.sql(mode, step.messages[0][1])
-            # What others define counts from then on (docs/pooling.md, "What a tenant may rely on").
+            # Definitions of other sessions count after this time (docs/pooling.md, "What a tenant may rely on").
             time.sleep(DEFINITIONS_SECONDS)
             return None
-        self.say(step)
-        reference = self.talk.clients[0]
+        self.send(step)
+        reference = self.direct_run.clients[0]
         if self.first is None or reference is None or reference.holds:
-            return self.look(FREE_SECONDS) if self.first is None else None
-        if self.mode != "session" and (wrong := self.look(TIED_SECONDS)):
+            return self.check(FREE_SECONDS) if self.first is None else None
+        if self.mode != "session" and (wrong := self.check(TIED_SECONDS)):
             return wrong
-        return self.peek()
+        return self.check_own_state()
 
-    def say(self, step: Step):
+    def send(self, step: Step):
         """Runs the step on both sides; differences of the responses do not matter here."""
         if self.first is None:
-            self.first = Heard(self.stage.client(self.mode, 1))
-        answer = self.talk.act(step)
-        if step.act == "say":
-            self.first.say(step, len(answer.frames))
+            self.first = ProxiedClient(self.stage.client(self.mode, 1))
+        answer = self.direct_run.act(step)
+        if step.act == "send":
+            self.first.send(step, len(answer.frames))
             if END in answer.frames:
-                self.first.client.vanish()
+                self.first.client.disconnect()
                 self.first = None
             return
-        if step.act == "break":
+        if step.act == "send_and_disconnect":
             self.first.client.send(step.bytes(), step.cuts)
-        self.first.client.leave() if step.act == "leave" else self.first.client.vanish()
+        self.first.client.terminate() if step.act == "terminate" else self.first.client.disconnect()
         self.first = None
 
-    def look(self, seconds: float) -> Difference | None:
+    def check(self, seconds: float) -> Difference | None:
         """The second tenant checks; without a response in time the wait continues while the first holds the backend."""
-        questions = [*QUESTIONS, RANDOM] if "setseed" in self.said() else QUESTIONS
+        questions = [*QUESTIONS, RANDOM] if "setseed" in self.sql() else QUESTIONS
         for question in questions:
-            if not self.lookout.asked:
-                self.lookout.ask(question)
-            if not self.lookout.answered(seconds):
+            if not self.second.open_question:
+                self.second.send_question(question)
+            if not self.second.answered(seconds):
                 if seconds < FREE_SECONDS:
                     return None
-                return self.difference(what=f"no backend within {seconds} s: {self.lookout.heard}")
-            wrong = self.lookout.strange(len(self.steps) - 1, self.steps[-1].line())
+                return self.difference(what=f"no backend within {seconds} s: {self.second.received}")
+            wrong = self.second.foreign_state(len(self.steps) - 1, self.steps[-1].line())
             if wrong:
                 return wrong
-        # What it asks may tie it to its backend.
-        self.lookout.leave()
+        # The queries may have pinned the session.
+        self.second.end_session()
         return None
 
-    def said(self) -> str:
+    def sql(self) -> str:
         return " ".join(step.sql() for step in self.steps)
 
-    def peek(self) -> Difference | None:
-        """The first tenant still sees its own state."""
+    def check_own_state(self) -> Difference | None:
+        """Compares the first tenant's own state on both sides."""
         mark = f"after {len(self.steps)} steps"
-        step = Step(0, "say", [["Q", f"SELECT '{mark}', ({PEEK})"]])
-        expected = self.talk.act(step).frames
+        step = Step(0, "send", [["Q", f"SELECT '{mark}', ({OWN_STATE})"]])
+        expected = self.direct_run.act(step).frames
         self.first.client.send(step.bytes())
-        heard: list[Frame] = []
-        # Whatever else it was answered is before the answer to this.
-        while not (heard and heard[-1].tag in "Z-" and any(mark.encode() in frame.body for frame in heard)):
+        received: list[Frame] = []
+        # Earlier responses come before the response to the mark.
+        while not (received and received[-1].tag in "Z-" and any(mark.encode() in frame.body for frame in received)):
             frame = self.first.client.receive(ANSWER_SECONDS)
             if frame is None:
                 break
-            heard.append(frame)
-        heard = heard[-len(expected) :]
-        return None if heard == expected else self.difference(direct=expected, through=heard)
+            received.append(frame)
+        received = received[-len(expected) :]
+        return None if received == expected else self.difference(direct=expected, through=received)
 
     def end(self) -> Difference | None:
-        """The first tenant leaves, and another one arrives."""
+        """The first tenant terminates, and a new session checks the state."""
         if self.first is not None:
-            self.steps.append(Step(0, "leave"))
-            self.say(self.steps[-1])
-        return self.look(FREE_SECONDS)
+            self.steps.append(Step(0, "terminate"))
+            self.send(self.steps[-1])
+        return self.check(FREE_SECONDS)
 
 
 def visit(stage: Stage, seed: int, mode: str, answers: dict) -> tuple[list[Step], Difference | None]:
-    """A random visit."""
+    """Runs a random visit."""
     chance = random.Random(seed)
     tenant = Tenant(chance)
     steps = chance.randint(1, STEPS)
 
-    def draw(talk: Talk) -> Step | None:
-        if len(round_.steps) >= steps or (round_.steps and round_.first is None and round_.steps[-1].act != "elsewhere"):
+    def draw(direct_run: DirectRun) -> Step | None:
+        if len(run.steps) >= steps or (run.steps and run.first is None and run.steps[-1].act != "other_session"):
             return None
-        pending = talk.client(0).pending
+        pending = direct_run.client(0).pending
         return tenant.step(0, pending.status, bool(pending.queue) or pending.skipping, pending.copying)
 
-    round_ = Round(stage, mode, answers)
-    return round_.steps, round_.hold(draw)
+    run = TenantRun(stage, mode, answers)
+    return run.steps, run.run(draw)
 
 
-def again(stage: Stage, steps: list[Step], mode: str, answers: dict) -> Difference | None:
-    """The visit of a script."""
+def run_visit_script(stage: Stage, steps: list[Step], mode: str, answers: dict) -> Difference | None:
+    """Runs the visit of a script."""
     rest = iter(steps)
-    return Round(stage, mode, answers).hold(lambda _talk: next(rest, None))
+    return TenantRun(stage, mode, answers).run(lambda _talk: next(rest, None))

@@ -1,4 +1,5 @@
-"""A throwaway PostgreSQL server and the process in front: for the conformance suites and the benches.
+"""A throwaway PostgreSQL server and the proxy in front of the server: for the conformance suites and the benches.
 
-Everything lives in one folder in memory and on 127.0.0.1, belongs to one process and ends with it.
+All files are in one folder in memory, and all sockets on 127.0.0.1. Servers and files end with the process that made
+them.
 """

@@ -1,7 +1,7 @@
 """One address in front of several servers: usage `balancer.py PORT SERVER_PORT [SERVER_PORT ...]`.
 
-Each connection goes to the next server in turn, as at the one address of a read pool. What passes is not looked at, and
-how one side ends, half of it or all, the other side hears.
+Each connection goes to the next server in turn, as at the address of a read pool. Bytes are forwarded without
+inspection. A shutdown or close of one socket is passed on to the other.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import sys
 
 
 class Half(asyncio.Protocol):
-    """One of the two sockets of a connection; bytes read here are written there."""
+    """One of the two sockets of a connection; received bytes are written to the other."""
 
     def __init__(self, other: "Half | None" = None):
         self.other = other
@@ -25,7 +25,7 @@ class Half(asyncio.Protocol):
     def eof_received(self):
         if self.other and self.other.transport.can_write_eof():
             self.other.transport.write_eof()
-        return True   # the other direction may have more to say
+        return True   # the other direction stays open
 
     def connection_lost(self, _error):
         if self.other and self.other.transport:

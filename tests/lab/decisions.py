@@ -1,4 +1,4 @@
-"""Routes of statements with their reasons, and later queries to backends: from the metrics of a Gatekeeper."""
+"""Route decisions with reasons, pins and state checks: read from Gatekeeper's metrics."""
 
 import re
 import urllib.request
@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 SAMPLE = re.compile(r"^(\w+)\{(.*)\} (\S+)$")
 LABEL = re.compile(r'(\w+)="([^"]*)"')
-# Endpoints that a read may go to.
+# Declared role of the endpoints that serve reads.
 POOLS = "read-pool"
 
 
 @dataclass
 class Decisions:
-    """Statements by the role of the endpoint that answered them; decisions and pins by their reason.
+    """Statements by the declared role of the answering endpoint; decisions and pins by reason.
 
-    A decision is taken for each transaction, and none while the session is pinned to the primary.
+    Gatekeeper decides once per transaction, and not while the session is pinned to the primary.
     """
 
     answered: Counter = field(default_factory=Counter)
@@ -54,7 +54,7 @@ class Decisions:
         return self.answered[POOLS]
 
     def lines(self, reads: int = 0) -> list[str]:
-        """For a report; `reads` is how many of the statements are reads, where that is known."""
+        """Lines of a report; `reads` is the number of reads among the statements, if known."""
         checked = _share(self.state_checks, self.transactions)
         lines = [f"state checks behind {self.state_checks} of {self.transactions} transactions ({checked})"]
         if not self.readers_up:

@@ -1,6 +1,7 @@
 """A client that sends given PostgreSQL protocol messages, and the messages of both sides as text.
 
-A message to send is a list: the message type as in the protocol's documentation, and its fields: `["Q", "SELECT 1"]`.
+A message to send is a list of the message type, as in the protocol's documentation, and the fields: `["Q", "SELECT
+1"]`.
 """
 
 import re
@@ -10,9 +11,9 @@ import struct
 import time
 from collections import deque
 
-# Object identifiers from here on differ from one database to the next.
+# First object identifier that may differ between databases.
 FIRST_NORMAL_OID = 16384
-# The number of a backend's temporary schema.
+# Temporary schema of a backend, with the backend's number.
 TEMPORARY_SCHEMA = re.compile(rb"pg_(toast_)?temp_\d+")
 
 
@@ -48,9 +49,9 @@ def encode(message: list) -> bytes:
             body += struct.pack("!H", len(formats)) + b"".join(struct.pack("!h", code) for code in formats)
         case "D" | "C":   # S or P, and the name
             body = fields[0].encode() + text(fields[1])
-        case "E":   # portal and the most rows
+        case "E":   # portal and the maximum of rows
             body = text(fields[0]) + struct.pack("!i", fields[1])
-        case "F":   # the function's OID and its arguments
+        case "F":   # the function's OID and the arguments
             body = struct.pack("!I", fields[0]) + struct.pack("!H", 0) + values(fields[1]) + struct.pack("!H", 0)
         case "d":
             body = fields[0].encode()
@@ -82,7 +83,7 @@ class Frame:
         return shown(self.tag, self.body)
 
     def field(self, kind: bytes) -> str:
-        """The field of an ErrorResponse that `kind` stands for."""
+        """Field of an ErrorResponse by field type."""
         parts = [part for part in self.body.split(b"\0") if part.startswith(kind)]
         return parts[0][1:].decode("utf-8", "replace") if parts else ""
 
@@ -175,7 +176,7 @@ class Client:
                     if cut < len(data):
                         time.sleep(0.001)
         except OSError:
-            # The server has closed: its last messages are still to be received.
+            # The server has closed; the last messages are still to be received.
             pass
 
     def receive(self, limit: float) -> Frame | None:
@@ -225,22 +226,22 @@ class Client:
             found.append(frame)
         return found
 
-    def ask(self, sql: str, limit: float = 20) -> list[Frame]:
+    def query(self, sql: str, limit: float = 20) -> list[Frame]:
         self.send(encode(["Q", sql]))
         return self.until("Z", limit)
 
-    def leave(self):
+    def terminate(self):
         """Ends the session by Terminate."""
         self.send(encode(["X"]))
         self.socket.close()
         self.ended = True
 
-    def vanish(self):
-        """Closes the connection without a word."""
+    def disconnect(self):
+        """Closes the connection without Terminate."""
         self.socket.close()
         self.ended = True
 
     def reset(self):
         """Aborts the connection: bytes in flight are lost in both directions."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.vanish()
+        self.disconnect()

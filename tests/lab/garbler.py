@@ -1,7 +1,7 @@
 """A relay that changes one word in the responses of servers: usage `garbler.py PORT SERVER_PORT`.
 
-It stands in for Gatekeeper to show that the suites notice a proxy that is not faithful. The word keeps its length, and
-one that is split over two reads passes unchanged: enough get caught.
+The relay replaces Gatekeeper to prove that the suites find an unfaithful proxy. A changed word has the same length. A
+word that is split over two reads passes unchanged; enough words are changed all the same.
 """
 
 import asyncio

@@ -9,13 +9,12 @@ from .workspace import Workspace, free_port, listens, stop, until
 
 BALANCER = Path(__file__).with_name("balancer.py")
 NAMES = ("reader_1", "reader_2")
-# A read that is in the way of what its standby has to replay is let finish for as long, and cancelled then. A primary that
-# waits for its standbys waits for that, too.
-CONFLICTS = 1
+# Seconds before replay cancels a conflicting read on a standby. A synchronous primary waits for the same time.
+MAX_CONFLICT_SECONDS = 1
 
 
 class Standby(Server):
-    """A hot standby, with the settings of its primary."""
+    """A hot standby with the settings of the primary."""
 
     def __init__(self, workspace: Workspace, name: str, primary: Server):
         super().__init__(workspace)
@@ -34,7 +33,7 @@ class Standby(Server):
 
 
 class Readers:
-    """Both standbys, and the balancer whose `port` leads to one or the other."""
+    """Both standbys, and the balancer in front: each connection to `port` goes to either standby."""
 
     def __init__(self, workspace: Workspace, primary: Server):
         self.workspace = workspace
@@ -44,11 +43,14 @@ class Readers:
         self.balancer = None
 
     def start(self, *, synchronous: bool, lag: int = 0):
-        """Starts them; a primary that is `synchronous` does not end a commit before both show it, if it is set so. `lag` is in seconds."""
+        """Starts standbys and balancer. With `synchronous`, commits wait for both standbys, by `synchronous_commit`.
+
+        `lag` is the delay of replay in seconds.
+        """
         for standby in self.standbys:
-            # The time for reads begins when a record is received: what waits for the lag would have used it up already.
-            patience = f"{CONFLICTS + lag}s"
-            standby.start(recovery_min_apply_delay=f"{lag}s", max_standby_streaming_delay=patience)
+            # PostgreSQL measures the delay from the receipt of a record, so that `lag` counts as well.
+            delay = f"{MAX_CONFLICT_SECONDS + lag}s"
+            standby.start(recovery_min_apply_delay=f"{lag}s", max_standby_streaming_delay=delay)
         words = [sys.executable, BALANCER, self.port, *(standby.port for standby in self.standbys)]
         self.balancer = self.workspace.start(words, log=self.workspace.path / "balancer.log")
         until(30, lambda: listens(self.port), "the balancer accepts connections")
@@ -57,7 +59,7 @@ class Readers:
             self.primary.sql(f"alter system set synchronous_standby_names = 'FIRST 2 ({', '.join(NAMES)})'")
             self.primary.sql("select pg_reload_conf()")
             streaming += " and sync_state = 'sync'"
-        until(30, lambda: self.primary.sql(streaming) == "2", "both standbys are streamed to")
+        until(30, lambda: self.primary.sql(streaming) == "2", "the primary streams to both standbys")
 
     def stop(self):
         if self.balancer:

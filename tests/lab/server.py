@@ -1,4 +1,4 @@
-"""A PostgreSQL server of its own, on 127.0.0.1 and a free port."""
+"""A throwaway PostgreSQL server on 127.0.0.1 and a free port."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 from .tls import Tls
 from .workspace import Workspace, as_server, free_port, stop, until
 
-# Durability that no test observes, and every run would wait for.
+# Without durability: no test observes a crash, and each run would wait for the disk.
 SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -25,7 +25,7 @@ SETTINGS = {
 
 
 def program(name: str) -> Path:
-    """The newest installed server's `name`; Debian keeps versions side by side and off the PATH."""
+    """Path of the newest installed server's program `name`. Debian installs all versions outside the PATH."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     for folder in reversed(folders):
         if (folder / name).exists() and (folder / "postgres").exists():
@@ -42,7 +42,7 @@ def version() -> str:
 
 
 class Server:
-    """One server; the data folder is copied from a template, so that every run begins with equal catalogs."""
+    """A server with a data folder copied from a template, so that all runs begin with equal catalogs."""
 
     def __init__(self, workspace: Workspace, *, tls: Tls | None = None, settings=None):
         self.workspace = workspace
@@ -54,20 +54,20 @@ class Server:
         self.data = workspace.path / "data"
         self.log = workspace.path / "server.log"
         self.process = None
-        # Further settings required by the process in front.
-        self.wanted: dict[str, str] = {}
+        # Further settings that the proxy in front requires.
+        self.required_settings: dict[str, str] = {}
         # Settings of the last start.
         self.running: dict[str, str] = {}
 
     def start(self, **settings):
-        """Starts the server afresh, with further settings: data of earlier runs is gone."""
+        """Starts the server with further settings and a new data folder."""
         self.stop()
         if not self.template.exists():
             self._run("initdb", "-D", self.template, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
         shutil.rmtree(self.data, ignore_errors=True)
         subprocess.run(as_server(["cp", "-a", self.template, self.data]), check=True)
         common = {name: value.strip("'") for name, value in self.settings.items()}
-        self.launch(common | self.wanted | settings)
+        self.launch(common | self.required_settings | settings)
 
     def launch(self, settings: dict):
         """Runs the server on the existing data folder, with the given settings only."""

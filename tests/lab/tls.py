@@ -9,7 +9,7 @@ from .workspace import Workspace
 
 @dataclass(frozen=True)
 class Tls:
-    """A certificate for `localhost`, and the authority that signed the certificate."""
+    """A certificate for `localhost`, and the CA that signed the certificate."""
 
     ca: Path
     cert: Path
@@ -17,7 +17,7 @@ class Tls:
 
     @classmethod
     def made_in(cls, workspace: Workspace) -> "Tls":
-        """Makes an authority and one certificate, of the kind of managed servers (RSA, 2048 bits)."""
+        """Makes a CA and a certificate of the kind that managed servers have (RSA, 2,048 bits)."""
         folder = workspace.folder("tls")
         ca, ca_key, cert, key, request, names = (
             folder / name for name in ("ca.pem", "ca.key", "cert.pem", "key.pem", "request", "names")

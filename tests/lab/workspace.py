@@ -17,7 +17,7 @@ SERVER_USER = "postgres"
 
 
 class Workspace:
-    """A folder in memory, writable by servers. Closing the workspace ends every process started there."""
+    """A folder in memory, writable by servers. Closing the workspace ends all processes started in the folder."""
 
     def __init__(self, name: str):
         memory = Path("/dev/shm")
@@ -52,8 +52,8 @@ class Workspace:
                 shutil.chown(below, SERVER_USER, SERVER_USER)
 
     def start(self, words, *, log: Path, as_server=False, env=None, stop_signal=signal.SIGTERM) -> subprocess.Popen:
-        """Starts a process that ends with the workspace, and also if this process is killed."""
-        # `setpriv` sets the signal last, so that it survives the change of user.
+        """Starts a process that ends with the workspace, and also when the Python process is killed."""
+        # `setpriv` sets the signal last, after the change of user, which would clear the signal.
         prefix = ["setpriv", "--pdeathsig", signal.Signals(stop_signal).name.removeprefix("SIG")]
         with log.open("ab") as output:
             process = subprocess.Popen(
@@ -78,12 +78,12 @@ def as_server(words) -> list[str]:
     return (["setpriv", *identity(), "--"] if identity() else []) + [str(word) for word in words]
 
 
-def stop(process: subprocess.Popen, patience: float = 20.0):
-    """Sends a signal, waits, and kills the process."""
+def stop(process: subprocess.Popen, seconds: float = 20.0):
+    """Sends the stop signal, waits, and then kills the process."""
     if process.poll() is None:
         process.send_signal(getattr(process, "stop_signal", signal.SIGTERM))
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
+            process.wait(seconds)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -96,7 +96,7 @@ def free_port() -> int:
 
 
 def until(limit: float, condition, what: str):
-    """Waits until `condition()` is true and returns its value; after `limit` seconds, raises with the awaited event."""
+    """Waits until `condition()` is true; raises TimeoutError with `what` after `limit` seconds."""
     end = time.monotonic() + limit
     while not (found := condition()):
         if time.monotonic() > end:

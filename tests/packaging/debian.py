@@ -1,9 +1,9 @@
-"""The Debian package, as far as it can be checked without a build."""
+"""The Debian package: checks without a build."""
 
 import tomllib
 from pathlib import Path
 
-from run import said
+from run import findings
 
 FILES = ("config/debian", "Cargo.toml")
 
@@ -13,7 +13,7 @@ def faults(root: Path) -> list[str]:
     found, installed = [], set()
     for source, target, mode in deb["assets"]:
         if not source.startswith("target/") and not any(root.glob(source)):
-            found.append(f"Cargo.toml: the package's `{source}` is not there")
+            found.append(f"Cargo.toml: the package's `{source}` does not exist")
         if int(mode, 8) & 0o022:
             found.append(f"Cargo.toml: others may write the package's `{source}`")
         installed.add("/" + (target + Path(source).name if target.endswith("/") else target))
@@ -30,7 +30,7 @@ def faults(root: Path) -> list[str]:
             found.append(f"config/systemd: the unit names `{named}`, which the package does not install")
     for script in ("postinst", "postrm"):
         path = root / deb["maintainer-scripts"] / script
-        found += [f"{path.name}: {line}" for line in said("sh", "-n", path)]
+        found += [f"{path.name}: {line}" for line in findings("sh", "-n", path)]
         if "#DEBHELPER#" not in path.read_text():
-            found.append(f"{path.name}: there is no #DEBHELPER#, so the unit is not made known")
+            found.append(f"{path.name}: no #DEBHELPER#, so that the unit is not registered")
     return found

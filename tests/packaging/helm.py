@@ -1,7 +1,7 @@
-"""The Helm chart: its rendered templates must equal config/kubernetes.
+"""The Helm chart: the rendered templates must equal config/kubernetes.
 
-Helm itself is in no package registry that is used here, so that the few constructs that the templates may use are rendered by
-this file; others are faults. `helm lint` and `helm template` run too where there is a `helm`.
+Python code renders the few template constructs in use, since no package registry has Helm; other constructs are faults.
+`helm lint` and `helm template` run too if `helm` is installed.
 """
 
 import hashlib
@@ -13,25 +13,25 @@ from pathlib import Path
 import yaml
 
 import manifests
-from run import said, tool
+from run import findings, tool
 
 FILES = "config/helm"
 ACTION = re.compile(r"\{\{(-?) (.*?) \}\}")
-# Beside what helm is told on its command line.
+# Values from helm's command line.
 RELEASE = {"Name": "gatekeeper"}
-# What a chart does in another way: `--create-namespace`, and the chart itself.
+# Kinds that the chart replaces: by `--create-namespace`, and by being a chart.
 NOT_IN_CHART = {"Namespace", "Kustomization"}
 
 
 class Unrendered(Exception):
-    """A construct that is not known here, or a value that is not there."""
+    """An unknown template construct, or a missing value."""
 
 
 def faults(root: Path) -> list[str]:
     chart = root / FILES / "gatekeeper"
     rules = "{extends: default, rules: {line-length: {max: 140}}}"
     files = [chart / "Chart.yaml", chart / "values.yaml"]
-    found = [f"yamllint: {line}" for line in said(tool("yamllint"), "--strict", "-d", rules, *files)]
+    found = [f"yamllint: {line}" for line in findings(tool("yamllint"), "--strict", "-d", rules, *files)]
     if found:
         return found
     about, values = (yaml.safe_load(file.read_text()) for file in files)
@@ -54,8 +54,8 @@ def faults(root: Path) -> list[str]:
             return found + [f"helm chart: {error}"]
         found += [f"helm chart ({monitoring}): {line}" for line in differences(rendered, wanted, values)]
     if helm := shutil.which("helm"):
-        found += [f"helm lint: {line}" for line in said(helm, "lint", "--strict", chart)]
-        found += [f"helm template: {line}" for line in said(helm, "template", "gatekeeper", chart)]
+        found += [f"helm lint: {line}" for line in findings(helm, "lint", "--strict", chart)]
+        found += [f"helm template: {line}" for line in findings(helm, "template", "gatekeeper", chart)]
     return found
 
 
@@ -66,10 +66,10 @@ def differences(rendered: dict, wanted: dict, values: dict) -> list[str]:
         found.append("the ConfigMap is not the configuration and the CA of the values")
     annotations = rendered.get("Deployment", {}).get("spec", {}).get("template", {}).get("metadata", {}).pop("annotations", {})
     if annotations != {f"checksum/{key}": hashlib.sha256(values[key].encode()).hexdigest() for key in ("config", "ca")}:
-        found.append("a changed configuration starts no new pods")
+        found.append("a changed configuration starts no new pods: the checksums are not those of the values")
     for kind in sorted(rendered.keys() | wanted.keys()):
         if rendered.get(kind) != wanted.get(kind):
-            found.append(f"{kind} is not that of the manifests")
+            found.append(f"{kind} is not equal to the manifests")
     return found
 
 
@@ -100,7 +100,7 @@ def evaluate(path: Path, action: str, values: dict) -> str:
     value: object = {"Values": values, "Release": RELEASE}
     for key in name.removeprefix(".").split("."):
         if not isinstance(value, dict) or key not in value:
-            raise Unrendered(f"{path.name}: there is no `{name}`")
+            raise Unrendered(f"{path.name}: no value `{name}`")
         value = value[key]
     text = yaml.safe_dump(value, sort_keys=False).rstrip("\n") if to_yaml else str(value)
     for word in filters:

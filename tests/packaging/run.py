@@ -1,4 +1,4 @@
-"""Runs a linter and returns its output, one line each."""
+"""Runs a linter and returns the output as lines."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ def tool(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def said(*command: str | Path, cwd: Path | None = None) -> list[str]:
+def findings(*command: str | Path, cwd: Path | None = None) -> list[str]:
     """Empty without findings; otherwise the output."""
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=cwd)
     if done.returncode == 0:

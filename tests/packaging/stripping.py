@@ -1,4 +1,4 @@
-"""`.ci/split-debug`, tried on a small program: the program works without its debug information, which is beside it."""
+"""`.ci/split-debug` with a small program: the program works, and the debug information is in the other file."""
 
 import subprocess
 import tempfile
@@ -27,7 +27,7 @@ def faults(root: Path) -> list[str]:
             if not debug.exists() or ".debug_info" not in sections(debug):
                 found.append(f"{FILES}: {debug.name} has no debug information")
         link = subprocess.run(["readelf", "--string-dump=.gnu_debuglink", program], capture_output=True)
-        # Behind the name is a checksum of any bytes.
+        # The section also has a checksum, which is not text.
         if debug.name.encode() not in link.stdout:
             found.append(f"{FILES}: the program does not name {debug.name}")
         if kept.read_bytes() != before:

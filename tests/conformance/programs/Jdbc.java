@@ -1,4 +1,4 @@
-// What PostgreSQL's JDBC driver offers, used once each: prints what it saw, one line of JSON for a test.
+// Uses each feature of PostgreSQL's JDBC driver once; prints the result of each test as a line of JSON.
 // Usage: java -cp postgresql.jar Jdbc.java PORT [TEST]
 
 import java.io.StringReader;
@@ -407,13 +407,13 @@ class Jdbc {
         port = Integer.parseInt(words[0]);
         for (var test : TESTS.entrySet()) {
             if (words.length > 1 && !words[1].equals(test.getKey())) continue;
-            String saw;
+            String result;
             try (Connection connection = connect()) {
-                saw = String.valueOf(test.getValue().run(connection));
+                result = String.valueOf(test.getValue().run(connection));
             } catch (Exception error) {
-                saw = "FAILED " + error;
+                result = "FAILED " + error;
             }
-            System.out.println("{\"test\": " + json(test.getKey()) + ", \"saw\": " + json(saw) + "}");
+            System.out.println("{\"test\": " + json(test.getKey()) + ", \"result\": " + json(result) + "}");
         }
     }
 }

@@ -1,4 +1,4 @@
-// PostgreSQL's JDBC driver in many threads, each with connections of its own: prints what each saw, one line of JSON.
+// PostgreSQL's JDBC driver in many threads, each with its own connections; prints the result of each as a line of JSON.
 // Usage: java -cp postgresql.jar JdbcThreads.java PORT [TEST]
 
 import java.sql.Connection;
@@ -45,7 +45,7 @@ class JdbcThreads {
         }
     }
 
-    /** One turn of a thread: a word for what it saw. */
+    /** Runs one turn of a thread; returns its result as a word. */
     static String turn(Connection connection, int me, int turn) throws SQLException {
         switch (turn % 8) {
             case 0:
@@ -118,8 +118,8 @@ class JdbcThreads {
             if (words.length < 2 || words[1].equals(name)) lives.put(name, threads.submit(() -> live(me)));
         }
         for (var life : lives.entrySet()) {
-            String saw = life.getValue().get().replace("\\", "\\\\").replace("\"", "\\\"").replace("\n", " ");
-            System.out.println("{\"test\": \"" + life.getKey() + "\", \"saw\": \"" + saw + "\"}");
+            String result = life.getValue().get().replace("\\", "\\\\").replace("\"", "\\\"").replace("\n", " ");
+            System.out.println("{\"test\": \"" + life.getKey() + "\", \"result\": \"" + result + "\"}");
         }
         threads.shutdown();
     }

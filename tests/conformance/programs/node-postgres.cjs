@@ -1,4 +1,4 @@
-// What node-postgres offers, used once each: prints what it saw, one line of JSON for a test.
+// Uses each feature of node-postgres once; prints the result of each test as a line of JSON.
 // Usage: node node-postgres.cjs PORT [TEST]
 
 const { pipeline } = require("node:stream/promises");
@@ -13,7 +13,7 @@ const [port, only] = process.argv.slice(2);
 const where = { host: "127.0.0.1", port: Number(port), user: "postgres", database: "postgres" };
 const rows = async (client, ...query) => (await client.query(...query)).rows;
 
-// A failure as the server said it.
+// An error as the server reported it.
 const failure = async (promise) => promise.then(() => "no error", (error) => `${error.code} ${error.message}`);
 
 const tests = {
@@ -288,14 +288,14 @@ async function main() {
             await client.connect();
             return client;
         };
-        let saw;
+        let result;
         try {
-            saw = JSON.stringify(await body(await connect(), connect));
+            result = JSON.stringify(await body(await connect(), connect));
         } catch (error) {
-            saw = `FAILED ${error.code ?? ""} ${error.message}`;
+            result = `FAILED ${error.code ?? ""} ${error.message}`;
         }
         await Promise.all(clients.map((client) => client.end()));
-        console.log(JSON.stringify({ test, saw }));
+        console.log(JSON.stringify({ test, result }));
     }
 }
 

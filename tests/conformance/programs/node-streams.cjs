@@ -1,4 +1,4 @@
-// pg-cursor and pg-query-stream, read in parts of many sizes: prints what it saw, one line of JSON for a test.
+// pg-cursor and pg-query-stream, read in parts of many sizes; prints the result of each test as a line of JSON.
 // Usage: node node-streams.cjs PORT [TEST]
 
 const pg = require("pg");
@@ -117,7 +117,7 @@ Object.assign(tests, {
     },
 });
 
-// A promise that nobody waits for any more is no end of the program.
+// A rejected promise without a waiter does not end the program.
 process.on("unhandledRejection", () => {});
 
 (async () => {
@@ -133,8 +133,8 @@ process.on("unhandledRejection", () => {});
         };
         const limit = new Promise((_done, failed) => setTimeout(() => failed(new Error("no end within 10 s")), 10000).unref());
         const work = connect().then((client) => run(client, connect));
-        const saw = await Promise.race([work, limit]).then((seen) => JSON.stringify(seen), (error) => `FAILED ${error.code} ${error.message}`);
-        console.log(JSON.stringify({ test: name, saw }));
+        const result = await Promise.race([work, limit]).then((seen) => JSON.stringify(seen), (error) => `FAILED ${error.code} ${error.message}`);
+        console.log(JSON.stringify({ test: name, result }));
         for (const client of clients) client.connection.stream.destroy();
     }
     process.exit(0);

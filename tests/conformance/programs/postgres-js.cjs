@@ -1,4 +1,4 @@
-// What postgres.js offers, used once each: prints what it saw, one line of JSON for a test.
+// Uses each feature of postgres.js once; prints the result of each test as a line of JSON.
 // Usage: node postgres-js.cjs PORT [TEST]
 
 const postgres = require("postgres");
@@ -142,15 +142,15 @@ const tests = {
     },
 };
 
-// A promise that nobody waits for any more is no end of the program.
+// A rejected promise without a waiter does not end the program.
 process.on("unhandledRejection", () => {});
 
 (async () => {
     for (const [name, run] of Object.entries(tests)) {
         if (only && name !== only) continue;
         const sql = connect({ max: 1 });
-        const saw = await Promise.resolve(run(sql)).then((seen) => JSON.stringify(seen), (error) => `FAILED ${error.code} ${error.message}`);
-        console.log(JSON.stringify({ test: name, saw }));
+        const result = await Promise.resolve(run(sql)).then((seen) => JSON.stringify(seen), (error) => `FAILED ${error.code} ${error.message}`);
+        console.log(JSON.stringify({ test: name, result }));
         await sql.end({ timeout: 5 });
     }
 })();

@@ -1,4 +1,4 @@
-"""The tests of Rust drivers, from their source on crates.io: the verdicts are compared."""
+"""The tests of Rust drivers, from the source on crates.io: verdicts are compared."""
 
 import json
 import os
@@ -12,14 +12,14 @@ from .kept import KEPT
 from .outcome import Problem
 from .suite import Suite
 
-# Time limit of one test program; a run takes seconds.
+# Time limit of a test program in seconds; a run takes a few.
 LIMIT = 600
 PROGRAMS = Path(__file__).parents[1] / "programs"
 VERDICT = re.compile(r"^test (\S+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)", re.MULTILINE)
 
 
 class Crate(Suite):
-    """The integration tests of a crate, built once; they read the address of the server from the environment."""
+    """The integration tests of a crate, built once; the tests read the server's address from the environment."""
 
     needs = ("build", "test")
     name: str
@@ -33,26 +33,26 @@ class Crate(Suite):
         self.programs = self.build(folder)
 
     def unpack(self, folder: Path):
-        """Copies the source of the crate into `folder`, a workspace of its own."""
-        look = folder.with_suffix(".look")
-        shutil.rmtree(look, ignore_errors=True)
-        (look / "src").mkdir(parents=True)
-        (look / "src/lib.rs").touch()
-        (look / "Cargo.toml").write_text(
-            '[package]\nname = "look"\nversion = "0.0.0"\nedition = "2021"\n'
+        """Copies the source of the crate into `folder`, as a separate workspace."""
+        lookup = folder.with_suffix(".lookup")
+        shutil.rmtree(lookup, ignore_errors=True)
+        (lookup / "src").mkdir(parents=True)
+        (lookup / "src/lib.rs").touch()
+        (lookup / "Cargo.toml").write_text(
+            '[package]\nname = "lookup"\nversion = "0.0.0"\nedition = "2021"\n'
             f'[dependencies]\n{self.name} = {{ version = "={self.version}", default-features = false }}\n[workspace]\n'
         )
-        found = json.loads(kept.call(["cargo", "metadata", "--format-version", "1"], look))
+        found = json.loads(kept.call(["cargo", "metadata", "--format-version", "1"], lookup))
         manifest = next(Path(package["manifest_path"]) for package in found["packages"] if package["name"] == self.name)
         shutil.copytree(manifest.parent, folder, dirs_exist_ok=True, copy_function=shutil.copy)
-        shutil.rmtree(look)
-        (folder / "rust-toolchain.toml").unlink(missing_ok=True)   # any toolchain that is new enough will do
+        shutil.rmtree(lookup)
+        (folder / "rust-toolchain.toml").unlink(missing_ok=True)   # the installed toolchain is new enough
         with (folder / "Cargo.toml").open("a") as cargo:
             cargo.write("\n[workspace]\n")
         self.adapt(folder)
 
     def adapt(self, folder: Path):
-        """Makes the tests find their server."""
+        """Changes the tests so that the server's address comes from the environment."""
 
     def build(self, folder: Path) -> dict[str, Path]:
         """The test programs by name."""
@@ -100,7 +100,7 @@ class TokioPostgres(Crate):
     tests = ("test",)
 
     def adapt(self, folder):
-        # The tests have their server's port in literals: those are put through a function that reads the environment.
+        # The port stands in string literals: each literal goes through a function that reads the environment.
         tests = folder / "tests/test"
         literal = re.compile(r'"[^"]*\b5433\b[^"]*"')
         for file in [tests / "main.rs", tests / "runtime.rs", tests / "types/mod.rs", tests / "binary_copy.rs"]:
@@ -140,13 +140,13 @@ class Sqlx(Crate):
     )
 
     def adapt(self, folder):
-        # It tests with a crate that it does not publish: ours does the same.
+        # The tests need a crate that is not published: `programs/sqlx-test` replaces that crate.
         manifest = folder / "Cargo.toml"
         manifest.write_text(manifest.read_text() + '\n[dev-dependencies.sqlx-test]\npath = "sqlx-test"\n')
 
     def build(self, folder):
         shutil.copytree(PROGRAMS / "sqlx-test", folder / "sqlx-test", dirs_exist_ok=True)
-        # Its macros ask the server about statements while they are compiled.
+        # sqlx's macros query the server at compile time.
         self.prepare()
         programs = super().build(folder)
         self.server.stop()

@@ -1,7 +1,7 @@
-"""PostgreSQL's source and server headers, from the package archive that this machine itself is set up with.
+"""PostgreSQL's source and server headers, from the machine's package archive.
 
-Nothing is installed and the machine's own lists stay as they are: `deb-src` entries are derived from its `deb` entries
-into folders of our own below `target/conformance`, where downloads are kept for the next run.
+No package is installed, and apt's lists do not change: `deb-src` entries are derived from the `deb` entries in separate
+folders below `target/conformance`. Downloads stay there for the next run.
 """
 
 import re
@@ -18,7 +18,7 @@ from .outcome import Problem
 
 
 def source() -> Path:
-    """The unpacked source of the installed server, or of the nearest version that the archive still has."""
+    """Unpacked source of the installed server's version, or of the nearest version in the archive."""
     major = version().split(".")[0]
     kept = KEPT / f"postgresql-{major}-source"
     if kept.exists():
@@ -28,7 +28,7 @@ def source() -> Path:
     package = f"postgresql-{major}"
     listed = _apt(["apt-cache", *options, "showsrc", "--only-source", package])
     versions = re.findall(r"^Version: (\S+)", listed, re.MULTILINE)
-    # The installed version first; a list may name one that the archive's files do not hold.
+    # The installed version first; a list may name versions without a file in the archive.
     versions.sort(key=lambda found: not found.startswith(version()))
     for candidate in versions:
         command = ["apt-get", *options, "-qq", "--download-only", "--only-source", "source", f"{package}={candidate}"]
@@ -64,13 +64,13 @@ def server_headers() -> Path:
 
 def _downloads() -> Path:
     if not shutil.which("apt-get"):
-        raise Problem("it needs Debian's or Ubuntu's package archive")
+        raise Problem("apt-get is missing: the suite needs Debian's or Ubuntu's package archive")
     DOWNLOADS.mkdir(parents=True, exist_ok=True)
     return DOWNLOADS
 
 
 def _apt_options() -> list[str]:
-    """Options that make apt use source lists of our own, which are fetched first."""
+    """Fetches separate source lists; returns the options that make apt use these lists."""
     own = KEPT / "apt"
     shutil.rmtree(own, ignore_errors=True)
     for folder in ("parts", "lists/partial", "cache/archives/partial"):

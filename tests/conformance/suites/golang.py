@@ -1,4 +1,4 @@
-"""The tests of Go's drivers, from the sources that Debian packages: the verdicts are compared."""
+"""The tests of Go's drivers, from the sources in Debian's packages: verdicts are compared."""
 
 import os
 import re
@@ -10,14 +10,14 @@ from .kept import KEPT
 from .outcome import Problem
 from .suite import Suite
 
-# Time limit of one run, which takes about a minute.
+# Time limit of a run in seconds; a run takes about a minute.
 LIMIT = 400
 SOURCES = Path("/usr/share/gocode")
 VERDICT = re.compile(r"^\s*--- (PASS|FAIL|SKIP): (\S+)", re.MULTILINE)
 
 
 class Go(Suite):
-    """The tests of one package, built once."""
+    """The tests of a package, built once."""
 
     needs = ("test", "go")
     package: str

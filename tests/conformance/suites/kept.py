@@ -16,7 +16,7 @@ DOWNLOADS = KEPT / "downloads"
 
 
 def call(command, folder: Path = ROOT, **environment: str) -> str:
-    """Runs `command` and returns its output."""
+    """Runs `command` and returns the output."""
     done = subprocess.run(
         [str(word) for word in command], cwd=folder, env=os.environ | environment, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, check=False,
@@ -27,7 +27,7 @@ def call(command, folder: Path = ROOT, **environment: str) -> str:
 
 
 def once(folder: Path, make) -> Path:
-    """Has `make` fill `folder`, unless an earlier run did. An incomplete folder is filled anew."""
+    """Calls `make` to fill `folder`, unless an earlier run has filled the folder completely."""
     if not folder.exists():
         half = folder.with_name(folder.name + ".half")
         shutil.rmtree(half, ignore_errors=True)
@@ -53,7 +53,7 @@ def python(name: str, *packages: str) -> Path:
 def python_source(interpreter: Path, name: str, version: str, *wanted: str) -> Path:
     """A folder with the parts of a package's source archive that `wanted` names.
 
-    Without the package's own modules: tests should find those that were installed.
+    The package's modules are left out, so that the tests import the installed modules.
     """
 
     def unpack(folder: Path):

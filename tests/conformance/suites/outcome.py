@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 class Problem(Exception):
-    """A suite that could not run at all: there is no comparison."""
+    """Reason why a suite could not run; no comparison is possible."""
 
 
 class Outcome:
-    """Results of one suite: for each test the results of the direct run and of the other."""
+    """Results of a suite: for each test, the result of the direct run and of the run through the proxy."""
 
     def __init__(self, direct: dict[str, str], through: dict[str, str], noun: str):
         if not direct:
@@ -22,15 +22,16 @@ class Outcome:
         self.unsteady: list[str] = []
 
     def excuse(self, known: dict[str, str]):
-        """Takes out the differences that are known to be unavoidable."""
+        """Removes the differences that are known to be unavoidable."""
         self.excused = {name: known[name] for name in self.differing if name in known}
         self.differing = [name for name in self.differing if name not in known]
 
     def settle(self, again, limit: int = 10):
         """Runs each test that differs again, on both sides: `again(test)` returns both verdicts.
 
-        A test is alike once each side has given every verdict of the other: then the verdict is a matter of luck,
-        direct as well. One that fails through the proxy alone, or cannot succeed there, still differs after `limit` turns.
+        A test is alike once both sides have given the same set of verdicts: the verdict is then random in the direct
+        run as well. A test that fails only through the proxy, or never succeeds there, still differs after `limit`
+        turns.
         """
         if len(self.differing) > 20:
             return
@@ -57,7 +58,7 @@ class Outcome:
         return words + (f", {len(self.excused)} excused" if self.excused else "")
 
     def counts(self) -> str:
-        """How the direct run ended, where results are verdicts and not texts."""
+        """Number of each verdict of the direct run; empty if results are texts."""
         verdicts = sorted(set(self.direct.values()))
         if any("\n" in verdict or len(verdict) > 20 for verdict in verdicts):
             return ""
@@ -90,7 +91,7 @@ class Outcome:
 
 
 def known_differences(file: Path) -> dict[str, dict[str, str]]:
-    """Reads lines `suite test: reason`; `suite/middle test: reason` is about one middle alone."""
+    """Reads lines `suite test: reason`; the form `suite/proxy test: reason` is limited to that proxy."""
     known: dict[str, dict[str, str]] = {}
     for line in file.read_text().splitlines():
         if line.strip() and not line.startswith("#"):

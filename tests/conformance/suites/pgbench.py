@@ -1,4 +1,4 @@
-"""pgbench's own scripts in its three query modes: every transaction must succeed on both sides."""
+"""pgbench's built-in scripts in three query modes: each transaction must succeed on both sides."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ from lab.server import program
 from .outcome import Problem
 from .suite import Suite
 
-# Time limit of one run, which takes seconds.
+# Time limit of a run in seconds; a run takes a few.
 LIMIT = 120
 FEW = ["-c", "8", "-j", "2", "-t", "62"]
 # Ten times as many as the transaction-mode listener has backends.

@@ -1,4 +1,4 @@
-"""PostgreSQL's regression and isolation suites: the text that each test printed is compared byte for byte."""
+"""PostgreSQL's regression and isolation suites: the output of each test is compared byte for byte."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from . import debian
 from .outcome import Problem
 from .suite import Suite
 
-# Longer than any run of either suite takes on two cores that do other work too.
+# Time limit of a run in seconds: longer than a run takes on two busy cores.
 LIMIT = 1200
 
 
@@ -30,11 +30,11 @@ class PostgreSql(Suite):
         raise NotImplementedError
 
     def run(self, port, test=""):
-        # All runs happen in folders of the same name, since tests print them.
+        # The folder has the same name in all runs, since tests print the name.
         output = self.workspace.folder("output")
         command = self.words() + [f"--outputdir={output}", f"--bindir={program('psql').parent}"]
         command += ["--host=127.0.0.1", f"--port={port}", "--user=postgres"]
-        # The verdict against `expected`, and with it the exit code, is of no interest here.
+        # The exit code compares with the suite's `expected` files and is ignored.
         with (self.workspace.path / "runner.log").open("wb") as log:
             try:
                 subprocess.run(
@@ -50,13 +50,13 @@ class PostgreSql(Suite):
         return found
 
     def check(self, direct):
-        """Two runs that both fail at the first step are alike, too: most tests of the direct one must have passed."""
+        """Requires that most tests of the direct run passed: two runs that fail at once would be alike."""
         log = (self.workspace.path / "runner.log").read_text(errors="replace")
         if re.search(r"All \d+ tests passed", log):
             return
         failed = re.search(r"(\d+) of (\d+) tests failed", log)
         if not failed or int(failed[1]) > int(failed[2]) // 10:
-            raise Problem(f"too much of the direct run failed:\n{log[-1500:]}")
+            raise Problem(f"too many tests of the direct run failed:\n{log[-1500:]}")
 
     def copied(self) -> Path:
         """The SQL of the suite at a path readable by the server's user."""
@@ -68,7 +68,7 @@ class PostgreSql(Suite):
 
 
 class Regress(PostgreSql):
-    """The regression suite, with the concurrency of its schedule."""
+    """The regression suite, with the concurrency of the parallel schedule."""
 
     at_a_time = 20
     through = ("session", "transaction", "split")
@@ -88,17 +88,17 @@ class Regress(PostgreSql):
 
 
 class SerialRegress(Regress):
-    """The same tests, one after the other."""
+    """The regression suite, one test at a time."""
 
     at_a_time = 1
     through = ("transaction", "split", "split-lag")
 
 
 class Isolation(PostgreSql):
-    """Sessions that wait for each other.
+    """The isolation suite: sessions that wait for each other.
 
-    The tester asks the server whether the process behind one of its connections waits for a lock, and it learns that
-    process once, at login: so it needs one backend for each connection.
+    The tester queries the server for the processes that wait for a lock. The tester reads the process ID of a
+    connection only at login, so that each connection needs a dedicated backend.
     """
 
     suite = "isolation"
@@ -116,16 +116,16 @@ class Isolation(PostgreSql):
 
 
 def _program(name: str) -> Path:
-    """A program of the test suites: Debian ships them beside the build files for extensions."""
+    """A program of the test suites, which Debian ships beside the build files for extensions."""
     major = program("postgres").parents[1]
     path = major / "lib/pgxs/src/test" / name
     if not path.exists():
-        raise Problem(f"{path} is not there (Debian's postgresql-client package has it)")
+        raise Problem(f"{path} is missing (part of Debian's postgresql-client package)")
     return path
 
 
 def _library(workspace: Workspace, source: Path) -> Path:
-    """The folder with the C functions that the tests load: compiled here, and from the server's contributed modules."""
+    """Folder with the C functions that the tests load: compiled from the suite, and copied from contrib modules."""
     library = workspace.folder("library")
     headers = debian.server_headers()
     compile_it = ["cc", "-shared", "-fPIC", "-O1", "-w", f"-I{headers}", source / "regress.c"]

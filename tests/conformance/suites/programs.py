@@ -1,4 +1,4 @@
-"""Drivers without packaged tests: local programs use all features of a driver, and all results are compared."""
+"""Drivers without packaged tests: local programs use all features of a driver, and results are compared."""
 
 import json
 import subprocess
@@ -9,12 +9,12 @@ from .outcome import Problem
 from .suite import Suite
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
-# Far more than either takes.
+# Time limit of a program in seconds; a run takes far less.
 LIMIT = 300
 
 
 class Program(Suite):
-    """A program that is given a port, and perhaps the name of a test, and prints `{"test": …, "saw": …}` for each."""
+    """A program with the arguments PORT [TEST], which prints `{"test": …, "result": …}` for each test."""
 
     def command(self) -> list:
         raise NotImplementedError
@@ -31,13 +31,13 @@ class Program(Suite):
             )
         except subprocess.TimeoutExpired as error:
             raise Problem(f"not finished after {LIMIT} s: {(error.stdout or b'')[-500:]}") from error
-        found = {line["test"]: line["saw"] for line in map(json.loads, done.stdout.splitlines())}
+        found = {line["test"]: line["result"] for line in map(json.loads, done.stdout.splitlines())}
         if done.returncode or not found:
             raise Problem(f"exit {done.returncode}: {done.stderr[-1500:]}")
         return found
 
     def check(self, direct):
-        if failed := {test: saw for test, saw in direct.items() if saw.startswith("FAILED")}:
+        if failed := {test: result for test, result in direct.items() if result.startswith("FAILED")}:
             raise Problem(f"direct: {failed}")
 
 
@@ -51,7 +51,7 @@ class Node(Program):
             (folder / "package.json").write_text("{}")
             kept.call(["npm", "install", "--silent", "--no-audit", "--no-fund", "--save-exact", *self.packages], folder)
 
-        # A list of packages that has changed is installed anew.
+        # A changed list of packages has another folder.
         versions = "-".join(package.replace("@", "-") for package in self.packages)
         self.modules = kept.once(kept.KEPT / f"node-{versions}", install) / "node_modules"
 
@@ -64,7 +64,7 @@ class NodePostgres(Node):
 
 
 class NodeStreams(Node):
-    """pg-cursor and pg-query-stream: portals that are executed in parts, behind a Flush."""
+    """pg-cursor and pg-query-stream: portals that are executed in parts, each followed by a Flush."""
 
     through = ("transaction-1", "audited", "split", "split-audited")
     program = "node-streams.cjs"
@@ -78,10 +78,10 @@ class PostgresJs(Node):
 
 
 class Django(Program):
-    """A web shop on Django, in default autocommit with persistent connections: all pages are compared.
+    """A web shop on Django, in autocommit with persistent connections: all pages are compared.
 
-    Of its reads read pools have to serve nearly all where they show what was committed; two seconds behind they cannot,
-    since it visits without a pause and a session's own writes have to be seen.
+    Read pools must serve nearly all reads of `split`. With a lag of two seconds read pools cannot: visits follow each
+    other without a pause, and a session must see the session's own writes.
     """
 
     noun = "visits"
@@ -105,11 +105,11 @@ class Django(Program):
         return super().run(port, "text") | super().run(port, "bound")
 
     def check(self, direct):
-        if failed := {test: saw for test, saw in direct.items() if " 5" in saw[:3]}:
+        if failed := {test: result for test, result in direct.items() if " 5" in result[:3]}:
             raise Problem(f"direct: {failed}")
 
     def reads(self, direct):
-        return sum(int(saw) for test, saw in direct.items() if test.endswith(" reads"))
+        return sum(int(result) for test, result in direct.items() if test.endswith(" reads"))
 
 
 class Jdbc(Program):
@@ -121,7 +121,7 @@ class Jdbc(Program):
 
 
 class JdbcThreads(Jdbc):
-    """More threads than backends, each with a connection of its own."""
+    """More threads than backends, each with a separate connection."""
 
     noun = "threads"
     through = ("transaction-1", "pooled-audited", "audited", "split-audited")

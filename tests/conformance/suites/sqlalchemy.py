@@ -1,4 +1,4 @@
-"""SQLAlchemy's suite for dialects, and its tests of the PostgreSQL dialect, with psycopg: the verdicts are compared."""
+"""SQLAlchemy's suite for dialects, and the tests of the PostgreSQL dialect, with psycopg: verdicts are compared."""
 
 import os
 import subprocess
@@ -11,10 +11,10 @@ from .outcome import Problem
 from .suite import Suite
 
 SQLALCHEMY = "2.1.9"
-# psycopg in Python alone, over the machine's libpq.
+# psycopg without C extension, over the machine's libpq.
 PACKAGES = (f"sqlalchemy=={SQLALCHEMY}", "psycopg==3.3.9", "greenlet==3.5.6", "pytest==8.4.2")
 TESTS = ["test/dialect/test_suite.py", "test/dialect/postgresql"]
-# Far more than it takes on two cores that do other work too.
+# Time limit of a run in seconds: longer than a run takes on two busy cores.
 LIMIT = 1200
 
 
@@ -23,7 +23,7 @@ class SqlAlchemy(Suite):
 
     def fetch(self):
         self.python = kept.python("sqlalchemy", *PACKAGES)
-        # The tests look for the library beside themselves.
+        # The tests import the library from the same source tree.
         self.folder = kept.python_source(
             self.python, "sqlalchemy", SQLALCHEMY, "test/", "lib/", "setup.cfg", "pyproject.toml"
         )
@@ -66,7 +66,7 @@ def _verdict(case: xml.Element) -> str:
 
 
 def _selector(test: str) -> str:
-    """pytest's own name of a test: `a.b.Class::test` is in the file `a/b.py`."""
+    """pytest's selector of a test: `a.b.Class::test` is in the file `a/b.py`."""
     place, name = test.split("::", 1)
     module, names = place.split("."), []
     while module and module[-1][0].isupper():

@@ -5,20 +5,20 @@ from lab.workspace import Workspace
 
 
 class Suite:
-    """A suite can run against any port: the server's own, or a port that leads there through Gatekeeper.
+    """A suite that runs against any port: the server's, or a proxy's.
 
-    Downloads and builds are made once, below `target/conformance`.
+    Downloads and builds happen once, below `target/conformance`.
     """
 
     # Kind of the results.
     noun = "tests"
-    # Default middles of the suite.
+    # Default proxies of the suite.
     through = ("session", "transaction")
     # Requirements on the machine: purposes of `.ci/setup`.
-    needs: tuple[str, ...] = ()
-    # Whether a single test can be run.
+    needs: tuple[str, ...] = ("test",)
+    # True if a single test can run alone.
     single = True
-    # By middle: which share of the suite's reads read pools have to answer.
+    # Smallest share of the suite's reads that read pools must answer, by proxy.
     least_share: dict[str, float] = {}
 
     def __init__(self, workspace: Workspace, server: Server):
@@ -37,7 +37,7 @@ class Suite:
         raise NotImplementedError
 
     def check(self, direct: dict[str, str]):
-        """Raises a `Problem` if too much of the direct run failed for a comparison."""
+        """Raises a `Problem` if too many tests of the direct run failed for a comparison."""
 
     def reads(self, direct: dict[str, str]) -> int:
         """Number of reads of a run, if counted by the suite."""

@@ -1,4 +1,4 @@
-"""The suites of psycopg2 and asyncpg, from their source packages: the verdict of each test is compared."""
+"""The suites of psycopg2 and asyncpg, from the source packages: the verdict of each test is compared."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from . import kept
 from .outcome import Problem
 from .suite import Suite
 
-# Either suite takes about two minutes at most, alone on two cores.
+# Time limit of a suite in seconds; a suite takes at most about two minutes alone on two cores.
 LIMIT = 600
 
 # Lines of unittest's verbose output. Output of a test may stand between name and verdict.
@@ -36,7 +36,7 @@ class UnitTests(Suite):
         raise NotImplementedError
 
     def run(self, port, test=""):
-        # What a class sets up is no test that can be named alone.
+        # A failed class fixture is not a test: the whole class runs again.
         tests = re.sub(r"\.(setUp|tearDown)Class$", "", test) or self.suite
         return _verdicts(self.python, tests, self.folder, self.environment(port))
 
@@ -73,7 +73,7 @@ class Asyncpg(UnitTests):
     suite = "suite"
 
     def environment(self, port):
-        # With a host given, the suite uses that server and leaves out the tests that set up one of their own.
+        # With a host given, the suite uses that server and skips the tests that start a server.
         return {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "postgres", "PGDATABASE": "postgres"}
 
 
@@ -82,7 +82,7 @@ def _verdicts(python: Path, tests: str, folder: Path, environment) -> dict[str, 
     command = [python, "-m", "unittest", "-v", f"tests.{tests}"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PSYCOPG"))}
     with tempfile.TemporaryFile("w+", errors="replace") as output:
-        with contextlib.suppress(subprocess.TimeoutExpired):   # a test that hangs has no verdict, nor have those after it
+        with contextlib.suppress(subprocess.TimeoutExpired):   # a hanging test and all later tests have no verdict
             subprocess.run(
                 command, cwd=folder, env=inherited | environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 stderr=output, timeout=LIMIT, check=False,
@@ -93,7 +93,7 @@ def _verdicts(python: Path, tests: str, folder: Path, environment) -> dict[str, 
     open_name = None
     for line in text.splitlines():
         if begun := NAME.match(line):
-            # Python 3.11 names the method in both places, and a discovered test is named without its package.
+            # Python 3.11 repeats the method in parentheses, and names a discovered test without the package.
             open_name = f"{begun[2].removesuffix('.' + begun[1])}.{begun[1]}".removeprefix("tests.")
             line = begun[3]
         if open_name and (verdict := VERDICT.search(line)):

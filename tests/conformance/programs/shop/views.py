@@ -1,4 +1,4 @@
-"""Views of the shop: each serves one request, in autocommit except where `atomic` is written."""
+"""Views of the shop: each serves a request, in autocommit except in blocks with `atomic`."""
 
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
@@ -13,7 +13,7 @@ from .models import Author, Book, Line, Order, Review, Tag, Visits
 
 
 class Short(Exception):
-    """There are fewer books than were asked for."""
+    """Fewer books are in stock than were ordered."""
 
 
 @login_required
@@ -90,7 +90,7 @@ def orders(request):
 
 @login_required
 def export(request):
-    """Row by row, by a cursor of the server's."""
+    """Reads row by row through a server-side cursor."""
     rows = Book.objects.order_by("id").values_list("id", "stock").iterator(chunk_size=50)
     return JsonResponse({"rows": [*rows]})
 

@@ -1,9 +1,9 @@
-"""Visits to the shop, equal in every run: prints the pages of each visitor, and the number of reads.
+"""Visits the shop in the same order in all runs; prints the pages of each visitor, and the number of reads.
 
 Usage: visit.py PORT fill|text|bound
 
-`fill` makes the tables and puts books on the shelves. `text` and `bound` visit: parameters are put into the text by the
-driver, as Django does unless it is told otherwise, or bound by the server.
+`fill` creates the tables and inserts the books. `text` and `bound` visit the shop: the driver inserts parameters into
+the text, which is Django's default, or the server binds the parameters.
 """
 
 import datetime
@@ -21,14 +21,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 PORT, WHAT = sys.argv[1:3]
 VISITS = 600
 SHELVES = 300
-# Nine in a hundred write. Each begins by reading the visitor's session and the visitor.
+# Visits of each view out of 100; nine write. Each visit first reads the visitor's session and user.
 VIEWS = {"catalogue": 35, "book": 30, "author": 8, "search": 8, "orders": 6, "report": 3, "export": 1, "review": 5, "order": 4}
 
 settings.configure(
     ALLOWED_HOSTS=["testserver"],
     DATABASES={"default": {
         "ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "postgres", "HOST": "127.0.0.1", "PORT": PORT,
-        # A connection for many requests: a request must see the writes of the one before.
+        # A connection serves many requests: each request must see the writes of the previous request.
         "CONN_MAX_AGE": None,
         "OPTIONS": {"server_side_binding": WHAT == "bound"},
     }},
@@ -53,7 +53,7 @@ from shop.models import Author, Book, Category, Publisher, Tag  # noqa: E402
 
 
 def fill():
-    # The shop's own tables come without migrations, and last: they refer to Django's.
+    # The shop's tables have no migrations. Django's tables come first, since the shop's refer to Django's.
     call_command("migrate", verbosity=0)
     call_command("migrate", run_syncdb=True, verbosity=0)
     luck = random.Random(1)
@@ -94,17 +94,17 @@ def visit():
         for number in range(VISITS):
             client = luck.choice(visitors)
             view = luck.choices(list(VIEWS), list(VIEWS.values()))[0]
-            answer = go(client, view, luck, number)
-            say(f"{WHAT} {number:03} {view}", f"{answer.status_code} {answer.content.decode()}")
-    say(f"{WHAT} reads", str(reads["reads"]))
+            answer = request_view(client, view, luck, number)
+            print_result(f"{WHAT} {number:03} {view}", f"{answer.status_code} {answer.content.decode()}")
+    print_result(f"{WHAT} reads", str(reads["reads"]))
 
 
-def go(client, view, luck, number):
+def request_view(client, view, luck, number):
     pk = luck.randrange(1, SHELVES + 1)
     match view:
         case "catalogue":
-            asked = {"page": luck.randrange(1, 31)} | ({"tag": f"tag-{luck.randrange(12)}"} if luck.random() < 0.4 else {})
-            return client.get("/catalogue", asked)
+            query = {"page": luck.randrange(1, 31)} | ({"tag": f"tag-{luck.randrange(12)}"} if luck.random() < 0.4 else {})
+            return client.get("/catalogue", query)
         case "book":
             return client.get(f"/book/{pk}")
         case "author":
@@ -120,8 +120,8 @@ def go(client, view, luck, number):
             return client.get(f"/{view}")
 
 
-def say(test: str, saw: str):
-    print(json.dumps({"test": test, "saw": saw}))
+def print_result(test: str, result: str):
+    print(json.dumps({"test": test, "result": result}))
 
 
 if WHAT == "fill":

@@ -1,4 +1,4 @@
-"""The process between client and server: none, Gatekeeper, the bare relay, or a relay that garbles."""
+"""The process between client and server: Gatekeeper, the bare relay, or a relay that changes words."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ GARBLER = Path(__file__).with_name("garbler.py")
 
 
 def binary(name: str, profile: str) -> Path:
-    """Builds a program of this repository and returns its path."""
+    """Builds a program of the repository and returns the path."""
     package = "gatekeeper" if name == "gatekeeper" else "bare-relay"
     command = ["cargo", "build", "--locked", "--quiet", "--package", package, "--bin", name, "--profile", profile]
     subprocess.run(command, cwd=ROOT, check=True)
@@ -23,15 +23,15 @@ def binary(name: str, profile: str) -> Path:
     return target / ("debug" if profile == "dev" else profile) / name
 
 
-class Middle:
-    """One process in the middle; clients connect to `port`. Both sides are plaintext without a certificate."""
+class Proxy:
+    """A process between clients and server; clients connect to `port`. Without a certificate, a side is plaintext."""
 
-    # Settings required of the server behind.
-    wants: dict[str, str] = {}
+    # Settings that the server must have.
+    server_settings: dict[str, str] = {}
 
     @classmethod
-    def before(cls, server: Server) -> "Middle":
-        """A middle in front of the running `server`."""
+    def before(cls, server: Server) -> "Proxy":
+        """Returns a proxy in front of the running `server`."""
         return cls(server.workspace, server.port)
 
     def __init__(
@@ -69,10 +69,10 @@ class Middle:
             self.process = None
 
     def decisions(self) -> Decisions | None:
-        """Metrics of the process, if it pools."""
+        """Decisions from the metrics of the process; `None` without pools."""
 
 
-class Relay(Middle):
+class Relay(Proxy):
     """The bare relay of the benches."""
 
     def __init__(self, *args, profile="dev", workers: int | None = None, **options):
@@ -91,19 +91,19 @@ class Relay(Middle):
         return words
 
 
-class Garbler(Middle):
-    """A relay that changes a word: the suites must notice."""
+class Garbler(Proxy):
+    """A relay that changes words: the suites must find the changes."""
 
     def words(self):
         return [sys.executable, GARBLER, self.port, self.server_port]
 
 
-class Gatekeeper(Middle):
-    """The program itself: one listener, one endpoint; all other settings are defaults."""
+class Gatekeeper(Proxy):
+    """Gatekeeper with a single listener and endpoint; all other settings are defaults."""
 
     route = "primary"
-    # User of probes for role and positions, where logins differ by client.
-    probed_as = ""
+    # User of health probes, where logins differ by client.
+    probe_user = ""
 
     def __init__(self, *args, profile="dev", workers: int | None = None, login=None, auth=None, pool=None, **options):
         super().__init__(*args, **options)
@@ -123,7 +123,7 @@ class Gatekeeper(Middle):
         return {name: value for name, value in os.environ.items() if not name.startswith("GATEKEEPER_")}
 
     def endpoints(self) -> list[tuple[str, str, int]]:
-        """Name, role and port of each."""
+        """Name, role and port of each endpoint."""
         return [("primary", "primary", self.server_port)]
 
     def configuration(self) -> str:
@@ -142,7 +142,7 @@ class Gatekeeper(Middle):
                 f'address = "127.0.0.1:{port}"',
                 f"tls = {mode}",
                 f"login = {self.login}",
-                f'probe = {{ user = "{self.probed_as}" }}' if self.probed_as else "",
+                f'probe = {{ user = "{self.probe_user}" }}' if self.probe_user else "",
             ]
         lines += [
             "[[listener]]",
@@ -160,11 +160,11 @@ class Gatekeeper(Middle):
 
 
 class Session(Gatekeeper):
-    """A backend for each client, logged in by the client itself."""
+    """Session mode with passthrough: each client logs in to a backend of its own."""
 
 
 class Transaction(Gatekeeper):
-    """20 backends for all clients of a database and user; Gatekeeper logs in, and clients are trusted."""
+    """Transaction mode: 20 backends for all clients of a database and user. Gatekeeper logs in; clients are trusted."""
 
     def __init__(self, workspace: Workspace, server_port: int, **options):
         password = workspace.path / "password"
@@ -181,14 +181,14 @@ class Transaction(Gatekeeper):
 
 
 class TransactionOne(Transaction):
-    """All clients of a database and user share one backend."""
+    """Transaction mode over a single backend for all clients of a database and user."""
 
     def __init__(self, *args, **options):
         super().__init__(*args, pool='{ mode = "transaction", size = 1 }', **options)
 
 
 class Pooled(Transaction):
-    """Session mode over backends that outlive their client."""
+    """Session mode over 20 backends that outlive the client."""
 
     size = 20
 
@@ -197,13 +197,13 @@ class Pooled(Transaction):
 
 
 class PooledOne(Pooled):
-    """Each client gets the backend of its predecessor."""
+    """Session mode over a single backend: each client gets the backend of the previous client."""
 
     size = 1
 
 
 class Observed:
-    """With the audit log of every statement, and traces of each for a collector that is not there."""
+    """Adds an audit record and a trace for each statement. No collector listens for the traces."""
 
     def configuration(self):
         tables = f'[audit]\nfile = "{self.workspace.path}/audit.jsonl"\nlevel = "statements"\n'
@@ -212,21 +212,21 @@ class Observed:
 
 
 class Audited(Observed, Transaction):
-    """`Transaction`, observed."""
+    """`Transaction` with audit log and traces."""
 
 
 class PooledAudited(Observed, Pooled):
-    """`Pooled`, observed."""
+    """`Pooled` with audit log and traces."""
 
 
 class Split(Transaction):
-    """The same backends, with proved reads on two standbys that show each commit before its end."""
+    """`Transaction` with proved reads on two standbys, which apply each commit before the commit ends."""
 
     route = "split"
-    probed_as = "postgres"
-    # What a read on the primary tidies up is WAL as well, and no commit waits for it: by default standbys get it up to 200 ms
-    # later, and until then nobody can tell that they show all that was committed before.
-    wants = {"synchronous_commit": "remote_apply", "wal_writer_delay": "10ms"}
+    probe_user = "postgres"
+    # Reads on the primary may write WAL by pruning pages, and no commit waits for such WAL. By default standbys receive
+    # this WAL up to 200 ms later, and count as lagging until then.
+    server_settings = {"synchronous_commit": "remote_apply", "wal_writer_delay": "10ms"}
     lag = 0
 
     @classmethod
@@ -241,11 +241,11 @@ class Split(Transaction):
         return [*super().endpoints(), ("reads", "read-pool", self.readers.port)]
 
     def start(self, *args, **options):
-        self.readers.start(synchronous="synchronous_commit" in self.wants, lag=self.lag)
+        self.readers.start(synchronous="synchronous_commit" in self.server_settings, lag=self.lag)
         super().start(*args, **options)
-        # Clients are accepted before the admin API is.
+        # Listeners accept clients before the admin API accepts requests.
         until(30, lambda: listens(self.admin_port), "the admin API accepts connections")
-        until(30, lambda: Decisions.of(self.admin_port).readers_up, "Gatekeeper has met the read pool")
+        until(30, lambda: Decisions.of(self.admin_port).readers_up, "Gatekeeper's probe has reached the read pool")
 
     def stop(self):
         super().stop()
@@ -253,17 +253,17 @@ class Split(Transaction):
 
 
 class SplitLag(Split):
-    """Read pools with a lag of two seconds."""
+    """`Split` with standbys that replay WAL two seconds late."""
 
-    wants: dict[str, str] = {}
+    server_settings: dict[str, str] = {}
     lag = 2
 
 
 class SplitAudited(Observed, Split):
-    """`Split`, observed."""
+    """`Split` with audit log and traces."""
 
 
-MIDDLES = {
+PROXIES = {
     "session": Session,
     "pooled": Pooled,
     "pooled-1": PooledOne,
