@@ -148,7 +148,8 @@ impl Pool {
         // The last absence may have ended since the last tick: a later one concerns the waiter.
         state.update_absence(now, &mut after);
         let absence = if want.terms.holds { state.absence() } else { None };
-        if let Some(error) = state.immediate_error(now).filter(|_| absence.is_none()) {
+        let login_error = || state.login_error(now).filter(|_| absence.is_none());
+        if let Some(error) = state.end_error().or_else(login_error) {
             // Not polled yet: there is no waker.
             waiter.wait_cell().fail_wait(error);
         } else if let Some((place, member)) = self.take(&mut state, want, &mut after) {

@@ -100,13 +100,17 @@ impl PoolState {
             .then_some(GrowthReason::Idle)
     }
 
-    /// Immediate error for a new waiter, if any.
-    pub(super) fn immediate_error(&self, now: Instant) -> Option<LeaseError> {
+    /// Error of a pool that no longer serves sessions.
+    pub(super) const fn end_error(&self) -> Option<LeaseError> {
         match self.phase {
-            PoolPhase::Withdrawn => return Some(LeaseError::Withdrawn),
-            PoolPhase::Closed => return Some(LeaseError::Closed),
-            PoolPhase::Open | PoolPhase::Paused | PoolPhase::Draining => {}
+            PoolPhase::Withdrawn => Some(LeaseError::Withdrawn),
+            PoolPhase::Closed => Some(LeaseError::Closed),
+            PoolPhase::Open | PoolPhase::Paused | PoolPhase::Draining => None,
         }
+    }
+
+    /// Error of the last login, for a waiter that does not hold, while no login can help.
+    pub(super) fn login_error(&self, now: Instant) -> Option<LeaseError> {
         let login_backoff = self.login_backoff.as_ref()?;
         let told =
             now < login_backoff.retry_at && login_backoff.is_hopeless(self.slots.live_count(), self.answered);

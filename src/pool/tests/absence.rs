@@ -159,3 +159,17 @@ async fn who_waits_between_two_absences_learns_of_the_second() {
     stand.pools.note_probed_down(&primary(), &"silence".into());
     assert!(matches!(held(&mut waiter).await, LeaseError::ProbedDown(_)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawn_pool_holds_nobody() {
+    let stand = Stand::new(1).await;
+    let pool = stand.pool();
+    stand.server.refuse(Some(b"57P03"));
+    let mut waiter = Waiter::new();
+    pool.wait(&mut waiter, &holding());
+    held(&mut waiter).await;
+    stand.pools.withdraw(&primary());
+    assert!(matches!(outcome(&mut waiter).await, Err(LeaseError::Withdrawn)));
+    pool.wait(&mut waiter, &holding());
+    assert!(matches!(outcome(&mut waiter).await, Err(LeaseError::Withdrawn)));
+}
