@@ -111,6 +111,7 @@ fn check(expected: &mut Expected, event: Event, place: &str) {
             assert_eq!(view, expected.view(), "{place} before {statement:?}");
         }
         Event::Executed(statement) => expected.executed(&statement),
+        Event::RolledBackToSavepoint => expected.rolled_back_to_savepoint(),
         Event::Ended { is_committed } => expected.ended(is_committed),
     }
 }

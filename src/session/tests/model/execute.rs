@@ -73,6 +73,7 @@ pub(super) fn execute(
             row(state.value("role").filter(|role| *role != "none").unwrap_or("login").to_owned())
         }
         Sql::Begin | Sql::Commit | Sql::Rollback => transaction(statement, state, cluster),
+        Sql::Savepoint(_) | Sql::Release(_) | Sql::RollbackTo(_) => return savepoint(statement, state),
         Sql::DiscardAll => {
             if state.block != Block::None {
                 return fail("25001", "DISCARD ALL cannot run inside a transaction block");
@@ -182,6 +183,29 @@ fn transaction(statement: &Sql, state: &mut State, cluster: &mut Cluster) -> Rep
     Reply { warning, ..done(tag) }
 }
 
+fn savepoint(statement: &Sql, state: &mut State) -> Result<Reply, Failure> {
+    let (tag, command) = match statement {
+        Sql::Savepoint(_) => ("SAVEPOINT", "SAVEPOINT"),
+        Sql::Release(_) => ("RELEASE", "RELEASE SAVEPOINT"),
+        _ => ("ROLLBACK", "ROLLBACK TO SAVEPOINT"),
+    };
+    if state.block == Block::None {
+        return fail("25P01", format!("{command} can only be used in transaction blocks"));
+    }
+    let (Sql::Savepoint(name) | Sql::Release(name) | Sql::RollbackTo(name)) = statement else {
+        unreachable!("a statement about savepoints")
+    };
+    let is_known = match statement {
+        Sql::Savepoint(_) => {
+            state.begin_savepoint(name);
+            true
+        }
+        Sql::Release(_) => state.release_savepoint(name),
+        _ => state.roll_back_to(name),
+    };
+    if is_known { Ok(done(tag)) } else { fail("3B001", format!("savepoint \"{name}\" does not exist")) }
+}
+
 fn prepared(
     statement: &Sql,
     position: Position,
@@ -237,7 +261,8 @@ fn cursor(statement: &Sql, position: Position, state: &mut State) -> Result<Repl
             if state.cursors.contains_key(name) {
                 return fail("42P03", format!("cursor \"{name}\" already exists"));
             }
-            state.cursors.insert(name.clone(), Cursor { holds: *holds, is_new: true, is_read: false });
+            let cursor = Cursor { holds: *holds, is_new: true, is_read: false, level: state.level() };
+            state.cursors.insert(name.clone(), cursor);
             Ok(done("DECLARE CURSOR"))
         }
         Sql::Fetch(name) => match state.cursors.get_mut(name) {

@@ -23,12 +23,35 @@ impl Expected {
     /// Notes a statement executed without an error.
     pub(super) fn executed(&mut self, statement: &Sql) {
         apply_at_once(&mut self.committed, statement);
-        if *statement == Sql::DiscardAll {
-            self.open.clear();
-            self.committed = View::default();
-        } else {
-            self.open.push(statement.clone());
+        // No rollback brings a closed cursor back.
+        self.open.retain(|earlier| !closes(statement, earlier));
+        match statement {
+            Sql::DiscardAll => {
+                self.open.clear();
+                self.committed = View::default();
+            }
+            Sql::RollbackTo(name) => {
+                let at = self.savepoint(|known| known == name).expect("the server knows the savepoint");
+                self.open.truncate(at + 1);
+            }
+            Sql::Release(name) => {
+                let at = self.savepoint(|known| known == name).expect("the server knows the savepoint");
+                let behind = self.open.split_off(at);
+                self.open.extend(behind.into_iter().filter(|earlier| !matches!(earlier, Sql::Savepoint(_))));
+            }
+            _ => self.open.push(statement.clone()),
         }
+    }
+
+    /// Notes an error behind a savepoint.
+    pub(super) fn rolled_back_to_savepoint(&mut self) {
+        let at = self.savepoint(|_| true).expect("there is a savepoint");
+        self.open.truncate(at + 1);
+    }
+
+    /// Position of the last savepoint with a name that `is_meant`.
+    fn savepoint(&self, is_meant: impl Fn(&str) -> bool) -> Option<usize> {
+        self.open.iter().rposition(|earlier| matches!(earlier, Sql::Savepoint(name) if is_meant(name)))
     }
 
     /// Notes the end of a transaction.
@@ -57,6 +80,16 @@ enum At {
     /// Within the transaction of the statement.
     Statement,
     Commit,
+}
+
+/// True if `statement` closes a cursor declared by `earlier`.
+fn closes(statement: &Sql, earlier: &Sql) -> bool {
+    match (statement, earlier) {
+        (Sql::CloseCursor(closed), Sql::Declare { name, .. }) => {
+            closed.as_ref().is_none_or(|closed| closed == name)
+        }
+        _ => false,
+    }
 }
 
 /// Applies effects that no rollback undoes: locks, prepared statements and closed cursors.

@@ -29,6 +29,9 @@ pub(super) enum Sql {
     Begin,
     Commit,
     Rollback,
+    Savepoint(String),
+    Release(String),
+    RollbackTo(String),
     DiscardAll,
     DiscardSequences,
     Prepare {
@@ -117,6 +120,9 @@ fn one(tokens: &[&str], text: &str) -> Option<Sql> {
         ["BEGIN"] => Sql::Begin,
         ["COMMIT"] => Sql::Commit,
         ["ROLLBACK"] => Sql::Rollback,
+        ["SAVEPOINT", name] => Sql::Savepoint(name.into()),
+        ["RELEASE", name] => Sql::Release(name.into()),
+        ["ROLLBACK", "TO", name] => Sql::RollbackTo(name.into()),
         ["DISCARD", "ALL"] => Sql::DiscardAll,
         ["DISCARD", "SEQUENCES"] => Sql::DiscardSequences,
         ["PREPARE", name, "AS", ..] => {
@@ -176,9 +182,9 @@ fn term(token: &str) -> Term {
 // === impl Sql ===
 
 impl Sql {
-    /// True if the statement may run in a failed transaction.
+    /// True if the statement may run in a failed transaction: it ends the transaction, or the failed part of it.
     pub(super) fn ends_transaction(&self) -> bool {
-        matches!(self, Self::Commit | Self::Rollback)
+        matches!(self, Self::Commit | Self::Rollback | Self::RollbackTo(_))
     }
 
     /// True if `PREPARE` and `EXECUTE` accept the statement.

@@ -86,8 +86,18 @@ impl Server {
         }
     }
 
-    /// Rolls back the open transaction.
+    /// Rolls back the open transaction, or the part of it behind the last savepoint.
     pub(super) fn abort(&mut self) {
+        let level = self.state.level();
+        if level > 0 {
+            if self.state.block == Block::Open {
+                self.state.restore_savepoint();
+                self.portals.retain(|_, portal| portal.level < level);
+                self.events.push(Event::RolledBackToSavepoint);
+                self.state.block = Block::Failed;
+            }
+            return;
+        }
         self.portals.clear();
         if self.state.is_started() {
             self.state.roll_back();

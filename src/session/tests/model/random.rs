@@ -10,7 +10,7 @@ use proptest::{
 use super::script::{Action, CopyEnd, End, Request, Script, Setup, Step, Text};
 
 /// Statements by kind; a script uses few kinds, so that related statements meet.
-const KINDS: [&[&str]; 11] = [
+const KINDS: [&[&str]; 12] = [
     &[
         "SET work_mem = '1MB'",
         "SET work_mem = '64kB'",
@@ -80,6 +80,7 @@ const KINDS: [&[&str]; 11] = [
         "CLOSE ALL",
     ],
     &["SELECT nextval('q#')", "SELECT lastval()", "SELECT nextval('r#')"],
+    &["SAVEPOINT a", "SAVEPOINT a", "SAVEPOINT b", "ROLLBACK TO a", "ROLLBACK TO b", "RELEASE a"],
     &[
         "EXECUTE \"__gatekeeper_000000000000000000000000000000000000000000000007\"",
         "DEALLOCATE \"__gatekeeper_000000000000000000000000000000000000000000000007\"",

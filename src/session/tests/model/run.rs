@@ -138,6 +138,14 @@ impl Server {
         if !is_own {
             self.events.push(Event::Executed(statement.clone()));
         }
+        let level = self.state.level();
+        match statement {
+            Sql::Release(_) => {
+                self.portals.values_mut().for_each(|portal| portal.level = portal.level.min(level));
+            }
+            Sql::RollbackTo(_) => self.portals.retain(|_, portal| portal.level < level),
+            _ => {}
+        }
         if was_started && !self.state.is_started() {
             self.portals.clear();
             let is_committed = reply.tag == "COMMIT";

@@ -40,6 +40,8 @@ pub(super) enum Event {
     /// A statement is about to run.
     Before(Sql, View),
     Executed(Sql),
+    /// An error has rolled back to the last savepoint.
+    RolledBackToSavepoint,
     Ended {
         is_committed: bool,
     },
@@ -50,6 +52,8 @@ pub(super) struct Portal {
     pub(super) text: Text,
     pub(super) parameters: Vec<Option<Vec<u8>>>,
     pub(super) result: Option<PortalResult>,
+    /// Count of savepoints around the portal.
+    pub(super) level: usize,
 }
 
 /// Result of a portal that has run.
@@ -240,7 +244,8 @@ impl Server {
         if !portal.is_empty() && self.portals.contains_key(portal) {
             return Err(Failure("42P03", format!("cursor \"{portal}\" already exists")));
         }
-        self.portals.insert(portal.into(), Portal { text, parameters, result: None });
+        let level = self.state.level();
+        self.portals.insert(portal.into(), Portal { text, parameters, result: None, level });
         self.write(b'2', b"");
         Ok(())
     }

@@ -23,6 +23,7 @@ pub(super) struct State {
     /// State restored by a rollback.
     pub(super) kept: Transactional,
     before: Option<Transactional>,
+    savepoints: Vec<Savepoint>,
     pub(super) block: Block,
     /// Names of custom settings known to the session; a name stays known after a rollback.
     pub(super) placeholders: BTreeSet<String>,
@@ -51,6 +52,15 @@ pub(super) struct Transactional {
     pub(super) rows: BTreeMap<String, i64>,
 }
 
+/// Savepoint of the open transaction, with the state to restore.
+#[derive(Clone, Debug)]
+struct Savepoint {
+    name: String,
+    kept: Transactional,
+    /// Count of listen changes before.
+    listen_changes: usize,
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum ListenChange {
     Listen(String),
@@ -63,6 +73,8 @@ pub(super) struct Cursor {
     /// Declared by the open transaction.
     pub(super) is_new: bool,
     pub(super) is_read: bool,
+    /// Count of savepoints around the cursor.
+    pub(super) level: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -122,7 +134,7 @@ impl State {
             *cluster.rows.entry(table).or_default() += count;
         }
         self.cursors.retain(|_, cursor| cursor.holds);
-        self.cursors.values_mut().for_each(|cursor| cursor.is_new = false);
+        self.cursors.values_mut().for_each(|cursor| (cursor.is_new, cursor.level) = (false, 0));
         for change in std::mem::take(&mut self.listen_changes) {
             match change {
                 ListenChange::Listen(channel) => {
@@ -134,6 +146,7 @@ impl State {
                 ListenChange::Unlisten(None) => self.listens.clear(),
             }
         }
+        self.savepoints.clear();
         (self.before, self.is_pipelined) = (None, false);
     }
 
@@ -143,7 +156,51 @@ impl State {
         }
         self.cursors.retain(|_, cursor| !cursor.is_new);
         self.listen_changes.clear();
+        self.savepoints.clear();
         self.is_pipelined = false;
+    }
+
+    // --- savepoints
+
+    /// Count of savepoints.
+    pub(super) fn level(&self) -> usize {
+        self.savepoints.len()
+    }
+
+    pub(super) fn begin_savepoint(&mut self, name: &str) {
+        let (kept, listen_changes) = (self.kept.clone(), self.listen_changes.len());
+        self.savepoints.push(Savepoint { name: name.into(), kept, listen_changes });
+    }
+
+    /// Merges the part behind a savepoint into the part ahead; false if there is no such savepoint.
+    pub(super) fn release_savepoint(&mut self, name: &str) -> bool {
+        let Some(at) = self.savepoints.iter().rposition(|savepoint| savepoint.name == name) else {
+            return false;
+        };
+        self.savepoints.truncate(at);
+        self.cursors.values_mut().for_each(|cursor| cursor.level = cursor.level.min(at));
+        true
+    }
+
+    /// Restores the state at a savepoint; false if there is no such savepoint.
+    pub(super) fn roll_back_to(&mut self, name: &str) -> bool {
+        let Some(at) = self.savepoints.iter().rposition(|savepoint| savepoint.name == name) else {
+            return false;
+        };
+        self.savepoints.truncate(at + 1);
+        self.restore_savepoint();
+        self.block = Block::Open;
+        true
+    }
+
+    /// Restores the state at the last savepoint: behind an error, or for `ROLLBACK TO`.
+    pub(super) fn restore_savepoint(&mut self) {
+        let level = self.savepoints.len();
+        let last = self.savepoints.last().cloned().expect("there is a savepoint");
+        let Savepoint { kept, listen_changes, .. } = last;
+        self.kept = kept;
+        self.listen_changes.truncate(listen_changes);
+        self.cursors.retain(|_, cursor| !cursor.is_new || cursor.level < level);
     }
 
     /// Value of a setting set in the session or the transaction.
