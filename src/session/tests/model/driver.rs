@@ -55,22 +55,46 @@ impl World {
             return false;
         }
         assert!(client.backend.is_none(), "client {} has a backend", client.id);
+        if client.session.is_apart() {
+            return self.lease_apart(at);
+        }
         if !self.waiting.contains(&client.id) {
             self.waiting.push(client.id);
         }
-        let free: Vec<_> = (0..self.backends.len()).filter(|at| self.backends[*at].user.is_none()).collect();
+        let free: Vec<_> =
+            (0..self.backends.len()).filter(|at| self.backends[*at].is_free_for(None)).collect();
         if self.waiting[0] != client.id || free.is_empty() {
             return false;
         }
         self.waiting.remove(0);
         let number = free[self.leases % free.len()];
+        self.attach(at, number);
+        true
+    }
+
+    /// Leases a backend with the start-up settings of the client.
+    fn lease_apart(&mut self, at: usize) -> bool {
+        let client = &self.clients[at];
+        let id = client.id;
+        let free = (0..self.backends.len()).find(|at| self.backends[*at].is_free_for(Some(id)));
+        let number = free.unwrap_or_else(|| {
+            let number = self.backends.len();
+            self.backends.push(Backend::apart(number, &self.cluster, client));
+            number
+        });
+        self.waiting.retain(|waiting| *waiting != id);
+        self.attach(at, number);
+        true
+    }
+
+    fn attach(&mut self, at: usize, number: usize) {
         self.leases += 1;
+        let client = &mut self.clients[at];
         let backend = &mut self.backends[number];
         let untouched = client.last_backend == Some(number) && backend.last_user == Some(client.id);
         (backend.user, backend.last_user) = (Some(client.id), Some(client.id));
         (client.backend, client.last_backend) = (Some(number), Some(number));
         client.session.attach(backend.tracked_state.take().expect("a free backend has its state"), untouched);
-        true
     }
 
     fn give_back(&mut self, at: usize) -> bool {
@@ -99,7 +123,10 @@ impl World {
         client.backend = None;
         backend.check_returned(client.id);
         if is_spoiled || !tracked_state.is_reusable() {
-            *backend = Backend::new(number, &self.cluster);
+            *backend = match backend.reserved_for {
+                Some(_) => Backend::apart(number, &self.cluster, client),
+                None => Backend::new(number, &self.cluster),
+            };
         } else {
             (backend.tracked_state, backend.user) = (Some(tracked_state), None);
         }

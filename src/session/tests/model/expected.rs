@@ -5,12 +5,13 @@
 
 use super::{
     language::{Sql, Term},
-    state::{View, default_of},
+    state::{Startup, View, default_of},
 };
 
 /// Model of a session.
-#[derive(Default)]
 pub(super) struct Expected {
+    /// Values that a reset restores.
+    startup: Startup,
     /// State after the last finished transaction.
     committed: View,
     /// Executed statements of the open transaction.
@@ -20,6 +21,11 @@ pub(super) struct Expected {
 // === impl Expected ===
 
 impl Expected {
+    /// Creates the model of a session with the start-up settings `startup`.
+    pub(super) fn new(startup: Startup) -> Self {
+        Self { startup, committed: first_view(startup), open: Vec::new() }
+    }
+
     /// Notes a statement executed without an error.
     pub(super) fn executed(&mut self, statement: &Sql) {
         apply_at_once(&mut self.committed, statement);
@@ -28,7 +34,7 @@ impl Expected {
         match statement {
             Sql::DiscardAll => {
                 self.open.clear();
-                self.committed = View::default();
+                self.committed = first_view(self.startup);
             }
             Sql::RollbackTo(name) => {
                 let at = self.savepoint(|known| known == name).expect("the server knows the savepoint");
@@ -59,7 +65,7 @@ impl Expected {
         let open = std::mem::take(&mut self.open);
         if is_committed {
             for statement in &open {
-                apply(&mut self.committed, statement, At::Commit);
+                apply(&mut self.committed, statement, At::Commit, self.startup);
             }
         }
     }
@@ -68,10 +74,16 @@ impl Expected {
     pub(super) fn view(&self) -> View {
         let mut view = self.committed.clone();
         for statement in &self.open {
-            apply(&mut view, statement, At::Statement);
+            apply(&mut view, statement, At::Statement, self.startup);
         }
         view
     }
+}
+
+/// View right behind a login with the settings `startup`, none of which has its default value.
+fn first_view(startup: Startup) -> View {
+    let settings = startup.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    View { settings: settings.collect(), ..View::default() }
 }
 
 /// Point in time of a view.
@@ -119,7 +131,7 @@ fn apply_at_once(view: &mut View, statement: &Sql) {
 }
 
 /// Applies effects that a rollback undoes.
-fn apply(view: &mut View, statement: &Sql, at: At) {
+fn apply(view: &mut View, statement: &Sql, at: At, startup: Startup) {
     match statement {
         Sql::Set { name, value, local } => set(view, name, value, *local, at),
         Sql::SetConfig { name: Term::Literal(name), value: Term::Literal(value), local } => {
@@ -127,8 +139,13 @@ fn apply(view: &mut View, statement: &Sql, at: At) {
         }
         Sql::Reset(Some(name)) => {
             view.settings.remove(name);
+            let first = startup.iter().filter(|(known, _)| known == name);
+            view.settings.extend(first.map(|(name, value)| ((*name).into(), (*value).into())));
         }
-        Sql::Reset(None) => view.settings.retain(|name, _| name == "role"),
+        Sql::Reset(None) => {
+            view.settings.retain(|name, _| name == "role");
+            view.settings.extend(first_view(startup).settings);
+        }
         Sql::CreateTemporary { name, drops_on_commit } if at == At::Statement || !drops_on_commit => {
             view.tables.insert(name.clone());
         }

@@ -20,6 +20,8 @@ pub(super) struct Backend {
     /// Client that has leased the backend.
     pub(super) user: Option<u64>,
     pub(super) last_user: Option<u64>,
+    /// Client whose start-up settings the login had: no other client may lease the backend.
+    pub(super) reserved_for: Option<u64>,
 }
 
 /// Common beginning of internal statement names.
@@ -32,7 +34,19 @@ impl Backend {
     pub(super) fn new(number: usize, cluster: &SharedCluster) -> Self {
         let key = [u8::try_from(number).expect("few"); 16];
         let tracked_state = Box::new(TrackedBackendState::new(parameters(), key));
-        Self { server: Server::new(cluster), tracked_state: Some(tracked_state), user: None, last_user: None }
+        Self {
+            server: Server::new(cluster, &[]),
+            tracked_state: Some(tracked_state),
+            user: None,
+            last_user: None,
+            reserved_for: None,
+        }
+    }
+
+    /// Creates a backend with the start-up settings of the `client`.
+    pub(super) fn apart(number: usize, cluster: &SharedCluster, client: &Client) -> Self {
+        let server = Server::new(cluster, client.startup);
+        Self { server, reserved_for: Some(client.id), ..Self::new(number, cluster) }
     }
 
     /// Checks that a returned backend holds settings and shared statements alone.
@@ -45,6 +59,11 @@ impl Backend {
         let names = server.state.prepared.keys();
         let strays: Vec<_> = names.filter(|name| !name.starts_with(INTERNAL)).collect();
         assert!(strays.is_empty(), "{name} has statements under names of the client: {strays:?}");
+    }
+
+    /// True if a client may lease the backend; `apart` is a client that needs its own start-up settings there.
+    pub(super) fn is_free_for(&self, apart: Option<u64>) -> bool {
+        self.user.is_none() && self.reserved_for == apart
     }
 
     /// Resets the backend, as the pool does.
@@ -90,14 +109,18 @@ impl World {
             let tracked_state = client.session.abandon().filter(|tracked_state| tracked_state.is_reusable());
             let backend = &mut self.backends[number];
             match tracked_state {
-                Some(mut tracked_state) if is_reusable && !client.session.spoils_backend() => {
+                Some(mut tracked_state)
+                    if is_reusable && !client.session.spoils_backend() && backend.reserved_for.is_none() =>
+                {
                     backend.reset();
                     tracked_state.forget(parameters());
                     backend.tracked_state = Some(tracked_state);
                 }
                 _ => {
                     backend.server.close();
-                    *backend = Backend::new(number, &self.cluster);
+                    // No further client has the start-up settings.
+                    let reserved_for = backend.reserved_for;
+                    *backend = Backend { reserved_for, ..Backend::new(number, &self.cluster) };
                 }
             }
         }

@@ -7,7 +7,10 @@ use proptest::{
     sample::{select, subsequence},
 };
 
-use super::script::{Action, CopyEnd, End, Request, Script, Setup, Step, Text};
+use super::{
+    script::{Action, CopyEnd, End, Request, Script, Setup, Step, Text},
+    state::Startup,
+};
 
 /// Statements by kind; a script uses few kinds, so that related statements meet.
 const KINDS: [&[&str]; 12] = [
@@ -87,6 +90,16 @@ const KINDS: [&[&str]; 12] = [
         "EXECUTE \"__gatekeeper_000000000000000000000000000000000000000000000008\"",
         "SELECT name FROM pg_prepared_statements ORDER BY name",
     ],
+];
+
+/// Start-up settings, of which none has its default value. `application_name` is missing: by design, a message right behind
+/// a reset does not wait for the name.
+const STARTUPS: [Startup; 5] = [
+    &[],
+    &[],
+    &[("work_mem", "3MB")],
+    &[("my.a", "start"), ("search_path", "start")],
+    &[("my.a", "start"), ("search_path", "start"), ("work_mem", "3MB")],
 ];
 
 /// Statements of every script.
@@ -180,19 +193,30 @@ fn action(texts: Vec<&'static str>, clients: usize) -> impl Strategy<Value = Act
 /// Scripts of any kind.
 pub(super) fn script() -> impl Strategy<Value = Script> {
     let sizes = || select(vec![300usize, 600, 2000, 16_384]);
-    let setup = (1..3usize, 2..4usize, select(vec![128usize, 300, 1000, 16_384]), sizes(), sizes(), 0..6u8);
-    let setup = setup.prop_map(|(backends, clients, client_buffer, server_buffer, step, strict)| Setup {
-        backends,
-        clients,
-        client_buffer,
-        server_buffer,
-        step,
-        is_strict: strict == 0,
+    let client_buffer = select(vec![128usize, 300, 1000, 16_384]);
+    let setup = (1..3usize, 2..4usize, client_buffer, sizes(), sizes(), 0..6u8, select(STARTUPS.to_vec()));
+    let setup = setup.prop_map(|(backends, clients, client_buffer, server_buffer, step, strict, startup)| {
+        Setup { backends, clients, client_buffer, server_buffer, step, is_strict: strict == 0, startup }
     });
     (setup, subsequence(KINDS.to_vec(), 1..4)).prop_flat_map(|(setup, kinds)| {
         let mut texts = kinds.concat();
         texts.extend_from_slice(&texts.clone());
         texts.extend_from_slice(COMMON);
-        vec(action(texts, setup.clients), 1..16).prop_map(move |actions| Script { setup, actions })
+        vec(action(texts, setup.clients), 1..16).prop_map(move |mut actions| {
+            if !setup.startup.is_empty() {
+                actions.iter_mut().for_each(isolate_reset);
+            }
+            Script { setup, actions }
+        })
     })
+}
+
+/// Reduces a Query to the first reset: with start-up settings, Gatekeeper may refuse a reset among other statements.
+fn isolate_reset(action: &mut Action) {
+    let (Action::Say { request, .. } | Action::Leave { request: Some(request), .. }) = action else { return };
+    if let Request::Query(texts) = request
+        && let Some(at) = texts.iter().position(|text| text.0.starts_with("RESET"))
+    {
+        *texts = vec![texts[at]];
+    }
 }

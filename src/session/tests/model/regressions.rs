@@ -33,6 +33,7 @@ fn play(requests: &[Request], end: End) {
                 server_buffer: 16_384,
                 step: 16_384,
                 is_strict,
+                startup: &[],
             };
             let mut actions: Vec<_> = requests
                 .iter()
@@ -116,7 +117,8 @@ fn copied_data_behind_an_error_ends() {
         Request::Copy { is_extended: false, has_early_sync: false, rows: vec![1873], end: CopyEnd::BadRow };
     for is_strict in [false, true] {
         let (client_buffer, server_buffer, step) = (128, 300, 300);
-        let setup = Setup { backends: 1, clients: 2, client_buffer, server_buffer, step, is_strict };
+        let setup =
+            Setup { backends: 1, clients: 2, client_buffer, server_buffer, step, is_strict, startup: &[] };
         let actions = vec![Action::Say { client: 0, request: request.clone(), held: 0, is_impatient: false }];
         World::run(&Script { setup, actions });
     }

@@ -1,6 +1,6 @@
 //! Scripts: requests of several clients, with cuts and disconnects.
 
-use super::super::frame;
+use super::{super::frame, state::Startup};
 
 /// Script of all clients, and conditions of the run.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Setup {
     pub(super) step: usize,
     /// A state check follows every transaction.
     pub(super) is_strict: bool,
+    /// Start-up settings of every other client.
+    pub(super) startup: Startup,
 }
 
 #[derive(Clone, Debug)]

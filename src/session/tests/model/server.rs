@@ -10,7 +10,7 @@ use super::{
     execute::{FAILED_TRANSACTION, Failure},
     language::{Sql, parse},
     run::read_parameters,
-    state::{Block, Prepared, SharedCluster, State, View},
+    state::{Block, Prepared, SharedCluster, Startup, State, View},
 };
 use crate::wire::{Frame, Speaker};
 
@@ -87,9 +87,12 @@ pub(super) type Step = Result<(), Failure>;
 // === impl Server ===
 
 impl Server {
-    pub(super) fn new(cluster: &SharedCluster) -> Self {
+    /// Creates a server process behind a login with the settings `startup`.
+    pub(super) fn new(cluster: &SharedCluster, startup: Startup) -> Self {
+        let state = State::new(startup);
+        let reported_name = state.value("application_name").unwrap_or_default().to_owned();
         Self {
-            state: State::default(),
+            state,
             cluster: Rc::clone(cluster),
             portals: BTreeMap::new(),
             input: Vec::new(),
@@ -97,7 +100,7 @@ impl Server {
             sent: Vec::new(),
             is_skipping: false,
             copying: None,
-            reported_name: String::new(),
+            reported_name,
             is_closed: false,
             events: Vec::new(),
         }

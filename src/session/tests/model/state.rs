@@ -17,9 +17,14 @@ pub(super) struct Cluster {
 /// Cluster of several fake servers in one thread.
 pub(super) type SharedCluster = Rc<RefCell<Cluster>>;
 
+/// Settings of a start-up packet.
+pub(super) type Startup = &'static [(&'static str, &'static str)];
+
 /// State of one session.
 #[derive(Default, Clone, Debug)]
 pub(super) struct State {
+    /// Values that a reset restores.
+    startup: Startup,
     /// State restored by a rollback.
     pub(super) kept: Transactional,
     before: Option<Transactional>,
@@ -116,6 +121,13 @@ pub(super) fn default_of(name: &str) -> Option<&'static str> {
 // === impl State ===
 
 impl State {
+    /// State behind a login with the settings `startup`.
+    pub(super) fn new(startup: Startup) -> Self {
+        let custom = startup.iter().filter(|(name, _)| default_of(name).is_none());
+        let placeholders = custom.map(|(name, _)| (*name).to_owned()).collect();
+        Self { startup, placeholders, ..Self::default() }
+    }
+
     /// Starts the transaction of a message, unless a transaction is open.
     pub(super) fn start(&mut self) {
         if self.before.is_none() {
@@ -211,7 +223,8 @@ impl State {
     /// Value as `current_setting(name, true)` shows it; `None` for NULL.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         let known = self.placeholders.contains(name).then_some("");
-        self.value_set(name).or_else(|| default_of(name)).or(known)
+        let at_login = self.startup.iter().find(|(set, _)| *set == name).map(|(_, value)| *value);
+        self.value_set(name).or(at_login).or_else(|| default_of(name)).or(known)
     }
 
     pub(super) fn set(&mut self, name: &str, value: &str, local: bool) {

@@ -6,7 +6,7 @@ use super::{
     client::Client,
     pool::Backend,
     script::{Action, End, Script, Setup, query},
-    state::SharedCluster,
+    state::{SharedCluster, Startup},
 };
 use crate::{
     handshake::Parameters,
@@ -90,26 +90,28 @@ impl World {
 
     /// An earlier session has read a sequence: from then on every session keeps its backend for sequences.
     fn read_sequences(&self) {
-        let mut session = self.new_session();
+        let mut session = self.new_session(&[]);
         let text = query("SELECT lastval()");
         session.on_client(Instant::now(), &text, false).expect("a message");
         session.attach(Box::new(TrackedBackendState::new(parameters(), [9; 16])), false);
         session.on_client(Instant::now(), &text, false).expect("a message");
     }
 
-    fn new_session(&self) -> Session {
+    fn new_session(&self, startup: Startup) -> Session {
         let known = ReportedParameters::new(parameters());
-        Session::shared(
-            Arc::clone(&self.database),
-            known,
-            SettingValues::default(),
-            SessionOptions::default(),
-        )
+        let set = |values: SettingValues, (name, value): &(&str, &str)| {
+            values.with(name.as_bytes(), Some(value.as_bytes()))
+        };
+        let values = startup.iter().fold(SettingValues::default(), set);
+        Session::shared(Arc::clone(&self.database), known, values, SessionOptions::default())
     }
 
     fn new_client(&mut self) -> Client {
         self.clients_so_far += 1;
-        Client::new(self.clients_so_far, self.new_session(), &SharedCluster::default())
+        // Every other client has start-up settings.
+        let startup = if self.clients_so_far.is_multiple_of(2) { self.setup.startup } else { &[] };
+        let session = self.new_session(startup);
+        Client::new(self.clients_so_far, session, &SharedCluster::default(), startup)
     }
 
     fn act(&mut self, action: &Action) {
