@@ -58,7 +58,7 @@ impl Cookies {
             open.pop_front();
         }
         open.push_back((hash_secret(value.as_bytes()), now));
-        self.told(&value, BROWSER_SESSION_LIFETIME)
+        self.set_cookie_header(&value, BROWSER_SESSION_LIFETIME)
     }
 
     /// Ends the session of the request and returns the `Set-Cookie` value.
@@ -66,7 +66,7 @@ impl Cookies {
         if let Some(shown) = self.shown(headers) {
             self.lock().retain(|(known, _)| *known != shown);
         }
-        self.told("", Duration::ZERO)
+        self.set_cookie_header("", Duration::ZERO)
     }
 
     /// True if the headers contain the cookie of an open session.
@@ -86,11 +86,11 @@ impl Cookies {
         pairs.find(|(name, _)| *name == self.name).map(|(_, value)| hash_secret(value.as_bytes()))
     }
 
-    fn told(&self, value: &str, life: Duration) -> Option<HeaderValue> {
+    fn set_cookie_header(&self, value: &str, life: Duration) -> Option<HeaderValue> {
         let secure = if self.secure { "; Secure" } else { "" };
         let (name, life) = (&self.name, life.as_secs());
-        let told = format!("{name}={value}; Path=/; Max-Age={life}; HttpOnly; SameSite=Strict{secure}");
-        HeaderValue::try_from(told).ok()
+        let text = format!("{name}={value}; Path=/; Max-Age={life}; HttpOnly; SameSite=Strict{secure}");
+        HeaderValue::try_from(text).ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<([u8; 32], Instant)>> {

@@ -162,16 +162,16 @@ mod tests {
     #[test]
     fn users_that_cannot_be_impersonated_are_named() {
         assert_eq!(compared(TokenPrincipal::EachUser, &["app@p.iam"]), "");
-        let said = compared(TokenPrincipal::EachUser, &["app@p.iam", "alice@example.com"]);
+        let text = compared(TokenPrincipal::EachUser, &["app@p.iam", "alice@example.com"]);
         assert!(
-            said.starts_with("no service account belongs to `alice@example.com` of the list; "),
-            "{said}"
+            text.starts_with("no service account belongs to `alice@example.com` of the list; "),
+            "{text}"
         );
     }
 
     #[test]
     fn credentials_of_nobody_are_told() {
-        let said = compared(TokenPrincipal::Unknown, &["app@p.iam"]);
-        assert!(said.contains("set `impersonate`"), "{said}");
+        let text = compared(TokenPrincipal::Unknown, &["app@p.iam"]);
+        assert!(text.contains("set `impersonate`"), "{text}");
     }
 }

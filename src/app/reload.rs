@@ -47,8 +47,8 @@ impl Program {
                 Some(failure.to_string().into())
             }
         };
-        let told = record::Reload { trigger, error };
-        self.services.observers.audit.submit_now(Record::ConfigReloaded(Box::new(told)));
+        let reload = record::Reload { trigger, error };
+        self.services.observers.audit.submit_now(Record::ConfigReloaded(Box::new(reload)));
         sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
         if let Some(answer) = answer {
             answer.send(done).ok();

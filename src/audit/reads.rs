@@ -28,9 +28,9 @@ impl Reads {
         if cut || text.contains(&b'\\') {
             return false;
         }
-        let said = self.classifier.classify(text, &MEANING, &self.knowledge);
-        said.access == StatementAccess::Read
-            && matches!(said.reason, ClassifyReason::Read | ClassifyReason::ServerState)
+        let classification = self.classifier.classify(text, &MEANING, &self.knowledge);
+        classification.access == StatementAccess::Read
+            && matches!(classification.reason, ClassifyReason::Read | ClassifyReason::ServerState)
     }
 }
 

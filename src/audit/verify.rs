@@ -176,7 +176,11 @@ impl LogVerifier<'_> {
             self.boots.insert(id.clone(), boot);
             self.summary.boots += 1;
             return match seq {
-                1 if record.prev_hash.as_ref().is_some_and(|said| *said != LineHash::NONE.to_string()) => {
+                1 if record
+                    .prev_hash
+                    .as_ref()
+                    .is_some_and(|recorded| *recorded != LineHash::NONE.to_string()) =>
+                {
                     self.found(place, FindingKind::Changed { seq });
                 }
                 1 => {}
@@ -189,7 +193,7 @@ impl LogVerifier<'_> {
         };
         let expected = boot.last_seq + 1;
         let chained = match (&boot.last_hash, &record.prev_hash) {
-            (Some(hash), Some(said)) => *said == hash.to_string(),
+            (Some(hash), Some(recorded)) => *recorded == hash.to_string(),
             (None, None) => true,
             _ => false,
         };

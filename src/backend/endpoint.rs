@@ -317,7 +317,7 @@ impl EndpointHandle {
                 logged_in.method
             }
             Ok(Err(ConnectFailure::Refused(refused))) if refused.is_unknown_database() => {
-                refused.said.method().unwrap_or(Method::Trust)
+                refused.response.method().unwrap_or(Method::Trust)
             }
             Ok(Err(failure)) => return Err(self.error(failure)),
             Err(_elapsed) => {

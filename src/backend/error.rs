@@ -100,8 +100,8 @@ impl ConnectError {
     /// A rejection by the server with the given SQLSTATE.
     #[cfg(test)]
     pub(crate) fn scripted_refusal(endpoint: Arc<Endpoint>, sqlstate: [u8; 5]) -> Self {
-        let said = crate::handshake::Refused::scripted(sqlstate);
-        let refused = Refused { said, shown: super::CredentialKind::Nothing, token: None };
+        let response = crate::handshake::Refused::scripted(sqlstate);
+        let refused = Refused { response, shown: super::CredentialKind::Nothing, token: None };
         Self::new(endpoint, ConnectFailure::Refused(Box::new(refused)))
     }
 

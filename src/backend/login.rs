@@ -86,12 +86,12 @@ impl Proof<'_> {
     }
 
     fn failure(&self, error: LoginError) -> ConnectFailure {
-        let LoginError::Refused(said) = error else { return ConnectFailure::Login(error) };
+        let LoginError::Refused(response) = error else { return ConnectFailure::Login(error) };
         let (shown, token) = match self {
             Self::Nothing => (CredentialKind::Nothing, None),
             Self::Password(_) => (CredentialKind::Password, None),
             Self::Token(login) => (CredentialKind::Token, Some(login.token().clone())),
         };
-        ConnectFailure::Refused(Box::new(Refused { said, shown, token }))
+        ConnectFailure::Refused(Box::new(Refused { response, shown, token }))
     }
 }

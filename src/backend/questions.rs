@@ -160,8 +160,8 @@ mod tests {
 
     #[test]
     fn a_login_learns_the_same_node_as_the_probe() {
-        let told = row(&[Some("t"), Some("on"), Some("1700000000123456"), Some("10.0.0.1"), Some("5432")]);
-        let node = Questions::Node.read(&told).unwrap().node;
+        let answer = row(&[Some("t"), Some("on"), Some("1700000000123456"), Some("10.0.0.1"), Some("5432")]);
+        let node = Questions::Node.read(&answer).unwrap().node;
         let looked = row(&[
             Some("t"),
             Some("on"),

@@ -12,7 +12,7 @@ use crate::{
 /// ErrorResponse of a login, and the credential that was shown.
 pub struct Refused {
     /// The ErrorResponse, forwarded unchanged, with the method requested before.
-    pub said: handshake::Refused,
+    pub response: handshake::Refused,
     /// Credential shown to the server.
     pub shown: CredentialKind,
     /// The token that was shown.
@@ -45,7 +45,7 @@ impl Refused {
     /// SQLSTATE of the rejection.
     #[must_use]
     pub fn sqlstate(&self) -> Option<SqlState> {
-        self.said.fault().sqlstate()
+        self.response.fault().sqlstate()
     }
 
     /// True if the rejection concerns the user (class 28), not the database or the server's state.
@@ -67,7 +67,7 @@ impl Refused {
     /// A server needs a token in clear text: a request for SCRAM means that the user has a stored password.
     fn token_cannot_answer(&self) -> bool {
         self.shown == CredentialKind::Token
-            && matches!(self.said.method(), Some(Method::ScramSha256 | Method::ScramSha256Plus))
+            && matches!(self.response.method(), Some(Method::ScramSha256 | Method::ScramSha256Plus))
     }
 
     /// Party responsible for the rejection.
@@ -92,7 +92,7 @@ impl Refused {
             );
         }
         if self.is_authorization() {
-            match self.said.fault().field(b'R') {
+            match self.response.fault().field(b'R') {
                 Some(NO_SUCH_ROLE) => {
                     return Some(
                         "make this user on the server, with the right to log in (`gcloud alloydb users create`, or \
@@ -100,7 +100,7 @@ impl Refused {
                             .into(),
                     );
                 }
-                Some(NO_RULE) if self.said.method().is_none() => {
+                Some(NO_RULE) if self.response.method().is_none() => {
                     return Some(
                         "the server has no rule that lets this user in from here: check whether it wants TLS (the \
                          endpoint's `tls.mode`) and its `pg_hba.conf`"
@@ -130,8 +130,8 @@ impl Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&log_text(&self.said.fault()))?;
-        match self.said.method() {
+        f.write_str(&log_text(&self.response.fault()))?;
+        match self.response.method() {
             Some(method) if self.token_cannot_answer() => {
                 write!(f, "; the server asked for {method}, which a token cannot answer")
             }
@@ -142,7 +142,7 @@ impl fmt::Display for Refused {
 
 impl fmt::Debug for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.said)
+        write!(f, "{:?}", self.response)
     }
 }
 

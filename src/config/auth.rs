@@ -217,7 +217,7 @@ fn verifying_methods(section: &Section<'_>, auth: &Section<'_>) -> String {
         Origin::File { .. } => {
             "auth = { method = \"scram\", users_file = \"…\" }, or method = \"trust\"".to_owned()
         }
-        _ => format!("{}=scram and {}, or trust", auth.spoken("method"), auth.spoken("users_file")),
+        _ => format!("{}=scram and {}, or trust", auth.remedy_name("method"), auth.remedy_name("users_file")),
     };
     methods + " on a loopback address or a Unix-domain socket"
 }
@@ -263,7 +263,7 @@ fn check_trust(section: &Section<'_>, auth: &Section<'_>, bind: Option<&Bind>) {
     if bind.is_none_or(Bind::is_local) {
         return;
     }
-    let flag = section.spoken("insecure_trust");
+    let flag = section.remedy_name("insecure_trust");
     if section.flag("insecure_trust").value {
         auth.warning(
             "method",

@@ -27,7 +27,7 @@ pub(super) fn read_client_tls(section: &Section<'_>) -> Option<ListenerTls> {
     let client_ca_file = section.path("client_ca_file");
     let asked = client_certificates != ClientCertificates::None;
     if asked && !section.has_key("client_ca_file") {
-        let remedy = format!("write the CA that signs them in {}", section.spoken("client_ca_file"));
+        let remedy = format!("write the CA that signs them in {}", section.remedy_name("client_ca_file"));
         section.problem(
             "client_certificates",
             "clients' certificates cannot be verified without a CA",
@@ -36,7 +36,7 @@ pub(super) fn read_client_tls(section: &Section<'_>) -> Option<ListenerTls> {
     }
     if !asked && client_ca_file.is_some() {
         let remedy =
-            format!("write \"optional\" or \"required\" in {}", section.spoken("client_certificates"));
+            format!("write \"optional\" or \"required\" in {}", section.remedy_name("client_certificates"));
         section.problem("client_ca_file", "client certificates are not requested", remedy);
     }
     if identity.is_none() && !section.has_key("cert") && !section.has_key("key") {

@@ -237,7 +237,7 @@ fn read_budget(endpoint: &Section<'_>) -> (Option<usize>, usize) {
         && reserve >= max
     {
         let what = format!("no backend is left: {reserve} of {max} are reserved");
-        let remedy = format!("write less than {max}, or a larger {}", endpoint.spoken("max_backends"));
+        let remedy = format!("write less than {max}, or a larger {}", endpoint.remedy_name("max_backends"));
         endpoint.problem("reserve", what, remedy);
     }
     (max_backends, reserve)
@@ -246,7 +246,7 @@ fn read_budget(endpoint: &Section<'_>) -> (Option<usize>, usize) {
 /// User of the probe: the configured one, else the user of a password login, else the first user of a token login.
 fn read_probe(endpoint: &Section<'_>, login: &Login) -> Option<ProbeLogin> {
     let section = endpoint.table_or_empty("probe", "cluster.endpoint.probe");
-    let said = section.parsed(
+    let configured_user = section.parsed(
         "user",
         |text| UserName::new(text).map_err(|error| error.to_string()),
         "write a database user",
@@ -274,7 +274,7 @@ fn read_probe(endpoint: &Section<'_>, login: &Login) -> Option<ProbeLogin> {
         Login::Token(token) => token.users.listed().first().cloned(),
         Login::Password(password) => password.user.clone(),
     };
-    let user = match said {
+    let user = match configured_user {
         Some(spot) => spot.value,
         None => {
             let user = default?;

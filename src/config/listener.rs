@@ -157,7 +157,7 @@ fn read_bind(section: &Section<'_>, others: &[Spot<ListenerSettings>]) -> Option
         Some(bind) => {
             if let Some(other) = others.iter().find(|other| are_exclusive(bind, &other.value.bind)) {
                 let what = format!("listener `{}` listens on {} already", other.value.name, other.value.bind);
-                let remedy = format!("write another port in {}", section.spoken("bind"));
+                let remedy = format!("write another port in {}", section.remedy_name("bind"));
                 section.problem("bind", what, remedy);
             }
         }

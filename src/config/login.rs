@@ -65,9 +65,9 @@ fn from_table(section: &Section<'_>, insecure_without_verification: bool) -> Opt
     let Some(kind) = written.next() else {
         let remedy = format!(
             "write {}, {} or {}, or login = \"passthrough\"",
-            section.spoken("iam"),
-            section.spoken("token_command"),
-            section.spoken("password")
+            section.remedy_name("iam"),
+            section.remedy_name("token_command"),
+            section.remedy_name("password")
         );
         let key = ONLY_TOKEN.into_iter().chain(ONLY_IAM).chain(["user"]).find(|key| section.has_key(key));
         section.context.report.problem(
@@ -98,7 +98,7 @@ fn from_table(section: &Section<'_>, insecure_without_verification: bool) -> Opt
         return Some(Login::Password(read_password_login(section)));
     }
     if section.has_key("user") {
-        let remedy = format!("list the users in {}", section.spoken("users"));
+        let remedy = format!("list the users in {}", section.remedy_name("users"));
         section.problem("user", "does not go with a token login", remedy);
     }
     let origin = match kind {
@@ -216,7 +216,7 @@ fn read_delegates(section: &Section<'_>) -> Vec<String> {
         );
     }
     if !delegates.is_empty() && !section.has_key("impersonate") {
-        let remedy = format!("write {} too", section.spoken("impersonate"));
+        let remedy = format!("write {} too", section.remedy_name("impersonate"));
         section.problem("delegates", "requires `impersonate`", remedy);
     }
     delegates.into_iter().map(|delegate| delegate.value).collect()
@@ -234,7 +234,7 @@ fn read_token_users(section: &Section<'_>, kind: &str) -> TokenUsers {
 fn listed_users(section: &Section<'_>, kind: &str) -> Vec<UserName> {
     if !section.has_key("users") {
         let remedy =
-            format!("list the database users that clients may log in as in {}", section.spoken("users"));
+            format!("list the database users that clients may log in as in {}", section.remedy_name("users"));
         let what = "a token login must list its users";
         section.context.report.problem(&section.place(kind), section.named("users"), what, remedy);
         return Vec::new();

@@ -101,7 +101,7 @@ pub(super) fn read_admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>
     }
     if let Some(other) = listeners.iter().find(|other| are_exclusive(&Bind::Tcp(bind), &other.value.bind)) {
         let what = format!("listener `{}` listens on {} already", other.value.name, other.value.bind);
-        section.problem("bind", what, format!("write another port in {}", section.spoken("bind")));
+        section.problem("bind", what, format!("write another port in {}", section.remedy_name("bind")));
     }
     Some(AdminSettings { bind, api_key, open_health, tls })
 }

@@ -26,7 +26,7 @@ pub(super) fn read_pool(section: &Section<'_>, auth: Option<&Auth>, max_clients:
     let size = pool.count("size", 1, default.size);
     let min_idle = pool.count("min_idle", 0, default.min_idle);
     if min_idle > size {
-        let remedy = format!("write {size} at most, or a larger {}", pool.spoken("size"));
+        let remedy = format!("write {size} at most, or a larger {}", pool.remedy_name("size"));
         pool.problem("min_idle", format!("a pool of {size} backends cannot keep {min_idle} idle"), remedy);
     }
     PoolSettings {

@@ -75,7 +75,7 @@ impl<'c> Section<'c> {
     }
 
     /// Name of a key in remedies, in the form of the table's source: file or environment.
-    pub(super) fn spoken(&self, key: &str) -> String {
+    pub(super) fn remedy_name(&self, key: &str) -> String {
         if let Origin::File { .. } = self.origin {
             // Within a cluster, endpoint or listener, the name is the path from there.
             let named =
@@ -113,7 +113,7 @@ impl<'c> Section<'c> {
     pub(super) fn missing(&self, key: &str, example: &str) {
         let remedy = match self.origin {
             Origin::File { .. } => format!("write {example}"),
-            _ => format!("set {}", self.spoken(key)),
+            _ => format!("set {}", self.remedy_name(key)),
         };
         self.context.report.problem(&self.origin, self.named(key), "is missing", remedy);
     }

@@ -72,9 +72,9 @@ type Cases<'c> = &'c [(&'c [(&'c str, &'c str)], &'c [&'c str])];
 fn check(say: fn(&ConfigSource) -> Vec<String>, table: Cases<'_>) {
     let mut wrong = Vec::new();
     for (changes, expected) in table {
-        let said = say(&spoiled(changes));
-        if said != *expected {
-            wrong.push(format!("{changes:?}\n  said:     {said:#?}\n  expected: {expected:#?}"));
+        let problems = say(&spoiled(changes));
+        if problems != *expected {
+            wrong.push(format!("{changes:?}\n  reported: {problems:#?}\n  expected: {expected:#?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -73,7 +73,7 @@ pub(super) fn read_tls<'c>(endpoint: &Section<'c>, shared: &ClusterDefaults<'c>)
         own.warning(
             "mode",
             what,
-            format!("write \"verify-ca\" or \"verify-full\" in {}", own.spoken("mode")),
+            format!("write \"verify-ca\" or \"verify-full\" in {}", own.remedy_name("mode")),
         );
     }
     let settings = EndpointTls {
@@ -105,7 +105,7 @@ pub(super) fn read_identity(section: &Section<'_>) -> Option<IdentityFiles> {
             section.problem(
                 "cert",
                 "a certificate needs its key",
-                format!("write {}", section.spoken("key")),
+                format!("write {}", section.remedy_name("key")),
             );
             None
         }
@@ -113,7 +113,7 @@ pub(super) fn read_identity(section: &Section<'_>) -> Option<IdentityFiles> {
             section.problem(
                 "key",
                 "a key needs its certificate",
-                format!("write {}", section.spoken("cert")),
+                format!("write {}", section.remedy_name("cert")),
             );
             None
         }
@@ -195,7 +195,7 @@ impl TransportCheck<'_> {
             self.warning(what, "write \"verify-ca\" as soon as the server has TLS");
         } else {
             let what = format!("plaintext to {address}, which is not on this machine");
-            let flag = self.endpoint.spoken("insecure_plaintext");
+            let flag = self.endpoint.remedy_name("insecure_plaintext");
             let remedy = format!("write \"verify-ca\" in {}, or insist with {flag} = true", self.mode_key());
             self.problem(what, remedy);
         }
@@ -211,7 +211,7 @@ impl TransportCheck<'_> {
         } else {
             let what =
                 format!("a token would be sent over a connection that is not verified (mode \"{mode}\")");
-            let flag = self.endpoint.spoken("insecure_token_without_verification");
+            let flag = self.endpoint.remedy_name("insecure_token_without_verification");
             self.problem(what, format!("{}, or insist with {flag} = true", self.verifying_mode()));
         }
     }
@@ -222,7 +222,7 @@ impl TransportCheck<'_> {
     }
 
     fn mode_key(&self) -> String {
-        self.tls.section.spoken("mode")
+        self.tls.section.remedy_name("mode")
     }
 
     fn problem(&self, what: impl Into<String>, remedy: impl Into<String>) {

@@ -91,8 +91,8 @@ fn reload_response(
 ) -> Result<CommandResponse, ErrorResponse<'static>> {
     match done {
         Ok(ReloadReport { changed, needs_restart, warnings }) => {
-            let said = changed.into_iter().chain(needs_restart).chain(warnings);
-            Ok(said.fold(CommandResponse::done(), |answer, line| answer.with_notice(line, None)))
+            let notices = changed.into_iter().chain(needs_restart).chain(warnings);
+            Ok(notices.fold(CommandResponse::done(), |answer, line| answer.with_notice(line, None)))
         }
         Err(failure) => {
             let sqlstate = match failure {

@@ -173,7 +173,7 @@ impl Command {
     }
 
     /// The command in canonical form, for log and audit log.
-    pub(super) fn said(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let behind: Cow<'_, str> = match self {
             Self::Show(target) => target.as_str().into(),
             Self::Pause(scope)
@@ -305,10 +305,10 @@ fn not_done(message: String, hint: &'static str) -> ErrorResponse<'static> {
 mod tests {
     use super::*;
 
-    fn said(text: &str) -> String {
+    fn parsed_text(text: &str) -> String {
         match Command::parse(text) {
             Ok(None) => String::new(),
-            Ok(Some(command)) => command.said(),
+            Ok(Some(command)) => command.text(),
             Err(report) => format!("{}: {}", report.sqlstate, report.message),
         }
     }
@@ -333,7 +333,7 @@ mod tests {
             ("SET extra_float_digits = 3", "SET"),
             ("set session DateStyle to 'ISO'", "SET"),
         ] {
-            assert_eq!(said(text), expected, "{text}");
+            assert_eq!(parsed_text(text), expected, "{text}");
         }
     }
 
@@ -356,7 +356,7 @@ mod tests {
             ("SUSPEND", "0A000: SUSPEND is not supported"),
             ("SET max_client_conn = 7", "0A000: \"max_client_conn\" cannot be set here"),
         ] {
-            assert_eq!(said(text), expected, "{text}");
+            assert_eq!(parsed_text(text), expected, "{text}");
             assert!(Command::parse(text).is_err_and(|report| report.hint.is_some()), "{text}");
         }
     }

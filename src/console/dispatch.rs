@@ -128,25 +128,25 @@ impl Console {
             (false, None) => AdminOutcome::Ok,
             (false, Some(_)) => AdminOutcome::Error,
         });
-        let said = command.said();
+        let text = command.text();
         let error_code = error.map(|report| report.sqlstate.to_string());
         let user = who.user.as_ref().map(UserName::as_str);
         match command.needs() {
             ConsoleAccess::Stats => {
-                tracing::debug!(session = who.id, user, command = said, error = error_code, "console")
+                tracing::debug!(session = who.id, user, command = text, error = error_code, "console")
             }
             ConsoleAccess::Admin => {
-                tracing::info!(session = who.id, user, command = said, error = error_code, "console");
+                tracing::info!(session = who.id, user, command = text, error = error_code, "console");
                 if error.is_none() {
                     self.context
                         .observers
                         .events
-                        .record_event(EventKind::Operated { through: "console", what: said.to_string() });
+                        .record_event(EventKind::Operated { through: "console", what: text.to_string() });
                 }
             }
         }
         let sqlstate = error.and_then(|report| record::Sqlstate::new(report.sqlstate.as_str()));
-        let command = record::ConsoleCommand { session: Arc::clone(who), command: said.into(), sqlstate };
+        let command = record::ConsoleCommand { session: Arc::clone(who), command: text.into(), sqlstate };
         // The command has run, so the record waits for room in the log.
         self.context.observers.audit.submit(Record::ConsoleCommand(Box::new(command))).await.ok();
     }

@@ -35,8 +35,8 @@ struct ConsoleConnection {
     unread: Vec<u8>,
     /// Output ends at a message boundary, so another message may follow.
     whole: bool,
-    heard: u64,
-    said: u64,
+    bytes_received: u64,
+    bytes_sent: u64,
 }
 
 /// Reason for the end of a console session.
@@ -62,7 +62,7 @@ const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) async fn serve_client(console: &Console, client: ConsoleClient) {
     let ConsoleClient { stream, unread, output, visit, mut presence } = client;
     let began = Instant::now();
-    let mut line = ConsoleConnection { stream, unread, whole: true, heard: 0, said: 0 };
+    let mut line = ConsoleConnection { stream, unread, whole: true, bytes_received: 0, bytes_sent: 0 };
     let mut commands = 0;
     let end = tokio::select! {
         biased;
@@ -92,7 +92,7 @@ pub(super) async fn serve_client(console: &Console, client: ConsoleClient) {
         reason,
         duration: began.elapsed(),
         statements: commands,
-        traffic: (line.heard, line.said),
+        traffic: (line.bytes_received, line.bytes_sent),
     })));
 }
 
@@ -208,7 +208,7 @@ impl ConsoleConnection {
         match self.stream.read_buf(&mut self.unread).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             bytes => {
-                self.heard += bytes as u64;
+                self.bytes_received += bytes as u64;
                 Ok(())
             }
         }
@@ -231,7 +231,7 @@ impl ConsoleConnection {
         self.whole = false;
         self.stream.write_all(bytes).await?;
         self.stream.flush().await?;
-        self.said += bytes.len() as u64;
+        self.bytes_sent += bytes.len() as u64;
         self.whole = true;
         Ok(())
     }

@@ -100,7 +100,7 @@ async fn run_printing(run: &CommandRun) -> Result<Printed, TokenError> {
     let mut printed = Printed::new();
     let finished = timeout(run.limit, printed.read_until_exit(&mut child)).await;
     let status = finished
-        .map_err(|_| TokenError::TimedOut { limit: run.limit, stderr: printed.said() })?
+        .map_err(|_| TokenError::TimedOut { limit: run.limit, stderr: printed.error_line() })?
         .map_err(|error| match error {
             Interrupted::TooLong => TokenError::TooLong,
             Interrupted::Io(error) => TokenError::Run(Arc::new(error)),
@@ -208,25 +208,25 @@ impl Printed {
         self.stderr.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    fn said(&self) -> String {
+    fn error_line(&self) -> String {
         redact::first_line(&self.stderr, &self.stdout)
     }
 
     fn check(&self, status: ExitStatus) -> Result<(), TokenError> {
         if let Some(signal) = status.signal() {
-            return Err(TokenError::Killed { signal, stderr: self.said() });
+            return Err(TokenError::Killed { signal, stderr: self.error_line() });
         }
         match status.code() {
             Some(0) => Ok(()),
-            Some(COMMAND_NOT_FOUND_STATUS) => Err(TokenError::NotFound(self.said())),
-            code => Err(TokenError::Failed { status: code.unwrap_or(-1), stderr: self.said() }),
+            Some(COMMAND_NOT_FOUND_STATUS) => Err(TokenError::NotFound(self.error_line())),
+            code => Err(TokenError::Failed { status: code.unwrap_or(-1), stderr: self.error_line() }),
         }
     }
 
     fn token(&self) -> Result<MintedToken, TokenError> {
         let text = str::from_utf8(&self.stdout).map_err(|_| TokenError::NoText)?.trim_end();
         if text.is_empty() {
-            return Err(TokenError::Empty(self.said()));
+            return Err(TokenError::Empty(self.error_line()));
         }
         let is_one_word = |text: &str| !text.chars().any(|c| c.is_whitespace() || c.is_control());
         if text.trim_start().starts_with('{') {

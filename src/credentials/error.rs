@@ -16,7 +16,7 @@ pub enum TokenError {
     #[error("the command could not be run")]
     Run(#[source] Arc<std::io::Error>),
     /// The command said that it failed.
-    #[error("exited with status {status}{}", said(stderr))]
+    #[error("exited with status {status}{}", after_colon(stderr))]
     Failed {
         /// Its exit status.
         status: i32,
@@ -24,7 +24,7 @@ pub enum TokenError {
         stderr: String,
     },
     /// The command was killed, not by us.
-    #[error("killed by signal {signal}{}", said(stderr))]
+    #[error("killed by signal {signal}{}", after_colon(stderr))]
     Killed {
         /// The signal's number.
         signal: i32,
@@ -32,7 +32,7 @@ pub enum TokenError {
         stderr: String,
     },
     /// The command ran for too long and was killed with all it had started.
-    #[error("not finished within {}{}", seconds(*.limit), said(stderr))]
+    #[error("not finished within {}{}", seconds(*.limit), after_colon(stderr))]
     TimedOut {
         /// The limit.
         limit: Duration,
@@ -43,7 +43,7 @@ pub enum TokenError {
     #[error("printed more than 64 KiB")]
     TooLong,
     /// The command succeeded and printed nothing.
-    #[error("printed nothing{}", said(.0))]
+    #[error("printed nothing{}", after_colon(.0))]
     Empty(String),
     /// The command printed bytes that are not valid UTF-8.
     #[error("printed something other than text")]
@@ -118,7 +118,7 @@ impl TokenError {
     }
 }
 
-fn said(stderr: &str) -> String {
+fn after_colon(stderr: &str) -> String {
     if stderr.is_empty() { String::new() } else { format!(": {stderr}") }
 }
 

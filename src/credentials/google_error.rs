@@ -31,7 +31,7 @@ pub enum GoogleError {
         source: HttpError,
     },
     /// A server refused.
-    #[error("{server} answered {status}{}", said(.code, .words))]
+    #[error("{server} answered {status}{}", code_and_words(.code, .words))]
     Refused {
         /// Name of the server.
         server: String,
@@ -156,7 +156,7 @@ impl GoogleError {
     }
 }
 
-fn said(code: &str, words: &str) -> String {
+fn code_and_words(code: &str, words: &str) -> String {
     match (code, words) {
         ("", "") => String::new(),
         ("", text) | (text, "") => format!(": {text}"),

@@ -47,23 +47,23 @@ mod tests {
         let mut out = Vec::new();
         let mut awaited = AwaitPassword::ask(&mut out);
         assert_eq!(out, [b'R', 0, 0, 0, 8, 0, 0, 0, 3]);
-        let mut said = Vec::new();
-        authentication::write_password(&mut said, "pässword".as_bytes());
-        let whole = said.len();
-        said.extend_from_slice(b"more");
+        let mut bytes = Vec::new();
+        authentication::write_password(&mut bytes, "pässword".as_bytes());
+        let whole = bytes.len();
+        bytes.extend_from_slice(b"more");
         for cut in 0..whole {
-            let taken = awaited.on_bytes(&said[..cut]).unwrap();
+            let taken = awaited.on_bytes(&bytes[..cut]).unwrap();
             assert!(taken.bytes == 0 && taken.outcome.is_none(), "{cut}");
         }
-        let taken = awaited.on_bytes(&said).unwrap();
+        let taken = awaited.on_bytes(&bytes).unwrap();
         assert_eq!((taken.bytes, taken.outcome.unwrap().as_str()), (whole, "pässword"));
     }
 
     #[test]
     fn anything_else_breaks_the_dialog() {
         let mut awaited = AwaitPassword::ask(&mut Vec::new());
-        for said in [&b"p\0\0\0\x06\xff\0"[..], b"p\0\0\0\x05a", b"p\0\0\0\x07a\0b", b"Q\0\0\0\x05\0"] {
-            assert!(awaited.on_bytes(said).is_err(), "{said:?}");
+        for bytes in [&b"p\0\0\0\x06\xff\0"[..], b"p\0\0\0\x05a", b"p\0\0\0\x07a\0b", b"Q\0\0\0\x05\0"] {
+            assert!(awaited.on_bytes(bytes).is_err(), "{bytes:?}");
         }
     }
 }

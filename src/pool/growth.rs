@@ -349,7 +349,8 @@ fn is_full(error: &ConnectError) -> bool {
 
 /// True if the login hit the connection limit of the role or the database.
 fn is_limit_of_login(error: &ConnectError) -> bool {
-    let routine = error.refused().and_then(|refused| refused.said.fault().field(b'R').map(<[u8]>::to_vec));
+    let routine =
+        error.refused().and_then(|refused| refused.response.fault().field(b'R').map(<[u8]>::to_vec));
     routine.is_some_and(|routine| [ROLE_LIMIT, DATABASE_LIMIT].contains(&routine.as_slice()))
 }
 

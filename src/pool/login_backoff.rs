@@ -56,10 +56,10 @@ impl LoginBackoff {
         if live == 0 {
             return true;
         }
-        let heard = answered.map_or(self.began, |answered| answered.max(self.began));
+        let last_answer = answered.map_or(self.began, |answered| answered.max(self.began));
         self.failures >= DOWN_AFTER_FAILURES
             && self.is_silence()
-            && self.last.saturating_duration_since(heard) >= DOWN_AFTER_SILENCE
+            && self.last.saturating_duration_since(last_answer) >= DOWN_AFTER_SILENCE
     }
 
     /// True if the server is unresponsive or shutting down. Other rejections, a missing token or an untrusted

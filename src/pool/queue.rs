@@ -18,7 +18,7 @@ struct WaitLine<W> {
     /// By start of the wait, then by ticket.
     entries: VecDeque<QueueEntry<W>>,
     /// Waiters since then or longer were notified about the long wait.
-    told: Option<Instant>,
+    notified_until: Option<Instant>,
 }
 
 /// A waiter.
@@ -37,7 +37,7 @@ const OTHER_WORKER_HEAD_START: Duration = Duration::from_millis(1);
 impl<W> Queue<W> {
     /// Empty lines for `workers` workers.
     pub(super) fn new(workers: usize) -> Self {
-        let line = |_| WaitLine { entries: VecDeque::new(), told: None };
+        let line = |_| WaitLine { entries: VecDeque::new(), notified_until: None };
         Self { lines: (0..workers.max(1)).map(line).collect(), waiting: 0, tickets: 0 }
     }
 
@@ -110,11 +110,13 @@ impl<W> Queue<W> {
         mut tell: impl FnMut(&QueueEntry<W>),
     ) {
         let line = self.line_of(worker);
-        let told = line.told;
-        let first = line.entries.partition_point(|entry| told.is_some_and(|told| entry.since <= told));
+        let notified_until = line.notified_until;
+        let first = line.entries.partition_point(|entry| {
+            notified_until.is_some_and(|notified_until| entry.since <= notified_until)
+        });
         for entry in line.entries.range(first..).take_while(|entry| entry.since <= then) {
             tell(entry);
-            line.told = Some(entry.since);
+            line.notified_until = Some(entry.since);
         }
     }
 

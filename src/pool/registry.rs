@@ -37,7 +37,7 @@ pub struct Pools {
     registry: Mutex<PoolTable>,
     workers: usize,
     spawn: Spawn,
-    told: BackendEventSink,
+    events: BackendEventSink,
     login_reports: OnceLock<LoginReports>,
     pub(super) renewals: Renewals,
     metrics: Metrics,
@@ -110,13 +110,13 @@ impl Pools {
     /// An empty registry for sessions on `workers`; `told` receives the events of all backends. Each worker maintains
     /// its own backends until the registry is dropped.
     #[must_use]
-    pub fn new(workers: &Workers, metrics: &Metrics, told: BackendEventSink) -> Arc<Self> {
+    pub fn new(workers: &Workers, metrics: &Metrics, events: BackendEventSink) -> Arc<Self> {
         let spawner = workers.clone();
         let pools = Self::with(
             workers.len(),
             Box::new(move |worker, name, work| spawner.spawn_on(worker, name, move || work)),
             metrics.clone(),
-            told,
+            events,
         );
         for worker in 0..workers.len() {
             let pools = Arc::downgrade(&pools);
@@ -133,12 +133,17 @@ impl Pools {
         pools
     }
 
-    pub(super) fn with(workers: usize, spawn: Spawn, metrics: Metrics, told: BackendEventSink) -> Arc<Self> {
+    pub(super) fn with(
+        workers: usize,
+        spawn: Spawn,
+        metrics: Metrics,
+        events: BackendEventSink,
+    ) -> Arc<Self> {
         Arc::new(Self {
             registry: Mutex::default(),
             workers: workers.max(1),
             spawn,
-            told,
+            events,
             login_reports: OnceLock::new(),
             renewals: Renewals::default(),
             metrics,
@@ -320,7 +325,7 @@ impl Pools {
     }
 
     pub(super) fn report_event(&self, target: &PoolKey, running: &BackendHandle, event: BackendEvent) {
-        (self.told)(target, running, event);
+        (self.events)(target, running, event);
     }
 
     pub(super) fn spawn(&self, worker: usize, name: &'static str, work: Work) {
@@ -342,7 +347,7 @@ impl Pools {
         let mut among = Filter::endpoint(pool.target.endpoint.clone());
         match full
             .refused()
-            .and_then(|refused| refused.said.fault().field(b'R').map(<[u8]>::to_vec))
+            .and_then(|refused| refused.response.fault().field(b'R').map(<[u8]>::to_vec))
             .as_deref()
         {
             Some(ROLE_LIMIT) => among.user = Some(pool.target.user.clone()),

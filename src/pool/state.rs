@@ -112,9 +112,9 @@ impl PoolState {
     /// Error of the last login, for a waiter that does not hold, while no login can help.
     pub(super) fn login_error(&self, now: Instant) -> Option<LeaseError> {
         let login_backoff = self.login_backoff.as_ref()?;
-        let told =
+        let is_down =
             now < login_backoff.retry_at && login_backoff.is_hopeless(self.slots.live_count(), self.answered);
-        told.then(|| LeaseError::Down(Arc::clone(&login_backoff.error)))
+        is_down.then(|| LeaseError::Down(Arc::clone(&login_backoff.error)))
     }
 
     /// Fails all waiters.

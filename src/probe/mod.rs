@@ -66,7 +66,7 @@ impl Probe {
         tasks: &Tasks,
         report: impl FnMut(&SnapshotChange, &TopologySnapshot) + Send + 'static,
     ) -> Self {
-        let (inbox, told) = mpsc::channel(PUBLISHER_QUEUE_CAPACITY);
+        let (inbox, messages) = mpsc::channel(PUBLISHER_QUEUE_CAPACITY);
         let wanted = Arc::new(SampleRequest::default());
         let held = Arc::new(HeldClients::default());
         let first = TopologySnapshot::declared(endpoints.iter().map(|it| Arc::clone(it.endpoint())));
@@ -86,7 +86,7 @@ impl Probe {
             unpublished: false,
         };
         keeper.apply_settings(endpoints, settings);
-        tasks.spawn("topology keeper", keeper.run(told));
+        tasks.spawn("topology keeper", keeper.run(messages));
         Self { snapshot, inbox, wanted, held }
     }
 

@@ -107,11 +107,11 @@ const FORGET_NODES_AFTER: Duration = Duration::from_secs(600);
 
 impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
     /// Runs until all senders are dropped.
-    pub(super) async fn run(mut self, mut told: mpsc::Receiver<ProbeMessage>) {
-        while let Some(message) = told.recv().await {
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<ProbeMessage>) {
+        while let Some(message) = inbox.recv().await {
             self.on_message(message);
             for _ in 1..MAX_BATCH_MESSAGES {
-                let Ok(message) = told.try_recv() else { break };
+                let Ok(message) = inbox.try_recv() else { break };
                 self.on_message(message);
             }
             if self.unpublished {

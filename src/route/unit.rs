@@ -248,17 +248,17 @@ mod tests {
 
     #[test]
     fn hints_do_what_the_listener_lets_them() {
-        let said = |hint, classify_reason| RoutingUnit { hint: Some(hint), ..on(classify_reason) };
+        let hinted = |hint, classify_reason| RoutingUnit { hint: Some(hint), ..on(classify_reason) };
         let under = |hints| SessionRouteState { hints, ..SessionRouteState::default() };
-        let primary = said(Hint::Primary, ClassifyReason::Read);
+        let primary = hinted(Hint::Primary, ClassifyReason::Read);
         assert_eq!(goes(primary, under(Hints::Off)).0, RouteSide::Reader);
         assert_eq!(goes(primary, under(Hints::Primary)), (RouteSide::Writer, "hint"));
-        let read = said(Hint::Read, ClassifyReason::VolatileFunction);
+        let read = hinted(Hint::Read, ClassifyReason::VolatileFunction);
         assert_eq!(goes(read, under(Hints::Primary)).0, RouteSide::Writer);
         assert_eq!(goes(read, under(Hints::All)), (RouteSide::Reader, "hint"));
-        assert_eq!(goes(said(Hint::Read, ClassifyReason::Writes), under(Hints::All)).0, RouteSide::Writer);
+        assert_eq!(goes(hinted(Hint::Read, ClassifyReason::Writes), under(Hints::All)).0, RouteSide::Writer);
         assert_eq!(
-            goes(said(Hint::Read, ClassifyReason::LearnedWrite), under(Hints::All)).0,
+            goes(hinted(Hint::Read, ClassifyReason::LearnedWrite), under(Hints::All)).0,
             RouteSide::Writer
         );
         // The session's setting applies to statements without a hint.

@@ -311,8 +311,8 @@ impl Node {
     pub(super) async fn last_checkpoint(&self) -> Result<String, SandboxError> {
         let mut controldata = self.installation.command("pg_controldata");
         controldata.arg("-D").arg(self.data_dir());
-        let said = run("pg_controldata", controldata).await?;
-        let position = said.lines().find_map(|line| line.strip_prefix("Latest checkpoint location:"));
+        let output = run("pg_controldata", controldata).await?;
+        let position = output.lines().find_map(|line| line.strip_prefix("Latest checkpoint location:"));
         Ok(position.unwrap_or_default().trim().to_owned())
     }
 

@@ -17,8 +17,8 @@ pub(super) async fn run(what: &str, mut command: Command) -> Result<String, Sand
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    let output = if said.is_empty() { output.status.to_string() } else { said };
+    let error_text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let output = if error_text.is_empty() { output.status.to_string() } else { error_text };
     Err(SandboxError::Command { what: what.to_owned(), output })
 }
 

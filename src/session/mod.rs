@@ -253,9 +253,9 @@ impl Session {
     }
 
     /// Notes the process id sent to the client at login.
-    pub fn told_pid(&mut self, pid: i32) {
+    pub fn set_client_pid(&mut self, pid: i32) {
         if let Some(session) = self.pooled_mut() {
-            session.told_pid(pid);
+            session.set_client_pid(pid);
         }
     }
 

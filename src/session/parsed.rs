@@ -24,7 +24,7 @@ pub(super) struct ParsedStatement {
     /// Number of the client's last Parse; 0 if irrelevant.
     when: u64,
     /// Result described to the client, if any.
-    told: Option<ResultShape>,
+    described: Option<ResultShape>,
     /// Count of the client's names for the statement.
     names: u32,
 }
@@ -39,7 +39,7 @@ impl ParsedStatement {
 
     /// Result described to the client, if any.
     pub(super) const fn described_result(&self) -> Option<ResultShape> {
-        self.told
+        self.described
     }
 }
 
@@ -50,7 +50,7 @@ impl Parsed {
     pub(super) fn note(&mut self, id: u64, when: u64) {
         let statement = self.by_id.entry(id).or_default();
         self.has_synonyms |= statement.names > 0;
-        *statement = ParsedStatement { when, told: None, names: statement.names + 1 };
+        *statement = ParsedStatement { when, described: None, names: statement.names + 1 };
     }
 
     /// True if the client may have several names for a statement: only a request tells the intended name.
@@ -64,19 +64,19 @@ impl Parsed {
     }
 
     /// Notes the result of the statement `id` as described to the client.
-    pub(super) fn tell(&mut self, id: u64, told: ResultShape) {
+    pub(super) fn tell(&mut self, id: u64, described: ResultShape) {
         if let Some(statement) = self.by_id.get_mut(&id) {
-            statement.told = Some(told);
+            statement.described = Some(described);
         }
     }
 
     /// Replaces the client's statement `old` by `new`, under the same name.
     pub(super) fn replace(&mut self, old: u64, new: u64) {
-        let ParsedStatement { when, told, .. } = self.of(old);
+        let ParsedStatement { when, described, .. } = self.of(old);
         self.forget(old);
         let statement = self.by_id.entry(new).or_default();
         self.has_synonyms |= statement.names > 0;
-        *statement = ParsedStatement { when, told, names: statement.names + 1 };
+        *statement = ParsedStatement { when, described, names: statement.names + 1 };
     }
 
     /// Notes a closed client name of the statement `id`. Returns the expectations, for [`Self::restore`].

@@ -52,7 +52,7 @@ fn play(script: &[(RouteSide, Vec<u8>)], step: usize, texts: bool) -> (Session, 
     let start = Instant::now();
     let options = SessionOptions { text_limit: texts.then_some(40) };
     let mut session = Session::new(TransactionStatus::Idle, options);
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for (turn, (side, bytes)) in (0u32..).zip(script) {
         let now = start + Duration::from_millis(u64::from(turn));
         let (mut forwarded, mut shown) = (0, 0);
@@ -68,9 +68,9 @@ fn play(script: &[(RouteSide, Vec<u8>)], step: usize, texts: bool) -> (Session, 
             forwarded += taken.forward;
         }
         assert_eq!(forwarded, bytes.len(), "turn {turn} was held back");
-        told.extend(std::iter::from_fn(|| session.poll_report()).map(|report| line(&report, start)));
+        reported.extend(std::iter::from_fn(|| session.poll_report()).map(|report| line(&report, start)));
     }
-    (session, told)
+    (session, reported)
 }
 
 fn line(report: &StatementReport, start: Instant) -> String {
@@ -81,7 +81,7 @@ fn line(report: &StatementReport, start: Instant) -> String {
     format!("{kind} {}..{} {error} rows={} {text}", at(report.started), at(report.ended), report.rows)
 }
 
-fn told(script: &[(RouteSide, Vec<u8>)], texts: bool) -> Vec<String> {
+fn reports(script: &[(RouteSide, Vec<u8>)], texts: bool) -> Vec<String> {
     let (session, whole) = play(script, usize::MAX >> 1, texts);
     for step in 1..40 {
         let (again, parts) = play(script, step, texts);
@@ -104,8 +104,8 @@ fn a_query_lasts_from_its_request_to_ready_for_query() {
         server(b'C', b"SELECT 2\0"),
         server(b'Z', b"I"),
     ];
-    assert_eq!(told(&script, true), ["query 0..5 ok rows=3 SELECT 1; SELECT 2"]);
-    assert_eq!(told(&script, false), ["query 0..5 ok rows=3 -"]);
+    assert_eq!(reports(&script, true), ["query 0..5 ok rows=3 SELECT 1; SELECT 2"]);
+    assert_eq!(reports(&script, false), ["query 0..5 ok rows=3 -"]);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn executes_of_a_pipeline_are_told_apart_and_named_by_their_statements() {
         "execute 2..8 ok rows=1 INSERT INTO t VALUES ($1)",
         "execute 4..10 ok rows=5 INSERT INTO t VALUES ($1)",
     ];
-    assert_eq!(told(&script, true), expected);
+    assert_eq!(reports(&script, true), expected);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn after_an_error_the_rest_of_the_pipeline_was_never_run() {
     ];
     let (session, _) = play(&script, 1000, false);
     assert!(session.is_idle());
-    assert_eq!(told(&script, false), ["execute 0..4 23505 rows=0 -", "query 3..7 ok rows=1 -"]);
+    assert_eq!(reports(&script, false), ["execute 0..4 23505 rows=0 -", "query 3..7 ok rows=1 -"]);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_parse_that_fails_is_told_and_leaves_no_text_behind() {
         server(b'E', b"SERROR\0VERROR\0C26000\0Mno such statement\0\0"),
         server(b'Z', b"I"),
     ];
-    assert_eq!(told(&script, true), ["prepare 2..2 42601 rows=0 SELEC 1", "prepare 7..7 26000 rows=0 -"],);
+    assert_eq!(reports(&script, true), ["prepare 2..2 42601 rows=0 SELEC 1", "prepare 7..7 26000 rows=0 -"],);
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_sync_sent_ahead_of_copy_data_is_ignored_as_the_server_does() {
     ];
     let (session, _) = play(&script, 1000, false);
     assert!(session.is_idle(), "one ReadyForQuery settles all");
-    assert_eq!(told(&script, false), ["execute 0..8 ok rows=2 -"]);
+    assert_eq!(reports(&script, false), ["execute 0..8 ok rows=2 -"]);
 }
 
 #[test]

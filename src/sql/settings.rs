@@ -46,14 +46,14 @@ pub(super) fn set(mut ahead: Lexer<'_>, found: &mut impl FnMut(&[u8])) -> Effect
             ("xml", "xmloption"),
         ]
         .into_iter()
-        .find(|(spoken, _)| word.eq_ignore_ascii_case(spoken.as_bytes())),
+        .find(|(keyword, _)| word.eq_ignore_ascii_case(keyword.as_bytes())),
         _ => None,
     };
-    if let Some((spoken, name)) = special
-        && is_keyword(first, spoken, ahead)
+    if let Some((keyword, name)) = special
+        && is_keyword(first, keyword, ahead)
     {
         found(name.as_bytes());
-        let bare = spoken == "names" && matches!(peek(ahead), None | Some(Token::Symbol(_)));
+        let bare = keyword == "names" && matches!(peek(ahead), None | Some(Token::Symbol(_)));
         return Effects::SETTINGS
             | if bare { Effects::SETTINGS_ALL } else { Effects::NONE }
             | to_default(ahead);

@@ -144,13 +144,13 @@ fn a_name_of_the_catalogue_counts_however_it_is_written() {
     for name in ["public.my_lock", "Odd name", "@@@"] {
         catalogue.insert(name);
     }
-    let says = |text: &str| effects(text.as_bytes(), &catalogue).contains(Effects::FUNCTION);
+    let calls_function = |text: &str| effects(text.as_bytes(), &catalogue).contains(Effects::FUNCTION);
     for text in ["SELECT My_Lock()", "SELECT public.\"my_lock\"()", "SELECT \"Odd name\"()", "SELECT a @@@ b"]
     {
-        assert!(says(text), "{text}");
+        assert!(calls_function(text), "{text}");
     }
     for text in ["SELECT 'my_lock'", "SELECT my_locks()", "SELECT a @ b"] {
-        assert!(!says(text), "{text}");
+        assert!(!calls_function(text), "{text}");
     }
 }
 

@@ -189,12 +189,12 @@ impl Tree {
 
     /// Functions below `folder` that choose an endpoint (call `decide…`) in a loop.
     pub(crate) fn acquisition_loops(&self, folder: &str) -> usize {
-        let says =
+        let has_word =
             |body: &[Token], words: &[&str]| body.iter().any(|token| words.contains(&token.text.as_str()));
         self.functions(folder)
             .filter(|function| function.name != "decide")
-            .filter(|function| says(function.body, &["loop", "while"]))
-            .filter(|function| says(function.body, &["decide", "decide_split"]))
+            .filter(|function| has_word(function.body, &["loop", "while"]))
+            .filter(|function| has_word(function.body, &["decide", "decide_split"]))
             .count()
     }
 

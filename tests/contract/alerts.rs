@@ -4,7 +4,7 @@ use std::process::Output;
 
 use crate::grafana::{self, alerts, faults_of_query, tool};
 
-fn said(output: &Output) -> String {
+fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
@@ -38,7 +38,7 @@ fn prometheus_accepts_the_rules_and_their_tests_pass() {
     for (what, file) in [("check", "alerts/rules.yml"), ("test", "alerts/rules_test.yml")] {
         let Some(mut promtool) = tool("promtool") else { return };
         let output = promtool.args([what, "rules"]).arg(grafana::file(file)).output().expect("promtool runs");
-        assert!(output.status.success(), "{}", said(&output));
+        assert!(output.status.success(), "{}", text_of(&output));
     }
 }
 
@@ -63,6 +63,6 @@ fn a_silent_rule_and_an_invalid_rule_are_found() {
         let Some(mut promtool) = tool("promtool") else { return };
         let output =
             promtool.args([what, "rules"]).arg(folder.path().join(file)).output().expect("promtool runs");
-        assert!(!output.status.success(), "{after} was not noticed:\n{}", said(&output));
+        assert!(!output.status.success(), "{after} was not noticed:\n{}", text_of(&output));
     }
 }

@@ -164,12 +164,12 @@ impl Browser {
                 let mut bytes = Vec::new();
                 wire.from.read_until(0, &mut bytes).await.unwrap();
                 assert_eq!(bytes.pop(), Some(0), "the browser has ended at {method}");
-                let heard: Value = serde_json::from_slice(&bytes).unwrap();
-                if heard["id"] == id {
-                    assert!(heard.get("error").is_none(), "{method}: {heard}");
-                    return heard["result"].clone();
+                let reply: Value = serde_json::from_slice(&bytes).unwrap();
+                if reply["id"] == id {
+                    assert!(reply.get("error").is_none(), "{method}: {reply}");
+                    return reply["result"].clone();
                 }
-                self.note(&heard);
+                self.note(&reply);
             }
         };
         let answer = timeout(PATIENCE, talk).await.unwrap_or_else(|_| panic!("no answer to {method}"));

@@ -52,7 +52,7 @@ pub struct Psql {
     /// Rows, unaligned, without the last line break.
     pub rows: String,
     /// Standard error: errors and notices.
-    pub said: String,
+    pub stderr: String,
 }
 
 /// Runs `sql` with the `psql` on the path; `connection` as in libpq: `host=… sslmode=verify-full sslrootcert=…`.
@@ -71,5 +71,5 @@ pub async fn psql_at(program: &Path, connection: &str, sql: &str) -> Psql {
     command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", connection, "-c", sql]).stdin(Stdio::null());
     let output = command.kill_on_drop(true).output().await.unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
-    Psql { success: output.status.success(), rows: text(&output.stdout), said: text(&output.stderr) }
+    Psql { success: output.status.success(), rows: text(&output.stdout), stderr: text(&output.stderr) }
 }

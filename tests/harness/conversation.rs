@@ -64,7 +64,7 @@ pub async fn hold(
     aside: &str,
     mut neighbours: Option<&mut Neighbours>,
 ) -> Vec<Message> {
-    let mut heard = client.reported.clone();
+    let mut received_frames = client.reported.clone();
     for turn in turns {
         match turn {
             Turn::Send(bytes) => {
@@ -73,16 +73,16 @@ pub async fn hold(
                 }
                 client.send(bytes).await;
             }
-            Turn::Receive(tag) => heard.extend(client.read_until(*tag).await),
-            Turn::ReceiveAll => heard.extend(client.read_to_close().await),
+            Turn::Receive(tag) => received_frames.extend(client.read_until(*tag).await),
+            Turn::ReceiveAll => received_frames.extend(client.read_to_close().await),
             Turn::Meanwhile(sql) => {
                 let done = psql(aside, sql).await;
-                assert!(done.success, "{}", done.said);
+                assert!(done.success, "{}", done.stderr);
             }
         }
     }
-    heard.iter_mut().for_each(forget_pid);
-    heard
+    received_frames.iter_mut().for_each(forget_pid);
+    received_frames
 }
 
 fn forget_pid(message: &mut Message) {

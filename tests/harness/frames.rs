@@ -73,33 +73,33 @@ impl Frames {
     /// # Panics
     /// If the connection ends first.
     pub async fn read_until(&mut self, tag: u8) -> Vec<Message> {
-        let mut heard = Vec::new();
-        while heard.last().is_none_or(|message: &Message| message.tag != tag) {
+        let mut received = Vec::new();
+        while received.last().is_none_or(|message: &Message| message.tag != tag) {
             match self.hear().await {
-                Some(message) => heard.push(message),
-                None => panic!("the connection ended without {:?}, after {heard:?}", char::from(tag)),
+                Some(message) => received.push(message),
+                None => panic!("the connection ended without {:?}, after {received:?}", char::from(tag)),
             }
         }
-        heard
+        received
     }
 
     /// All messages up to the end of the connection.
     pub async fn read_to_close(&mut self) -> Vec<Message> {
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         while let Some(message) = self.hear().await {
-            heard.push(message);
+            received.push(message);
         }
-        heard
+        received
     }
 
     /// Runs `sql` and returns the first column of the last row, or the SQLSTATE of the error.
     pub async fn ask(&mut self, sql: &str) -> Result<String, String> {
         self.send(&query(sql)).await;
-        let heard = self.read_until(tag::backend::READY_FOR_QUERY).await;
-        if let Some(error) = heard.iter().find(|message| message.tag == tag::backend::ERROR_RESPONSE) {
+        let received = self.read_until(tag::backend::READY_FOR_QUERY).await;
+        if let Some(error) = received.iter().find(|message| message.tag == tag::backend::ERROR_RESPONSE) {
             return Err(error.field(b'C'));
         }
-        let row = heard.iter().rfind(|message| message.tag == tag::backend::DATA_ROW);
+        let row = received.iter().rfind(|message| message.tag == tag::backend::DATA_ROW);
         Ok(row.map(|row| String::from_utf8_lossy(&row.body[6..]).into_owned()).unwrap_or_default())
     }
 }

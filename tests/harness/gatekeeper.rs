@@ -94,9 +94,9 @@ impl Gatekeeper {
         let (from, to) = (child.stderr.take().unwrap(), Arc::clone(&stderr));
         thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
-                let mut said = to.lock().unwrap_or_else(PoisonError::into_inner);
-                said.push_str(&line);
-                said.push('\n');
+                let mut log = to.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push_str(&line);
+                log.push('\n');
             }
         });
         Self { child, admin, config, stderr }
@@ -123,10 +123,10 @@ impl Gatekeeper {
     }
 
     /// Waits until standard error contains `words`.
-    pub async fn says(&self, words: &str) {
+    pub async fn wait_for_log(&self, words: &str) {
         until(PATIENCE, async || {
-            let said = self.stderr();
-            if said.contains(words) { Ok(()) } else { Err(format!("no `{words}` in:\n{said}")) }
+            let log = self.stderr();
+            if log.contains(words) { Ok(()) } else { Err(format!("no `{words}` in:\n{log}")) }
         })
         .await;
     }
@@ -195,7 +195,7 @@ pub struct Checked {
     /// Standard output: every setting with its value and origin.
     pub settings: String,
     /// Standard error: mistakes and warnings.
-    pub said: String,
+    pub stderr: String,
 }
 
 /// Runs `gatekeeper check` on `file` and `environment`.
@@ -207,7 +207,7 @@ pub fn check(file: Option<&Path>, environment: &[(&str, &str)]) -> Checked {
     }
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Checked { code: output.status.code(), settings: text(output.stdout), said: text(output.stderr) }
+    Checked { code: output.status.code(), settings: text(output.stdout), stderr: text(output.stderr) }
 }
 
 /// Returns the output of `gatekeeper doctor` about `file`, as JSON.
@@ -222,7 +222,7 @@ pub async fn run_command(arguments: &[&str], environment: &[(&str, &str)]) -> Ch
     let mut command = tokio::process::Command::from(program(environment));
     let output = command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Checked { code: output.status.code(), settings: text(output.stdout), said: text(output.stderr) }
+    Checked { code: output.status.code(), settings: text(output.stdout), stderr: text(output.stderr) }
 }
 
 impl Drop for Gatekeeper {

@@ -18,11 +18,11 @@ pub struct Refused {
 /// If the login succeeded, or failed without an ErrorResponse.
 pub fn refused(login: Result<Client, Error>) -> Refused {
     let error = login.expect_err("the login is refused");
-    let Some(said) = error.as_db_error() else { panic!("not an ErrorResponse: {error:?}") };
+    let Some(db_error) = error.as_db_error() else { panic!("not an ErrorResponse: {error:?}") };
     Refused {
-        sqlstate: said.code().code().to_owned(),
-        message: said.message().to_owned(),
-        hint: said.hint().map(str::to_owned),
+        sqlstate: db_error.code().code().to_owned(),
+        message: db_error.message().to_owned(),
+        hint: db_error.hint().map(str::to_owned),
     }
 }
 

@@ -136,20 +136,20 @@ impl Shared {
         let mut differences = Vec::new();
         for talk in talks {
             let direct = Way { name: "direct", address: self.stand.server.address(), restless: false };
-            let expected = self.heard(&talk, direct).await.unwrap_or_else(|why| {
+            let expected = self.run_talk(&talk, direct).await.unwrap_or_else(|why| {
                 panic!("{}: the server itself does not go along: {why}", talk.what);
             });
             for way in self.ways {
-                match self.heard(&talk, way).await {
-                    Ok(heard) if heard == expected => {}
-                    Ok(heard) => {
-                        let at = heard.iter().zip(&expected).take_while(|(one, two)| one == two).count();
+                match self.run_talk(&talk, way).await {
+                    Ok(received) if received == expected => {}
+                    Ok(received) => {
+                        let at = received.iter().zip(&expected).take_while(|(one, two)| one == two).count();
                         let tail = |all: &[Message]| format!("{:?}", &all[at..all.len().min(at + 6)]);
                         differences.push(format!(
                             "{} ({}): answer {at} differs\n   heard {}\n  direct {}",
                             talk.what,
                             way.name,
-                            tail(&heard),
+                            tail(&received),
                             tail(&expected)
                         ));
                     }
@@ -160,7 +160,7 @@ impl Shared {
         assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
     }
 
-    async fn heard(&self, talk: &Talk, way: Way) -> Result<Vec<Message>, String> {
+    async fn run_talk(&self, talk: &Talk, way: Way) -> Result<Vec<Message>, String> {
         self.stand.server.node().sql(DATABASE, ANEW).await.unwrap();
         // A unique startup parameter gives each conversation a pool of its own.
         let number = self.held.fetch_add(1, Ordering::Relaxed).to_string();

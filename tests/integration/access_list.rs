@@ -29,9 +29,10 @@ async fn an_unlisted_user_fails_like_an_unknown_user() {
     let stand = start(AS_APP, auth).await;
     stand.connect("user=carol password=carols dbname=app").await.unwrap();
     for (user, password) in [("danny", "dannys"), ("danny", "wrong"), ("carol", "wrong"), ("erin", "wrong")] {
-        let told = refused(stand.connect(&format!("user={user} password={password} dbname=app")).await);
-        assert_eq!(told.sqlstate, "28P01", "{user} {password}");
-        assert_eq!(told.message, format!("password authentication failed for user \"{user}\""));
+        let client_error =
+            refused(stand.connect(&format!("user={user} password={password} dbname=app")).await);
+        assert_eq!(client_error.sqlstate, "28P01", "{user} {password}");
+        assert_eq!(client_error.message, format!("password authentication failed for user \"{user}\""));
     }
 }
 
@@ -40,9 +41,9 @@ async fn an_unlisted_database_is_rejected_after_authentication() {
     let auth = "auth = { method = \"scram\", users_file = \"users.toml\", databases = [\"app\"] }";
     let stand = start(AS_APP, auth).await;
     stand.connect("user=carol password=carols dbname=app").await.unwrap();
-    let told = refused(stand.connect("user=carol password=carols dbname=postgres").await);
-    assert_eq!(told.sqlstate, "28000");
-    assert_eq!(told.message, "database \"postgres\" may not be reached through this listener");
+    let client_error = refused(stand.connect("user=carol password=carols dbname=postgres").await);
+    assert_eq!(client_error.sqlstate, "28000");
+    assert_eq!(client_error.message, "database \"postgres\" may not be reached through this listener");
     let stranger = refused(stand.connect("user=carol password=wrong dbname=postgres").await);
     assert_eq!(stranger.sqlstate, "28P01");
     let series = "gatekeeper_client_refusals_total{listener=\"app\",reason=\"not_on_guest_list\"}";
@@ -55,11 +56,11 @@ async fn with_trust_the_access_list_error_is_open() {
         let auth = format!("auth = {{ method = \"{method}\", users = [\"app\"], databases = [\"app\"] }}");
         let stand = start(endpoint, &auth).await;
         stand.connect("user=app password=app-password dbname=app").await.unwrap();
-        let told = refused(stand.connect("user=carol password=carols dbname=app").await);
-        assert_eq!(told.sqlstate, "28000", "{method}");
-        assert_eq!(told.message, "user \"carol\" may not log in through this listener", "{method}");
-        let told = refused(stand.connect("user=app password=app-password dbname=postgres").await);
-        assert_eq!(told.sqlstate, "28000", "{method}");
+        let client_error = refused(stand.connect("user=carol password=carols dbname=app").await);
+        assert_eq!(client_error.sqlstate, "28000", "{method}");
+        assert_eq!(client_error.message, "user \"carol\" may not log in through this listener", "{method}");
+        let client_error = refused(stand.connect("user=app password=app-password dbname=postgres").await);
+        assert_eq!(client_error.sqlstate, "28000", "{method}");
     }
 }
 
@@ -73,9 +74,9 @@ async fn limits_of_a_user_or_database_are_its_own() {
         let app = "user=app password=app-password dbname=app";
         let md5 = "user=app_md5 password=app-md5-password";
         let first = stand.connect(app).await.unwrap();
-        let told = refused(stand.connect(app).await);
+        let client_error = refused(stand.connect(app).await);
         assert_eq!(
-            (told.sqlstate.as_str(), told.message.as_str()),
+            (client_error.sqlstate.as_str(), client_error.message.as_str()),
             ("53300", "too many connections for role \"app\"")
         );
         stand.connect(&format!("{md5} dbname=app")).await.unwrap();

@@ -189,7 +189,7 @@ async fn alone(folder: &Path, block: &AddressBlock, tls: &str) -> (Gatekeeper, S
          [admin]\nbind = \"{admin}\"\napi_key = {{ env = \"KEY\" }}\n{tls}\n"
     );
     let gatekeeper = Gatekeeper::launch(folder, &config, admin, &[("KEY", KEY)]);
-    gatekeeper.says("gatekeeper is ready").await;
+    gatekeeper.wait_for_log("gatekeeper is ready").await;
     (gatekeeper, admin)
 }
 

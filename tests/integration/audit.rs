@@ -219,14 +219,14 @@ async fn a_full_disk_rejects_clients_and_leaves_no_gap() {
     };
     lead_to(Some("/dev/full")).await;
     // The queue takes some records first.
-    let told =
+    let error =
         until(PATIENCE, async || stand.connect(APP).await.map_or_else(Ok, |_| Err("still served"))).await;
-    let told = refused(Err(told));
-    told.gives_nothing_away(stand.server.folder());
-    assert_eq!(told.sqlstate, "53400");
-    assert_eq!(told.message, "the audit log cannot be written, and statements must be audited");
-    assert!(told.hint.unwrap().contains("audit log"));
-    stand.gatekeeper.says("audit log write failed; retrying").await;
+    let client_error = refused(Err(error));
+    client_error.gives_nothing_away(stand.server.folder());
+    assert_eq!(client_error.sqlstate, "53400");
+    assert_eq!(client_error.message, "the audit log cannot be written, and statements must be audited");
+    assert!(client_error.hint.unwrap().contains("audit log"));
+    stand.gatekeeper.wait_for_log("audit log write failed; retrying").await;
     assert!(stand.gatekeeper.metric("gatekeeper_audit_write_errors_total").await > Some(0.0));
 
     lead_to(None).await;
@@ -255,7 +255,7 @@ async fn an_unwritable_log_is_reported_before_serving() {
     let config = config(&server, "", "", "[audit]\nfile = \"/dev/full\"\n");
     let mut gatekeeper = Gatekeeper::launch(server.folder(), &config, admin(&server), &[]);
     assert_eq!(gatekeeper.ended().await.code(), Some(1));
-    gatekeeper.says("audit log `/dev/full`: No space left on device").await;
+    gatekeeper.wait_for_log("audit log `/dev/full`: No space left on device").await;
 }
 
 #[tokio::test]

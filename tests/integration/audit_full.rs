@@ -69,18 +69,18 @@ async fn block_fails_statements_loses_none_and_resumes() {
     // In the middle of a line, most likely.
     limit(&stand, Some(size(&file) + 20_001));
     let (answered, error) = insert_until_refused(&client).await;
-    let told = refused(Err(error));
-    told.gives_nothing_away(stand.server.folder());
-    assert_eq!(told.sqlstate, "53400");
-    assert_eq!(told.message, "the audit log cannot be written, and statements must be audited");
-    stand.gatekeeper.says("audit log write failed; retrying").await;
+    let client_error = refused(Err(error));
+    client_error.gives_nothing_away(stand.server.folder());
+    assert_eq!(client_error.sqlstate, "53400");
+    assert_eq!(client_error.message, "the audit log cannot be written, and statements must be audited");
+    stand.gatekeeper.wait_for_log("audit log write failed; retrying").await;
     // New clients are rejected, too.
     assert_eq!(refused(stand.connect(APP).await).sqlstate, "53400");
     let whole = fs::read(&file).unwrap();
     assert!(whole.ends_with(b"\n"), "half a line is left in the file");
 
     limit(&stand, None);
-    stand.gatekeeper.says("audit log writes resumed").await;
+    stand.gatekeeper.wait_for_log("audit log writes resumed").await;
     let ran = rows(&stand).await;
     assert_eq!(ran, answered, "what was refused did not run");
     let lines = until(PATIENCE, async || {
@@ -95,9 +95,9 @@ async fn block_fails_statements_loses_none_and_resumes() {
     // Only the record of the rejected client is lost.
     let lost: u64 = lines.iter().filter_map(|line| line.0["audit.lost.count"].as_u64()).sum();
     assert_eq!(lost, 1);
-    let (code, said) = verified(&file, &[]);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("1 record lost by the log's own word"), "{said}");
+    let (code, report) = verified(&file, &[]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report.contains("1 record lost by the log's own word"), "{report}");
 }
 
 #[tokio::test]
@@ -118,23 +118,23 @@ async fn shed_continues_to_serve_and_records_the_loss() {
     })
     .await;
     limit(&stand, None);
-    stand.gatekeeper.says("audit log writes resumed").await;
+    stand.gatekeeper.wait_for_log("audit log writes resumed").await;
     assert_eq!(rows(&stand).await, ran);
     let lines = until(PATIENCE, async || {
         let lines = audited_in_all(&file);
-        let told = lines.iter().any(|line| line.action() == "audit.lost")
+        let recorded = lines.iter().any(|line| line.action() == "audit.lost")
             && lines.iter().any(|line| line.text("db.query.text").starts_with("SELECT count"));
-        if told { Ok(lines) } else { Err(lines.len()) }
+        if recorded { Ok(lines) } else { Err(lines.len()) }
     })
     .await;
     let lost: u64 = lines.iter().filter_map(|line| line.0["audit.lost.count"].as_u64()).sum();
     assert_eq!(inserts(&lines) + usize::try_from(lost).unwrap(), ran, "each is told or counted");
-    let (code, said) = verified(&file, &[]);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains(&format!("{lost} records were lost here, as recorded in the log")), "{said}");
-    let (code, said) = verified(&file, &["--strict", "--quiet"]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("FAULT") && said.contains("NOT COMPLETE"), "{said}");
+    let (code, report) = verified(&file, &[]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report.contains(&format!("{lost} records were lost here, as recorded in the log")), "{report}");
+    let (code, report) = verified(&file, &["--strict", "--quiet"]);
+    assert_eq!(code, Some(1), "{report}");
+    assert!(report.contains("FAULT") && report.contains("NOT COMPLETE"), "{report}");
 }
 
 #[tokio::test]
@@ -163,12 +163,12 @@ async fn a_kill_loses_only_the_last_records_and_verify_reports_it() {
     };
     let ((answered, _), ()) = tokio::join!(load, kill);
     stand.gatekeeper.ended().await;
-    let told = inserts(&audited_in_all(&file));
-    assert!(told > 750, "{told} of {} are told", 500 + answered);
+    let recorded = inserts(&audited_in_all(&file));
+    assert!(recorded > 750, "{recorded} of {} are told", 500 + answered);
 
-    let (code, said) = verified(&file, &[]);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("it is running, or it was killed"), "{said}");
+    let (code, report) = verified(&file, &[]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report.contains("it is running, or it was killed"), "{report}");
     // Simulates a kill in the middle of a line.
     let text = fs::read(&file).unwrap();
     fs::write(&file, &text[..text.len() - 40]).unwrap();
@@ -176,10 +176,10 @@ async fn a_kill_loses_only_the_last_records_and_verify_reports_it() {
     stand.connect(APP).await.unwrap().simple_query("SELECT 1").await.unwrap();
     stand.gatekeeper.signal(Signal::TERM);
     stand.gatekeeper.ended().await;
-    let (code, said) = verified(&file, &[]);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("it was killed, and what it had not written yet is missing"), "{said}");
-    assert!(said.contains("the last line of this process is cut off"), "{said}");
+    let (code, report) = verified(&file, &[]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report.contains("it was killed, and what it had not written yet is missing"), "{report}");
+    assert!(report.contains("the last line of this process is cut off"), "{report}");
     assert_eq!(verified(&file, &["--quiet"]), (Some(0), String::new()));
     assert_eq!(verified(&file, &["--strict"]).0, Some(1));
 
@@ -188,7 +188,7 @@ async fn a_kill_loses_only_the_last_records_and_verify_reports_it() {
     let without: String =
         text.split_inclusive('\n').enumerate().filter(|(at, _)| *at != 100).map(|(_, l)| l).collect();
     fs::write(&file, without).unwrap();
-    let (code, said) = verified(&file, &["--quiet"]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("audit.jsonl:101: record 101 of boot"), "{said}");
+    let (code, report) = verified(&file, &["--quiet"]);
+    assert_eq!(code, Some(1), "{report}");
+    assert!(report.contains("audit.jsonl:101: record 101 of boot"), "{report}");
 }

@@ -59,12 +59,12 @@ async fn no_statement_is_missing_while_the_file_is_rotated_and_renamed_under_loa
     stand.gatekeeper.signal(Signal::TERM);
     stand.gatekeeper.ended().await;
 
-    let (code, said) = verified(&file, &["--strict"]);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("none is missing in between"), "{said}");
+    let (code, report) = verified(&file, &["--strict"]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report.contains("none is missing in between"), "{report}");
     let lines = audited_in_all(&file);
-    let told = lines.iter().filter(|line| line.text("db.query.text") == "SELECT $1, $2").count();
-    assert_eq!(told, 3 * EACH);
+    let recorded = lines.iter().filter(|line| line.text("db.query.text") == "SELECT $1, $2").count();
+    assert_eq!(recorded, 3 * EACH);
     let of = |reason: &str| lines.iter().filter(|line| line.text("event.reason") == reason).count();
     assert!(of("reopened") >= 10, "{}", of("reopened"));
     assert!(of("size") >= 4, "{} in {:?}", of("size"), files(&file));
@@ -97,12 +97,12 @@ async fn no_text_level_audits_data_parameters_or_passwords() {
             address.port()
         );
         let copied = psql(&connection, &format!("\\copy t from '{}'", data.display())).await;
-        assert!(copied.success, "{}", copied.said);
+        assert!(copied.success, "{}", copied.stderr);
         client.simple_query("SELECT count(*) FROM t").await.unwrap();
         drop(client);
         let lines = audited_until(&file, |line| line.action() == "session.closed").await;
-        let told = lines.iter().filter(|line| line.action() == "statement.executed").count();
-        assert!(told >= 7, "{told}");
+        let recorded = lines.iter().filter(|line| line.action() == "statement.executed").count();
+        assert!(recorded >= 7, "{recorded}");
         let log = fs::read_to_string(&file).unwrap();
         assert!(!log.contains(MARKER), "{level}:\n{log}");
     }

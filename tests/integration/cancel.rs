@@ -37,8 +37,8 @@ async fn sleeping(stand: &Stand, wanted: &str) {
 
 /// The SQLSTATE that the statement under way ends with.
 async fn end_of_statement(client: &mut Frames) -> String {
-    let heard = client.read_until(b::READY_FOR_QUERY).await;
-    let error = heard.iter().find(|message| message.tag == b::ERROR_RESPONSE);
+    let received = client.read_until(b::READY_FOR_QUERY).await;
+    let error = received.iter().find(|message| message.tag == b::ERROR_RESPONSE);
     error.map(|error| error.field(b'C')).unwrap_or_default()
 }
 
@@ -135,9 +135,9 @@ async fn psql_cancels_with_control_c_in_the_clear_even_where_tls_is_required() {
     sleeping(&stand, "1").await;
     let pid = Pid::from_raw(i32::try_from(psql.id().unwrap()).unwrap()).unwrap();
     kill_process(pid, Signal::INT).unwrap();
-    let said = psql.wait_with_output().await.unwrap().stderr;
-    let said = String::from_utf8_lossy(&said);
-    assert!(said.contains("canceling statement due to user request"), "{said}");
+    let stderr_text = psql.wait_with_output().await.unwrap().stderr;
+    let stderr_text = String::from_utf8_lossy(&stderr_text);
+    assert!(stderr_text.contains("canceling statement due to user request"), "{stderr_text}");
     sleeping(&stand, "0").await;
 }
 

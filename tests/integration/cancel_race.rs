@@ -43,11 +43,11 @@ async fn turn(client: &mut Frames, mark: &str, kind: usize) -> Result<String, St
         1 => client.ask(&slow).await,
         2 => {
             client.send(&[statement(&slow, &[]), sync()].concat()).await;
-            let heard = client.read_until(b::READY_FOR_QUERY).await;
-            match heard.iter().find(|message| message.tag == b::ERROR_RESPONSE) {
+            let responses = client.read_until(b::READY_FOR_QUERY).await;
+            match responses.iter().find(|message| message.tag == b::ERROR_RESPONSE) {
                 Some(error) => Err(error.field(b'C')),
                 None => {
-                    let row = heard.iter().find(|message| message.tag == b::DATA_ROW).unwrap();
+                    let row = responses.iter().find(|message| message.tag == b::DATA_ROW).unwrap();
                     Ok(String::from_utf8_lossy(&row.body[6..]).into_owned())
                 }
             }
@@ -55,12 +55,12 @@ async fn turn(client: &mut Frames, mark: &str, kind: usize) -> Result<String, St
         _ => {
             // A transaction whose BEGIN is deferred until its first statement.
             client.ask("BEGIN").await?;
-            let said = client.ask(&slow).await;
+            let answers = client.ask(&slow).await;
             let status = client.ask("SELECT statement_timestamp() <> transaction_timestamp()").await;
             client.ask("ROLLBACK").await?;
             match status {
                 Ok(open) if open != "t" => Err("outside of its transaction".to_owned()),
-                _ => said,
+                _ => answers,
             }
         }
     }
@@ -89,7 +89,7 @@ async fn target(number: usize, listener: SocketAddr, sent: Arc<AtomicUsize>, hit
                 kind += 1;
                 match turn(&mut client, &mark, kind).await {
                     Err(state) if state == "57014" => drop(hit.fetch_add(1, Relaxed)),
-                    said => assert_eq!(said, undisturbed(&mark)),
+                    request => assert_eq!(request, undisturbed(&mark)),
                 }
             }
         };
@@ -133,14 +133,14 @@ async fn ten_thousand_cancels_end_only_their_own_statements() {
 }
 
 /// Two sessions of a pool with one backend: the first is in a transaction, the second waits with its request.
-async fn queued(version: ProtocolVersion, said: &[u8]) -> (Pooled, Frames, Frames) {
+async fn queued(version: ProtocolVersion, request: &[u8]) -> (Pooled, Frames, Frames) {
     let pooled = Pooled::of(1).await;
     let parameters = [("database", DATABASE)];
     let mut holder = Frames::log_in_with(pooled.listener(), APP, &parameters, version).await;
     holder.ask("BEGIN").await.unwrap();
     holder.ask("SELECT 1").await.unwrap();
     let mut waiter = Frames::log_in_with(pooled.listener(), APP, &parameters, version).await;
-    waiter.send(said).await;
+    waiter.send(request).await;
     pooled.looks(|seen| seen.leased == 1 && seen.waiting == 1).await;
     (pooled, holder, waiter)
 }
@@ -148,15 +148,15 @@ async fn queued(version: ProtocolVersion, said: &[u8]) -> (Pooled, Frames, Frame
 #[tokio::test]
 async fn a_waiting_statement_is_canceled_in_the_queue() {
     for version in [ProtocolVersion::V3_0, ProtocolVersion::V3_2] {
-        for said in [query("SELECT 1"), [statement("SELECT 1", &[]), sync()].concat()] {
-            let (pooled, mut holder, mut waiter) = queued(version, &said).await;
+        for request in [query("SELECT 1"), [statement("SELECT 1", &[]), sync()].concat()] {
+            let (pooled, mut holder, mut waiter) = queued(version, &request).await;
             let key = waiter.key.clone().unwrap();
             assert_eq!(key.secret().len() > 4, version == ProtocolVersion::V3_2);
             cancel(pooled.listener(), &key).await;
-            let heard = waiter.read_until(b::READY_FOR_QUERY).await;
-            let tags: Vec<_> = heard.iter().map(|message| message.tag).collect();
-            assert_eq!(tags, [b::ERROR_RESPONSE, b::READY_FOR_QUERY], "{heard:?}");
-            assert_eq!(heard[0].field(b'C'), "57014");
+            let responses = waiter.read_until(b::READY_FOR_QUERY).await;
+            let tags: Vec<_> = responses.iter().map(|message| message.tag).collect();
+            assert_eq!(tags, [b::ERROR_RESPONSE, b::READY_FOR_QUERY], "{responses:?}");
+            assert_eq!(responses[0].field(b'C'), "57014");
             pooled.looks(|seen| seen.leased == 1 && seen.waiting == 0).await;
             // The holder is not affected, and the canceled session continues.
             assert_eq!(holder.ask("SELECT 'untouched'").await.unwrap(), "untouched");
@@ -179,20 +179,20 @@ async fn a_transaction_canceled_in_the_queue_has_failed() {
         waiter.send(&query("SELECT 1")).await;
         pooled.looks(|seen| seen.waiting == 1).await;
         cancel(pooled.listener(), waiter.key.as_ref().unwrap()).await;
-        let heard = waiter.read_until(b::READY_FOR_QUERY).await;
+        let responses = waiter.read_until(b::READY_FOR_QUERY).await;
         assert_eq!(
-            (heard[0].field(b'C').as_str(), heard[1].body.as_slice()),
+            (responses[0].field(b'C').as_str(), responses[1].body.as_slice()),
             ("57014", &b"E"[..]),
-            "{heard:?}"
+            "{responses:?}"
         );
         holder.ask("COMMIT").await.unwrap();
         assert_eq!(waiter.ask("SELECT 1").await, Err("25P02".to_owned()));
         waiter.send(&[statement("SELECT 1", &[]), sync()].concat()).await;
-        let heard = waiter.read_until(b::READY_FOR_QUERY).await;
-        assert_eq!(heard[0].field(b'C'), "25P02", "{heard:?}");
+        let responses = waiter.read_until(b::READY_FOR_QUERY).await;
+        assert_eq!(responses[0].field(b'C'), "25P02", "{responses:?}");
         waiter.send(&query(end)).await;
-        let heard = waiter.read_until(b::READY_FOR_QUERY).await;
-        assert_eq!(heard[0].body, [done.as_bytes(), b"\0"].concat(), "{end}: {heard:?}");
+        let responses = waiter.read_until(b::READY_FOR_QUERY).await;
+        assert_eq!(responses[0].body, [done.as_bytes(), b"\0"].concat(), "{end}: {responses:?}");
         if end.contains("CHAIN") {
             waiter.ask("COMMIT").await.unwrap();
         }
@@ -229,6 +229,6 @@ async fn a_cancel_of_an_idle_session_hits_no_later_statement() {
     idle.send(&query("SELECT 'waited'")).await;
     pooled.looks(|seen| seen.waiting == 1).await;
     other.ask("COMMIT").await.unwrap();
-    let heard = idle.read_until(b::READY_FOR_QUERY).await;
-    assert!(heard.iter().any(|message| message.tag == b::DATA_ROW), "{heard:?}");
+    let responses = idle.read_until(b::READY_FOR_QUERY).await;
+    assert!(responses.iter().any(|message| message.tag == b::DATA_ROW), "{responses:?}");
 }

@@ -69,9 +69,9 @@ async fn wrong_passwords_and_unknown_users_get_equal_errors() {
         salt(&attempt(&stand, "danny").await),
         "an unknown user's salt stays the same"
     );
-    let told = wrong.last().unwrap();
-    assert_eq!(told.field(b'C'), "28P01");
-    assert_eq!(told.field(b'M'), "password authentication failed for user \"carol\"");
+    let last = wrong.last().unwrap();
+    assert_eq!(last.field(b'C'), "28P01");
+    assert_eq!(last.field(b'M'), "password authentication failed for user \"carol\"");
     for (reason, count) in [("wrong_password", 1.0), ("unknown_user", 2.0)] {
         let series =
             format!("gatekeeper_authentication_failures_total{{listener=\"app\",reason=\"{reason}\"}}");
@@ -83,21 +83,21 @@ async fn wrong_passwords_and_unknown_users_get_equal_errors() {
 async fn attempt(stand: &Stand, user: &str) -> Vec<Message> {
     let mut raw = Raw::connect(stand.listener).await;
     raw.startup(user, "app").await;
-    let mut said = vec![raw.read().await.unwrap()];
+    let mut exchange = vec![raw.read().await.unwrap()];
     let mut first = Vec::new();
     let response =
         SaslInitialResponse { mechanism: b"SCRAM-SHA-256", data: Some(b"n,,n=,r=ours-ours-ours-ours-") };
     response.write(&mut first);
     raw.send(&first).await;
-    said.push(raw.read().await.unwrap());
-    let nonce = attribute(&said[1], "r");
+    exchange.push(raw.read().await.unwrap());
+    let nonce = attribute(&exchange[1], "r");
     let mut last = Vec::new();
     let proof = format!("c=biws,r={nonce},p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
     authentication::write_sasl_response(&mut last, proof.as_bytes());
     raw.send(&last).await;
-    said.extend(raw.until_settled().await);
+    exchange.extend(raw.until_settled().await);
     assert_eq!(raw.read().await, None, "the connection is over");
-    said
+    exchange
 }
 
 /// An attribute of a SCRAM message, behind the four bytes of the request code.
@@ -107,21 +107,21 @@ fn attribute(message: &Message, name: &str) -> String {
     found.unwrap_or_else(|| panic!("no {name} in {text}")).to_owned()
 }
 
-fn salt(said: &[Message]) -> String {
-    attribute(&said[1], "s")
+fn salt(exchange: &[Message]) -> String {
+    attribute(&exchange[1], "s")
 }
 
 /// The messages with variable parts masked: nonce, salt and the client's user name.
-fn shapes(said: &[Message], user: &str) -> Vec<(u8, String)> {
-    let nonce = attribute(&said[1], "r");
+fn shapes(exchange: &[Message], user: &str) -> Vec<(u8, String)> {
+    let nonce = attribute(&exchange[1], "r");
     let mask = |message: &Message| {
         let mut text = String::from_utf8_lossy(&message.body).into_owned();
-        for secret in [nonce.as_str(), &salt(said), user] {
+        for secret in [nonce.as_str(), &salt(exchange), user] {
             text = text.replace(secret, &"*".repeat(secret.len()));
         }
         (message.tag, text)
     };
-    said.iter().map(mask).collect()
+    exchange.iter().map(mask).collect()
 }
 
 #[tokio::test]
@@ -134,12 +134,12 @@ async fn a_pgbouncer_users_file_is_read_and_reloaded() {
     until(PATIENCE, async || stand.connect("user=erin password=erins-own dbname=app").await.map_err(drop))
         .await;
     stand.connect("user=carol password=carols-new dbname=app").await.unwrap();
-    let told = refused(stand.connect("user=carol password=carols-own dbname=app").await);
-    assert_eq!(told.sqlstate, "28P01");
+    let client_error = refused(stand.connect("user=carol password=carols-own dbname=app").await);
+    assert_eq!(client_error.sqlstate, "28P01");
     carol.simple_query("SELECT 1").await.unwrap();
 
     replace(&file, "\"carol\" \"in the clear\"\n");
-    stand.gatekeeper.says("changed files are invalid; the previous ones stay in use").await;
+    stand.gatekeeper.wait_for_log("changed files are invalid; the previous ones stay in use").await;
     assert!(!stand.gatekeeper.stderr().contains("in the clear"), "what stands behind a name is not logged");
     stand.connect("user=erin password=erins-own dbname=app").await.unwrap();
 }
@@ -162,10 +162,10 @@ async fn over_tls_libpq_binds_its_proof_to_the_channel() {
     };
     for more in ["sslmode=require channel_binding=require", "sslmode=require", "sslmode=disable"] {
         let answer = psql(&to(more), "SELECT 'hello'").await;
-        assert_eq!(answer.rows, "hello", "{more}: {}", answer.said);
+        assert_eq!(answer.rows, "hello", "{more}: {}", answer.stderr);
     }
     let bound = psql(&to("sslmode=disable channel_binding=require"), "SELECT 1").await;
-    assert!(bound.said.contains("channel binding required"), "{}", bound.said);
+    assert!(bound.stderr.contains("channel binding required"), "{}", bound.stderr);
 }
 
 #[tokio::test]
@@ -175,13 +175,13 @@ async fn passthrough_carries_md5_scram_and_the_servers_errors() {
         let client = stand.connect(&format!("user={user} password={password} dbname=app")).await.unwrap();
         let name: String = client.query_one("SELECT current_user::text", &[]).await.unwrap().get(0);
         assert_eq!(name, user);
-        let told = refused(stand.connect(&format!("user={user} password=wrong dbname=app")).await);
-        assert_eq!(told.sqlstate, "28P01");
-        assert_eq!(told.message, format!("password authentication failed for user \"{user}\""));
+        let client_error = refused(stand.connect(&format!("user={user} password=wrong dbname=app")).await);
+        assert_eq!(client_error.sqlstate, "28P01");
+        assert_eq!(client_error.message, format!("password authentication failed for user \"{user}\""));
     }
-    let told = refused(stand.connect("user=app password=app-password dbname=missing").await);
+    let client_error = refused(stand.connect("user=app password=app-password dbname=missing").await);
     assert_eq!(
-        (told.sqlstate.as_str(), told.message.as_str()),
+        (client_error.sqlstate.as_str(), client_error.message.as_str()),
         ("3D000", "database \"missing\" does not exist")
     );
     let series = "gatekeeper_authentication_failures_total{listener=\"app\",reason=\"endpoint\"}";
@@ -196,20 +196,20 @@ async fn passthrough_over_tls_asks_clients_to_disable_channel_binding() {
         format!("auth = {{ method = \"passthrough\" }}\ntls = {{ cert = {cert:?}, key = {key:?} }}");
     let config = config(&server, "", &listener, "");
     let stand = Stand::start(server, &config).await;
-    stand.gatekeeper.says("write \"password\"").await;
+    stand.gatekeeper.wait_for_log("write \"password\"").await;
     let to = |user: &str, password: &str, more: &str| {
         let (host, port) = (stand.listener.ip(), stand.listener.port());
         format!("host={host} port={port} user={user} password={password} dbname=app sslmode=require {more}")
     };
-    let told = psql(&to("app", "app-password", ""), "SELECT 1").await;
-    assert!(!told.success);
-    assert!(told.said.contains("which a relayed login cannot keep up"), "{}", told.said);
-    assert!(told.said.contains("HINT:  Connect with channel_binding=disable"), "{}", told.said);
+    let rejected = psql(&to("app", "app-password", ""), "SELECT 1").await;
+    assert!(!rejected.success);
+    assert!(rejected.stderr.contains("which a relayed login cannot keep up"), "{}", rejected.stderr);
+    assert!(rejected.stderr.contains("HINT:  Connect with channel_binding=disable"), "{}", rejected.stderr);
     for (user, password, more) in
         [("app", "app-password", "channel_binding=disable"), ("app_md5", "app-md5-password", "")]
     {
         let answer = psql(&to(user, password, more), "SELECT 'hello'").await;
-        assert_eq!(answer.rows, "hello", "{user}: {}", answer.said);
+        assert_eq!(answer.rows, "hello", "{user}: {}", answer.stderr);
     }
 }
 
@@ -228,9 +228,14 @@ async fn clients_log_in_with_every_sslmode_over_tls() {
                  sslmode={mode} sslrootcert={ca}"
             );
             let answer = psql(&to, "SELECT 'hello'").await;
-            assert_eq!(answer.rows, "hello", "{user} {mode}: {}", answer.said);
+            assert_eq!(answer.rows, "hello", "{user} {mode}: {}", answer.stderr);
             let answer = psql(&to, "\\conninfo").await;
-            assert!(answer.rows.contains("SSL connection"), "{user} {mode}: {} {}", answer.rows, answer.said);
+            assert!(
+                answer.rows.contains("SSL connection"),
+                "{user} {mode}: {} {}",
+                answer.rows,
+                answer.stderr
+            );
         }
     }
 }
@@ -243,9 +248,9 @@ async fn trust_is_limited_to_the_local_machine() {
     let open = text.replace(&bind, "bind = \"0.0.0.0:15432\"");
     let mut refused = Gatekeeper::launch(server.folder(), &open, admin(&server), &[]);
     assert_eq!(refused.ended().await.code(), Some(1));
-    refused.says("insecure_trust").await;
+    refused.wait_for_log("insecure_trust").await;
     let stand = Stand::start(server, &text).await;
     stand.connect("user=whoever dbname=app").await.unwrap();
-    let told = stand.connect(APP).await;
-    assert!(told.is_ok(), "a password that nobody asks for does no harm");
+    let login = stand.connect(APP).await;
+    assert!(login.is_ok(), "a password that nobody asks for does no harm");
 }

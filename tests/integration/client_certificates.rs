@@ -54,9 +54,9 @@ impl Certificates {
 }
 
 #[track_caller]
-fn told(answer: &Psql, words: &str) {
-    let said = answer.said.lines().next().unwrap_or_default();
-    assert!(!answer.success && said.ends_with(words), "{answer:?}");
+fn assert_rejected(answer: &Psql, words: &str) {
+    let first_line = answer.stderr.lines().next().unwrap_or_default();
+    assert!(!answer.success && first_line.ends_with(words), "{answer:?}");
 }
 
 #[tokio::test]
@@ -64,10 +64,10 @@ async fn without_a_map_the_certificate_name_is_the_user() {
     let listener = Certificates::start("").await;
     let carol = listener.pki.issue("carol");
     let answer = listener.as_user("carol", Some(&carol)).await;
-    assert_eq!(answer.rows, "app", "{}", answer.said);
+    assert_eq!(answer.rows, "app", "{}", answer.stderr);
     for user in ["app", "nobody-of-that-name"] {
         let answer = listener.as_user(user, Some(&carol)).await;
-        told(&answer, &format!("FATAL:  certificate authentication failed for user \"{user}\""));
+        assert_rejected(&answer, &format!("FATAL:  certificate authentication failed for user \"{user}\""));
     }
     assert_eq!(listener.failures().await, Some(2.0));
 }
@@ -80,20 +80,23 @@ async fn a_map_selects_users_and_the_access_list_applies() {
     let danny = listener.pki.issue("danny.team.internal");
     for (user, identity) in [("app", &orders), ("erin", &erin)] {
         let answer = listener.as_user(user, Some(identity)).await;
-        assert_eq!(answer.rows, "app", "{user}: {}", answer.said);
+        assert_eq!(answer.rows, "app", "{user}: {}", answer.stderr);
     }
     for (user, identity) in
         [("erin", &orders), ("app", &erin), ("orders.internal", &orders), ("danny", &danny)]
     {
         let answer = listener.as_user(user, Some(identity)).await;
-        told(&answer, &format!("FATAL:  certificate authentication failed for user \"{user}\""));
+        assert_rejected(&answer, &format!("FATAL:  certificate authentication failed for user \"{user}\""));
     }
 }
 
 #[tokio::test]
 async fn missing_foreign_and_expired_certificates_are_rejected() {
     let listener = Certificates::start("").await;
-    told(&listener.as_user("carol", None).await, "FATAL:  connection requires a valid client certificate");
+    assert_rejected(
+        &listener.as_user("carol", None).await,
+        "FATAL:  connection requires a valid client certificate",
+    );
     let plain = refused(listener.stand.connect("user=carol dbname=app").await);
     assert_eq!(plain.sqlstate, "28000");
     assert_eq!(plain.message, "connection requires a valid client certificate");

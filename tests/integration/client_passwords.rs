@@ -46,9 +46,9 @@ async fn without_a_configured_login_the_client_password_is_used() {
             assert_eq!(session_user(&stand, &login).await, user);
         }
     }
-    let told = refused(stand.connect("user=app password=app-password dbname=missing").await);
+    let client_error = refused(stand.connect("user=app password=app-password dbname=missing").await);
     assert_eq!(
-        (told.sqlstate.as_str(), told.message.as_str()),
+        (client_error.sqlstate.as_str(), client_error.message.as_str()),
         ("3D000", "database \"missing\" does not exist")
     );
     assert!(!stand.gatekeeper.stderr().contains("app-password"));
@@ -72,9 +72,10 @@ async fn unknown_unlisted_and_wrong_password_clients_get_equal_errors() {
             ("app_md5", "app-md5-password"),
             ("app", "''"),
         ] {
-            let told = refused(stand.connect(&format!("user={user} password={password} dbname=app")).await);
-            assert_eq!(told.sqlstate, "28P01", "{user}");
-            assert_eq!(told.message, format!("password authentication failed for user \"{user}\""));
+            let client_error =
+                refused(stand.connect(&format!("user={user} password={password} dbname=app")).await);
+            assert_eq!(client_error.sqlstate, "28P01", "{user}");
+            assert_eq!(client_error.message, format!("password authentication failed for user \"{user}\""));
         }
         let still = session_user(&stand, "user=app password=app-password dbname=app").await;
         assert_eq!(still, "app", "wrong passwords of others do no harm");
@@ -146,9 +147,9 @@ async fn with_a_token_login_only_listed_users_cost_a_token() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let config = config(&server, &token_login(&server), "auth = { method = \"password\" }", "");
     let stand = Stand::start(server, &config).await;
-    let told = refused(stand.connect(OLD).await);
-    assert_eq!(told.sqlstate, "28000");
-    assert_eq!(told.message, "user \"app_md5\" may not be logged in with a token here");
+    let client_error = refused(stand.connect(OLD).await);
+    assert_eq!(client_error.sqlstate, "28000");
+    assert_eq!(client_error.message, "user \"app_md5\" may not be logged in with a token here");
     assert_eq!(state(&stand, NEW).await, "28P01");
 }
 
@@ -164,7 +165,7 @@ async fn libpq_sends_its_password_inside_tls() {
     let (host, port) = (stand.listener.ip(), stand.listener.port());
     let to = format!("host={host} port={port} {OLD} channel_binding=disable");
     let answer = psql(&format!("{to} sslmode=require"), "SELECT session_user").await;
-    assert_eq!(answer.rows, "app_md5", "{}", answer.said);
+    assert_eq!(answer.rows, "app_md5", "{}", answer.stderr);
     let plain = psql(&format!("{to} sslmode=disable"), "SELECT 1").await;
-    assert!(plain.said.contains("this listener accepts TLS connections only"), "{}", plain.said);
+    assert!(plain.stderr.contains("this listener accepts TLS connections only"), "{}", plain.stderr);
 }

@@ -80,17 +80,17 @@ async fn optional_tls_serves_both_and_required_tls_rejects_plaintext() {
     let optional = Tls::start("").await;
     for mode in ["disable", "require", "verify-full"] {
         let answer = psql(&optional.to(&format!("sslmode={mode}")), ENCRYPTED).await;
-        assert_eq!(answer.rows, "hello", "sslmode={mode}: {}", answer.said);
+        assert_eq!(answer.rows, "hello", "sslmode={mode}: {}", answer.stderr);
     }
     drop(optional);
 
     let required = Tls::start(", required = true").await;
     let answer = psql(&required.to("sslmode=verify-full"), ENCRYPTED).await;
-    assert_eq!(answer.rows, "hello", "{}", answer.said);
-    let told = refused(required.stand.connect(APP).await);
-    assert_eq!(told.sqlstate, "28000");
-    assert_eq!(told.message, "this listener accepts TLS connections only");
-    assert_eq!(told.hint.as_deref(), Some("Connect with sslmode=require or stronger."));
+    assert_eq!(answer.rows, "hello", "{}", answer.stderr);
+    let client_error = refused(required.stand.connect(APP).await);
+    assert_eq!(client_error.sqlstate, "28000");
+    assert_eq!(client_error.message, "this listener accepts TLS connections only");
+    assert_eq!(client_error.hint.as_deref(), Some("Connect with sslmode=require or stronger."));
     let series = "gatekeeper_client_refusals_total{listener=\"app\",reason=\"tls_required\"}";
     assert_eq!(required.stand.gatekeeper.metric(series).await, Some(1.0));
 }
@@ -100,8 +100,8 @@ async fn the_requested_server_name_is_logged_and_ignored() {
     let tls = Tls::start_with("", "", "[log]\nlevel = \"debug\"\n").await;
     let other = tls.to("sslmode=require").replace(NAME, "somebody.else.example");
     let answer = psql(&other, ENCRYPTED).await;
-    assert_eq!(answer.rows, "hello", "{}", answer.said);
-    tls.stand.gatekeeper.says("somebody.else.example").await;
+    assert_eq!(answer.rows, "hello", "{}", answer.stderr);
+    tls.stand.gatekeeper.wait_for_log("somebody.else.example").await;
 }
 
 #[tokio::test]
@@ -114,18 +114,18 @@ async fn client_certificates_are_verified_and_may_be_required() {
             tls.to(&format!("sslmode=verify-full sslcert={cert} sslkey={key}"))
         };
         let good = psql(&show(&tls.pki.issue("app.example")), ENCRYPTED).await;
-        assert_eq!(good.rows, "hello", "{word}: {}", good.said);
+        assert_eq!(good.rows, "hello", "{word}: {}", good.stderr);
 
         let none = psql(&tls.to("sslmode=verify-full"), ENCRYPTED).await;
-        assert_eq!(none.success, without, "{word}: {}", none.said);
+        assert_eq!(none.success, without, "{word}: {}", none.stderr);
         if !without {
-            assert!(none.said.contains("certificate required"), "{}", none.said);
+            assert!(none.stderr.contains("certificate required"), "{}", none.stderr);
         }
         let stranger = Pki::new(tls.stand.server.folder(), "strangers").issue("stranger.example");
         let stranger = psql(&show(&stranger), ENCRYPTED).await;
-        assert!(!stranger.success && stranger.said.contains("unknown ca"), "{word}: {}", stranger.said);
-        tls.stand.gatekeeper.says("client TLS handshake failed").await;
-        tls.stand.gatekeeper.says("signed by").await;
+        assert!(!stranger.success && stranger.stderr.contains("unknown ca"), "{word}: {}", stranger.stderr);
+        tls.stand.gatekeeper.wait_for_log("client TLS handshake failed").await;
+        tls.stand.gatekeeper.wait_for_log("signed by").await;
         let series = "gatekeeper_client_refusals_total{listener=\"app\",reason=\"tls\"}";
         let refusals = if without { 1.0 } else { 2.0 };
         assert_eq!(tls.stand.gatekeeper.metric(series).await, Some(refusals));
@@ -154,7 +154,7 @@ async fn direct_tls_needs_alpn_and_skips_the_request() {
         };
         assert!(ended, "without ALPN `postgresql`: {offer:?}");
     }
-    tls.stand.gatekeeper.says("ALPN `postgresql`").await;
+    tls.stand.gatekeeper.wait_for_log("ALPN `postgresql`").await;
 }
 
 /// TLS at once, offering `protocols`.

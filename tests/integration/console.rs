@@ -32,7 +32,7 @@ async fn ask(stand: &Stand, user: &str, text: &str) -> (String, String) {
     let (host, port) = (stand.listener.ip(), stand.listener.port());
     let connection = format!("host={host} port={port} user={user} dbname=gatekeeper sslmode=disable");
     let psql = psql(&connection, text).await;
-    (psql.rows, psql.said)
+    (psql.rows, psql.stderr)
 }
 
 /// The rows of a table, by column.
@@ -60,10 +60,10 @@ async fn a_trust_listener_has_no_console_unless_configured() {
     let console = CONSOLE.replace("insecure_trust = true", "");
     let config = config(&server, &token_login(&server), TRUST, &console);
     let stand = Stand::start(server, &config).await;
-    let (rows, said) = ask(&stand, "root", "SHOW VERSION").await;
+    let (rows, reply) = ask(&stand, "root", "SHOW VERSION").await;
     assert_eq!(rows, "");
-    assert!(said.contains("asks its clients for no proof") && said.contains("insecure_trust"), "{said}");
-    stand.gatekeeper.says("the console is unreachable").await;
+    assert!(reply.contains("asks its clients for no proof") && reply.contains("insecure_trust"), "{reply}");
+    stand.gatekeeper.wait_for_log("the console is unreachable").await;
 }
 
 #[tokio::test]
@@ -78,17 +78,17 @@ async fn psql_gets_results_and_errors_for_forbidden_commands() {
         help.contains("NOTICE:  Console usage") && help.contains("SHOW ACTIVE_SOCKETS|CLIENTS|"),
         "{help}"
     );
-    let (_, said) = ask(&stand, "root", "SELECT 1").await;
+    let (_, reply) = ask(&stand, "root", "SELECT 1").await;
     assert!(
-        said.contains("\"SELECT\" is not a console command") && said.contains("HINT:  SHOW HELP"),
-        "{said}"
+        reply.contains("\"SELECT\" is not a console command") && reply.contains("HINT:  SHOW HELP"),
+        "{reply}"
     );
-    let (_, said) = ask(&stand, "exporter", "RELOAD").await;
-    assert!(said.contains("permission denied for RELOAD"), "{said}");
-    let (_, said) = ask(&stand, ALICE, "SHOW VERSION").await;
+    let (_, reply) = ask(&stand, "exporter", "RELOAD").await;
+    assert!(reply.contains("permission denied for RELOAD"), "{reply}");
+    let (_, reply) = ask(&stand, ALICE, "SHOW VERSION").await;
     assert!(
-        said.contains("may not use the console") && said.contains("admin_users or stats_users"),
-        "{said}"
+        reply.contains("may not use the console") && reply.contains("admin_users or stats_users"),
+        "{reply}"
     );
     let series = "gatekeeper_admin_requests_total{outcome=\"denied\"}";
     assert_eq!(stand.gatekeeper.metric(series).await, Some(1.0));
@@ -160,8 +160,8 @@ async fn a_reload_reports_its_changes_or_its_mistakes() {
         "eve may now"
     );
     fs::write(file, text.replace("[console]", "[consoel]")).unwrap();
-    let (_, said) = ask(&stand, "eve", "RELOAD").await;
-    assert!(said.contains("nothing changed") && said.contains("did you mean `console`?"), "{said}");
+    let (_, reply) = ask(&stand, "eve", "RELOAD").await;
+    assert!(reply.contains("nothing changed") && reply.contains("did you mean `console`?"), "{reply}");
 }
 
 #[tokio::test]
@@ -255,8 +255,8 @@ async fn databases_and_endpoints_are_paused_and_resumed() {
         format!("NOTICE:  {DATABASE}@primary has no pools now")
     );
     assert_eq!(ask(&stand, "root", "RESUME").await.1, "");
-    let (_, said) = ask(&stand, "root", "PAUSE @nowhere").await;
-    assert!(said.contains("endpoint \"nowhere\" does not exist"), "{said}");
+    let (_, reply) = ask(&stand, "root", "PAUSE @nowhere").await;
+    assert!(reply.contains("endpoint \"nowhere\" does not exist"), "{reply}");
     assert_eq!(ask(&stand, "root", "RECONNECT").await.1, "");
     assert_eq!(ask(&stand, "root", "WAIT_CLOSE").await.1, "");
 }

@@ -103,12 +103,12 @@ async fn client(address: SocketAddr) -> Frames {
 
 /// Answer up to the given number of ReadyForQuery, without ParameterStatus.
 async fn answer(client: &mut Frames, ready: usize) -> Vec<Message> {
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for _ in 0..ready {
-        heard.extend(client.read_until(b::READY_FOR_QUERY).await);
+        received.extend(client.read_until(b::READY_FOR_QUERY).await);
     }
-    heard.retain(|message| message.tag != b::PARAMETER_STATUS);
-    heard
+    received.retain(|message| message.tag != b::PARAMETER_STATUS);
+    received
 }
 
 /// Number of backend leases by sessions so far.

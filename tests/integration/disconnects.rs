@@ -137,8 +137,8 @@ async fn a_session_ended_by_the_server_gets_its_error() {
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'app'";
     stand.server.node().sql(DATABASE, end).await.unwrap();
     for client in [&mut idle, &mut busy] {
-        let heard = client.read_to_close().await;
-        let last = heard.last().unwrap();
+        let received = client.read_to_close().await;
+        let last = received.last().unwrap();
         assert_eq!((last.tag, last.field(b'C').as_str()), (b::ERROR_RESPONSE, "57P01"));
         assert_eq!(last.field(b'R'), "ProcessInterrupts", "the server's own words, unchanged");
     }
@@ -158,13 +158,13 @@ async fn a_lost_server_is_reported_and_used_again() {
     .await;
     server_says(&stand.server, LISTENING, "1").await;
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-    let heard = victim.read_to_close().await;
-    let last = heard.last().unwrap();
+    let received = victim.read_to_close().await;
+    let last = received.last().unwrap();
     assert_eq!((last.field(b'V').as_str(), last.field(b'C').as_str()), ("FATAL", "08006"));
     assert!(last.field(b'H').contains("unknown"), "{last:?}");
     // The postmaster ends the other sessions: a warning, then a close.
-    let heard = bystander.read_to_close().await;
-    let states: Vec<_> = heard.iter().map(|message| (message.tag, message.field(b'C'))).collect();
+    let received = bystander.read_to_close().await;
+    let states: Vec<_> = received.iter().map(|message| (message.tag, message.field(b'C'))).collect();
     assert_eq!(states, [(b::NOTICE_RESPONSE, "57P02".to_owned()), (b::ERROR_RESPONSE, "08006".to_owned())]);
     until(LIMIT, async || match stand.server.node().sql(DATABASE, "SELECT 1").await {
         Ok(_) => Ok(()),
@@ -177,8 +177,8 @@ async fn a_lost_server_is_reported_and_used_again() {
     // A server that receives SIGTERM during a write drops its last message.
     server_says(&stand.server, LISTENING, "1").await;
     stand.server.node().stop(Stop::Immediate).await.unwrap();
-    let heard = client.read_to_close().await;
-    let states: Vec<_> = heard.iter().map(|message| (message.tag, message.field(b'C'))).collect();
+    let received = client.read_to_close().await;
+    let states: Vec<_> = received.iter().map(|message| (message.tag, message.field(b'C'))).collect();
     assert_eq!(states, [(b::NOTICE_RESPONSE, "57P01".to_owned()), (b::ERROR_RESPONSE, "08006".to_owned())]);
     until(LIMIT, async || match stand.gatekeeper.metric(BACKENDS).await {
         Some(0.0) => Ok(()),
@@ -225,8 +225,8 @@ async fn a_frozen_server_stops_only_its_own_sessions() {
     }
     frozen.node().thaw();
     for client in &mut stuck {
-        let heard = client.read_until(b::READY_FOR_QUERY).await;
-        assert!(heard.iter().any(|message| message.tag == b::DATA_ROW), "{heard:?}");
+        let received = client.read_until(b::READY_FOR_QUERY).await;
+        assert!(received.iter().any(|message| message.tag == b::DATA_ROW), "{received:?}");
     }
     for knocking in knocking {
         assert_eq!(knocking.await.unwrap().ask("SELECT 'in'").await.unwrap(), "in");

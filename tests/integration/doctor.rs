@@ -177,8 +177,8 @@ async fn an_unknown_endpoint_name_lists_the_known_ones() {
     let server = single().await;
     let output = run(server.folder(), &config(&[primary(&server)], ""), &["reads"]).await;
     assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("unknown endpoint `reads`; configured: `primary`"), "{said}");
+    let stderr_text = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr_text.contains("unknown endpoint `reads`; configured: `primary`"), "{stderr_text}");
 }
 
 #[tokio::test]

@@ -100,8 +100,8 @@ impl Stage {
         let mut child = pipes.spawn().unwrap();
         child.stdin.take().unwrap().write_all(format!("{PASSWORD}\n").as_bytes()).await.unwrap();
         let output = child.wait_with_output().await.unwrap();
-        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        assert!(output.status.success(), "{block}\nended with {}:\n{}", output.status, said.concat());
+        let texts = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert!(output.status.success(), "{block}\nended with {}:\n{}", output.status, texts.concat());
     }
 
     /// Runs statements of a page, in the console or in the application's database.

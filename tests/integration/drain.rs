@@ -72,7 +72,7 @@ async fn logins_during_a_drain_get_the_drain_error() {
     })
     .await;
     stand.gatekeeper.signal(Signal::TERM);
-    stand.gatekeeper.says("draining").await;
+    stand.gatekeeper.wait_for_log("draining").await;
     stand.server.node().thaw();
     assert_eq!(ended_with(&mut late.await.unwrap()).await, "57P01");
     open.ask("COMMIT").await.unwrap();
@@ -98,7 +98,7 @@ async fn a_second_signal_ends_the_program_at_once() {
     };
     server_says("1").await;
     stand.gatekeeper.signal(Signal::TERM);
-    stand.gatekeeper.says("draining").await;
+    stand.gatekeeper.wait_for_log("draining").await;
     stand.gatekeeper.signal(Signal::TERM);
     assert_eq!(ended_with(&mut open).await, "57P01");
     assert_eq!(ended_with(&mut busy).await, "57P01");
@@ -125,7 +125,7 @@ async fn a_reload_keeps_sessions_and_a_mistake_changes_nothing() {
     fs::write(&file, good.replace("route = \"primary\"", "route = \"primray\"")).unwrap();
     stand.gatekeeper.signal(Signal::HUP);
     reloaded("error", 1.0).await;
-    stand.gatekeeper.says("primray").await;
+    stand.gatekeeper.wait_for_log("primray").await;
     assert_eq!(app(&stand).await.ask("SELECT 'as before'").await.unwrap(), "as before");
 
     let ip = stand.server.block().ip(100);

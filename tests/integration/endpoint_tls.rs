@@ -100,13 +100,13 @@ async fn a_server_without_tls_is_refused_unless_the_mode_only_prefers_it() {
     let fan = Fan::start(server, &ways).await;
     assert!(!encrypted(&fan.connect("prefer").await.unwrap()).await);
     for way in ["require", "ca"] {
-        let told = fan.refusal(way).await;
-        assert_eq!(told.sqlstate, "08001");
-        assert_eq!(told.message, format!("endpoint \"{way}\" does not offer TLS"));
-        fan.gatekeeper.says(&format!("backend TLS negotiation failed: endpoint `{way}` at ")).await;
+        let client_error = fan.refusal(way).await;
+        assert_eq!(client_error.sqlstate, "08001");
+        assert_eq!(client_error.message, format!("endpoint \"{way}\" does not offer TLS"));
+        fan.gatekeeper.wait_for_log(&format!("backend TLS negotiation failed: endpoint `{way}` at ")).await;
     }
-    fan.gatekeeper.says("the server does not offer TLS").await;
-    fan.gatekeeper.says("turn TLS on at the server").await;
+    fan.gatekeeper.wait_for_log("the server does not offer TLS").await;
+    fan.gatekeeper.wait_for_log("turn TLS on at the server").await;
 }
 
 #[tokio::test]
@@ -120,13 +120,13 @@ async fn an_unverifiable_server_is_refused_and_the_log_has_the_remedy() {
     ];
     let fan = Fan::start(server, &ways).await;
     for (way, _) in &ways {
-        let told = fan.refusal(way).await;
-        assert_eq!(told.sqlstate, "08001");
-        assert_eq!(told.message, format!("endpoint \"{way}\" could not be verified"));
-        assert!(told.hint.is_some_and(|hint| hint.contains("log")), "what to do is said");
+        let client_error = fan.refusal(way).await;
+        assert_eq!(client_error.sqlstate, "08001");
+        assert_eq!(client_error.message, format!("endpoint \"{way}\" could not be verified"));
+        assert!(client_error.hint.is_some_and(|hint| hint.contains("log")), "what to do is said");
     }
     for (way, _) in &ways {
-        fan.gatekeeper.says(&format!("no backend connection for a client listener={way} ")).await;
+        fan.gatekeeper.wait_for_log(&format!("no backend connection for a client listener={way} ")).await;
     }
     let log = fan.gatekeeper.stderr();
     let line = |way: &str| {
@@ -159,13 +159,13 @@ async fn an_expired_certificate_is_refused_until_renewed() {
     ] {
         fan.server.node().present(kind).unwrap();
         // The server applies the change after a moment.
-        let told = until(PATIENCE, async || match fan.connect("ca").await {
+        let client_error = until(PATIENCE, async || match fan.connect("ca").await {
             Ok(_) => Err("still let in"),
             Err(error) => Ok(refused(Err(error))),
         })
         .await;
-        assert_eq!(told.gives_nothing_away(fan.server.folder()).sqlstate, "08001");
-        fan.gatekeeper.says(words).await;
+        assert_eq!(client_error.gives_nothing_away(fan.server.folder()).sqlstate, "08001");
+        fan.gatekeeper.wait_for_log(words).await;
     }
     fan.server.node().present(Certificate::Named).unwrap();
     until(PATIENCE, async || fan.connect("ca").await.map_err(|error| error.to_string())).await;
@@ -178,15 +178,15 @@ async fn plaintext_to_another_machine_needs_an_explicit_setting() {
     let text = text.replace(&server.address().to_string(), "10.20.30.40:5432");
     let file = server.folder().join("checked.toml");
     std::fs::write(&file, &text).unwrap();
-    let Checked { code, said, .. } = check(Some(&file), &[]);
+    let Checked { code, stderr, .. } = check(Some(&file), &[]);
     assert_eq!(code, Some(1));
-    assert!(said.contains("plaintext to 10.20.30.40:5432, which is not on this machine"), "{said}");
-    assert!(said.contains("insist with `insecure_plaintext` = true"), "{said}");
+    assert!(stderr.contains("plaintext to 10.20.30.40:5432, which is not on this machine"), "{stderr}");
+    assert!(stderr.contains("insist with `insecure_plaintext` = true"), "{stderr}");
     std::fs::write(&file, text.replace("address = \"10", "insecure_plaintext = true\naddress = \"10"))
         .unwrap();
-    let Checked { code, said, .. } = check(Some(&file), &[]);
+    let Checked { code, stderr, .. } = check(Some(&file), &[]);
     assert_eq!(code, Some(0));
-    assert!(said.contains("warning: ") && said.contains("is plaintext"), "{said}");
+    assert!(stderr.contains("warning: ") && stderr.contains("is plaintext"), "{stderr}");
 }
 
 #[tokio::test]

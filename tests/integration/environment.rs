@@ -159,11 +159,11 @@ async fn the_documented_token_command_serves_every_user_of_this_machine() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let documented = Documented::run(&server, "### Tokens for everybody").await;
     let answer = documented.psql(None).await;
-    assert_eq!((answer.rows.as_str(), answer.said.as_str()), (ALICE, ""));
+    assert_eq!((answer.rows.as_str(), answer.stderr.as_str()), (ALICE, ""));
     assert_eq!(documented.psql(Some(SERVICE_ACCOUNT)).await.rows, SERVICE_ACCOUNT);
-    let said = documented.gatekeeper.stderr();
-    let warnings: Vec<&str> = said.lines().filter(|line| line.starts_with("warning: ")).collect();
-    let [warning] = warnings.as_slice() else { panic!("{said}") };
+    let log = documented.gatekeeper.stderr();
+    let warnings: Vec<&str> = log.lines().filter(|line| line.starts_with("warning: ")).collect();
+    let [warning] = warnings.as_slice() else { panic!("{log}") };
     for name in ["GATEKEEPER_LISTEN_AUTH", "GATEKEEPER_BACKEND_TOKEN_USERS"] {
         assert!(warning.contains(name), "{warning}");
     }
@@ -174,7 +174,7 @@ async fn the_documented_password_pattern_lets_clients_log_in_with_their_own() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let documented = Documented::run(&server, "### The clients' own passwords").await;
     let answer = documented.psql(None).await;
-    assert_eq!((answer.rows.as_str(), answer.said.as_str()), ("app", ""));
+    assert_eq!((answer.rows.as_str(), answer.stderr.as_str()), ("app", ""));
 }
 
 #[tokio::test]
@@ -183,7 +183,7 @@ async fn the_documented_sidecar_pattern_speaks_plaintext_on_this_machine() {
     let server = Single::start(options()).await.unwrap();
     let documented = Documented::run(&server, "### Beside Google's Auth Proxy").await;
     let answer = documented.psql(None).await;
-    assert_eq!((answer.rows.as_str(), answer.said.as_str()), ("app", ""));
+    assert_eq!((answer.rows.as_str(), answer.stderr.as_str()), ("app", ""));
     drop(documented);
 
     let file = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/sidecar.toml")).unwrap();
@@ -209,7 +209,7 @@ fn a_sound_environment_passes_and_shows_where_each_value_came_from() {
 
 #[test]
 fn every_mistake_is_reported_and_unknown_variables_get_a_suggestion() {
-    let Checked { code, settings, said } = check(
+    let Checked { code, settings, stderr } = check(
         None,
         &[
             ("GATEKEEPER_BACKEND_HOSTS", "10.0.0.1"),
@@ -233,24 +233,27 @@ fn every_mistake_is_reported_and_unknown_variables_get_a_suggestion() {
         "GATEKEEPER_BACKEND_ROLE: ",
         "ADMIN_API_KEY",
     ] {
-        assert!(said.contains(words), "no `{words}` in:\n{said}");
+        assert!(stderr.contains(words), "no `{words}` in:\n{stderr}");
     }
-    assert!(said.lines().all(|line| line.starts_with("error: ") || line.starts_with("warning: ")), "{said}");
+    assert!(
+        stderr.lines().all(|line| line.starts_with("error: ") || line.starts_with("warning: ")),
+        "{stderr}"
+    );
 }
 
 #[test]
 fn a_missing_file_is_named() {
-    let Checked { code, said, .. } = check(Some("/nonexistent/gatekeeper.toml".as_ref()), &[]);
+    let Checked { code, stderr, .. } = check(Some("/nonexistent/gatekeeper.toml".as_ref()), &[]);
     assert_eq!(code, Some(1));
-    assert!(said.contains("/nonexistent/gatekeeper.toml"), "{said}");
-    let Checked { code, said, .. } = check(None, &[("GATEKEEPER_CONFIG", "/nonexistent/gatekeeper.toml")]);
+    assert!(stderr.contains("/nonexistent/gatekeeper.toml"), "{stderr}");
+    let Checked { code, stderr, .. } = check(None, &[("GATEKEEPER_CONFIG", "/nonexistent/gatekeeper.toml")]);
     assert_eq!(code, Some(1));
-    assert!(said.contains("/nonexistent/gatekeeper.toml"), "{said}");
+    assert!(stderr.contains("/nonexistent/gatekeeper.toml"), "{stderr}");
 }
 
 #[test]
 fn an_empty_environment_is_answered_with_the_required_variables() {
-    let Checked { code, said, .. } = check(None, &[]);
+    let Checked { code, stderr, .. } = check(None, &[]);
     assert_eq!(code, Some(1));
-    assert!(said.contains("GATEKEEPER_BACKEND_HOST"), "{said}");
+    assert!(stderr.contains("GATEKEEPER_BACKEND_HOST"), "{stderr}");
 }

@@ -21,10 +21,10 @@ async fn pgbench(pooled: &Pooled, arguments: &[&str]) -> String {
     command.args(["-h", &address.ip().to_string(), "-p", &address.port().to_string(), "-U", APP.name]);
     command.args(arguments).arg(DATABASE).stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    assert!(output.status.success(), "{said}");
-    said
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    assert!(output.status.success(), "{printed}");
+    printed
 }
 
 #[tokio::test]
@@ -32,8 +32,8 @@ async fn pgbench_runs_in_every_mode_with_more_clients_than_backends() {
     let pooled = Pooled::of(5).await;
     pgbench(&pooled, &["-i", "-q", "-s", "2"]).await;
     for mode in ["simple", "extended", "prepared"] {
-        let said = pgbench(&pooled, &["-n", "-c", "20", "-j", "2", "-t", "150", "-M", mode]).await;
-        assert!(said.contains("number of failed transactions: 0 "), "{mode}: {said}");
+        let printed = pgbench(&pooled, &["-n", "-c", "20", "-j", "2", "-t", "150", "-M", mode]).await;
+        assert!(printed.contains("number of failed transactions: 0 "), "{mode}: {printed}");
         pooled.rests().await;
     }
     let sum = pooled

@@ -94,9 +94,9 @@ impl Watched {
     /// Queries the node's replay position, as a session does beside a read, and reports the position.
     async fn ask(&self, node: &Node, id: NodeId) {
         let asked_at = Instant::now();
-        let said = node.sql("postgres", "SELECT pg_last_wal_replay_lsn()").await.unwrap();
-        let lsn = parse_lsn(said.trim());
-        assert!(lsn.is_some(), "{said}");
+        let replay_lsn = node.sql("postgres", "SELECT pg_last_wal_replay_lsn()").await.unwrap();
+        let lsn = parse_lsn(replay_lsn.trim());
+        assert!(lsn.is_some(), "{replay_lsn}");
         let endpoint = EndpointName::new("reads").unwrap();
         let replayed = ReplayReport { endpoint, node: id, lsn, asked_at, answered_at: Instant::now() };
         self.probe.evidence().replayed(&self.snapshot.load(), replayed);
@@ -151,8 +151,8 @@ async fn a_node_is_fresh_after_replaying_the_write() {
         // Seen to be stale, and to be asked again a little later; fresh at no time.
         let standing = watched.freshness_of(&id, floor);
         assert_ne!(standing, NodeFreshness::Fresh);
-        let heard = watched.snapshot.load().node(&id).is_some_and(|(_, node)| node.position.is_some());
-        if heard && matches!(standing, NodeFreshness::Ask { .. }) { Ok(()) } else { Err(standing) }
+        let is_sampled = watched.snapshot.load().node(&id).is_some_and(|(_, node)| node.position.is_some());
+        if is_sampled && matches!(standing, NodeFreshness::Ask { .. }) { Ok(()) } else { Err(standing) }
     })
     .await;
 

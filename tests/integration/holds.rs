@@ -35,9 +35,9 @@ async fn ask_later(client: &mut Frames, message: &[u8]) {
 
 /// The fields `C` and `M` of the error before ReadyForQuery.
 async fn error(client: &mut Frames) -> (String, String) {
-    let heard = client.read_until(b::READY_FOR_QUERY).await;
-    let error = heard.iter().find(|message| message.tag == b::ERROR_RESPONSE);
-    let error = error.unwrap_or_else(|| panic!("no error in {heard:?}"));
+    let received = client.read_until(b::READY_FOR_QUERY).await;
+    let error = received.iter().find(|message| message.tag == b::ERROR_RESPONSE);
+    let error = error.unwrap_or_else(|| panic!("no error in {received:?}"));
     (error.field(b'C'), error.field(b'M'))
 }
 
@@ -65,9 +65,9 @@ async fn held_clients_are_served_when_the_writer_returns() {
     until_metric(&pooled.stand, FAILED_PROBES, |now| now >= failed + 20.0).await;
     node.start().await.unwrap();
     for client in &mut clients {
-        let heard = client.read_until(b::READY_FOR_QUERY).await;
-        assert!(heard.iter().any(|message| message.tag == b::DATA_ROW), "{heard:?}");
-        assert!(heard.iter().all(|message| message.tag != b::ERROR_RESPONSE), "{heard:?}");
+        let received = client.read_until(b::READY_FOR_QUERY).await;
+        assert!(received.iter().any(|message| message.tag == b::DATA_ROW), "{received:?}");
+        assert!(received.iter().all(|message| message.tag != b::ERROR_RESPONSE), "{received:?}");
     }
     assert_eq!(arriving.await.unwrap().ask("SELECT 'in'").await.unwrap(), "in");
     until_metric(&pooled.stand, HELD, |held| held == 0.0).await;

@@ -74,8 +74,8 @@ impl Cloud {
     }
 
     /// Waits until the log contains `words`.
-    async fn says(&self, words: &str) {
-        self.stand.gatekeeper.says(words).await;
+    async fn wait_for_log(&self, words: &str) {
+        self.stand.gatekeeper.wait_for_log(words).await;
     }
 }
 
@@ -125,9 +125,9 @@ async fn the_image_starts_with_its_example() {
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let _gatekeeper = Gatekeeper::from_environment(&variables, admin).await;
     let waited = run_command(&["wait"], &variables).await;
-    assert_eq!((waited.code, waited.settings.as_str()), (Some(0), "ready\n"), "{}", waited.said);
+    assert_eq!((waited.code, waited.settings.as_str()), (Some(0), "ready\n"), "{}", waited.stderr);
     let healthy = run_command(&["healthcheck"], &variables).await;
-    assert_eq!((healthy.code, healthy.settings.as_str()), (Some(0), "ready\n"), "{}", healthy.said);
+    assert_eq!((healthy.code, healthy.settings.as_str()), (Some(0), "ready\n"), "{}", healthy.stderr);
 }
 
 #[tokio::test]
@@ -146,11 +146,11 @@ async fn a_pod_without_a_service_account_is_logged() {
     })
     .await;
     let user = format!("user={SERVICE_ACCOUNT} dbname=app");
-    let told = refused(connect(cloud.stand.listener, &user).await);
-    told.gives_nothing_away(cloud.stand.server.folder());
-    assert_eq!(told.message, "endpoint \"primary\" could not be logged in to: no token");
-    cloud.says("backend token request failed: endpoint `primary` at ").await;
-    cloud.says("answered 404: no service account is bound to this pod").await;
+    let client_error = refused(connect(cloud.stand.listener, &user).await);
+    client_error.gives_nothing_away(cloud.stand.server.folder());
+    assert_eq!(client_error.message, "endpoint \"primary\" could not be logged in to: no token");
+    cloud.wait_for_log("backend token request failed: endpoint `primary` at ").await;
+    cloud.wait_for_log("answered 404: no service account is bound to this pod").await;
     cloud.google.set_account(Some(ACCOUNT));
     until(PATIENCE, async || connect(cloud.stand.listener, &user).await.map(drop).map_err(|e| e.to_string()))
         .await;
@@ -266,9 +266,10 @@ async fn no_google_secret_is_written() {
     );
     drop(connect(cloud.stand.listener, &format!("user={SERVICE_ACCOUNT} dbname=app")).await);
     let folder = cloud.stand.server.folder();
-    let mut said = cloud.stand.gatekeeper.stderr() + &fs::read_to_string(folder.join("audit.jsonl")).unwrap();
+    let mut written =
+        cloud.stand.gatekeeper.stderr() + &fs::read_to_string(folder.join("audit.jsonl")).unwrap();
     for path in ["/metrics", "/v1/topology", "/v1/sessions", "/v1/config"] {
-        said += &cloud.stand.gatekeeper.get(path).await.unwrap().body;
+        written += &cloud.stand.gatekeeper.get(path).await.unwrap().body;
     }
     let key: Value =
         serde_json::from_str(&fs::read_to_string(folder.join("credentials.json")).unwrap()).unwrap();
@@ -281,11 +282,11 @@ async fn no_google_secret_is_written() {
         secrets.extend(request.form().into_iter().filter(|(name, _)| name == "assertion").map(|(_, it)| it));
     }
     assert!(secrets.len() > 4, "{}", secrets.len());
-    assert!(said.contains("token minted"), "the log was read");
+    assert!(written.contains("token minted"), "the log was read");
     for secret in secrets {
-        assert!(!said.contains(&secret), "{} bytes of a secret were written", secret.len());
+        assert!(!written.contains(&secret), "{} bytes of a secret were written", secret.len());
     }
-    assert!(!said.contains("ya29."), "a token was written");
+    assert!(!written.contains("ya29."), "a token was written");
 }
 
 /// Output of `gatekeeper check` about the configuration of `cloud`.
@@ -301,21 +302,21 @@ async fn check_compares_the_principal_with_the_list() {
     let cloud = Cloud::start("iam = \"auto\"", &[SERVICE_ACCOUNT], |_| None).await;
     let fits = checked(&cloud, &[]);
     let principal = format!("endpoint `primary`: the token's principal is {ACCOUNT}");
-    assert!(fits.settings.contains(&principal) && fits.said.is_empty(), "{fits:?}");
+    assert!(fits.settings.contains(&principal) && fits.stderr.is_empty(), "{fits:?}");
     cloud.google.set_account(Some("other@my-project.iam.gserviceaccount.com"));
     let differs = checked(&cloud, &[]);
     assert_eq!(
-        differs.said,
+        differs.stderr,
         "warning: endpoint.primary.login: the token's principal is other@my-project.iam.gserviceaccount.com, the list says \
          `my-sa@my-project.iam`; list `other@my-project.iam` in `users`, or set `impersonate` = \"user\"\n"
     );
     assert_eq!(differs.code, Some(0), "the program may run elsewhere");
     cloud.google.set_account(None);
     let unbound = checked(&cloud, &[]);
-    assert!(unbound.said.contains("answered 404: no service account is bound to this pod"), "{unbound:?}");
+    assert!(unbound.stderr.contains("answered 404: no service account is bound to this pod"), "{unbound:?}");
     let nowhere = checked(&cloud, &[("NO_GCE_CHECK", "true")]);
     assert!(
-        nowhere.said.contains("no credentials found: GOOGLE_APPLICATION_CREDENTIALS is not set"),
+        nowhere.stderr.contains("no credentials found: GOOGLE_APPLICATION_CREDENTIALS is not set"),
         "{nowhere:?}"
     );
 }
@@ -326,16 +327,16 @@ async fn the_doctor_compares_the_principal_with_the_list() {
     let cloud = Cloud::start("iam = \"auto\"", &[SERVICE_ACCOUNT], |_| None).await;
     let host = cloud.google.host();
     let environment = [("NO_GCE_CHECK", ""), ("GCE_METADATA_HOST", host.as_str())];
-    let said = || doctor(cloud.stand.gatekeeper.config_file(), &environment);
-    let fits = said();
+    let run_doctor = || doctor(cloud.stand.gatekeeper.config_file(), &environment);
+    let fits = run_doctor();
     assert!(fits.contains(&format!("the token's principal is {ACCOUNT}")), "{fits}");
     cloud.google.set_account(Some("other@my-project.iam.gserviceaccount.com"));
-    let differs = said();
+    let differs = run_doctor();
     for words in ["the token's principal is other@my-project", "the list says `my-sa@my-project.iam`"] {
         assert!(differs.contains(words), "{differs}");
     }
     cloud.google.set_account(None);
-    let unbound = said();
+    let unbound = run_doctor();
     assert!(unbound.contains("no service account is bound to this pod"), "{unbound}");
 }
 
@@ -373,10 +374,10 @@ async fn each_metadata_server_failure_is_logged_and_recovers() {
         until(PATIENCE, async || {
             let result = connect(cloud.stand.listener, &user).await;
             if result.is_err() {
-                let told = refused(result);
-                told.gives_nothing_away(cloud.stand.server.folder());
+                let client_error = refused(result);
+                client_error.gives_nothing_away(cloud.stand.server.folder());
                 assert_eq!(
-                    told.message, "endpoint \"primary\" could not be logged in to: no token",
+                    client_error.message, "endpoint \"primary\" could not be logged in to: no token",
                     "{words}"
                 );
             }
@@ -401,7 +402,7 @@ async fn the_retry_time_of_an_issuer_is_respected() {
     .await;
     let user = format!("user={SERVICE_ACCOUNT} dbname=app");
     refused(connect(cloud.stand.listener, &user).await);
-    cloud.says("answered 429").await;
+    cloud.wait_for_log("answered 429").await;
     let asked = cloud.google.count("/token?");
     for _ in 0..5 {
         refused(connect(cloud.stand.listener, &user).await);
@@ -433,5 +434,7 @@ async fn a_users_list_without_the_principal_is_a_warning() {
         None
     })
     .await;
-    cloud.says("the token's principal is other@my-project.iam.gserviceaccount.com, the list says").await;
+    cloud
+        .wait_for_log("the token's principal is other@my-project.iam.gserviceaccount.com, the list says")
+        .await;
 }

@@ -66,7 +66,7 @@ async fn no_session_can_predict_the_next_sessions_random_numbers() {
 async fn a_backend_with_a_loaded_library_is_closed() {
     let (_stand, listeners) = modes().await;
     for at in listeners {
-        for said in ["LOAD 'auto_explain'", "SELECT keep()"] {
+        for statement in ["LOAD 'auto_explain'", "SELECT keep()"] {
             for discards in [false, true] {
                 let mut first = client(at).await;
                 first
@@ -74,13 +74,13 @@ async fn a_backend_with_a_loaded_library_is_closed() {
                     .await
                     .unwrap();
                 let before = process(&mut first).await;
-                first.ask(said).await.unwrap();
+                first.ask(statement).await.unwrap();
                 if discards {
                     first.ask("DISCARD ALL").await.unwrap();
                 }
                 drop(first);
                 let mut second = client(at).await;
-                assert_ne!(process(&mut second).await, before, "{at} {said} {discards}");
+                assert_ne!(process(&mut second).await, before, "{at} {statement} {discards}");
             }
         }
     }

@@ -44,11 +44,11 @@ async fn ask(gatekeeper: &Gatekeeper, arguments: &[&str]) -> Checked {
 /// Asserts exit status 1 and the words `words` in the output.
 fn assert_failed(done: &Checked, words: &str) {
     assert!(
-        done.code == Some(1) && done.said.contains(words) && done.settings.is_empty(),
+        done.code == Some(1) && done.stderr.contains(words) && done.settings.is_empty(),
         "{words}: {done:?}"
     );
-    assert_eq!(done.said.lines().count(), 1, "{}", done.said);
-    assert!(!done.said.contains(KEY), "{}", done.said);
+    assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
+    assert!(!done.stderr.contains(KEY), "{}", done.stderr);
 }
 
 /// Writes a configuration with an endpoint without a server, and the given keys of `[admin]`.
@@ -70,7 +70,7 @@ fn write_config(folder: &Path, block: &AddressBlock, admin_keys: &str) -> String
 #[tokio::test]
 async fn healthcheck_follows_readiness() {
     let stand = stand("").await;
-    let well = |line: &str| Checked { code: Some(0), settings: format!("{line}\n"), said: String::new() };
+    let well = |line: &str| Checked { code: Some(0), settings: format!("{line}\n"), stderr: String::new() };
     let ask = async |arguments: &[&str]| ask(&stand.gatekeeper, arguments).await;
     assert_eq!(ask(&["healthcheck"]).await, well("ready"));
     assert_eq!(ask(&["healthcheck", "--listener", "app"]).await, well("ready"));
@@ -81,7 +81,7 @@ async fn healthcheck_follows_readiness() {
     stand.server.node().stop(Stop::Immediate).await.unwrap();
     let problem = "not ready: listener `app`: endpoint `primary` is down: ";
     until(LIMIT, async || match ask(&["healthcheck"]).await {
-        done if done.said.contains(problem) => {
+        done if done.stderr.contains(problem) => {
             assert_failed(&done, problem);
             Ok(())
         }
@@ -91,7 +91,7 @@ async fn healthcheck_follows_readiness() {
     assert_eq!(ask(&["healthcheck", "--live"]).await, well("alive"));
     let late = ask(&["wait", "--timeout", "300ms"]).await;
     assert_failed(&late, "not ready after 300ms");
-    assert!(late.said.contains(problem), "{}", late.said);
+    assert!(late.stderr.contains(problem), "{}", late.stderr);
 
     let (waited, started) = tokio::join!(ask(&["wait", "--max", "20s"]), stand.server.node().start());
     started.unwrap();
@@ -110,7 +110,7 @@ async fn wait_covers_the_time_before_the_start() {
         assert_failed(&refused, "cannot connect to the admin API at ");
         Gatekeeper::start(server.folder(), &text, admin(&server)).await
     });
-    assert_eq!((waited.code, waited.settings.as_str()), (Some(0), "ready\n"), "{}", waited.said);
+    assert_eq!((waited.code, waited.settings.as_str()), (Some(0), "ready\n"), "{}", waited.stderr);
 }
 
 #[tokio::test]
@@ -122,9 +122,14 @@ async fn stop_waits_for_open_transactions() {
     open.ask("BEGIN").await.unwrap();
     for _ in 0..3 {
         let done = ask(&stand.gatekeeper, &["stop"]).await;
-        assert_eq!((done.code, done.settings.as_str()), (Some(0), "stopping; 1 sessions\n"), "{}", done.said);
+        assert_eq!(
+            (done.code, done.settings.as_str()),
+            (Some(0), "stopping; 1 sessions\n"),
+            "{}",
+            done.stderr
+        );
     }
-    stand.gatekeeper.says("draining").await;
+    stand.gatekeeper.wait_for_log("draining").await;
     assert_failed(&ask(&stand.gatekeeper, &["healthcheck"]).await, "not ready: the program is shutting down");
     let late = ask(&stand.gatekeeper, &["stop", "--wait", "--timeout", "200ms"]).await;
     assert_failed(&late, "still running after 200ms");
@@ -139,7 +144,7 @@ async fn stop_waits_for_open_transactions() {
         .await;
         open.ask("COMMIT").await.unwrap();
     });
-    assert_eq!((done.code, done.settings.as_str()), (Some(0), "stopped\n"), "{}", done.said);
+    assert_eq!((done.code, done.settings.as_str()), (Some(0), "stopped\n"), "{}", done.stderr);
     assert!(stand.gatekeeper.ended().await.success());
     assert_failed(&ask(&stand.gatekeeper, &["stop", "--wait"]).await, "cannot connect to the admin API at ");
 }
@@ -163,17 +168,17 @@ async fn a_wrong_key_stops_nothing() {
     let file = write_config(folder.path(), &block, &keys);
     let text = fs::read_to_string(&file).unwrap();
     let gatekeeper = Gatekeeper::launch(folder.path(), &text, bind, &[("KEY", KEY)]);
-    gatekeeper.says("gatekeeper is ready").await;
+    gatekeeper.wait_for_log("gatekeeper is ready").await;
     let stop = ["stop", "--wait", "--config", &file];
     let refused = run_command(&stop, &[("KEY", "guess")]).await;
     assert_failed(&refused, "refused the configured key");
-    assert!(!refused.said.contains("guess"), "{}", refused.said);
+    assert!(!refused.stderr.contains("guess"), "{}", refused.stderr);
     let keyless = write_config(folder.path(), &block, &format!("bind = \"{bind}\""));
     assert_failed(&run_command(&["stop", "--config", &keyless], &[]).await, "requires a key, but none");
     assert_eq!(gatekeeper.get("/livez").await.unwrap().status, 200);
     let file = write_config(folder.path(), &block, &keys);
     let done = run_command(&["stop", "--wait", "--config", &file], &[("KEY", KEY)]).await;
-    assert_eq!((done.code, done.settings.as_str()), (Some(0), "stopped\n"), "{}", done.said);
+    assert_eq!((done.code, done.settings.as_str()), (Some(0), "stopped\n"), "{}", done.stderr);
 }
 
 #[tokio::test]
@@ -191,7 +196,7 @@ async fn a_foreign_certificate_receives_no_key() {
     let (own, other) = (pki.issue("admin.example"), pki.issue("other.example"));
     let text = fs::read_to_string(with(&own)).unwrap();
     let gatekeeper = Gatekeeper::launch(folder.path(), &text, bind, &[("KEY", KEY)]);
-    gatekeeper.says("gatekeeper is ready").await;
+    gatekeeper.wait_for_log("gatekeeper is ready").await;
     let file = with(&other);
     let refused = run_command(&["stop", "--config", &file], &[("KEY", KEY)]).await;
     assert_failed(&refused, "presented another certificate");
@@ -199,9 +204,9 @@ async fn a_foreign_certificate_receives_no_key() {
     assert_failed(&run_command(&["healthcheck", "--config", &plain], &[]).await, "the admin API");
     let file = with(&own);
     let live = run_command(&["healthcheck", "--live", "--config", &file], &[("KEY", KEY)]).await;
-    assert_eq!((live.code, live.settings.as_str()), (Some(0), "alive\n"), "{}", live.said);
+    assert_eq!((live.code, live.settings.as_str()), (Some(0), "alive\n"), "{}", live.stderr);
     let done = run_command(&["stop", "--wait", "--config", &file], &[("KEY", KEY)]).await;
-    assert_eq!((done.code, done.settings.as_str()), (Some(0), "stopped\n"), "{}", done.said);
+    assert_eq!((done.code, done.settings.as_str()), (Some(0), "stopped\n"), "{}", done.stderr);
 }
 
 #[tokio::test]
@@ -211,7 +216,7 @@ async fn mistakes_elsewhere_in_the_file_do_not_count() {
     let good = fs::read_to_string(file).unwrap();
     fs::write(file, good.replace("route = \"primary\"", "rout = \"primray\"")).unwrap();
     let done = ask(&stand.gatekeeper, &["healthcheck"]).await;
-    assert_eq!((done.code, done.said.as_str()), (Some(0), ""));
+    assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""));
     fs::write(file, format!("{good}\n[[listener\n")).unwrap();
     assert_failed(&ask(&stand.gatekeeper, &["healthcheck"]).await, "gatekeeper.toml:");
 }

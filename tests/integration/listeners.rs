@@ -118,8 +118,8 @@ async fn each_route_leads_to_its_endpoints() {
         Err(error) => Err(error.to_string()),
     })
     .await;
-    let told = refused(served(&sandbox, 15003).await.map(|(_, client)| client));
-    assert!(told.sqlstate.starts_with("08") || told.sqlstate == "57P03", "{told:?}");
+    let client_error = refused(served(&sandbox, 15003).await.map(|(_, client)| client));
+    assert!(client_error.sqlstate.starts_with("08") || client_error.sqlstate == "57P03", "{client_error:?}");
     sandbox.endpoint("reads").middleman().set(Passage::Open);
     until(LIMIT, async || match served(&sandbox, 15003).await {
         Ok((node, _)) if node.starts_with("reads") => Ok(()),
@@ -180,12 +180,12 @@ async fn a_unix_domain_socket_is_a_listener_like_any_other() {
         APP.password
     );
     let answer = psql(&connection, "SELECT current_user").await;
-    assert_eq!((answer.rows.as_str(), answer.said.as_str()), ("app", ""));
+    assert_eq!((answer.rows.as_str(), answer.stderr.as_str()), ("app", ""));
     let mode = || fs::metadata(&socket).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(), 0o660, "whoever is not of our group stays out");
     let route = "route = \"primary\"\n";
-    let told = config.replacen(&rest, &rest.replace(route, &format!("{route}mode = \"0666\"\n")), 1);
-    fs::write(stand.gatekeeper.config_file(), told).unwrap();
+    let changed = config.replacen(&rest, &rest.replace(route, &format!("{route}mode = \"0666\"\n")), 1);
+    fs::write(stand.gatekeeper.config_file(), changed).unwrap();
     stand.gatekeeper.signal(rustix::process::Signal::HUP);
     until(Duration::from_secs(20), async || if mode() == 0o666 { Ok(()) } else { Err(mode()) }).await;
     stand.gatekeeper.signal(rustix::process::Signal::TERM);
@@ -217,16 +217,16 @@ async fn connections_beyond_max_clients_are_rejected_without_harm() {
     for _ in 0..1000 {
         crowd.push(Raw::connect(listener(&stand.server)).await);
     }
-    let mut told: HashMap<String, usize> = HashMap::new();
+    let mut rejections: HashMap<String, usize> = HashMap::new();
     for mut raw in crowd {
         raw.startup(APP.name, DATABASE).await;
         let state = match raw.read().await {
             Some(message) => message.field(b'C'),
             None => "nothing".to_owned(),
         };
-        *told.entry(state).or_default() += 1;
+        *rejections.entry(state).or_default() += 1;
     }
-    assert_eq!(told, HashMap::from([("53300".to_owned(), 1000)]));
+    assert_eq!(rejections, HashMap::from([("53300".to_owned(), 1000)]));
     for client in &mut first {
         assert_eq!(client.ask("SELECT 'well'").await.unwrap(), "well");
     }
@@ -265,7 +265,7 @@ async fn invalid_and_slow_clients_are_disconnected() {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
     let config = config(&server, "login = \"passthrough\"", "login_timeout = \"500ms\"", "");
     let stand = Stand::start(server, &config).await;
-    for (what, bytes, told) in [
+    for (what, bytes, expected) in [
         ("a web browser", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), None),
         ("a startup packet of 10 005 bytes", [&10_005_u32.to_be_bytes()[..], &[0, 3, 0, 0]].concat(), None),
         ("protocol 2", [&8_u32.to_be_bytes()[..], &[0, 2, 0, 0]].concat(), Some("0A000")),
@@ -279,8 +279,8 @@ async fn invalid_and_slow_clients_are_disconnected() {
     ] {
         let mut raw = Raw::connect(stand.listener).await;
         raw.send(&bytes).await;
-        let heard = raw.read().await.map(|message| message.field(b'C'));
-        assert_eq!(heard.as_deref(), told, "{what}");
+        let sqlstate = raw.read().await.map(|message| message.field(b'C'));
+        assert_eq!(sqlstate.as_deref(), expected, "{what}");
         assert_eq!(raw.read().await, None, "{what}: and that is the end");
     }
     // A client that has sent its startup packet and withholds the password.
@@ -302,9 +302,9 @@ async fn one_address_stays_below_its_limit() {
         stand.connect(&parameters).await
     };
     let (one, _two) = (login().await.unwrap(), login().await.unwrap());
-    let told = refused(login().await);
+    let client_error = refused(login().await);
     assert_eq!(
-        (told.sqlstate.as_str(), told.message.as_str()),
+        (client_error.sqlstate.as_str(), client_error.message.as_str()),
         ("53300", "too many connections from your address")
     );
     drop(one);

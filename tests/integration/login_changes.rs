@@ -60,12 +60,12 @@ impl Modes {
 /// Answer to a new client, or the SQLSTATE of a refusal or error.
 async fn ask(at: SocketAddr, user: &str, database: &str, sql: &str) -> Result<String, String> {
     let code = |error: tokio_postgres::Error| match error.as_db_error() {
-        Some(said) => said.code().code().to_owned(),
+        Some(db_error) => db_error.code().code().to_owned(),
         None => error.to_string(),
     };
     let client = connect(at, &format!("user={user} dbname={database}")).await.map_err(code)?;
-    let heard = client.simple_query(sql).await.map_err(code)?;
-    let row = heard.iter().rev().find_map(|message| match message {
+    let rows = client.simple_query(sql).await.map_err(code)?;
+    let row = rows.iter().rev().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
         _ => None,
     });
@@ -75,17 +75,17 @@ async fn ask(at: SocketAddr, user: &str, database: &str, sql: &str) -> Result<St
 #[tokio::test]
 async fn databases_are_dropped_and_copied_beside_idle_backends() {
     let modes = Modes::start().await;
-    for says in modes.listeners() {
+    for listener in modes.listeners() {
         for used in modes.listeners() {
-            ask(says, "app", DATABASE, "CREATE DATABASE copied").await.unwrap();
+            ask(listener, "app", DATABASE, "CREATE DATABASE copied").await.unwrap();
             ask(used, "app", "copied", "SELECT 1").await.unwrap();
-            ask(says, "app", DATABASE, "CREATE DATABASE copy TEMPLATE copied").await.unwrap();
+            ask(listener, "app", DATABASE, "CREATE DATABASE copy TEMPLATE copied").await.unwrap();
             ask(used, "app", "copied", "SELECT 1").await.unwrap();
-            ask(says, "app", DATABASE, "ALTER DATABASE copied RENAME TO renamed").await.unwrap();
+            ask(listener, "app", DATABASE, "ALTER DATABASE copied RENAME TO renamed").await.unwrap();
             ask(used, "app", "copy", "SELECT 1").await.unwrap();
-            ask(says, "app", DATABASE, "DROP DATABASE copy").await.unwrap();
+            ask(listener, "app", DATABASE, "DROP DATABASE copy").await.unwrap();
             ask(used, "app", "renamed", "SELECT 1").await.unwrap();
-            ask(says, "app", DATABASE, "DROP DATABASE renamed").await.unwrap();
+            ask(listener, "app", DATABASE, "DROP DATABASE renamed").await.unwrap();
         }
     }
 }
@@ -94,29 +94,29 @@ async fn databases_are_dropped_and_copied_beside_idle_backends() {
 async fn new_clients_use_the_current_definition_of_roles() {
     let modes = Modes::start().await;
     let path = "SHOW search_path";
-    for says in modes.listeners() {
+    for listener in modes.listeners() {
         for used in modes.listeners() {
-            let says = async |sql| ask(says, "app", DATABASE, sql).await.unwrap();
+            let run = async |sql| ask(listener, "app", DATABASE, sql).await.unwrap();
             let bob = async |sql| ask(used, "bob", DATABASE, sql).await;
             let before = bob(path).await.unwrap();
-            says("ALTER ROLE bob SET search_path = 'pg_catalog'").await;
+            run("ALTER ROLE bob SET search_path = 'pg_catalog'").await;
             assert_eq!(bob(path).await.unwrap(), "pg_catalog");
-            says("BEGIN; ALTER ROLE bob IN DATABASE app SET search_path = 'mine'; COMMIT").await;
+            run("BEGIN; ALTER ROLE bob IN DATABASE app SET search_path = 'mine'; COMMIT").await;
             assert_eq!(bob(path).await.unwrap(), "mine");
-            says("ALTER ROLE bob RESET ALL; ALTER ROLE bob IN DATABASE app RESET ALL").await;
+            run("ALTER ROLE bob RESET ALL; ALTER ROLE bob IN DATABASE app RESET ALL").await;
             assert_eq!(bob(path).await.unwrap(), before);
-            says("ALTER USER bob NOLOGIN").await;
+            run("ALTER USER bob NOLOGIN").await;
             assert_eq!(bob(path).await.unwrap_err(), "28000");
-            says("ALTER USER bob LOGIN").await;
+            run("ALTER USER bob LOGIN").await;
             assert_eq!(bob(path).await.unwrap(), before);
-            says("REVOKE CONNECT ON DATABASE app FROM PUBLIC").await;
+            run("REVOKE CONNECT ON DATABASE app FROM PUBLIC").await;
             assert_eq!(bob(path).await.unwrap_err(), "42501");
-            says("GRANT CONNECT ON DATABASE app TO bob").await;
+            run("GRANT CONNECT ON DATABASE app TO bob").await;
             assert_eq!(bob(path).await.unwrap(), before);
-            says("GRANT CONNECT ON DATABASE app TO PUBLIC; REVOKE CONNECT ON DATABASE app FROM bob").await;
-            says("ALTER DATABASE app SET search_path = 'theirs'").await;
+            run("GRANT CONNECT ON DATABASE app TO PUBLIC; REVOKE CONNECT ON DATABASE app FROM bob").await;
+            run("ALTER DATABASE app SET search_path = 'theirs'").await;
             assert_eq!(bob(path).await.unwrap(), "theirs");
-            says("ALTER DATABASE app RESET ALL").await;
+            run("ALTER DATABASE app RESET ALL").await;
         }
     }
 }

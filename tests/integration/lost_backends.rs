@@ -26,7 +26,7 @@ async fn ended_with(client: &mut Frames) -> String {
 /// Waits until the session is served again.
 async fn served(client: &mut Frames) {
     until(LIMIT, async || match client.ask("SELECT 'served'").await {
-        Ok(said) if said == "served" => Ok(()),
+        Ok(answer) if answer == "served" => Ok(()),
         other => Err(other),
     })
     .await;
@@ -45,8 +45,8 @@ async fn backends_killed_while_idle_are_replaced_without_errors() {
             client.send(&query("SELECT pg_sleep(0.01)")).await;
         }
         for client in &mut clients {
-            let heard = client.read_until(b::READY_FOR_QUERY).await;
-            assert!(heard.iter().all(|message| message.tag != b::ERROR_RESPONSE), "{round}: {heard:?}");
+            let received = client.read_until(b::READY_FOR_QUERY).await;
+            assert!(received.iter().all(|message| message.tag != b::ERROR_RESPONSE), "{round}: {received:?}");
         }
         pooled.rests().await;
         pooled.server(TERMINATE).await;
@@ -88,13 +88,13 @@ async fn sessions_survive_a_server_restart_and_get_its_errors() {
         client.ask("SELECT 1").await.unwrap();
     }
     pooled.stand.server.node().stop(Stop::Fast).await.unwrap();
-    for (client, said) in
+    for (client, request) in
         [(&mut one, query("SELECT 1")), (&mut two, [statement("SELECT 1", &[]), sync()].concat())]
     {
-        client.send(&said).await;
-        let heard = client.read_until(b::READY_FOR_QUERY).await;
-        let error = heard.iter().find(|message| message.tag == b::ERROR_RESPONSE).unwrap();
-        assert_eq!(error.field(b'S'), "ERROR", "the session goes on: {heard:?}");
+        client.send(&request).await;
+        let received = client.read_until(b::READY_FOR_QUERY).await;
+        let error = received.iter().find(|message| message.tag == b::ERROR_RESPONSE).unwrap();
+        assert_eq!(error.field(b'S'), "ERROR", "the session goes on: {received:?}");
         let (state, words) = (error.field(b'C'), error.field(b'M'));
         assert!(["08006", "08001", "57P03"].contains(&state.as_str()), "{state}: {words}");
         assert!(words.contains("primary"), "{words}");
@@ -117,15 +117,15 @@ async fn a_long_wait_gets_a_notice_and_a_timeout() {
     }
     let mut waiters = [pooled.client().await, pooled.client().await];
     pooled.stand.server.node().freeze();
-    for (waiter, said) in
+    for (waiter, request) in
         waiters.iter_mut().zip([query("SELECT 1"), [statement("SELECT 1", &[]), sync()].concat()])
     {
-        waiter.send(&said).await;
-        let heard = waiter.read_until(b::READY_FOR_QUERY).await;
-        let tags: Vec<_> = heard.iter().map(|message| message.tag).collect();
-        assert_eq!(tags, [b::NOTICE_RESPONSE, b::ERROR_RESPONSE, b::READY_FOR_QUERY], "{heard:?}");
-        assert_eq!((heard[1].field(b'C').as_str(), heard[1].field(b'S').as_str()), ("53300", "ERROR"));
-        assert!(heard[1].field(b'M').contains("app/app@primary"), "{:?}", heard[1]);
+        waiter.send(&request).await;
+        let received = waiter.read_until(b::READY_FOR_QUERY).await;
+        let tags: Vec<_> = received.iter().map(|message| message.tag).collect();
+        assert_eq!(tags, [b::NOTICE_RESPONSE, b::ERROR_RESPONSE, b::READY_FOR_QUERY], "{received:?}");
+        assert_eq!((received[1].field(b'C').as_str(), received[1].field(b'S').as_str()), ("53300", "ERROR"));
+        assert!(received[1].field(b'M').contains("app/app@primary"), "{:?}", received[1]);
     }
     pooled.stand.server.node().thaw();
     for holder in &mut holders {

@@ -79,7 +79,7 @@ async fn promtool_finds_no_fault_in_the_metrics() {
     let mut promtool = promtool.spawn().unwrap();
     promtool.stdin.take().unwrap().write_all(metrics().await.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
-    let said =
+    let text =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}");
+    assert!(output.status.success() && text.is_empty(), "{text}");
 }

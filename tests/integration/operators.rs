@@ -38,7 +38,7 @@ async fn clients_at_all_points(place: &Place) -> Vec<Frames> {
         }
         let mut client = client(place.address).await;
         client.send(&sent).await;
-        if let Some(tag) = point.heard {
+        if let Some(tag) = point.awaited_tag {
             client.read_until(tag).await;
         }
         clients.push(client);

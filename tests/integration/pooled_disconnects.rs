@@ -90,12 +90,13 @@ async fn a_client_that_vanishes_in_the_queue_leaves_it() {
     let mut holder = pooled.client().await;
     holder.ask("BEGIN").await.unwrap();
     holder.ask("SELECT 1").await.unwrap();
-    for said in [query("SELECT 1"), statement("SELECT 1", &[]), [query("BEGIN"), query("SELECT 1")].concat()]
+    for request in
+        [query("SELECT 1"), statement("SELECT 1", &[]), [query("BEGIN"), query("SELECT 1")].concat()]
     {
         let mut waiters = Vec::new();
         for _ in 0..10 {
             let mut waiter = pooled.client().await;
-            waiter.send(&said).await;
+            waiter.send(&request).await;
             waiters.push(waiter);
         }
         pooled.looks(|seen| seen.waiting == 10).await;
@@ -136,12 +137,12 @@ async fn buffered_responses_free_the_backend_of_a_slow_reader() {
     let (mut slow, mut other) = (pooled.client().await, pooled.client().await);
     // Unread transactions one after the other, each with a response that fits a buffer, until sockets are full: then
     // the next transaction does not begin. A pipeline would never be split.
-    let said = query("SELECT repeat('x', 5000)");
+    let request = query("SELECT repeat('x', 5000)");
     let mut sent = 0;
     let mut refused = 0;
     while refused < LOOKS {
         if refused == 0 {
-            slow.send(&said).await;
+            slow.send(&request).await;
             sent += 1;
             assert!(sent < 100_000, "sockets hold all of it");
         }
@@ -151,9 +152,9 @@ async fn buffered_responses_free_the_backend_of_a_slow_reader() {
     assert_eq!(other.ask("SELECT 'served'").await.unwrap(), "served");
     // All responses are complete once the client reads.
     for number in 0..sent {
-        let heard = slow.read_until(b::READY_FOR_QUERY).await;
-        let row = heard.iter().find(|message| message.tag == b::DATA_ROW);
-        assert!(row.is_some_and(|row| row.body.len() == 5006), "answer {number}: {heard:?}");
+        let received = slow.read_until(b::READY_FOR_QUERY).await;
+        let row = received.iter().find(|message| message.tag == b::DATA_ROW);
+        assert!(row.is_some_and(|row| row.body.len() == 5006), "answer {number}: {received:?}");
     }
     pooled.rests().await;
 }

@@ -37,9 +37,9 @@ async fn a_drain_ends_sessions_between_transactions_whether_they_hold_a_backend_
     open.ask("INSERT INTO t VALUES (4)").await.unwrap();
     open.ask("COMMIT").await.unwrap();
     assert_eq!(ended_with(&mut open).await, "57P01");
-    let heard = queued.read_to_close().await;
-    let done = heard.iter().any(|message| message.tag == b::COMMAND_COMPLETE);
-    assert_eq!(heard.last().unwrap().field(b'C'), "57P01");
+    let received = queued.read_to_close().await;
+    let done = received.iter().any(|message| message.tag == b::COMMAND_COMPLETE);
+    assert_eq!(received.last().unwrap().field(b'C'), "57P01");
     assert!(pooled.stand.gatekeeper.ended().await.success());
     let wanted = if done { "7" } else { "5" };
     assert_eq!(pooled.server("SELECT sum(a) FROM t").await, wanted, "what was answered is there");
@@ -60,10 +60,10 @@ async fn a_reload_changes_the_pools_size_and_the_endpoints_password_under_runnin
     let config = fs::read_to_string(gatekeeper.config_file()).unwrap();
     fs::write(gatekeeper.config_file(), config.replace("size = 1", "size = 2")).unwrap();
     assert_eq!(gatekeeper.ask("POST", "/v1/reload", "", "").await.unwrap().status, 200);
-    let heard = two.read_until(b::READY_FOR_QUERY).await;
+    let received = two.read_until(b::READY_FOR_QUERY).await;
     assert!(
-        heard.iter().any(|message| message.tag == b::DATA_ROW),
-        "a waiter gets the second backend: {heard:?}"
+        received.iter().any(|message| message.tag == b::DATA_ROW),
+        "a waiter gets the second backend: {received:?}"
     );
 
     pooled.server("ALTER ROLE app PASSWORD 'another'").await;
@@ -116,8 +116,8 @@ async fn a_replication_connection_has_a_backend_of_its_own() {
     let (host, port) = (pooled.listener().ip(), pooled.listener().port());
     let connection =
         format!("host={host} port={port} user=app dbname={DATABASE} replication=true sslmode=disable");
-    let said = psql(&connection, "IDENTIFY_SYSTEM").await;
-    assert!(said.success && said.rows.contains('|'), "{said:?}");
+    let answer = psql(&connection, "IDENTIFY_SYSTEM").await;
+    assert!(answer.success && answer.rows.contains('|'), "{answer:?}");
     until(LIMIT, async || match pooled.seen().await {
         seen if seen.leased == 0 && seen.idle == 0 => Ok(()),
         seen => Err(seen),
@@ -137,7 +137,7 @@ async fn a_reload_of_pin_on_functions_reaches_open_sessions() {
     let text = fs::read_to_string(gatekeeper.config_file()).unwrap();
     fs::write(gatekeeper.config_file(), text.replace("\"another\"", "\"leaves\"")).unwrap();
     gatekeeper.signal(Signal::HUP);
-    gatekeeper.says("configuration reloaded").await;
+    gatekeeper.wait_for_log("configuration reloaded").await;
     client.ask("SELECT leaves()").await.unwrap();
     pooled.looks(|seen| seen.leased == 1).await;
 }

@@ -68,10 +68,10 @@ async fn a_database_is_dropped_though_a_pool_is_idle_in_it() {
 }
 
 /// Responses to `messages` and a Sync: tags, and the texts of rows and errors.
-async fn heard(client: &mut Frames, messages: &[Vec<u8>]) -> String {
+async fn exchange(client: &mut Frames, messages: &[Vec<u8>]) -> String {
     client.send(&[messages.concat(), sync()].concat()).await;
-    let heard = client.read_until(b::READY_FOR_QUERY).await;
-    let shown = heard.iter().map(|message| match message.tag {
+    let received = client.read_until(b::READY_FOR_QUERY).await;
+    let shown = received.iter().map(|message| match message.tag {
         b::DATA_ROW => format!("D({})", String::from_utf8_lossy(message.body.get(6..).unwrap_or_default())),
         b::ERROR_RESPONSE => format!("E({})", message.field(b'C')),
         tag => char::from(tag).to_string(),
@@ -95,10 +95,10 @@ async fn an_unnamed_statement_survives_the_reset_of_sequences() {
     reads.simple_query("CREATE SEQUENCE here; SELECT nextval('here'); SELECT lastval()").await.unwrap();
     drop(reads);
     let [mut one, mut other] = two_sessions(&stand).await;
-    assert_eq!(heard(&mut other, &[parse("named", "SELECT 2")]).await, "1 Z");
-    assert_eq!(heard(&mut one, &[parse("", "SELECT 1")]).await, "1 Z");
-    assert_eq!(heard(&mut other, &[bind("", "named", &[]), execute("", 0)]).await, "2 D(2) C Z");
-    assert_eq!(heard(&mut one, &[bind("", "", &[]), execute("", 0)]).await, "2 D(1) C Z");
+    assert_eq!(exchange(&mut other, &[parse("named", "SELECT 2")]).await, "1 Z");
+    assert_eq!(exchange(&mut one, &[parse("", "SELECT 1")]).await, "1 Z");
+    assert_eq!(exchange(&mut other, &[bind("", "named", &[]), execute("", 0)]).await, "2 D(2) C Z");
+    assert_eq!(exchange(&mut one, &[bind("", "", &[]), execute("", 0)]).await, "2 D(1) C Z");
 }
 
 /// After a first call of `lastval()`, sessions without `lastval()` are not pinned permanently by sequence moves.
@@ -119,14 +119,14 @@ async fn another_sessions_lastval_takes_no_backend() {
     .enumerate()
     {
         let [mut writes, mut waits] = two_sessions(&stand).await;
-        let said = match number % 2 {
+        let request = match number % 2 {
             0 => [parse("", moves), bind("", "", &[]), execute("", 0), sync()].concat(),
             _ => query(moves),
         };
-        writes.send(&said).await;
+        writes.send(&request).await;
         writes.read_until(b::READY_FOR_QUERY).await;
         assert_eq!(
-            heard(&mut waits, &[parse("", "SELECT 2"), bind("", "", &[]), execute("", 0)]).await,
+            exchange(&mut waits, &[parse("", "SELECT 2"), bind("", "", &[]), execute("", 0)]).await,
             "1 2 D(2) C Z",
             "{moves}"
         );
@@ -167,12 +167,12 @@ async fn a_late_lastval_finds_its_sequence() {
 async fn an_unnamed_statement_outlives_the_beginning_of_anothers_transaction() {
     let stand = stand(1).await;
     let [mut one, mut other] = two_sessions(&stand).await;
-    assert_eq!(heard(&mut other, &[parse("two", "SELECT 2"), parse("end", "COMMIT")]).await, "1 1 Z");
-    assert_eq!(heard(&mut one, &[parse("", "SELECT 1")]).await, "1 Z");
+    assert_eq!(exchange(&mut other, &[parse("two", "SELECT 2"), parse("end", "COMMIT")]).await, "1 1 Z");
+    assert_eq!(exchange(&mut one, &[parse("", "SELECT 1")]).await, "1 Z");
     other.ask("BEGIN").await.unwrap();
-    assert_eq!(heard(&mut other, &[bind("", "two", &[]), execute("", 0)]).await, "2 D(2) C Z");
-    assert_eq!(heard(&mut other, &[bind("", "end", &[]), execute("", 0)]).await, "2 C Z");
-    assert_eq!(heard(&mut one, &[bind("", "", &[]), execute("", 0)]).await, "2 D(1) C Z");
+    assert_eq!(exchange(&mut other, &[bind("", "two", &[]), execute("", 0)]).await, "2 D(2) C Z");
+    assert_eq!(exchange(&mut other, &[bind("", "end", &[]), execute("", 0)]).await, "2 C Z");
+    assert_eq!(exchange(&mut one, &[bind("", "", &[]), execute("", 0)]).await, "2 D(1) C Z");
 }
 
 /// Definitions changed without Gatekeeper's knowledge.
@@ -186,21 +186,21 @@ async fn a_parsed_statement_uses_the_current_definitions() {
     let star = "SELECT * FROM changing";
     let run = |name| [bind("", name, &[]), describe(b'P', ""), execute("", 0)].concat();
     for session in [&mut one, &mut other] {
-        assert_eq!(heard(session, &[parse("s", star), run("s")]).await, "1 2 T D(1) C Z");
+        assert_eq!(exchange(session, &[parse("s", star), run("s")]).await, "1 2 T D(1) C Z");
     }
     there("ALTER TABLE changing ADD COLUMN b int DEFAULT 2").await;
     let both = "D(1\0\0\0\u{1}2)";
     for session in [&mut one, &mut other] {
-        let answer = heard(session, &[parse("n", star), run("n")]).await;
+        let answer = exchange(session, &[parse("n", star), run("n")]).await;
         assert_eq!(answer, format!("1 2 T {both} C Z"), "in the same batch");
     }
     there("ALTER TABLE changing DROP COLUMN b").await;
     for session in [&mut one, &mut other] {
-        assert_eq!(heard(session, &[parse("m", star)]).await, "1 Z");
-        assert_eq!(heard(session, &[run("m")]).await, "2 T D(1) C Z", "in the next one");
+        assert_eq!(exchange(session, &[parse("m", star)]).await, "1 Z");
+        assert_eq!(exchange(session, &[run("m")]).await, "2 T D(1) C Z", "in the next one");
     }
     there("ALTER TABLE changing ADD COLUMN b int DEFAULT 2").await;
-    assert_eq!(heard(&mut one, &[run("m")]).await, "E(0A000) Z", "it was parsed before");
+    assert_eq!(exchange(&mut one, &[run("m")]).await, "E(0A000) Z", "it was parsed before");
 }
 
 /// A pool of two backends and a table of the client. `one` has prepared `s` on the first backend with a known result,
@@ -212,15 +212,15 @@ async fn altered_elsewhere() -> (Stand, Frames, Frames) {
     there("CREATE TABLE changing AS SELECT 1 AS a; ALTER TABLE changing OWNER TO app").await;
     let [mut one, mut other] = two_sessions(&stand).await;
     let prepared = [parse("s", STAR), describe(b'S', "s"), parse("u", "TABLE changing")];
-    assert_eq!(heard(&mut one, &prepared).await, "1 t T 1 Z");
+    assert_eq!(exchange(&mut one, &prepared).await, "1 t T 1 Z");
     for name in ["s", "u"] {
-        assert_eq!(heard(&mut one, &executed(name)).await, "2 D(1) C Z");
+        assert_eq!(exchange(&mut one, &executed(name)).await, "2 D(1) C Z");
     }
     there("ALTER TABLE changing ADD COLUMN b int DEFAULT 2").await;
-    let process = heard(&mut one, &[statement("SELECT pg_backend_pid()", &[])]).await;
+    let process = exchange(&mut one, &[statement("SELECT pg_backend_pid()", &[])]).await;
     until(Duration::from_secs(20), async || {
         other.ask("ROLLBACK; BEGIN").await.unwrap();
-        let held = heard(&mut other, &[statement("SELECT pg_backend_pid()", &[])]).await;
+        let held = exchange(&mut other, &[statement("SELECT pg_backend_pid()", &[])]).await;
         if held == process { Ok(()) } else { Err(held) }
     })
     .await;
@@ -239,28 +239,32 @@ fn executed(name: &str) -> [Vec<u8>; 2] {
 async fn a_result_of_another_shape_is_rejected() {
     let (_stand, mut one, mut other) = altered_elsewhere().await;
     for _ in 0..2 {
-        assert_eq!(heard(&mut one, &executed("s")).await, "E(0A000) Z", "until it is prepared again");
+        assert_eq!(exchange(&mut one, &executed("s")).await, "E(0A000) Z", "until it is prepared again");
     }
     one.send(&[executed("s").concat(), sync()].concat()).await;
     let refused = one.read_until(b::READY_FOR_QUERY).await.swap_remove(0);
     assert_eq!(refused.field(b'M'), "cached plan must not change result type");
     assert_eq!(refused.field(b'R'), "RevalidateCachedQuery", "drivers go by it");
     one.ask("BEGIN").await.unwrap();
-    assert_eq!(heard(&mut one, &executed("s")).await, "E(0A000) Z");
-    assert_eq!(heard(&mut one, &executed("u")).await, "E(25P02) Z", "the transaction has failed");
+    assert_eq!(exchange(&mut one, &executed("s")).await, "E(0A000) Z");
+    assert_eq!(exchange(&mut one, &executed("u")).await, "E(25P02) Z", "the transaction has failed");
     one.ask("ROLLBACK").await.unwrap();
     let begin = statement("BEGIN", &[]);
-    assert_eq!(heard(&mut one, &[begin, executed("s").concat()]).await, "1 2 n C E(0A000) Z", "in a batch");
+    assert_eq!(
+        exchange(&mut one, &[begin, executed("s").concat()]).await,
+        "1 2 n C E(0A000) Z",
+        "in a batch"
+    );
     one.ask("ROLLBACK").await.unwrap();
     // A client with a Describe before each Execute relies on the response.
     let asked = [bind("", "s", &[]), describe(b'P', ""), execute("", 0)];
-    assert_eq!(heard(&mut one, &asked).await, format!("2 T {ALTERED} C Z"));
-    assert_eq!(heard(&mut one, &executed("u")).await, format!("2 {ALTERED} C Z"), "it was told nothing");
+    assert_eq!(exchange(&mut one, &asked).await, format!("2 T {ALTERED} C Z"));
+    assert_eq!(exchange(&mut one, &executed("u")).await, format!("2 {ALTERED} C Z"), "it was told nothing");
     other.ask("ROLLBACK").await.unwrap();
     for session in [&mut one, &mut other] {
         let anew = [close(b'S', "s"), parse("s", STAR), describe(b'S', "s")];
-        assert_eq!(heard(session, &anew).await, "3 1 t T Z");
-        assert_eq!(heard(session, &executed("s")).await, format!("2 {ALTERED} C Z"));
+        assert_eq!(exchange(session, &anew).await, "3 1 t T Z");
+        assert_eq!(exchange(session, &executed("s")).await, format!("2 {ALTERED} C Z"));
     }
 }
 
@@ -271,9 +275,9 @@ async fn a_result_that_another_session_prepared_is_compared() {
     for described in [vec![], vec![describe(b'S', "s")]] {
         let answer = if described.is_empty() { "3 1 2" } else { "3 1 t T 2" };
         let anew = [vec![close(b'S', "s"), parse("s", STAR)], described, executed("s").to_vec()].concat();
-        assert_eq!(heard(&mut third, &anew).await, format!("{answer} {ALTERED} C Z"));
-        assert_eq!(heard(&mut one, &executed("s")).await, "E(0A000) Z");
-        assert_eq!(heard(&mut third, &executed("s")).await, format!("2 {ALTERED} C Z"));
+        assert_eq!(exchange(&mut third, &anew).await, format!("{answer} {ALTERED} C Z"));
+        assert_eq!(exchange(&mut one, &executed("s")).await, "E(0A000) Z");
+        assert_eq!(exchange(&mut third, &executed("s")).await, format!("2 {ALTERED} C Z"));
     }
 }
 
@@ -282,11 +286,11 @@ async fn a_result_of_the_described_shape_runs_on_any_backend() {
     let (stand, mut one, mut other) = altered_elsewhere().await;
     stand.server.node().sql("app", "ALTER TABLE changing DROP COLUMN b").await.unwrap();
     let both = [executed("s").concat(), executed("s").concat(), describe(b'S', "s"), executed("u").concat()];
-    assert_eq!(heard(&mut one, &both).await, "2 D(1) C 2 D(1) C t T 2 D(1) C Z");
+    assert_eq!(exchange(&mut one, &both).await, "2 D(1) C 2 D(1) C t T 2 D(1) C Z");
     other.ask("ROLLBACK").await.unwrap();
     stand.server.node().sql("app", "DROP TABLE changing").await.unwrap();
     for _ in 0..2 {
-        assert_eq!(heard(&mut one, &executed("s")).await, "E(42P01) Z");
+        assert_eq!(exchange(&mut one, &executed("s")).await, "E(42P01) Z");
     }
 }
 
@@ -335,15 +339,15 @@ async fn a_sessions_own_notification_has_its_process_id() {
     let long = "x".repeat(7900);
     for payload in ["word", &long] {
         client.send(&query(&format!("NOTIFY here, '{payload}'"))).await;
-        let mut heard = client.read_until(b::READY_FOR_QUERY).await;
-        while heard.last().is_none_or(|message| message.tag != b::NOTIFICATION_RESPONSE)
-            && !heard.iter().any(|message| message.tag == b::NOTIFICATION_RESPONSE)
+        let mut received = client.read_until(b::READY_FOR_QUERY).await;
+        while received.last().is_none_or(|message| message.tag != b::NOTIFICATION_RESPONSE)
+            && !received.iter().any(|message| message.tag == b::NOTIFICATION_RESPONSE)
         {
-            heard.extend(client.hear().await);
+            received.extend(client.hear().await);
         }
-        let notification = heard.iter().find(|message| message.tag == b::NOTIFICATION_RESPONSE).unwrap();
-        let told = client.key.as_ref().unwrap().pid().to_be_bytes();
-        let expected = [&told[..], b"here\0", payload.as_bytes(), b"\0"].concat();
+        let notification = received.iter().find(|message| message.tag == b::NOTIFICATION_RESPONSE).unwrap();
+        let pid = client.key.as_ref().unwrap().pid().to_be_bytes();
+        let expected = [&pid[..], b"here\0", payload.as_bytes(), b"\0"].concat();
         assert!(notification.body == expected, "{notification:?}");
     }
 }
@@ -370,9 +374,9 @@ async fn a_long_statement_does_not_pin_its_session() {
     let insert = bulk_insert(2 * MIB);
     let long: [(&str, &[Vec<u8>]); 2] = [("", &[parse("", &insert)]), ("s", &[parse("s", &insert)])];
     for (name, parse) in long {
-        assert_eq!(heard(&mut one, parse).await, "1 Z");
+        assert_eq!(exchange(&mut one, parse).await, "1 Z");
         assert_eq!(other.ask("SELECT 'served'").await.unwrap(), "served", "behind a Parse of {name:?}");
-        assert_eq!(heard(&mut one, &[bind("", name, &[]), execute("", 0)]).await, "2 C Z", "{name:?}");
+        assert_eq!(exchange(&mut one, &[bind("", name, &[]), execute("", 0)]).await, "2 C Z", "{name:?}");
         assert_eq!(other.ask("SELECT 'served'").await.unwrap(), "served", "behind its Execute");
     }
 }
@@ -414,19 +418,19 @@ async fn a_prepared_execute_finds_its_own_sessions_statement() {
             [("s1", format!("SELECT {number}")), ("s2", "EXPLAIN (VERBOSE) EXECUTE s1".to_owned())]
         {
             client.send(&[parse(name, &text), sync()].concat()).await;
-            let heard = client.read_until(b::READY_FOR_QUERY).await;
+            let received = client.read_until(b::READY_FOR_QUERY).await;
             assert!(
-                heard.iter().all(|message| message.tag != b::ERROR_RESPONSE),
-                "{name} of {number}: {heard:?}"
+                received.iter().all(|message| message.tag != b::ERROR_RESPONSE),
+                "{name} of {number}: {received:?}"
             );
         }
         client.send(&[bind("", "s2", &[]), execute("", 0), sync()].concat()).await;
-        let heard = client.read_until(b::READY_FOR_QUERY).await;
-        let rows: Vec<_> = heard.iter().filter(|message| message.tag == b::DATA_ROW).collect();
+        let received = client.read_until(b::READY_FOR_QUERY).await;
+        let rows: Vec<_> = received.iter().filter(|message| message.tag == b::DATA_ROW).collect();
         let shown = format!("Output: {number}");
         assert!(
             rows.iter().any(|row| String::from_utf8_lossy(&row.body).contains(&shown)),
-            "{number}: {heard:?}"
+            "{number}: {received:?}"
         );
         // The session stays, so that its prepared statement is known to later sessions.
         others.push(client);

@@ -56,8 +56,8 @@ async fn sessions_and_cancels_go_over_direct_tls_in_protocol_3_2() {
     })
     .await;
     cancel(stand.listener, &key).await;
-    let heard = session.read_until(tag::backend::READY_FOR_QUERY).await;
-    let error = heard.iter().find(|message| message.tag == tag::backend::ERROR_RESPONSE).unwrap();
+    let received = session.read_until(tag::backend::READY_FOR_QUERY).await;
+    let error = received.iter().find(|message| message.tag == tag::backend::ERROR_RESPONSE).unwrap();
     assert_eq!(error.field(b'C'), "57014");
 
     let older = Frames::log_in(stand.listener, APP, &parameters).await;
@@ -88,11 +88,11 @@ async fn direct_tls_to_an_older_server_fails_with_the_remedy() {
     }
     let text = config_with_tls(&server, &direct(&server), "", "", "");
     let stand = Stand::start(server, &text).await;
-    let told = refused(connect(stand.listener, "user=app password=app-password dbname=app").await);
-    told.gives_nothing_away(stand.server.folder());
-    assert_eq!(told.sqlstate, "08001");
-    assert_eq!(told.message, "endpoint \"primary\" could not be spoken to over TLS");
-    stand.gatekeeper.says("older than PostgreSQL 17 or no PostgreSQL at all: try `negotiation").await;
+    let client_error = refused(connect(stand.listener, "user=app password=app-password dbname=app").await);
+    client_error.gives_nothing_away(stand.server.folder());
+    assert_eq!(client_error.sqlstate, "08001");
+    assert_eq!(client_error.message, "endpoint \"primary\" could not be spoken to over TLS");
+    stand.gatekeeper.wait_for_log("older than PostgreSQL 17 or no PostgreSQL at all: try `negotiation").await;
 }
 
 #[tokio::test]
@@ -124,6 +124,6 @@ async fn libpq_18_connects_over_direct_tls_in_both_protocol_versions() {
             address.port()
         );
         let answer = psql_at(&psql, &to, "SELECT 'hello'").await;
-        assert_eq!(answer.rows, "hello", "{negotiation} {version}: {}", answer.said);
+        assert_eq!(answer.rows, "hello", "{negotiation} {version}: {}", answer.stderr);
     }
 }

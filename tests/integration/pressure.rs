@@ -82,8 +82,8 @@ async fn values_of_fifty_megabytes_pass_in_both_directions() {
     let before = peak(&stand.gatekeeper);
     let value = vec![b'y'; 50_000_000];
     client.send(&[statement("SELECT md5($1), $1", &[&value]), sync()].concat()).await;
-    let heard = client.read_until(b::READY_FOR_QUERY).await;
-    let row = heard.iter().find(|message| message.tag == b::DATA_ROW).unwrap();
+    let received = client.read_until(b::READY_FOR_QUERY).await;
+    let row = received.iter().find(|message| message.tag == b::DATA_ROW).unwrap();
     assert!(row.body.ends_with(&value));
     let after = peak(&stand.gatekeeper);
     assert!(after < before + ALLOWANCE, "{before} KiB before, {after} KiB at most");

@@ -83,7 +83,7 @@ impl Watched {
         self.snapshot.load().writer.as_ref().map(ToString::to_string)
     }
 
-    fn heard(&self, words: &str) -> bool {
+    fn has_event(&self, words: &str) -> bool {
         self.changes.lock().unwrap().iter().any(|change| change.contains(words))
     }
 }
@@ -127,8 +127,8 @@ async fn two_writers_raise_an_alarm_and_the_first_one_stays_the_writer() {
     let snapshot = watched.snapshot.load();
     assert!(snapshot.two_writers);
     assert_eq!(watched.writer().as_deref(), Some("primary"));
-    assert!(watched.heard("several servers report that they accept writes: `primary` `dr`"));
-    assert!(watched.heard("endpoint `dr` is declared secondary, but its server reports primary"));
+    assert!(watched.has_event("several servers report that they accept writes: `primary` `dr`"));
+    assert!(watched.has_event("endpoint `dr` is declared secondary, but its server reports primary"));
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn after_a_switchover_a_primary_that_became_a_standby_is_not_the_writer() 
     sandbox.switchover().await.unwrap();
     watched.until("primary", |status| status.observed == Some(ObservedRole::Standby)).await;
     assert_eq!(watched.writer(), None);
-    assert!(watched.heard("the writer is none, was `primary`"));
+    assert!(watched.has_event("the writer is none, was `primary`"));
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn an_endpoint_goes_down_and_comes_up_with_its_server() {
     assert_eq!(watched.writer().as_deref(), Some("primary"), "silence says nothing about roles");
     primary.start().await.unwrap();
     watched.until("primary", |status| status.health == Health::Up).await;
-    assert!(watched.heard("another server answers for endpoint `primary`"));
+    assert!(watched.has_event("another server answers for endpoint `primary`"));
 
     sandbox.endpoint("primary").middleman().set(Passage::BlackHole);
     watched.until("primary", |status| status.health == Health::Down).await;

@@ -267,10 +267,10 @@ async fn only_a_client_that_violates_the_protocol_gets_an_error() {
         ("a message of a server", b"Z\0\0\0\x05I".to_vec()),
     ] {
         let turns = [ask(query("SELECT 1")).to_vec(), vec![Turn::Send(nonsense), Turn::ReceiveAll]].concat();
-        let heard = ways.hold(ways.through, &turns).await;
-        let told = heard.last().unwrap();
+        let received = ways.hold(ways.through, &turns).await;
+        let last = received.last().unwrap();
         // PostgreSQL reports bad tags, and only logs bad lengths.
-        assert_eq!((told.field(b'V').as_str(), told.field(b'C').as_str()), ("FATAL", "08P01"), "{what}");
+        assert_eq!((last.field(b'V').as_str(), last.field(b'C').as_str()), ("FATAL", "08P01"), "{what}");
     }
     // A body that makes no sense is the server's to judge.
     ways.agree("a Bind cut short", &ask([b"B\0\0\0\x06\0\0".to_vec(), sync()].concat())).await;

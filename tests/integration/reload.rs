@@ -112,8 +112,8 @@ async fn a_half_written_ca_file_is_logged_and_ignored() {
         beyond(&stand, REFUSED, before).await;
         stand.connect(APP).await.unwrap();
     }
-    stand.gatekeeper.says("changed files are invalid; the previous ones stay in use").await;
-    stand.gatekeeper.says(&file.display().to_string()).await;
+    stand.gatekeeper.wait_for_log("changed files are invalid; the previous ones stay in use").await;
+    stand.gatekeeper.wait_for_log(&file.display().to_string()).await;
     fs::write(file, whole).unwrap();
     stand.connect(APP).await.unwrap();
 }

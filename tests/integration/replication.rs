@@ -44,7 +44,7 @@ async fn a_replication_connection_answers_its_own_commands() {
     let ask = "IDENTIFY_SYSTEM";
     let through = psql(&to(stand.listener.ip().to_string(), stand.listener.port()), ask).await;
     let direct = psql(&to(stand.server.address().ip().to_string(), stand.server.address().port()), ask).await;
-    assert!(through.success, "{}", through.said);
+    assert!(through.success, "{}", through.stderr);
     // System identifier and timeline; the position advances without writes.
     let identity = |rows: &str| rows.split('|').take(2).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(identity(&through.rows), identity(&direct.rows));

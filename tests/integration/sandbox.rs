@@ -35,10 +35,10 @@ async fn native_users_log_in_with_scram_and_md5_over_verified_tls_only() {
     let single = Single::start(SandboxOptions::default()).await.unwrap();
     for NativeUser { name, password } in [APP, APP_MD5] {
         let answer = psql(&target(&single, name, password, "sslmode=verify-full"), WHO).await;
-        assert_eq!(answer.rows, format!("{name}|t"), "{}", answer.said);
+        assert_eq!(answer.rows, format!("{name}|t"), "{}", answer.stderr);
     }
     let plain = psql(&target(&single, APP.name, APP.password, "sslmode=disable"), WHO).await;
-    assert!(plain.said.contains("no pg_hba.conf entry"), "{plain:?}");
+    assert!(plain.stderr.contains("no pg_hba.conf entry"), "{plain:?}");
 
     let parameters =
         format!("user={} password={} dbname={DATABASE} channel_binding=require", APP.name, APP.password);
@@ -57,11 +57,11 @@ async fn the_certificate_carries_the_name_and_not_the_address() {
     };
     assert!(psql(&raw("verify-ca"), WHO).await.success);
     let refused = psql(&raw("verify-full"), WHO).await;
-    assert!(refused.said.contains("does not match host name"), "{refused:?}");
+    assert!(refused.stderr.contains("does not match host name"), "{refused:?}");
     let foreign = single.authority().foreign_ca_file().display().to_string();
     let wrong_ca = raw("verify-ca").replace(&single.authority().ca_file().display().to_string(), &foreign);
     let refused = psql(&wrong_ca, WHO).await;
-    assert!(refused.said.contains("certificate verify failed"), "{refused:?}");
+    assert!(refused.stderr.contains("certificate verify failed"), "{refused:?}");
 }
 
 #[tokio::test]
@@ -81,12 +81,12 @@ async fn token_life(token_check: TokenCheck) {
     assert!((900..=2000).contains(&token.len()), "{}", token.len());
     let login = async |user: &str| psql(&target(&single, user, &token, "sslmode=verify-full"), WHO).await;
     let answer = login(ALICE).await;
-    assert_eq!(answer.rows, format!("{ALICE}|t"), "{}\n{}", answer.said, single.node().log());
+    assert_eq!(answer.rows, format!("{ALICE}|t"), "{}\n{}", answer.stderr, single.node().log());
     assert!(!login(SERVICE_ACCOUNT).await.success);
 
     tokens.expire_all(single.node()).await.unwrap();
-    let Psql { success, said, .. } = login(ALICE).await;
-    assert!(!success && said.contains("authentication failed"), "{said}");
+    let Psql { success, stderr, .. } = login(ALICE).await;
+    assert!(!success && stderr.contains("authentication failed"), "{stderr}");
 
     tokens.fail("no such account").unwrap();
     assert!(tokens.mint(ALICE).await.unwrap_err().to_string().contains("no such account"));
@@ -126,7 +126,7 @@ async fn every_endpoint_takes_the_same_token_and_serves_its_role() {
             for _ in endpoint.nodes() {
                 let sql = "SELECT current_setting('cluster_name'), pg_is_in_recovery()";
                 let answer = psql(&dial(cluster, endpoint, &token), sql).await;
-                assert!(answer.success, "{}: {}", endpoint.name(), answer.said);
+                assert!(answer.success, "{}: {}", endpoint.name(), answer.stderr);
                 seen.push(format!("{}: {}", endpoint.name(), answer.rows));
             }
         }
@@ -191,7 +191,7 @@ async fn faults_happen_to_real_servers_and_connections() {
     endpoint.middleman().set(Passage::Cut);
     until(Duration::from_secs(5), async || {
         let answer = ask().await;
-        if answer.said.contains("Connection refused") { Ok(()) } else { Err(answer) }
+        if answer.stderr.contains("Connection refused") { Ok(()) } else { Err(answer) }
     })
     .await;
     endpoint.middleman().set(Passage::BlackHole);
@@ -255,10 +255,11 @@ async fn the_configuration_in_front_has_no_mistake() {
 async fn the_tour_with_a_metadata_server_succeeds() {
     let mut demo = tokio::process::Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
     let ended = demo.args(["demo", "--once", "--iam"]).kill_on_drop(true).output().await.unwrap();
-    let [said, wrong] = [&ended.stdout, &ended.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
-    assert!(ended.status.success(), "{said}\n{wrong}");
-    assert!(said.contains("Tokens come from a metadata server"), "{said}");
-    assert!(said.starts_with("Gatekeeper demo. It starts PostgreSQL servers"), "{said}");
+    let [printed, wrong] =
+        [&ended.stdout, &ended.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    assert!(ended.status.success(), "{printed}\n{wrong}");
+    assert!(printed.contains("Tokens come from a metadata server"), "{printed}");
+    assert!(printed.starts_with("Gatekeeper demo. It starts PostgreSQL servers"), "{printed}");
     for shown in [
         "5. Transaction pooling",
         "reason=\"listen\"",
@@ -267,7 +268,7 @@ async fn the_tour_with_a_metadata_server_succeeds() {
         "primary (",
         "7. The status page",
     ] {
-        assert!(said.contains(shown), "no `{shown}` in:\n{said}");
+        assert!(printed.contains(shown), "no `{shown}` in:\n{printed}");
     }
 }
 

@@ -32,19 +32,19 @@ async fn a_client_without_descriptors_gets_an_error_and_later_ones_succeed() {
     let gatekeeper = Gatekeeper::start_by(shell, Stdio::null(), server.folder(), &config, admin).await;
     let connect =
         async || connect(stand::listener(&server), "user=app password=app-password dbname=app").await;
-    let (mut clients, mut told) = (Vec::new(), Vec::new());
+    let (mut clients, mut errors) = (Vec::new(), Vec::new());
     // Twice as many as there are descriptors for.
     for _ in 0..28 {
         match connect().await {
             Ok(client) => clients.push(client),
-            Err(error) => told.push(error.as_db_error().expect("a refusal in words").message().to_owned()),
+            Err(error) => errors.push(error.as_db_error().expect("a refusal in words").message().to_owned()),
         }
     }
     assert!(
-        !told.is_empty() && told.iter().all(|words| words.contains("out of file descriptors")),
-        "{told:?}"
+        !errors.is_empty() && errors.iter().all(|words| words.contains("out of file descriptors")),
+        "{errors:?}"
     );
-    gatekeeper.says("out of file descriptors").await;
+    gatekeeper.wait_for_log("out of file descriptors").await;
     assert!(
         clients.len() > 4,
         "the soft limit was raised to the hard one, so more than {} fit",

@@ -43,7 +43,7 @@ async fn the_page_requires_the_key_and_shows_a_failovers_writer() {
         "[probe]\ninterval = \"300ms\"\ntimeout = \"5s\"\nfailures = 2\n\n[admin]\napi_key = { env = \"KEY\" }\n",
     );
     let gatekeeper = Gatekeeper::launch(sandbox.folder(), &config, admin, &[("KEY", KEY)]);
-    gatekeeper.says("gatekeeper is ready").await;
+    gatekeeper.wait_for_log("gatekeeper is ready").await;
     let ready = Instant::now();
     let login = format!(
         "user={} password={} dbname={DATABASE}",
@@ -119,8 +119,8 @@ async fn the_page_requires_the_key_and_shows_a_failovers_writer() {
     );
     assert!(rows.iter().any(|row| row.contains("primary") && row.contains("down")), "{history}");
     let events = browser.text("#events").await;
-    for told in ["endpoint `primary` is down", "the writer is `dr`", "configuration reloaded (admin)"] {
-        assert!(events.contains(told), "no `{told}` in:\n{events}");
+    for event in ["endpoint `primary` is down", "the writer is `dr`", "configuration reloaded (admin)"] {
+        assert!(events.contains(event), "no `{event}` in:\n{events}");
     }
 
     // On a phone no element overflows, and dark mode differs from light mode.

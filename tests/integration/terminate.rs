@@ -35,7 +35,7 @@ pub(crate) struct Point {
     pub what: &'static str,
     pub sent: Vec<u8>,
     /// Last message received by the client before leaving, if any.
-    pub heard: Option<u8>,
+    pub awaited_tag: Option<u8>,
     /// True in the middle of a message, where no Terminate can follow.
     halfway: bool,
 }
@@ -58,8 +58,8 @@ enum Leaving {
 const LEAVINGS: [Leaving; 5] =
     [Leaving::TerminateAtOnce, Leaving::TerminateAndWait, Leaving::Close, Leaving::Reset, Leaving::Kill];
 
-fn point<const N: usize>(what: &'static str, heard: Option<u8>, sent: [Vec<u8>; N]) -> Point {
-    Point { what, sent: sent.concat(), heard, halfway: false }
+fn point<const N: usize>(what: &'static str, awaited_tag: Option<u8>, sent: [Vec<u8>; N]) -> Point {
+    Point { what, sent: sent.concat(), awaited_tag, halfway: false }
 }
 
 fn halfway<const N: usize>(what: &'static str, sent: [Vec<u8>; N]) -> Point {
@@ -182,7 +182,7 @@ async fn leave(gatekeeper: &Gatekeeper, place: &Place, point: &Point, leaving: L
     if leaving == Leaving::TerminateAtOnce {
         return;
     }
-    if let Some(tag) = point.heard {
+    if let Some(tag) = point.awaited_tag {
         client.read_until(tag).await;
     }
     depart(gatekeeper, client, leaving).await;
@@ -357,12 +357,12 @@ fn asked() -> Vec<(&'static str, Vec<Vec<u8>>)> {
 }
 
 /// Responses to `messages`, Terminate, and a statement behind Terminate.
-async fn heard(address: SocketAddr, messages: &[Vec<u8>]) -> Vec<Message> {
+async fn run_and_read(address: SocketAddr, messages: &[Vec<u8>]) -> Vec<Message> {
     let mut client = client(address).await;
     client.send(&[messages.concat(), terminate(), query("INSERT INTO kept VALUES (2)")].concat()).await;
-    let mut heard = client.read_to_close().await;
-    heard.retain(|message| message.tag != b::PARAMETER_STATUS);
-    heard
+    let mut responses = client.read_to_close().await;
+    responses.retain(|message| message.tag != b::PARAMETER_STATUS);
+    responses
 }
 
 #[tokio::test]
@@ -373,10 +373,10 @@ async fn requests_before_terminate_are_answered() {
     split.settles().await;
     let split_place = Place { name: "split", address: split.listener() };
     for (what, messages) in asked() {
-        let expected = heard(stand.server.address(), &messages).await;
+        let expected = run_and_read(stand.server.address(), &messages).await;
         for place in places.iter().chain([&split_place]) {
-            let heard = heard(place.address, &messages).await;
-            assert_eq!(heard, expected, "{}: {what}", place.name);
+            let responses = run_and_read(place.address, &messages).await;
+            assert_eq!(responses, expected, "{}: {what}", place.name);
         }
     }
     for rows in [

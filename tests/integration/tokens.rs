@@ -63,12 +63,12 @@ async fn connect_alice(listener: std::net::SocketAddr) -> tokio_postgres::Client
 async fn an_unlisted_user_is_rejected_without_a_token() {
     let stand = Stand::tokens().await;
     let bob = "bob@example.com";
-    let told = refused(stand.connect(&format!("user={bob} dbname=app")).await);
-    told.gives_nothing_away(stand.server.folder());
-    assert_eq!(told.sqlstate, "28000");
-    assert_eq!(told.message, format!("user \"{bob}\" may not be logged in with a token here"));
-    assert!(told.hint.unwrap().contains("list of token users"));
-    stand.gatekeeper.says("add `bob@example.com` to the endpoint's `users`").await;
+    let client_error = refused(stand.connect(&format!("user={bob} dbname=app")).await);
+    client_error.gives_nothing_away(stand.server.folder());
+    assert_eq!(client_error.sqlstate, "28000");
+    assert_eq!(client_error.message, format!("user \"{bob}\" may not be logged in with a token here"));
+    assert!(client_error.hint.unwrap().contains("list of token users"));
+    stand.gatekeeper.wait_for_log("add `bob@example.com` to the endpoint's `users`").await;
     assert!(!mints(&stand.server).contains(&bob.to_owned()), "{:?}", mints(&stand.server));
     let series = "gatekeeper_authentication_failures_total{listener=\"app\",reason=\"user_not_listed\"}";
     assert_eq!(stand.gatekeeper.metric(series).await, Some(1.0));
@@ -81,15 +81,15 @@ async fn failing_missing_and_hanging_token_commands_differ() {
     let config = config(&server, &login(&missing, &[ALICE], ""), TRUST, "");
     let stand = Stand::start(server, &config).await;
     let alice = format!("user={ALICE} dbname=app");
-    let told_client = async || {
-        let told = refused(stand.connect(&alice).await);
-        told.gives_nothing_away(stand.server.folder());
-        assert_eq!(told.sqlstate, "08001");
-        assert_eq!(told.message, "endpoint \"primary\" could not be logged in to: no token");
+    let assert_rejected = async || {
+        let client_error = refused(stand.connect(&alice).await);
+        client_error.gives_nothing_away(stand.server.folder());
+        assert_eq!(client_error.sqlstate, "08001");
+        assert_eq!(client_error.message, "endpoint \"primary\" could not be logged in to: no token");
     };
-    told_client().await;
-    stand.gatekeeper.says("command not found: /nonexistent/mint-token").await;
-    stand.gatekeeper.says("write its full path in `token_command`").await;
+    assert_rejected().await;
+    stand.gatekeeper.wait_for_log("command not found: /nonexistent/mint-token").await;
+    stand.gatekeeper.wait_for_log("write its full path in `token_command`").await;
 
     let tokens = stand.server.tokens();
     tokens.fail("ERROR: (gcloud.auth) no active account").unwrap();
@@ -97,22 +97,22 @@ async fn failing_missing_and_hanging_token_commands_differ() {
     let text = fs::read_to_string(stand.gatekeeper.config_file()).unwrap();
     fs::write(stand.gatekeeper.config_file(), text.replace(&login(&missing, &[ALICE], ""), &works)).unwrap();
     stand.gatekeeper.signal(rustix::process::Signal::HUP);
-    stand.gatekeeper.says("endpoint `primary` changed").await;
+    stand.gatekeeper.wait_for_log("endpoint `primary` changed").await;
     // On a busy machine the command may hit its time limit before its own failure.
     until(PATIENCE, async || {
-        told_client().await;
-        let said = stand.gatekeeper.stderr();
+        assert_rejected().await;
+        let log = stand.gatekeeper.stderr();
         let why = "exited with status 1: ERROR: (gcloud.auth) no active account";
-        if said.contains(why) { Ok(()) } else { Err(said) }
+        if log.contains(why) { Ok(()) } else { Err(log) }
     })
     .await;
-    stand.gatekeeper.says("backend token command failed: endpoint `primary` at ").await;
+    stand.gatekeeper.wait_for_log("backend token command failed: endpoint `primary` at ").await;
 
     tokens.hang().unwrap();
     until(PATIENCE, async || {
-        told_client().await;
-        let said = stand.gatekeeper.stderr();
-        if said.contains("not finished within 1 s") { Ok(()) } else { Err(said) }
+        assert_rejected().await;
+        let log = stand.gatekeeper.stderr();
+        if log.contains("not finished within 1 s") { Ok(()) } else { Err(log) }
     })
     .await;
 
@@ -226,7 +226,7 @@ async fn a_reload_keeps_tokens() {
     fs::write(file, text.replace("[\"alice@example.com\"]", "[\"alice@example.com\", \"bob@example.com\"]"))
         .unwrap();
     stand.gatekeeper.signal(rustix::process::Signal::HUP);
-    stand.gatekeeper.says("endpoint `primary` changed").await;
+    stand.gatekeeper.wait_for_log("endpoint `primary` changed").await;
     connect_alice(stand.listener).await.simple_query("SELECT 1").await.unwrap();
     let minted = mints(&stand.server).len();
     connect_alice(stand.listener).await;
@@ -446,11 +446,14 @@ async fn a_native_user_with_a_token_gets_the_servers_error() {
     let command = server.tokens().command_words();
     let config = config(&server, &login(&command, &[ALICE, "app"], ""), TRUST, "");
     let stand = Stand::start(server, &config).await;
-    let told = refused(stand.connect("user=app dbname=app").await);
-    assert_eq!(told.sqlstate, "28P01");
-    assert_eq!(told.message, "password authentication failed for user \"app\"");
-    stand.gatekeeper.says("the server asked for SCRAM-SHA-256-PLUS, which a token cannot answer").await;
-    stand.gatekeeper.says("alloydb.iam_authentication=on").await;
+    let client_error = refused(stand.connect("user=app dbname=app").await);
+    assert_eq!(client_error.sqlstate, "28P01");
+    assert_eq!(client_error.message, "password authentication failed for user \"app\"");
+    stand
+        .gatekeeper
+        .wait_for_log("the server asked for SCRAM-SHA-256-PLUS, which a token cannot answer")
+        .await;
+    stand.gatekeeper.wait_for_log("alloydb.iam_authentication=on").await;
 }
 
 #[tokio::test]
@@ -472,16 +475,17 @@ async fn no_token_is_written_or_sent_to_a_client() {
     let endpoint = login(&command, &[ALICE, "app"], ", token_ttl = \"0\"");
     let config = config(&server, &endpoint, TRUST, &rest);
     let stand = Stand::start(server, &config).await;
-    let mut said = String::new();
+    let mut written_text = String::new();
     let alice = connect_alice(stand.listener).await;
     alice.simple_query("SELECT 1").await.unwrap();
-    said += &format!("{:?}", refused(connect(stand.listener, "user=app dbname=app").await));
+    written_text += &format!("{:?}", refused(connect(stand.listener, "user=app dbname=app").await));
     for path in ["/metrics", "/v1/topology", "/v1/sessions"] {
-        said += &stand.gatekeeper.get(path).await.unwrap().body;
+        written_text += &stand.gatekeeper.get(path).await.unwrap().body;
     }
     fs::write(stand.server.folder().join("fail"), "").unwrap();
-    said += &format!("{:?}", refused(connect(stand.listener, &format!("user={ALICE} dbname=app")).await));
-    stand.gatekeeper.says("exited with status 1: minted [redacted]").await;
+    written_text +=
+        &format!("{:?}", refused(connect(stand.listener, &format!("user={ALICE} dbname=app")).await));
+    stand.gatekeeper.wait_for_log("exited with status 1: minted [redacted]").await;
     drop(alice);
     let written = until(PATIENCE, async || {
         let written = fs::read_to_string(&audit).unwrap();
@@ -489,15 +493,15 @@ async fn no_token_is_written_or_sent_to_a_client() {
         if whole.iter().all(|action| written.contains(action)) { Ok(written) } else { Err(written) }
     })
     .await;
-    said += &written;
-    said += &stand.gatekeeper.stderr();
+    written_text += &written;
+    written_text += &stand.gatekeeper.stderr();
     let tokens = fs::read_to_string(minted).unwrap();
     assert!(tokens.lines().count() >= 3, "{tokens}");
     for token in tokens.lines() {
         // Even a piece of the token would be too much.
         for at in (0..token.len() - 16).step_by(16) {
             let piece = &token[at..at + 16];
-            assert!(!said.contains(piece), "{piece} in:\n{said}");
+            assert!(!written_text.contains(piece), "{piece} in:\n{written_text}");
         }
     }
 }

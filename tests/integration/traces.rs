@@ -56,7 +56,7 @@ fn all(bytes: &[u8], number: u64) -> Vec<Vec<u8>> {
 
 /// A received span.
 #[derive(Debug, Clone)]
-struct Told {
+struct DecodedSpan {
     name: String,
     trace: String,
     span: String,
@@ -66,7 +66,7 @@ struct Told {
     attributes: String,
 }
 
-fn told(span: &[u8]) -> Told {
+fn decode_span(span: &[u8]) -> DecodedSpan {
     let hex =
         |number| -> String { all(span, number).concat().iter().map(|byte| format!("{byte:02x}")).collect() };
     let moment = |number| u64::from_le_bytes(all(span, number).concat().try_into().unwrap());
@@ -78,7 +78,7 @@ fn told(span: &[u8]) -> Told {
         };
         format!("{}={value}\n", String::from_utf8(all(&pair, 1).concat()).unwrap())
     };
-    Told {
+    DecodedSpan {
         name: String::from_utf8(all(span, 5).concat()).unwrap(),
         trace: hex(1),
         span: hex(2),
@@ -90,24 +90,24 @@ fn told(span: &[u8]) -> Told {
 }
 
 /// Receives one request, responds, and returns the spans.
-async fn take(collector: &TcpListener) -> Vec<Told> {
+async fn take(collector: &TcpListener) -> Vec<DecodedSpan> {
     let (mut stream, _) = collector.accept().await.unwrap();
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let body = loop {
-        stream.read_buf(&mut heard).await.unwrap();
-        let Some(end) = heard.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
-        let head = String::from_utf8(heard[..end].to_vec()).unwrap().to_ascii_lowercase();
+        stream.read_buf(&mut received).await.unwrap();
+        let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8(received[..end].to_vec()).unwrap().to_ascii_lowercase();
         assert!(head.starts_with("post /v1/traces http/1.1\r\n"), "{head}");
         assert!(head.contains("content-type: application/x-protobuf"), "{head}");
         let length = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap();
-        if heard.len() >= end + 4 + length.parse::<usize>().unwrap() {
-            break heard.split_off(end + 4);
+        if received.len() >= end + 4 + length.parse::<usize>().unwrap() {
+            break received.split_off(end + 4);
         }
     };
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
     let resource = all(&body, 1).concat();
     let scope = all(&resource, 2).concat();
-    all(&scope, 2).iter().map(|span| told(span)).collect()
+    all(&scope, 2).iter().map(|span| decode_span(span)).collect()
 }
 
 async fn stand(collector: &str, ratio: &str, pool: &str) -> Stand {
@@ -133,7 +133,7 @@ async fn a_statement_belongs_to_the_span_of_its_comment() {
         .unwrap();
     client.simple_query(&format!("SELECT 1 / 0 {}", comment("01"))).await.unwrap_err();
     let mut spans = Vec::new();
-    while spans.iter().filter(|span: &&Told| span.name == "statement").count() < 2 {
+    while spans.iter().filter(|span: &&DecodedSpan| span.name == "statement").count() < 2 {
         let more = tokio::time::timeout(PATIENCE, take(&collector)).await.unwrap();
         spans.extend(more);
     }

@@ -23,8 +23,8 @@ async fn log_in(desk: &Desk, key: &str) -> Answer {
 async fn cookie(desk: &Desk) -> String {
     let answer = log_in(desk, KEY).await;
     assert_eq!(answer.status, 204);
-    let told = answer.headers["set-cookie"].to_str().unwrap();
-    told.split(';').next().unwrap().to_owned()
+    let set_cookie = answer.headers["set-cookie"].to_str().unwrap();
+    set_cookie.split(';').next().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -117,12 +117,15 @@ async fn only_the_key_logs_in_and_the_cookie_is_the_browsers_alone() {
     assert_eq!(desk.ask("POST", "/v1/login", &[]).await.code(), "bad_request");
     assert_eq!(log_in(&desk, &"x".repeat(10_000)).await.code(), "bad_request");
     let answer = log_in(&desk, KEY).await;
-    let told = answer.headers["set-cookie"].to_str().unwrap();
-    assert!(told.starts_with("gatekeeper-8080="), "{told}");
+    let set_cookie = answer.headers["set-cookie"].to_str().unwrap();
+    assert!(set_cookie.starts_with("gatekeeper-8080="), "{set_cookie}");
     for word in ["Path=/", "HttpOnly", "SameSite=Strict", "Max-Age=43200"] {
-        assert!(told.split("; ").any(|part| part == word), "{told}");
+        assert!(set_cookie.split("; ").any(|part| part == word), "{set_cookie}");
     }
-    assert!(!told.contains(KEY) && !told.contains("Secure"), "the way is in plaintext: {told}");
+    assert!(
+        !set_cookie.contains(KEY) && !set_cookie.contains("Secure"),
+        "the way is in plaintext: {set_cookie}"
+    );
     let guessed = [("cookie", "gatekeeper-8080=AAAA")];
     assert_eq!(desk.ask("GET", "/v1/info", &guessed).await.code(), "no_key");
     assert_eq!(log_in(&Desk::new(WELL), KEY).await.code(), "not_found");

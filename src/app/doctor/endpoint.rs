@@ -69,13 +69,13 @@ async fn check_name(settings: &EndpointSettings) -> (Opinion, Option<Resolved<'_
         }
         Ok(Resolved::Tcp(addresses)) => {
             let found: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
-            let said = match &settings.endpoint.address {
+            let detail = match &settings.endpoint.address {
                 Address::Tcp { host, .. } if found != [host.as_str()] => {
                     format!("{host} is {}", found.join(", "))
                 }
                 _ => format!("{} is an address", found.join(", ")),
             };
-            (Opinion::ok(said), Some(Resolved::Tcp(addresses)))
+            (Opinion::ok(detail), Some(Resolved::Tcp(addresses)))
         }
     }
 }
@@ -159,14 +159,14 @@ async fn log_in(handle: &EndpointHandle, login: &ProbeLogin) -> (Opinion, Option
     match handle.connect(request).await {
         Ok(backend) => {
             let version = backend.logged_in.parameters.get("server_version").unwrap_or(b"?");
-            let said = format!(
+            let detail = format!(
                 "as {} to database {}; the server asked for {} and is PostgreSQL {}",
                 login.user,
                 login.database,
                 backend.logged_in.method,
                 String::from_utf8_lossy(version),
             );
-            (Opinion::ok(said), Some(backend))
+            (Opinion::ok(detail), Some(backend))
         }
         Err(error) => {
             let others = match verdicts::is_asked_for_a_stored_password(&error) {

@@ -145,7 +145,7 @@ pub(super) fn is_asked_for_a_stored_password(error: &ConnectError) -> bool {
     error.refused().is_some_and(|refused| {
         refused.shown == CredentialKind::Token
             && matches!(
-                refused.said.method(),
+                refused.response.method(),
                 Some(Method::ScramSha256 | Method::ScramSha256Plus | Method::Md5Password)
             )
     })

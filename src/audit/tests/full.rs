@@ -91,8 +91,8 @@ async fn blocking_ends_in_a_refusal_and_what_happened_is_told_all_the_same() {
     audit.close().await;
     let lines = scene.lines();
     assert_gap_free(&lines);
-    let told = lines.iter().filter(|line| line["event.action"] == "statement.executed").count();
-    assert_eq!(told, 3);
+    let recorded = lines.iter().filter(|line| line["event.action"] == "statement.executed").count();
+    assert_eq!(recorded, 3);
     let lost = lines.iter().find(|line| line["event.action"] == "audit.lost").unwrap();
     assert_eq!(lost["audit.lost.count"], 2);
     assert_eq!(scene.counted("gatekeeper_audit_dropped_total"), 2);

@@ -176,8 +176,8 @@ fn statements_that_carry_passwords_are_redacted_at_every_level() {
             for level in [StatementText::Fingerprint, StatementText::Normalized, StatementText::Full] {
                 let shown = show(level, sent);
                 assert!(!format!("{shown:?}").contains("hunter2"), "{sent} at {level:?}: {shown:?}");
-                let says = shown.redacted || level != StatementText::Full;
-                assert!(says, "{sent} at {level:?} does not say that it was redacted: {shown:?}");
+                let is_marked = shown.redacted || level != StatementText::Full;
+                assert!(is_marked, "{sent} at {level:?} does not say that it was redacted: {shown:?}");
             }
         }
     }

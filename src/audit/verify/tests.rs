@@ -63,12 +63,12 @@ impl Logs {
 }
 
 fn found(files: &[PathBuf]) -> (Vec<String>, Summary) {
-    let mut told = Vec::new();
+    let mut findings = Vec::new();
     let summary = verify(files, &mut |finding| {
         let file = Path::new(&*finding.place.file).file_name().unwrap().to_string_lossy().into_owned();
-        told.push(format!("{file}:{} {:?}", finding.place.line, finding.kind));
+        findings.push(format!("{file}:{} {:?}", finding.place.line, finding.kind));
     });
-    (told, summary)
+    (findings, summary)
 }
 
 #[test]
@@ -78,8 +78,8 @@ fn a_whole_log_is_found_whole_whatever_the_order_of_its_files() {
     logs.file("audit.jsonl", &["b2", "b3.stop"]);
     logs.raw("empty", "");
     logs.files.rotate_left(2);
-    let (told, summary) = logs.found();
-    assert_eq!(told, [""; 0]);
+    let (findings, summary) = logs.found();
+    assert_eq!(findings, [""; 0]);
     assert_eq!((summary.files, summary.records, summary.boots), (4, 8, 2));
     assert_eq!((summary.faults, summary.gaps, summary.lost), (0, 0, 0));
     let (first, last) = summary.span.unwrap();
@@ -103,12 +103,12 @@ fn what_is_missing_doubled_or_moved_is_named() {
             "audit:3 Misplaced { boot: \"00000000000000aa\", seq: 2, expected: 3 }",
         ),
     ] {
-        let (told, summary) = Logs::new().file("audit", words).found();
-        assert_eq!(told, [expected], "{words:?}");
+        let (findings, summary) = Logs::new().file("audit", words).found();
+        assert_eq!(findings, [expected], "{words:?}");
         assert_eq!(summary.faults, 1);
     }
-    let (told, _) = Logs::new().file("audit", &["a1", "a3", "a2", "a4.stop"]).found();
-    assert_eq!(told.len(), 2, "two lines changed places: {told:?}");
+    let (findings, _) = Logs::new().file("audit", &["a1", "a3", "a2", "a4.stop"]).found();
+    assert_eq!(findings.len(), 2, "two lines changed places: {findings:?}");
 }
 
 #[test]
@@ -116,16 +116,16 @@ fn a_file_that_is_missing_in_the_middle_is_missed() {
     let mut logs = Logs::new();
     logs.file("1", &["a1", "a2"]).file("2", &["a3", "a4"]).file("3", &["a5", "a6.stop"]);
     logs.files.remove(1);
-    let (told, summary) = logs.found();
-    assert_eq!(told, ["3:1 Missing { boot: \"00000000000000aa\", first: 3, last: 4 }"]);
+    let (findings, summary) = logs.found();
+    assert_eq!(findings, ["3:1 Missing { boot: \"00000000000000aa\", first: 3, last: 4 }"]);
     assert_eq!(summary.faults, 1);
 }
 
 #[test]
 fn files_that_were_not_named_are_no_fault_of_those_that_were() {
-    let (told, summary) = Logs::new().file("audit", &["a7", "a8"]).found();
+    let (findings, summary) = Logs::new().file("audit", &["a7", "a8"]).found();
     assert_eq!(
-        told,
+        findings,
         [
             "audit:1 BeginsInside { boot: \"00000000000000aa\", first: 7 }",
             "audit:2 Open { boot: \"00000000000000aa\", last: 8 }"
@@ -141,21 +141,22 @@ fn a_kill_is_told_from_damage() {
     let (next, end) = (logs.line("b1"), logs.line("b2.stop"));
     let half = &third[..third.len() / 2];
     // The writer was killed in the middle of a line, and no process followed.
-    let (told, summary) = Logs::new().raw("audit", format!("{started}\n{second}\n{half}")).found();
-    assert_eq!(told, ["audit:3 CutOff", "audit:2 Open { boot: \"00000000000000aa\", last: 2 }"]);
+    let (findings, summary) = Logs::new().raw("audit", format!("{started}\n{second}\n{half}")).found();
+    assert_eq!(findings, ["audit:3 CutOff", "audit:2 Open { boot: \"00000000000000aa\", last: 2 }"]);
     assert_eq!((summary.faults, summary.gaps), (0, 1));
     // The next process terminated the partial line and began a new one.
     let restarted = format!("{started}\n{second}\n{half}\n{next}\n{end}\n");
-    let (told, summary) = Logs::new().raw("audit", &restarted).found();
-    assert_eq!(told, ["audit:3 CutOff", "audit:2 Killed { boot: \"00000000000000aa\", last: 2 }"]);
+    let (findings, summary) = Logs::new().raw("audit", &restarted).found();
+    assert_eq!(findings, ["audit:3 CutOff", "audit:2 Killed { boot: \"00000000000000aa\", last: 2 }"]);
     assert_eq!((summary.faults, summary.gaps, summary.boots), (0, 2, 2));
     // Also if the first line of the next process went to another file.
     let mut two = Logs::new();
     two.raw("1", format!("{started}\n{second}\n{half}")).raw("2", format!("{next}\n{end}\n"));
     assert_eq!(two.found().0.len(), 2, "{:?}", two.found());
     // A process that continues beside the next was not killed.
-    let (told, _) = Logs::new().file("audit", &["a1", "a2", "b1", "a3", "b2", "a4.stop", "b3.stop"]).found();
-    assert_eq!(told, [""; 0]);
+    let (findings, _) =
+        Logs::new().file("audit", &["a1", "a2", "b1", "a3", "b2", "a4.stop", "b3.stop"]).found();
+    assert_eq!(findings, [""; 0]);
     // A partial line before a whole line of the same process is damage.
     for damaged in [
         half.to_owned(),
@@ -164,17 +165,17 @@ fn a_kill_is_told_from_damage() {
         "{}".to_owned(),
         third.replace("\"time\"", "\"tame\""),
     ] {
-        let (told, summary) =
+        let (findings, summary) =
             Logs::new().raw("audit", format!("{started}\n{damaged}\n{second}\n{third}\n")).found();
         assert!(
-            told[0].starts_with("audit:2 Damaged") || told[0].starts_with("audit:2 Unnumbered"),
-            "{told:?}"
+            findings[0].starts_with("audit:2 Damaged") || findings[0].starts_with("audit:2 Unnumbered"),
+            "{findings:?}"
         );
         assert_eq!(summary.faults, 1, "{damaged}");
     }
     // A power failure leaves zeros at the end.
-    let (told, summary) = Logs::new().raw("audit", format!("{started}\n{half}\0\0\0\0")).found();
-    assert_eq!(told[0], "audit:2 CutOff");
+    let (findings, summary) = Logs::new().raw("audit", format!("{started}\n{half}\0\0\0\0")).found();
+    assert_eq!(findings[0], "audit:2 CutOff");
     assert_eq!(summary.faults, 0);
 }
 
@@ -211,8 +212,8 @@ fn every_single_byte_that_is_changed_or_cut_is_noticed_where_there_is_a_chain() 
 
 #[test]
 fn what_the_log_says_was_lost_is_counted() {
-    let (told, summary) = Logs::new().file("audit", &["a1", "a2", "a3.lost", "a4.stop"]).found();
-    assert_eq!(told, ["audit:3 Lost { count: 7, after: 2, before: 3 }"]);
+    let (findings, summary) = Logs::new().file("audit", &["a1", "a2", "a3.lost", "a4.stop"]).found();
+    assert_eq!(findings, ["audit:3 Lost { count: 7, after: 2, before: 3 }"]);
     assert_eq!((summary.faults, summary.gaps, summary.lost), (0, 1, 7));
 }
 
@@ -222,14 +223,14 @@ fn what_cannot_be_read_says_what_to_do() {
     let newer = logs.line("a1").replace("\"schema_version\":1", "\"schema_version\":2");
     logs.raw("newer", newer + "\n").raw("packed", [0x1f, 0x8b, 8, 0]);
     logs.files.push(logs.folder.path().join("nowhere"));
-    let mut told = Vec::new();
-    let summary = verify(&logs.files, &mut |finding| told.push(finding.to_string()));
+    let mut findings = Vec::new();
+    let summary = verify(&logs.files, &mut |finding| findings.push(finding.to_string()));
     assert_eq!(summary.faults, 3);
-    for (said, expected) in told.iter().zip([
+    for (finding, expected) in findings.iter().zip([
         "newer:1: has schema version 2, which this gatekeeper does not know: use a newer one",
         "packed: cannot be read: it is compressed: `zcat FILE… | gatekeeper audit verify -`",
         "nowhere: cannot be read: No such file or directory (os error 2)",
     ]) {
-        assert!(said.ends_with(expected), "{said}");
+        assert!(finding.ends_with(expected), "{finding}");
     }
 }

@@ -121,7 +121,7 @@ async fn a_wrong_password_is_told_in_the_servers_own_words() {
     assert_eq!((error.phase(), error.blame()), (ConnectPhase::Login, Blame::Credentials));
     let refused = error.refused().unwrap();
     assert_eq!(refused.shown, CredentialKind::Password);
-    assert_eq!(refused.said.as_bytes().first(), Some(&b'E'), "kept as it came, for the client");
+    assert_eq!(refused.response.as_bytes().first(), Some(&b'E'), "kept as it came, for the client");
     assert_eq!(server.connections(), 1, "a password does not get better by trying again");
 }
 

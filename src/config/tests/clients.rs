@@ -90,9 +90,13 @@ fn with_tls_on_both_sides_clients_say_passwords_by_default() {
         ("disable", &explicit, "passthrough", false),
     ] {
         let loaded = method(mode, keys);
-        let told: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         assert_eq!(loaded.config.listeners[0].auth.as_str(), word, "{mode} {keys}");
-        assert_eq!(told.iter().any(|line| line.contains("channel_binding=disable")), warned, "{told:?}");
+        assert_eq!(
+            warnings.iter().any(|line| line.contains("channel_binding=disable")),
+            warned,
+            "{warnings:?}"
+        );
     }
 }
 

@@ -151,9 +151,9 @@ fn a_token_is_never_sent_without_verification_or_to_anybody() {
     ];
     let mut wrong = Vec::new();
     for (changes, expected) in table {
-        let said = mistakes(&with_token(changes));
-        if said != *expected {
-            wrong.push(format!("{changes:?}\n  said:     {said:#?}\n  expected: {expected:#?}"));
+        let problems = mistakes(&with_token(changes));
+        if problems != *expected {
+            wrong.push(format!("{changes:?}\n  reported: {problems:#?}\n  expected: {expected:#?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -217,8 +217,9 @@ fn the_warning_names_only_what_is_not_set() {
     let users = ("GATEKEEPER_BACKEND_TOKEN_USERS", "alice@example.com");
     let trust = ("GATEKEEPER_LISTEN_AUTH", "trust");
     let named = |more: &[(&str, &str)]| {
-        let said = warnings(&drop_in(more));
-        said.iter()
+        let warnings_given = warnings(&drop_in(more));
+        warnings_given
+            .iter()
             .map(|line| line.rsplit("; set ").next().unwrap_or_default().to_owned())
             .collect::<Vec<_>>()
     };
@@ -229,9 +230,9 @@ fn the_warning_names_only_what_is_not_set() {
 
 #[test]
 fn a_token_command_alone_stays_a_mistake_where_other_machines_can_connect() {
-    let said = mistakes(&drop_in(&[("GATEKEEPER_LISTEN_HOST", "0.0.0.0")]));
+    let problems = mistakes(&drop_in(&[("GATEKEEPER_LISTEN_HOST", "0.0.0.0")]));
     assert_eq!(
-        said,
+        problems,
         [
             "GATEKEEPER_LISTEN_HOST: endpoint.primary.login.users: a token login must list its users if other machines can connect; list the database users that clients may log in as in GATEKEEPER_BACKEND_TOKEN_USERS",
             "configuration: listener.primary.auth.method: clients must authenticate: Gatekeeper logs in to `primary` on their behalf; write GATEKEEPER_LISTEN_AUTH=scram and GATEKEEPER_LISTEN_USERS_FILE, or trust on a loopback address or a Unix-domain socket",
@@ -515,9 +516,9 @@ fn what_is_wrong_in_the_environment_is_named_with_its_variable() {
     ];
     let mut wrong = Vec::new();
     for (set, expected) in table {
-        let said = mistakes(&variables(set));
-        if said != *expected {
-            wrong.push(format!("{set:?}\n  said:     {said:#?}\n  expected: {expected:#?}"));
+        let problems = mistakes(&variables(set));
+        if problems != *expected {
+            wrong.push(format!("{set:?}\n  reported: {problems:#?}\n  expected: {expected:#?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

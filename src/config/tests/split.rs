@@ -104,9 +104,9 @@ fn the_environment_says_it_too() {
 
 #[test]
 fn what_cannot_be_split_is_refused_with_what_to_write() {
-    let said = |text: &str| mistakes(&file(text));
+    let problems_of = |text: &str| mistakes(&file(text));
     assert_eq!(
-        said(&split("").replace("pool = { mode = \"transaction\" }\n", "")),
+        problems_of(&split("").replace("pool = { mode = \"transaction\" }\n", "")),
         [
             "g.toml:18:9: listener.app.route: cannot split for sessions that keep one backend for life (pool mode \"session\"); write pool = { mode = \"transaction\" }, or \"primary\" or \"read-pool\" here"
         ]
@@ -115,20 +115,20 @@ fn what_cannot_be_split_is_refused_with_what_to_write() {
     let passthrough =
         passthrough.replace("auth = { method = \"trust\" }\npool = { mode = \"transaction\" }\n", "");
     assert_eq!(
-        said(&passthrough),
+        problems_of(&passthrough),
         [
             "g.toml:17:9: listener.app.route: cannot split for a client that authenticates at the server itself: it keeps one backend for life; give the endpoints a token command or a password and the listener auth = { method = \"scram\", … }, or write \"primary\" or \"read-pool\""
         ]
     );
     assert_eq!(
-        said(&split("primary_only = [\"a b\"]\nhints = \"some\"")),
+        problems_of(&split("primary_only = [\"a b\"]\nhints = \"some\"")),
         [
             "g.toml:21:17: listener.app.primary_only: cannot be \"a b\": a relation is named as in `schema.table` or `table`, each part in double quotes where SQL wants them; write \"schema.table\" or \"table\"",
             "g.toml:22:9: listener.app.hints: cannot be \"some\"; write one of \"off\", \"primary\", \"all\"",
         ]
     );
     assert_eq!(
-        said(&split("consistency = \"session\"").replace("\"split\"", "\"primary\"")),
+        problems_of(&split("consistency = \"session\"").replace("\"split\"", "\"primary\"")),
         ["g.toml:21:15: listener.app.consistency: goes with route = \"split\" only; remove it"]
     );
 }

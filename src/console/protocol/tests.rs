@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// A client's message.
-fn said(tag: u8, body: &[u8]) -> Vec<u8> {
+fn request(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     write_frame(&mut out, tag, |bytes| bytes.extend_from_slice(body));
     out
@@ -21,7 +21,7 @@ fn query(text: &str) -> Vec<u8> {
 
 /// Sends `messages` in order, responds to each command with `rows` rows of zeros, and returns the tags of the output.
 fn talk(protocol: &mut ConsoleProtocol, rows: usize, messages: &[Vec<u8>]) -> String {
-    let mut heard = Vec::new();
+    let mut responses = Vec::new();
     for message in messages {
         let Some(FramePiece::Whole(frame)) = Deframer::new(Speaker::Client).next(message).unwrap() else {
             panic!("not one whole message: {message:?}");
@@ -32,10 +32,10 @@ fn talk(protocol: &mut ConsoleProtocol, rows: usize, messages: &[Vec<u8>]) -> St
             protocol.on_answer(Ok(CommandResponse::rows(vec![vec![Value::Number(0); width]; count])));
         }
         while let Some(output) = protocol.poll_output() {
-            heard.extend(output);
+            responses.extend(output);
         }
     }
-    tags(&heard)
+    tags(&responses)
 }
 
 fn tags(mut bytes: &[u8]) -> String {
@@ -58,45 +58,45 @@ fn a_query_is_answered_with_a_table() {
 
 #[test]
 fn a_long_table_comes_in_parts_and_whole() {
-    let heard = talk(&mut ConsoleProtocol::default(), 250, &[query("SHOW LISTS")]);
-    assert_eq!(heard, format!("T{}CZ", "D".repeat(250)));
+    let responses = talk(&mut ConsoleProtocol::default(), 250, &[query("SHOW LISTS")]);
+    assert_eq!(responses, format!("T{}CZ", "D".repeat(250)));
 }
 
 #[test]
 fn the_extended_protocol_describes_and_executes() {
     let mut protocol = ConsoleProtocol::default();
-    let heard = talk(
+    let responses = talk(
         &mut protocol,
         1,
         &[
-            said(b'P', b"s\0SHOW VERSION;\0\0\0"),
-            said(b'D', b"Ss\0"),
-            said(b'S', b""),
-            said(b'B', b"\0s\0\0\0\0\0\0\0"),
-            said(b'D', b"P\0"),
-            said(b'E', b"\0\0\0\0\0"),
-            said(b'C', b"Ss\0"),
-            said(b'S', b""),
+            request(b'P', b"s\0SHOW VERSION;\0\0\0"),
+            request(b'D', b"Ss\0"),
+            request(b'S', b""),
+            request(b'B', b"\0s\0\0\0\0\0\0\0"),
+            request(b'D', b"P\0"),
+            request(b'E', b"\0\0\0\0\0"),
+            request(b'C', b"Ss\0"),
+            request(b'S', b""),
         ],
     );
-    assert_eq!(heard, "1tTZ2TDC3Z");
-    let gone = [said(b'B', b"\0s\0\0\0\0\0\0\0"), said(b'E', b"\0\0\0\0\0"), said(b'S', b"")];
+    assert_eq!(responses, "1tTZ2TDC3Z");
+    let gone = [request(b'B', b"\0s\0\0\0\0\0\0\0"), request(b'E', b"\0\0\0\0\0"), request(b'S', b"")];
     assert_eq!(talk(&mut protocol, 1, &gone), "EZ", "behind an error all is skipped up to Sync");
 }
 
 #[test]
 fn a_portal_can_be_read_in_parts_until_sync() {
     let mut protocol = ConsoleProtocol::default();
-    let execute = || said(b'E', b"c\0\0\0\0\x02");
+    let execute = || request(b'E', b"c\0\0\0\0\x02");
     let script = [
-        said(b'P', b"\0SHOW LISTS\0\0\0"),
-        said(b'B', b"c\0\0\0\0\0\0\0\x01\0\x01"),
+        request(b'P', b"\0SHOW LISTS\0\0\0"),
+        request(b'B', b"c\0\0\0\0\0\0\0\x01\0\x01"),
         execute(),
         execute(),
         execute(),
-        said(b'S', b""),
+        request(b'S', b""),
         execute(),
-        said(b'S', b""),
+        request(b'S', b""),
     ];
     assert_eq!(talk(&mut protocol, 3, &script), "12DDsDCCZEZ");
 }
@@ -104,16 +104,16 @@ fn a_portal_can_be_read_in_parts_until_sync() {
 #[test]
 fn commands_without_rows_are_described_as_such_and_run_once() {
     let script = [
-        said(b'P', b"\0RELOAD\0\0\0"),
-        said(b'D', b"S\0"),
-        said(b'B', b"\0\0\0\0\0\0\0\0"),
-        said(b'E', b"\0\0\0\0\0"),
-        said(b'E', b"\0\0\0\0\0"),
-        said(b'S', b""),
-        said(b'P', b"\0\0\0\0"),
-        said(b'B', b"\0\0\0\0\0\0\0\0"),
-        said(b'E', b"\0\0\0\0\0"),
-        said(b'S', b""),
+        request(b'P', b"\0RELOAD\0\0\0"),
+        request(b'D', b"S\0"),
+        request(b'B', b"\0\0\0\0\0\0\0\0"),
+        request(b'E', b"\0\0\0\0\0"),
+        request(b'E', b"\0\0\0\0\0"),
+        request(b'S', b""),
+        request(b'P', b"\0\0\0\0"),
+        request(b'B', b"\0\0\0\0\0\0\0\0"),
+        request(b'E', b"\0\0\0\0\0"),
+        request(b'S', b""),
     ];
     assert_eq!(talk(&mut ConsoleProtocol::default(), 0, &script), "1tn2CEZ12IZ");
 }
@@ -121,23 +121,26 @@ fn commands_without_rows_are_described_as_such_and_run_once() {
 #[test]
 fn mistakes_are_found_before_anything_is_run() {
     for (text, script) in [
-        ("no such thing", vec![said(b'P', b"\0SHOW THINGS\0\0\0")]),
-        ("no such portal", vec![said(b'D', b"Px\0")]),
-        ("formats", vec![said(b'P', b"\0SHOW LISTS\0\0\0"), said(b'B', b"\0\0\0\0\0\0\0\x03\0\0\0\0\0\0")]),
-        ("a format", vec![said(b'P', b"\0SHOW LISTS\0\0\0"), said(b'B', b"\0\0\0\0\0\0\0\x01\0\x07")]),
-        ("a short Bind", vec![said(b'P', b"\0SHOW LISTS\0\0\0"), said(b'B', b"\0\0\0\x05")]),
+        ("no such thing", vec![request(b'P', b"\0SHOW THINGS\0\0\0")]),
+        ("no such portal", vec![request(b'D', b"Px\0")]),
+        (
+            "formats",
+            vec![request(b'P', b"\0SHOW LISTS\0\0\0"), request(b'B', b"\0\0\0\0\0\0\0\x03\0\0\0\0\0\0")],
+        ),
+        ("a format", vec![request(b'P', b"\0SHOW LISTS\0\0\0"), request(b'B', b"\0\0\0\0\0\0\0\x01\0\x07")]),
+        ("a short Bind", vec![request(b'P', b"\0SHOW LISTS\0\0\0"), request(b'B', b"\0\0\0\x05")]),
     ] {
-        let heard = talk(&mut ConsoleProtocol::default(), 1, &script);
-        assert!(heard.ends_with('E'), "{text}: {heard}");
+        let responses = talk(&mut ConsoleProtocol::default(), 1, &script);
+        assert!(responses.ends_with('E'), "{text}: {responses}");
     }
-    assert_eq!(talk(&mut ConsoleProtocol::default(), 1, &[said(b'F', b"\0\0\0\x01\0\0\0\0\0\0")]), "EZ");
+    assert_eq!(talk(&mut ConsoleProtocol::default(), 1, &[request(b'F', b"\0\0\0\x01\0\0\0\0\0\0")]), "EZ");
 }
 
 #[test]
 fn statements_are_bounded() {
     let mut protocol = ConsoleProtocol::default();
     let parses: Vec<_> = (0..=MAX_HELD_STATEMENTS)
-        .map(|at| said(b'P', format!("s{at}\0SHOW LISTS\0\0\0").as_bytes()))
+        .map(|at| request(b'P', format!("s{at}\0SHOW LISTS\0\0\0").as_bytes()))
         .collect();
     assert_eq!(talk(&mut protocol, 0, &parses), format!("{}E", "1".repeat(MAX_HELD_STATEMENTS)));
 }
@@ -149,7 +152,7 @@ proptest::proptest! {
     ) {
         let mut protocol = ConsoleProtocol::default();
         for (tag, body) in messages {
-            let message = said(b"QPBDECSHdc"[tag], &body);
+            let message = request(b"QPBDECSHdc"[tag], &body);
             let Some(FramePiece::Whole(frame)) = Deframer::new(Speaker::Client).next(&message).unwrap() else { continue };
             // A protocol violation ends the connection.
             if let Ok(Ask::Run(command)) = protocol.on_frame(&frame) {
@@ -158,6 +161,6 @@ proptest::proptest! {
             }
             while protocol.poll_output().is_some() {}
         }
-        proptest::prop_assert_eq!(talk(&mut protocol, 0, &[said(b'S', b"")]), "Z");
+        proptest::prop_assert_eq!(talk(&mut protocol, 0, &[request(b'S', b"")]), "Z");
     }
 }

@@ -148,9 +148,9 @@ fn mistakes_in_a_file_are_named_and_not_quoted() {
             "`credential_source.certificate` (X.509) is not supported",
         ),
     ] {
-        let said = wrong(&json);
-        assert!(said.contains(expected), "{json}: {said}");
-        assert!(!said.contains(secret), "{said}");
+        let problem = wrong(&json);
+        assert!(problem.contains(expected), "{json}: {problem}");
+        assert!(!problem.contains(secret), "{problem}");
     }
 }
 
@@ -158,12 +158,12 @@ fn mistakes_in_a_file_are_named_and_not_quoted() {
 fn a_source_of_another_universe_is_refused() {
     let mut source = user("c");
     source["universe_domain"] = json!("example.goog");
-    let said = wrong(&json!({
+    let problem = wrong(&json!({
         "type": "impersonated_service_account",
         "service_account_impersonation_url": "https://iamcredentials.googleapis.com/v1/x",
         "source_credentials": source,
     }));
-    assert!(said.contains("are of universe example.goog, and the file of googleapis.com"), "{said}");
+    assert!(problem.contains("are of universe example.goog, and the file of googleapis.com"), "{problem}");
 }
 
 #[test]

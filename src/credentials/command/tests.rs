@@ -93,7 +93,7 @@ async fn a_failing_command_is_quoted_by_its_first_line_with_secrets_masked() {
 #[tokio::test]
 async fn a_command_that_does_not_exist_is_told_apart() {
     let error = run("gclod auth print-access-token").await.unwrap_err();
-    assert!(matches!(&error, TokenError::NotFound(said) if said.contains("gclod")), "{error}");
+    assert!(matches!(&error, TokenError::NotFound(line) if line.contains("gclod")), "{error}");
     let words = vec!["gclod".to_owned()];
     let error = run_command(TokenCommand::Words(words), Duration::from_secs(60)).await.unwrap_err();
     assert_eq!(error.to_string(), "command not found: gclod");

@@ -109,13 +109,13 @@ async fn auto_without_a_metadata_server_says_where_it_looked() {
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let environment = GoogleEnvironment::with(&[("HOME", &home), ("GCE_METADATA_HOST", &dead)]);
     let minter = GoogleMinter::new(Cloud::login(GoogleCredentials::Auto), LIMIT, environment);
-    let said = failed(&minter).await.to_string();
+    let text = failed(&minter).await.to_string();
     for place in [
         "no credentials found: GOOGLE_APPLICATION_CREDENTIALS is not set; ",
         "application_default_credentials.json does not exist; ",
         &format!("metadata server {dead} did not respond: connecting: Connection refused"),
     ] {
-        assert!(said.contains(place), "{said}");
+        assert!(text.contains(place), "{text}");
     }
 }
 
@@ -214,8 +214,8 @@ async fn whatever_is_not_a_token_is_not_taken_for_one() {
         let cloud = Cloud::new().await;
         cloud.google.fail("/token", fault.clone());
         let minter = cloud.by_file(&cloud.google.key_file(ACCOUNT).unwrap());
-        let said = failed(&minter).await.to_string();
-        assert!(said.contains(expected), "{fault:?}: {said}");
+        let text = failed(&minter).await.to_string();
+        assert!(text.contains(expected), "{fault:?}: {text}");
         assert_eq!(cloud.targets().len(), 1, "{fault:?}");
     }
 }
@@ -224,8 +224,8 @@ async fn whatever_is_not_a_token_is_not_taken_for_one() {
 async fn a_server_that_is_not_googles_metadata_server_is_not_believed() {
     let cloud = Cloud::new().await;
     cloud.google.fail("/token", GoogleFault::WithoutFlavor);
-    let said = failed(&cloud.metadata(LIMIT)).await.to_string();
-    assert!(said.contains("answered without the header Metadata-Flavor: Google"), "{said}");
+    let text = failed(&cloud.metadata(LIMIT)).await.to_string();
+    assert!(text.contains("answered without the header Metadata-Flavor: Google"), "{text}");
 }
 
 #[tokio::test]
@@ -244,16 +244,16 @@ async fn credentials_of_another_universe_are_refused() {
     let environment = |universe| cloud.environment(&[("GOOGLE_CLOUD_UNIVERSE_DOMAIN", universe)]);
     let login = Cloud::login(GoogleCredentials::Metadata);
     let elsewhere = GoogleMinter::new(login.clone(), LIMIT, environment("example.goog"));
-    let said = failed(&elsewhere).await.to_string();
-    assert_eq!(said, "the credentials are of universe googleapis.com, where example.goog is expected");
+    let text = failed(&elsewhere).await.to_string();
+    assert_eq!(text, "the credentials are of universe googleapis.com, where example.goog is expected");
     assert_eq!(cloud.targets(), ["GET /computeMetadata/v1/universe/universe-domain"]);
     cloud.google.set_universe(Some("example.goog"));
     minted(&elsewhere).await;
     let mut file = cloud.google.key_file(ACCOUNT).unwrap();
     file["universe_domain"] = json!("other.goog");
     let login = Cloud::login(GoogleCredentials::File(cloud.file(&file)));
-    let said = failed(&GoogleMinter::new(login, LIMIT, environment("example.goog"))).await.to_string();
-    assert!(said.contains("universe other.goog"), "{said}");
+    let text = failed(&GoogleMinter::new(login, LIMIT, environment("example.goog"))).await.to_string();
+    assert!(text.contains("universe other.goog"), "{text}");
 }
 
 /// Builds a minter for a login with impersonation.
@@ -343,8 +343,8 @@ async fn a_missing_grant_is_told_with_the_role() {
         "message": "Permission 'iam.serviceAccounts.getAccessToken' denied on resource" } });
     cloud.google.fail(":generateAccessToken", GoogleFault::Status(403, denied.to_string()));
     let error = failed(&impersonating(&cloud, Impersonate::User, &[])).await;
-    let said = error.to_string();
-    assert!(said.contains("answered 403: PERMISSION_DENIED: Permission 'iam.serviceAccounts"), "{said}");
+    let text = error.to_string();
+    assert!(text.contains("answered 403: PERMISSION_DENIED: Permission 'iam.serviceAccounts"), "{text}");
     assert!(error.remedy().contains("roles/iam.serviceAccountTokenCreator"));
 }
 

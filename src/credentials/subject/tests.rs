@@ -49,8 +49,8 @@ async fn a_file_holds_a_text_or_json() {
         ("{\"id\": 5}", &object, "the field with the token is missing"),
     ] {
         fs::write(&file, written).unwrap();
-        let said = obtained(json).await.unwrap_err();
-        assert_eq!(said, format!("subject token: {}: {expected}", file.display()));
+        let problem = obtained(json).await.unwrap_err();
+        assert_eq!(problem, format!("subject token: {}: {expected}", file.display()));
     }
     fs::remove_file(&file).unwrap();
     assert!(obtained(&text).await.unwrap_err().contains("No such file"));
@@ -91,9 +91,9 @@ async fn a_program_runs_only_where_it_is_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let ran = folder.path().join("ran");
     let json = program(&folder, &format!("touch {}", ran.display()));
-    let said = obtained(&json).await.unwrap_err();
+    let problem = obtained(&json).await.unwrap_err();
     assert_eq!(
-        said,
+        problem,
         "subject token: a program may be run only with GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1"
     );
     assert!(!ran.exists());
@@ -129,8 +129,8 @@ async fn a_programs_failures_are_told_apart() {
         ("echo eyJ.token", "printed something else than its JSON"),
         ("echo 'broken' >&2; exit 3", "exited with status 3: broken"),
     ] {
-        let said = obtained_with(&program(&folder, script), &ALLOWED).await.unwrap_err();
-        assert_eq!(said, format!("subject token: program: {expected}"), "{script}");
+        let problem = obtained_with(&program(&folder, script), &ALLOWED).await.unwrap_err();
+        assert_eq!(problem, format!("subject token: program: {expected}"), "{script}");
     }
 }
 
@@ -158,6 +158,6 @@ async fn a_program_has_no_more_time_than_the_mint() {
     let source = source(&program(&folder, "sleep 100"));
     let environment = GoogleEnvironment::with(&ALLOWED);
     let obtained = source.obtain(&requester, &environment, &WANTED, Timestamp::UNIX_EPOCH).await;
-    let said = obtained.err().unwrap().to_string();
-    assert!(said.starts_with("subject token: program: not finished within 0."), "{said}");
+    let problem = obtained.err().unwrap().to_string();
+    assert!(problem.starts_with("subject token: program: not finished within 0."), "{problem}");
 }

@@ -42,8 +42,8 @@ impl Script {
     /// What the login is told at once: a token, "too soon", or nothing.
     fn login(&mut self, user: &str, refused: Option<&Token>, who: usize) -> Option<Result<Token, ()>> {
         match self.cached.on_login(self.now(), UserName::new(user).unwrap(), refused, who) {
-            TokenAnswer::Token(told, token) => {
-                assert_eq!(told, who);
+            TokenAnswer::Token(instant, token) => {
+                assert_eq!(instant, who);
                 Some(Ok(token))
             }
             TokenAnswer::TooSoon(_) | TokenAnswer::Deferred(..) => Some(Err(())),

@@ -69,7 +69,7 @@ impl AcquireError {
             Self::HoldExpired { waited, cause } => ClientError::hold_expired(*waited, &cause.describe()),
             Self::Down(_, error) => match error.refused() {
                 Some(refused) => {
-                    let fault = refused.said.fault();
+                    let fault = refused.response.fault();
                     ClientError::by_server(error.blame(), fault.sqlstate(), fault.message().into_owned())
                 }
                 None => ClientError::endpoint(error.blame(), self.describe()),
@@ -84,7 +84,7 @@ impl AcquireError {
             Self::ProbedDown(endpoint, _) => format!("endpoint \"{endpoint}\" does not answer"),
             Self::Down(endpoint, error) => match error.refused() {
                 Some(refused) => {
-                    format!("endpoint \"{endpoint}\" reports: {}", refused.said.fault().message())
+                    format!("endpoint \"{endpoint}\" reports: {}", refused.response.fault().message())
                 }
                 None => format!("endpoint \"{endpoint}\" {}", describe_failure(error)),
             },

@@ -188,18 +188,18 @@ impl SharedState {
     /// Errors of `lease`.
     pub(crate) async fn startup_values<E>(
         &self,
-        said: &RequestedSettings,
+        requested: &RequestedSettings,
         startup_response: &StartupResponse,
         lease: impl Future<Output = Result<Lease, E>>,
     ) -> Result<Option<Arc<StartupValues>>, E> {
         let known = || self.startup.lock().unwrap_or_else(PoisonError::into_inner);
-        let values = known().get(said, &startup_response.parameters);
+        let values = known().get(requested, &startup_response.parameters);
         if let Some(values) = values {
             return Ok(values);
         }
         let mut lease = lease.await?;
         let mut unasked = Vec::new();
-        let values = startup_values::query_values(&mut lease, said, &mut unasked).await;
+        let values = startup_values::query_values(&mut lease, requested, &mut unasked).await;
         if matches!(values, Ok(_) | Err(QueryError::Refused { .. })) {
             // Asynchronous messages of the server reached no session.
             lease.release(if unasked.is_empty() { Disposition::Clean } else { Disposition::Discard });
@@ -207,7 +207,7 @@ impl SharedState {
         match values {
             Ok(values) => {
                 let values = values.map(Arc::new);
-                known().insert(said, &startup_response.parameters, values.clone());
+                known().insert(requested, &startup_response.parameters, values.clone());
                 Ok(values)
             }
             // The client gets the server's own error.

@@ -140,10 +140,12 @@ async fn run_scram(
         output = loop {
             let taken = challenge.on_bytes(client.unread()).map_err(ScramFailure::Challenge)?;
             client.take(taken.bytes);
-            let said = challenge.poll_output();
-            match (taken.outcome, said) {
-                (Some(()), said) => return Ok(AuthenticatedClient { output: said.unwrap_or_default() }),
-                (None, Some(said)) => break said,
+            let response = challenge.poll_output();
+            match (taken.outcome, response) {
+                (Some(()), response) => {
+                    return Ok(AuthenticatedClient { output: response.unwrap_or_default() });
+                }
+                (None, Some(response)) => break response,
                 (None, None) => client.read_more().await.map_err(ScramFailure::Gone)?,
             }
         };

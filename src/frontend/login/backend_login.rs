@@ -255,7 +255,7 @@ impl Failed {
                 "no backend connection for a client"
             );
             if let Some(refused) = error.refused() {
-                let (words, sqlstate) = (refused.said.as_bytes().to_vec(), refused.sqlstate());
+                let (words, sqlstate) = (refused.response.as_bytes().to_vec(), refused.sqlstate());
                 return Self::ByServer { words, sqlstate };
             }
             if let ConnectFailure::UnlistedUser { user } = error.failure() {

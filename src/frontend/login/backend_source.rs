@@ -75,7 +75,7 @@ impl BackendSource {
             Self::Shared { acquirer, database, initial_status, route_options } => {
                 let known = initial_status.known.clone();
                 let mut session = Session::shared(database, known, initial_status.settings.clone(), options);
-                session.told_pid(pid);
+                session.set_client_pid(pid);
                 if let RoutePolicy::Split(split) = &context.settings.route {
                     session.split(Arc::clone(split), route_options);
                 }

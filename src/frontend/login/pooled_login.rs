@@ -68,7 +68,7 @@ pub(super) async fn log_in(
     let Greeting { startup_response, application, values } = greeting;
     let pool = pool_of(&mut acquirer)?;
     let server_version = startup_response.parameters.get("server_version");
-    let application = application.map(|said| application_name(&said, server_version));
+    let application = application.map(|requested| application_name(&requested, server_version));
     let initial_status = shared.initial_status(&startup_response, application.as_deref(), values.as_ref());
     let client_key = session_key(session, version)?;
     let database = Arc::clone(&shared.database_state);

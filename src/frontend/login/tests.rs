@@ -130,7 +130,7 @@ async fn a_servers_refusal_reaches_the_client_unchanged() {
     let endpoints = stand.services.routing.endpoints.load();
     let endpoint = endpoints.get(&EndpointName::new("p").unwrap()).unwrap();
     let error = ConnectError::scripted_refusal(Arc::clone(endpoint.endpoint()), *b"3D000");
-    let words = error.refused().unwrap().said.as_bytes().to_vec();
+    let words = error.refused().unwrap().response.as_bytes().to_vec();
     let failure = AcquireError::down(endpoint, Arc::new(error));
     match Failed::without_backend(&listener, &failure) {
         Failed::ByServer { words: forwarded, sqlstate } => {

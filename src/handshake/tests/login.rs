@@ -22,9 +22,9 @@ fn play(
     step: usize,
 ) -> (Vec<Vec<u8>>, Result<Option<LoggedIn>, LoginError>) {
     let mut answers = Vec::from_iter(login.poll_output());
-    for said in script {
+    for bytes in script {
         let mut inbox = Inbox::default();
-        inbox.send(Some(said.clone()));
+        inbox.send(Some(bytes.clone()));
         while inbox.arrive(step) {
             match login.on_bytes(&inbox.unread) {
                 Err(error) => return (answers, Err(error)),
@@ -220,13 +220,14 @@ fn what_cannot_be_answered_is_named() {
 
 #[test]
 fn an_older_server_lowers_the_version_and_nothing_raises_it() {
-    let says = |version| written(|out| crate::wire::startup::write_negotiation(out, version, [].into_iter()));
-    let script = [[says(ProtocolVersion::V3_0), written(ready)].concat()];
+    let negotiation =
+        |version| written(|out| crate::wire::startup::write_negotiation(out, version, [].into_iter()));
+    let script = [[negotiation(ProtocolVersion::V3_0), written(ready)].concat()];
     let (_, lowered) = end(Credential::None, None, &script);
     assert_eq!(lowered.unwrap().version, ProtocolVersion::V3_0);
     for wrong in [(3, 3), (2, 0), (4, 0)] {
         let version = ProtocolVersion { major: wrong.0, minor: wrong.1 };
-        let (_, refused) = end(Credential::None, None, &[says(version)]);
+        let (_, refused) = end(Credential::None, None, &[negotiation(version)]);
         assert_eq!(refused.err(), Some(LoginError::Violation(Violation::Version(version))));
     }
 }

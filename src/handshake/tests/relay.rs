@@ -65,8 +65,8 @@ fn scram(password: &'static str, step: usize) -> (Result<LoggedIn, LoginError>, 
     let mut to_client = Vec::new();
     let mut outcome = None;
     for _ in 0..4 {
-        let said = server.poll_output().unwrap_or_default();
-        outcome = legs.server_says(said, step).unwrap().or(outcome);
+        let sent_bytes = server.poll_output().unwrap_or_default();
+        outcome = legs.server_says(sent_bytes, step).unwrap().or(outcome);
         to_client.append(&mut legs.to_client);
         let taken = match client.on_bytes(&to_client) {
             Ok(taken) => taken,
@@ -80,8 +80,8 @@ fn scram(password: &'static str, step: usize) -> (Result<LoggedIn, LoginError>, 
         match server.on_bytes(&std::mem::take(&mut legs.to_server)) {
             Ok(Taken { outcome: None, .. }) => {}
             Ok(_) => {
-                let said = [server.poll_output().unwrap(), written(ready)].concat();
-                outcome = legs.server_says(said, step).unwrap().or(outcome);
+                let sent_bytes = [server.poll_output().unwrap(), written(ready)].concat();
+                outcome = legs.server_says(sent_bytes, step).unwrap().or(outcome);
             }
             Err(_) => outcome = legs.server_says(refusal(), step).unwrap().or(outcome),
         }
@@ -157,15 +157,15 @@ fn gssapi_tickets_pass_untouched() {
         })
     };
     let ticket = written(|out| authentication::write_sasl_response(out, &[0xa5; 40_000]));
-    let said = [asks(7, b""), asks(8, &[1; 5000])];
-    legs.server_says(said[0].clone(), 2).unwrap();
+    let sent_bytes = [asks(7, b""), asks(8, &[1; 5000])];
+    legs.server_says(sent_bytes[0].clone(), 2).unwrap();
     legs.client_says(ticket.clone(), 4096).unwrap();
-    legs.server_says(said[1].clone(), 700).unwrap();
+    legs.server_says(sent_bytes[1].clone(), 700).unwrap();
     legs.client_says(ticket.clone(), 4096).unwrap();
     let outcome = legs.server_says(written(ready), 3).unwrap();
     assert!(matches!(outcome, Some(Relayed::LoggedIn { method: Method::Gss, .. })));
     assert_eq!(legs.to_server, [ticket.clone(), ticket].concat());
-    assert!(legs.to_client.starts_with(&said.concat()));
+    assert!(legs.to_client.starts_with(&sent_bytes.concat()));
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn one_version_is_negotiated_for_all_three() {
         ),
         (ProtocolVersion { major: 3, minor: 9 }, false, None, negotiation(ProtocolVersion::V3_2, &[]), 32),
     ];
-    for (asked, with_option, answer, heard, key) in cases {
+    for (asked, with_option, answer, forwarded, key) in cases {
         let mut startup = startup(asked);
         if with_option {
             startup.set("_pq_.x", "1");
@@ -221,7 +221,10 @@ fn one_version_is_negotiated_for_all_three() {
         let outcome = legs.server_says([answer, written(ready)].concat(), 5).unwrap();
         let Some(Relayed::LoggedIn { client_key, .. }) = outcome else { panic!() };
         assert_eq!(client_key.unwrap().secret().len(), key);
-        assert!(legs.to_client.starts_with(&heard));
-        assert!(legs.to_client[heard.len()..].starts_with(&written(authentication::write_ok)), "and no more");
+        assert!(legs.to_client.starts_with(&forwarded));
+        assert!(
+            legs.to_client[forwarded.len()..].starts_with(&written(authentication::write_ok)),
+            "and no more"
+        );
     }
 }

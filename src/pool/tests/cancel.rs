@@ -11,11 +11,11 @@ async fn a_backend_is_given_to_nobody_before_the_last_cancel_has_arrived() {
     let (id, pid) = (first.running().id(), first.running().pid());
     let (one, other) = (first.running().begin_cancel(), first.running().begin_cancel());
     let sent = Arc::new(tokio::sync::Notify::new());
-    let told = Arc::clone(&sent);
+    let cancels = Arc::clone(&sent);
     stand.tasks.spawn("cancel", async move {
         other.send().await.unwrap();
         drop(other);
-        told.notify_one();
+        cancels.notify_one();
     });
     first.release(Disposition::Clean);
     drop(one);

@@ -3,12 +3,12 @@
 use super::*;
 use crate::backend::ConnectFailure;
 
-/// A read pool's stand, whose server says this when it is asked who it is.
-async fn stand(splits: bool, says: Option<(bool, i64)>) -> Stand {
+/// A read pool's stand, whose server gives `answer` when it is asked who it is.
+async fn stand(splits: bool, answer: Option<(bool, i64)>) -> Stand {
     let mut stand = Stand::new(4).await;
     stand.endpoint = endpoint_of(DeclaredRole::ReadPool, &stand.server, None, &stand.metrics);
     stand.settings.splits = splits;
-    stand.server.says_it_is(says);
+    stand.server.says_it_is(answer);
     stand
 }
 

@@ -78,7 +78,7 @@ async fn what_a_client_is_greeted_with_comes_from_the_newest_login() {
     crate::wire::write_frame(&mut words, crate::wire::tag::backend::PARAMETER_STATUS, |body| {
         body.extend_from_slice(b"TimeZone\0Asia/Tokyo\0");
     });
-    stand.server.shared.says.send_replace(words);
+    stand.server.shared.announcements.send_replace(words);
     until("they are closed", || stand.server.open() == 0).await;
     assert!(pool.startup_response().is_none(), "out of date");
     let third = lease(&pool).await.unwrap();

@@ -206,9 +206,9 @@ async fn query(lease: &mut Lease, text: &str) {
     let mut bytes = Vec::new();
     frontend::write_query(&mut bytes, text);
     lease.stream.write_all(&bytes).await.unwrap();
-    let mut heard = Vec::new();
-    while !heard.ends_with(b"Z\0\0\0\x05I") && !heard.ends_with(b"Z\0\0\0\x05T") {
-        assert_ne!(lease.stream.read_buf(&mut heard).await.unwrap(), 0, "the server closed");
+    let mut response = Vec::new();
+    while !response.ends_with(b"Z\0\0\0\x05I") && !response.ends_with(b"Z\0\0\0\x05T") {
+        assert_ne!(lease.stream.read_buf(&mut response).await.unwrap(), 0, "the server closed");
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) struct Shared {
     /// All connections of before the last change are cut off.
     pub(super) cut: watch::Sender<u64>,
     /// Said to all connections when it changes.
-    pub(super) says: watch::Sender<Vec<u8>>,
+    pub(super) announcements: watch::Sender<Vec<u8>>,
     pub(super) queries: Mutex<Vec<String>>,
     /// DISCARD ALL fails.
     pub(super) stubborn: AtomicBool,
@@ -178,14 +178,14 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
     });
     words.extend_from_slice(b"Z\0\0\0\x05I");
     tcp.write_all(&words).await.ok()?;
-    let mut says = shared.says.subscribe();
+    let mut announcements = shared.announcements.subscribe();
     let mut status = b'I';
     loop {
         let tag = tokio::select! {
             tag = tcp.read_u8() => tag.ok()?,
-            said = says.changed() => {
-                said.ok()?;
-                let words = says.borrow_and_update().clone();
+            changed = announcements.changed() => {
+                changed.ok()?;
+                let words = announcements.borrow_and_update().clone();
                 tcp.write_all(&words).await.ok()?;
                 continue;
             }

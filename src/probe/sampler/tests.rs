@@ -63,14 +63,14 @@ impl SampleConnection for Pretended {
 struct Stand {
     script: Arc<Script>,
     wanted: Arc<SampleRequest>,
-    told: mpsc::Receiver<ProbeMessage>,
+    messages: mpsc::Receiver<ProbeMessage>,
     _inbox: mpsc::Sender<ProbeMessage>,
     _tasks: Tasks,
 }
 
 impl Stand {
     fn new() -> Self {
-        let (inbox, told) = mpsc::channel(1024);
+        let (inbox, messages) = mpsc::channel(1024);
         let (script, wanted, tasks) =
             (Arc::<Script>::default(), Arc::<SampleRequest>::default(), Tasks::new());
         let endpoint = Endpoint {
@@ -90,7 +90,7 @@ impl Stand {
             inbox: inbox.downgrade(),
         };
         tasks.spawn("sampler", sampler.run(Duration::ZERO));
-        Self { script, wanted, told, _inbox: inbox, _tasks: tasks }
+        Self { script, wanted, messages, _inbox: inbox, _tasks: tasks }
     }
 
     fn asked(&self) -> usize {
@@ -98,7 +98,7 @@ impl Stand {
     }
 
     async fn sample(&mut self) -> Observation {
-        match self.told.recv().await {
+        match self.messages.recv().await {
             Some(ProbeMessage::Sampled { sampler: 1, observation }) => observation,
             _ => panic!("a sample was awaited"),
         }

@@ -355,9 +355,9 @@ impl Pooled {
         // All that the client will say of it is here.
         let mut shown = ClientInput::replayed(&again);
         let taken = self.process_client_input(now, &mut shown);
-        let said = shown.taken();
-        again.drain(..said);
-        if said > 0 {
+        let byte_count = shown.taken();
+        again.drain(..byte_count);
+        if byte_count > 0 {
             self.backend.note_use();
         }
         if let Some(split) = self.router.as_deref_mut() {

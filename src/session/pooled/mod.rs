@@ -117,7 +117,7 @@ pub struct Pooled {
 #[derive(Default)]
 struct ProcessIds {
     /// Process id sent to the client at login.
-    told_pid: i32,
+    client_pid: i32,
     /// Process id of the held backend.
     backend_pid: i32,
 }
@@ -333,8 +333,8 @@ impl Pooled {
     }
 
     /// Notes the process id sent to the client at login.
-    pub(super) fn told_pid(&mut self, pid: i32) {
-        self.process_ids.told_pid = pid;
+    pub(super) fn set_client_pid(&mut self, pid: i32) {
+        self.process_ids.client_pid = pid;
     }
 
     /// Notes the process id of the leased backend.

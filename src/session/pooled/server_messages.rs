@@ -393,11 +393,11 @@ impl Pooled {
     /// Handles NotificationResponse; true if the message passes unchanged. A notification from the session itself gets
     /// the process id known to the client.
     fn on_notification(&mut self, body: &[u8]) -> bool {
-        let (own, told) = (self.process_ids.backend_pid, self.process_ids.told_pid);
+        let (own, client_pid) = (self.process_ids.backend_pid, self.process_ids.client_pid);
         let own = body.split_first_chunk().filter(|(pid, _)| i32::from_be_bytes(**pid) == own);
         if let Some((_, rest)) = own {
             wire::write_frame(self.outgoing.client(), b::NOTIFICATION_RESPONSE, |out| {
-                out.extend_from_slice(&told.to_be_bytes());
+                out.extend_from_slice(&client_pid.to_be_bytes());
                 out.extend_from_slice(rest);
             });
         }

@@ -203,10 +203,14 @@ impl<'a> UnitClassifier<'a> {
     /// pool's backend always is.
     fn classify_for_reader(&self, text: &[u8]) -> Classification {
         const SETTING: &[u8] = b"read_only";
-        let said = self.classify(text);
-        let shows_setting = said.reason == ClassifyReason::SessionState
+        let classification = self.classify(text);
+        let shows_setting = classification.reason == ClassifyReason::SessionState
             && text.windows(SETTING.len()).any(|word| word.eq_ignore_ascii_case(SETTING));
-        if shows_setting { Classification { reason: ClassifyReason::ServerState, ..said } } else { said }
+        if shows_setting {
+            Classification { reason: ClassifyReason::ServerState, ..classification }
+        } else {
+            classification
+        }
     }
 }
 

@@ -303,8 +303,8 @@ impl<'a> UnitRouting<'a> {
     /// Opening of the transaction on a read pool after `text`, about to be sent there behind the opening `so_far`.
     /// `is_first`: no statement of the transaction was sent before.
     fn next_opening(&self, so_far: Option<Opening>, text: &[u8], is_first: bool) -> Option<Opening> {
-        let said = self.texts.classify(text);
-        match (said.control, so_far) {
+        let classification = self.texts.classify(text);
+        match (classification.control, so_far) {
             (TransactionControl::Begin(modes), None) if is_first => {
                 let mut begun = BeginScript::default();
                 begun.say(text, modes).then(|| Opening::new(begun))
@@ -320,10 +320,12 @@ impl<'a> UnitRouting<'a> {
                 Some(opening),
             ) => Some(opening.chains()),
             (TransactionControl::None, Some(opening)) => {
-                Some(self.with_statement(opening, text, said.reason))
+                Some(self.with_statement(opening, text, classification.reason))
             }
             // The server rejects the text as well.
-            (TransactionControl::Mixed, Some(opening)) if said.reason == ClassifyReason::Unparsable => {
+            (TransactionControl::Mixed, Some(opening))
+                if classification.reason == ClassifyReason::Unparsable =>
+            {
                 Some(opening.stays())
             }
             _ => None,

@@ -33,7 +33,7 @@ impl LastRoute {
     }
 
     /// Notes a unit sent to the assigned backend.
-    pub(in crate::session) fn said(&mut self) {
+    pub(in crate::session) fn note_sent(&mut self) {
         self.last = self.next.take().or(self.last);
     }
 

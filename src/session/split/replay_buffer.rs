@@ -185,7 +185,7 @@ impl Kept {
 mod tests {
     use super::*;
 
-    fn said(attempt: &mut ReplayBuffer, bytes: &[u8]) {
+    fn send(attempt: &mut ReplayBuffer, bytes: &[u8]) {
         attempt.begin(7, true, None);
         attempt.say(bytes);
         attempt.end(true);
@@ -195,7 +195,7 @@ mod tests {
     fn what_was_not_answered_is_said_again_in_its_order() {
         let mut attempt = ReplayBuffer::default();
         for unit in [b"one", b"two", b"six"] {
-            said(&mut attempt, unit);
+            send(&mut attempt, unit);
         }
         attempt.answered();
         assert!(!attempt.is_repeatable(), "the client has some of its answer");
@@ -210,12 +210,12 @@ mod tests {
     #[test]
     fn what_is_too_long_is_not_said_again_nor_what_stands_before_it() {
         let mut attempt = ReplayBuffer::default();
-        said(&mut attempt, b"one");
-        said(&mut attempt, &[0; MAX_REPLAY_BYTES]);
+        send(&mut attempt, b"one");
+        send(&mut attempt, &[0; MAX_REPLAY_BYTES]);
         assert!(!attempt.is_repeatable());
         attempt.over();
         attempt.over();
-        said(&mut attempt, b"two");
+        send(&mut attempt, b"two");
         assert!(attempt.is_repeatable());
     }
 

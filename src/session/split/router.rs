@@ -178,7 +178,7 @@ impl Router {
     /// Notes a message about to be sent to the held backend; `may_write` decides for the writer. True on a read pool's
     /// backend.
     pub(in crate::session) fn on_sending(&mut self, may_write: impl FnOnce() -> bool) -> bool {
-        self.trace.said();
+        self.trace.note_sent();
         if self.is_on_reader() {
             return true;
         }
@@ -304,8 +304,9 @@ impl Router {
 
     /// The client was told of its settings.
     pub(in crate::session) fn learn(&mut self, known: &ReportedParameters) {
-        let is =
-            |name: &[u8], value: &[u8]| known.get(name).is_some_and(|said| said.eq_ignore_ascii_case(value));
+        let is = |name: &[u8], value: &[u8]| {
+            known.get(name).is_some_and(|reported| reported.eq_ignore_ascii_case(value))
+        };
         self.meaning = LexicalSettings {
             standard_strings: is(b"standard_conforming_strings", b"on"),
             utf8: is(b"client_encoding", b"UTF8"),

@@ -18,17 +18,21 @@ const COPY: (u8, &[u8]) = (b'Q', b"COPY t FROM STDIN\0");
 
 /// Sends Terminate in a dedicated session, after messages of both sides. Returns three flags: the backend received
 /// Terminate; the session may end at once; the session may end after the server's next messages.
-fn kept(script: &[(u8, &[u8])], said: &[(u8, &[u8])], said_next: &[(u8, &[u8])]) -> (bool, bool, bool) {
+fn kept(
+    script: &[(u8, &[u8])],
+    response: &[(u8, &[u8])],
+    response_next: &[(u8, &[u8])],
+) -> (bool, bool, bool) {
     let (mut session, now) = (Session::returning(None, SessionOptions::default()), Instant::now());
     let frames = |of: &[(u8, &[u8])]| of.iter().flat_map(|(tag, body)| frame(*tag, body)).collect::<Vec<_>>();
     session.on_client(now, &frames(script), false).unwrap();
-    session.on_backend(now, &frames(said), false).unwrap();
+    session.on_backend(now, &frames(response), false).unwrap();
     let ConsumedInput { forward, discard } =
         session.on_client(now, &frames(&[TERMINATE, SYNC]), false).unwrap();
     assert_eq!(forward + discard, 5, "nothing behind Terminate is read");
     assert_eq!(session.on_client(now, &frames(&[SYNC]), false), Ok(ConsumedInput::default()));
     let at_once = session.may_leave();
-    session.on_backend(now, &frames(said_next), false).unwrap();
+    session.on_backend(now, &frames(response_next), false).unwrap();
     (forward == 5, at_once, session.may_leave())
 }
 

@@ -23,7 +23,7 @@ use crate::{
 /// A session and what has reached either side.
 pub(super) struct Talk {
     pub(super) session: Session,
-    said: [Vec<u8>; 2],
+    input: [Vec<u8>; 2],
     pub(super) to_backend: Vec<u8>,
     pub(super) to_client: Vec<u8>,
     /// How often a backend was leased.
@@ -52,10 +52,10 @@ impl Talk {
     fn beginning(database: Arc<DatabaseState>, startup: SettingValues, text_limit: Option<usize>) -> Self {
         let known = ReportedParameters::new(Arc::new(Parameters::default()));
         let session = Session::shared(database, known, startup, SessionOptions { text_limit });
-        let said = [Vec::new(), Vec::new()];
+        let input = [Vec::new(), Vec::new()];
         let (to_backend, to_client) = (Vec::new(), Vec::new());
         let buffer = usize::MAX;
-        Self { session, said, to_backend, to_client, leases: 0, sides: None, over: false, buffer }
+        Self { session, input, to_backend, to_client, leases: 0, sides: None, over: false, buffer }
     }
 
     /// Session with reads on the read pools, and a return of backends.
@@ -69,7 +69,7 @@ impl Talk {
     /// Breaks the backend's connection; true if the session continues.
     pub(super) fn lose_backend(&mut self) -> bool {
         let goes_on = self.session.on_backend_lost();
-        self.said[1].clear();
+        self.input[1].clear();
         self.settle();
         goes_on
     }
@@ -92,11 +92,11 @@ impl Talk {
     /// A side says `bytes`, `step` of them at a time.
     pub(super) fn say(&mut self, side: &RouteSide, bytes: &[u8], step: usize) {
         for part in bytes.chunks(step) {
-            let said = match side {
-                Client => &mut self.said[0],
-                Server => &mut self.said[1],
+            let input = match side {
+                Client => &mut self.input[0],
+                Server => &mut self.input[1],
             };
-            said.extend_from_slice(part);
+            input.extend_from_slice(part);
             self.settle();
         }
     }
@@ -108,8 +108,8 @@ impl Talk {
 
     /// Answers all messages received by the server, in order, in the transaction status `status`.
     pub(super) fn answer_in(&mut self, status: &[u8]) {
-        let said = std::mem::take(&mut self.to_backend);
-        let mut rest = said.as_slice();
+        let requests = std::mem::take(&mut self.to_backend);
+        let mut rest = requests.as_slice();
         let mut answers = Vec::new();
         while let Ok(Some(message)) = Frame::read(Speaker::Client, rest) {
             answers.extend(match message.tag() {
@@ -144,7 +144,7 @@ impl Talk {
                 self.session.on_catalogue(true);
             }
             for at in [0, 1] {
-                let unread = &self.said[at];
+                let unread = &self.input[at];
                 let unread = &unread[..unread.len().min(self.buffer)];
                 let full = unread.len() == self.buffer;
                 let consumed = if at == 0 {
@@ -164,9 +164,9 @@ impl Talk {
                 to.extend_from_slice(&unread[..consumed.forward]);
                 self.to_client.extend(self.session.to_client().map(std::mem::take).unwrap_or_default());
                 self.to_backend.extend(self.session.to_backend().map(std::mem::take).unwrap_or_default());
-                self.said[at].drain(..consumed.byte_count());
+                self.input[at].drain(..consumed.byte_count());
                 moved |= consumed.byte_count() > 0;
-                if at == 0 && self.sides.is_some() && self.said[1].is_empty() {
+                if at == 0 && self.sides.is_some() && self.input[1].is_empty() {
                     moved |= self.session.detach().is_some();
                 }
                 if self.session.wants_backend() {
@@ -271,7 +271,7 @@ fn a_statement_is_prepared_under_a_shared_name_and_made_again_where_it_is_missin
 }
 
 /// Messages received by a client on a backend without the client's statements `s` and `t`, and with responses in order.
-fn heard_where_statements_are_missing(text_limit: Option<usize>, messages: &[(u8, &[u8])]) -> String {
+fn answer_where_statements_are_missing(text_limit: Option<usize>, messages: &[(u8, &[u8])]) -> String {
     let mut talk = Talk::new(text_limit);
     let parses = one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'P', b"t\0SELECT 2\0\0\0"), (b'S', b"")]);
     talk.say(&Client, &parses.1, 1000);
@@ -291,19 +291,26 @@ fn what_the_client_did_not_say_is_not_answered_whoever_keeps_texts() {
     let (bind_s, bind_t, bind_unnamed) = (bind("p", "s"), bind("q", "t"), bind("", ""));
     let bind_ours = bind("", "__gatekeeper_99");
     for text_limit in [None, Some(50)] {
-        let heard = |messages: &[(u8, &[u8])]| heard_where_statements_are_missing(text_limit, messages);
+        let answer_to = |messages: &[(u8, &[u8])]| answer_where_statements_are_missing(text_limit, messages);
         let sync: (u8, &[u8]) = (b'S', b"");
-        assert_eq!(heard(&[(b'B', &bind_s), (b'E', b"p\0\0\0\0\0"), sync]), "2 | CSELECT 1 | ZI");
-        assert_eq!(heard(&[(b'B', &bind_s), (b'B', &bind_t), sync]), "2 | 2 | ZI", "one behind the other");
-        assert_eq!(heard(&[(b'D', b"Ss\0"), (b'B', &bind_t), sync]), "t | n | 2 | ZI");
-        assert_eq!(heard(&[(b'B', &bind_s), (b'C', b"Ss\0"), (b'D', b"St\0"), sync]), "2 | 3 | t | n | ZI");
-        assert_eq!(heard(&[(b'B', &bind_ours), (b'C', b"Px\0"), sync]), "2 | 3 | ZI", "a name like ours");
+        assert_eq!(answer_to(&[(b'B', &bind_s), (b'E', b"p\0\0\0\0\0"), sync]), "2 | CSELECT 1 | ZI");
+        assert_eq!(
+            answer_to(&[(b'B', &bind_s), (b'B', &bind_t), sync]),
+            "2 | 2 | ZI",
+            "one behind the other"
+        );
+        assert_eq!(answer_to(&[(b'D', b"Ss\0"), (b'B', &bind_t), sync]), "t | n | 2 | ZI");
+        assert_eq!(
+            answer_to(&[(b'B', &bind_s), (b'C', b"Ss\0"), (b'D', b"St\0"), sync]),
+            "2 | 3 | t | n | ZI"
+        );
+        assert_eq!(answer_to(&[(b'B', &bind_ours), (b'C', b"Px\0"), sync]), "2 | 3 | ZI", "a name like ours");
         let unnamed: (u8, &[u8]) = (b'P', b"\0SELECT 3\0\0\0");
-        assert_eq!(heard(&[unnamed, (b'B', &bind_unnamed), (b'B', &bind_s), sync]), "1 | 2 | 2 | ZI");
+        assert_eq!(answer_to(&[unnamed, (b'B', &bind_unnamed), (b'B', &bind_s), sync]), "1 | 2 | 2 | ZI");
         let lists: (u8, &[u8]) = (b'P', b"l\0SELECT name FROM pg_prepared_statements\0\0\0");
-        assert_eq!(heard(&[lists, (b'B', &bind("", "l")), (b'B', &bind_s), sync]), "1 | 2 | 2 | ZI");
+        assert_eq!(answer_to(&[lists, (b'B', &bind("", "l")), (b'B', &bind_s), sync]), "1 | 2 | 2 | ZI");
         let runs: (u8, &[u8]) = (b'P', b"x\0EXECUTE s\0\0\0");
-        assert_eq!(heard(&[runs, (b'B', &bind("", "x")), (b'B', &bind_t), sync]), "1 | 2 | 2 | ZI");
+        assert_eq!(answer_to(&[runs, (b'B', &bind("", "x")), (b'B', &bind_t), sync]), "1 | 2 | 2 | ZI");
     }
 }
 
@@ -324,7 +331,7 @@ fn an_error_is_that_of_the_request_it_answers() {
 fn a_client_has_so_many_statements_and_bytes_of_them_and_goes_on() {
     const COUNT: usize = 1 << 16;
     let mut talk = Talk::new(None);
-    let mut heard = |messages: &[(u8, &[u8])]| {
+    let mut answer_to = |messages: &[(u8, &[u8])]| {
         talk.to_client.clear();
         talk.say(&Client, &one_batch(messages).1, usize::MAX);
         talk.answer();
@@ -332,20 +339,20 @@ fn a_client_has_so_many_statements_and_bytes_of_them_and_goes_on() {
     };
     let parse = |name: &str| [name.as_bytes(), b"\0SELECT 1\0\0\0"].concat();
     for number in 0..COUNT {
-        assert_eq!(heard(&[(b'P', &parse(&format!("s{number}"))), (b'S', b"")]), "1 | ZI", "{number}");
+        assert_eq!(answer_to(&[(b'P', &parse(&format!("s{number}"))), (b'S', b"")]), "1 | ZI", "{number}");
     }
     let more = parse("more");
-    let refused = heard(&[(b'P', &more), (b'B', BIND_S), (b'S', b"")]);
+    let refused = answer_to(&[(b'P', &more), (b'B', BIND_S), (b'S', b"")]);
     assert!(refused.starts_with("ESERROR") && refused.contains("C54000"), "{refused}");
     assert!(refused.ends_with(" | ZI") && !refused.contains("| 2"), "what follows is skipped: {refused}");
     let closes = [(b'C', &b"Ss7\0"[..]), (b'P', &more), (b'S', b"")];
-    assert_eq!(heard(&closes), "3 | 1 | ZI", "there is room for one again");
-    assert_eq!(heard(&[(b'C', b"Ss1\0"), (b'C', b"Ss2\0"), (b'S', b"")]), "3 | 3 | ZI");
+    assert_eq!(answer_to(&closes), "3 | 1 | ZI", "there is room for one again");
+    assert_eq!(answer_to(&[(b'C', b"Ss1\0"), (b'C', b"Ss2\0"), (b'S', b"")]), "3 | 3 | ZI");
     let long = |name: &str| [name.as_bytes(), b"\0", "x".repeat(32 << 20).as_bytes(), b"\0\0\0"].concat();
-    assert_eq!(heard(&[(b'P', &long("a")), (b'S', b"")]), "1 | ZI");
-    let refused = heard(&[(b'P', &long("b")), (b'S', b"")]);
+    assert_eq!(answer_to(&[(b'P', &long("a")), (b'S', b"")]), "1 | ZI");
+    let refused = answer_to(&[(b'P', &long("b")), (b'S', b"")]);
     assert!(refused.contains("C54000") && refused.ends_with(" | ZI"), "there is no room for so long a one");
-    assert_eq!(heard(&[(b'C', b"Sa\0"), (b'P', &long("b")), (b'S', b"")]), "3 | 1 | ZI");
+    assert_eq!(answer_to(&[(b'C', b"Sa\0"), (b'P', &long("b")), (b'S', b"")]), "3 | 1 | ZI");
 }
 
 #[test]
@@ -400,11 +407,11 @@ pub(super) fn description(kind: u8) -> Vec<u8> {
 #[test]
 fn a_result_is_compared_before_anything_is_bound() {
     let batch = one_batch(&[(b'B', BIND_S), (b'E', EXECUTE), (b'S', b"")]).1;
-    let told = one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'D', b"Ss\0"), (b'S', b"")]).1;
+    let preparation = one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'D', b"Ss\0"), (b'S', b"")]).1;
     for (text_limit, step) in (1..30).flat_map(|step| [(None, step), (Some(50), step)]) {
         for (kind, sent) in [(23, "B.__gatekeeper_7 | E | S"), (25, "B | E | S")] {
             let mut talk = Talk::new(text_limit);
-            talk.say(&Client, &told, 1000);
+            talk.say(&Client, &preparation, 1000);
             talk.say(&Server, &[frame(b'1', b""), description(23), frame(b'Z', b"I")].concat(), step);
             assert!(talk.session.detach().is_some());
             talk.to_client.clear();
@@ -417,8 +424,8 @@ fn a_result_is_compared_before_anything_is_bound() {
             assert!(talk.to_client.is_empty(), "the client has asked for none of it");
             if kind == 25 {
                 talk.say(&Server, &[frame(b'E', ERROR), frame(b'Z', b"I")].concat(), step);
-                let heard = shown(&talk.to_client, Speaker::Server);
-                assert!(heard.contains("C0A000.Mcached plan must not change result type"), "{heard}");
+                let to_client = shown(&talk.to_client, Speaker::Server);
+                assert!(to_client.contains("C0A000.Mcached plan must not change result type"), "{to_client}");
                 continue;
             }
             talk.say(
@@ -508,8 +515,8 @@ fn settings_given_within_a_batch_are_reported_at_the_end() {
         let given = [&applied[..3], &[report("first"), ready.clone()]].concat();
         let answer = [&given[..], &[frame(b'C', b"SET\0"), later.unwrap_or_default(), ready]].concat();
         talk.say(&Server, &answer.concat(), 1000);
-        let heard = shown(&talk.to_client, Speaker::Server);
-        assert_eq!(heard, format!("CSET | Sapplication_name.{reported} | ZI"));
+        let to_client = shown(&talk.to_client, Speaker::Server);
+        assert_eq!(to_client, format!("CSET | Sapplication_name.{reported} | ZI"));
     }
 }
 
@@ -549,14 +556,14 @@ fn a_failed_look_waits_for_the_batch() {
         server(b'E', ERROR),
         server(b'Z', b"I"),
     ];
-    let (asked, heard, _) = played(&script);
+    let (asked, to_client, _) = played(&script);
     assert!(asked.contains("app.x") && asked.ends_with(" | S | B.s"), "{asked}");
-    assert_eq!(heard, "CSET | ZI");
+    assert_eq!(to_client, "CSET | ZI");
     let ended = [&script[..], &[server(b'E', ERROR), client(b'S', b""), server(b'Z', b"I")]].concat();
-    let (again, heard, _) = played(&ended);
+    let (again, to_client, _) = played(&ended);
     let again = again.strip_prefix(&asked).unwrap();
     assert!(again.starts_with(" | S | P__gatekeeper_") && again.contains("app.x"), "{again}");
-    assert!(heard.starts_with("CSET | ZI | ESERROR") && heard.ends_with(" | ZI"), "{heard}");
+    assert!(to_client.starts_with("CSET | ZI | ESERROR") && to_client.ends_with(" | ZI"), "{to_client}");
 }
 
 #[test]
@@ -661,8 +668,8 @@ fn an_error_speaks_of_a_statement_by_the_clients_name() {
         server(b'E', text(&name).as_bytes()),
         server(b'Z', b"I"),
     ];
-    let said = "SERROR.C26000.Mprepared statement \"s\" does not exist";
-    assert_eq!(played(&script).1, format!("1 | ZI | N{said} | E{said} | ZI"));
+    let missing = "SERROR.C26000.Mprepared statement \"s\" does not exist";
+    assert_eq!(played(&script).1, format!("1 | ZI | N{missing} | E{missing} | ZI"));
 }
 
 #[test]
@@ -678,8 +685,8 @@ fn an_error_knows_the_name_that_is_closed_behind_it() {
         let sync = (b'S', &b""[..]);
         let behind = [&[bind, sync][..], closes, &[sync]].concat();
         let error = [server(b'E', wrong.as_bytes()), server(b'Z', b"I")];
-        let (_, heard, _) = played(&[&script[..], &[one_batch(&behind)], &error].concat());
-        assert!(heard.ends_with("prepared statement \"s\" requires 0 | ZI"), "{heard}");
+        let (_, to_client, _) = played(&[&script[..], &[one_batch(&behind)], &error].concat());
+        assert!(to_client.ends_with("prepared statement \"s\" requires 0 | ZI"), "{to_client}");
     }
 }
 

@@ -40,10 +40,10 @@ fn nothing_precedes_a_discarded_message() {
             ];
             let sent = one_batch(&[discarded, &[(b'S', b"")]].concat());
             let script = [&before[..], &[sent.clone(), server(b'Z', b"I")]].concat();
-            let (all, heard, talk) = played(&script);
+            let (all, to_client, talk) = played(&script);
             let behind = all.strip_prefix(&played(&before).0).unwrap();
             assert_eq!(behind, format!(" | {}", shown(&sent.1, Speaker::Client)));
-            assert!(heard.ends_with("Mdivision | ZI"), "{heard}");
+            assert!(to_client.ends_with("Mdivision | ZI"), "{to_client}");
             assert!(talk.session.is_idle() && talk.session.pins().is_empty());
             let bind = one_batch(&[(b'B', BIND_S), (b'S', b"")]);
             let used = played(&[&script[..], &[bind]].concat()).0;
@@ -120,11 +120,11 @@ fn a_skipped_clear_is_repeated() {
         talk.say(&Server, &[before, frame(b'E', ERROR)].concat(), 1000);
         talk.say(&Client, &frame(b'S', b""), 1000);
         talk.say(&Server, &frame(b'Z', b"E"), 1000);
-        let heard = shown(&talk.to_client, Speaker::Server);
+        let to_client = shown(&talk.to_client, Speaker::Server);
         let parsed = if failed { "" } else { "1 | " };
         assert!(
-            heard.starts_with(&format!("{parsed}ESERROR")) && heard.ends_with("Mdivision | ZE"),
-            "{heard}"
+            to_client.starts_with(&format!("{parsed}ESERROR")) && to_client.ends_with("Mdivision | ZE"),
+            "{to_client}"
         );
         talk.say(&Client, &frame(b'Q', b"ROLLBACK\0"), 1000);
         talk.say(&Server, &[frame(b'C', b"ROLLBACK\0"), frame(b'Z', b"I")].concat(), 1000);
@@ -225,9 +225,9 @@ fn a_failed_transaction_refuses_wrong_parameters_first() {
         let sent = shown(&talk.to_backend, Speaker::Client);
         assert_eq!(sent, "B | S", "a malformed Bind fails in place of the client's");
         talk.say(&Server, &[frame(b'E', ERROR), frame(b'Z', b"E")].concat(), 1000);
-        let heard = shown(&talk.to_client, Speaker::Server);
-        assert!(heard.contains(&format!("C08P01.Mbind message {refused}")), "{heard}");
-        assert!(heard.ends_with(" | ZE"), "{heard}");
+        let to_client = shown(&talk.to_client, Speaker::Server);
+        assert!(to_client.contains(&format!("C08P01.Mbind message {refused}")), "{to_client}");
+        assert!(to_client.ends_with(" | ZE"), "{to_client}");
     }
     let mut talk = failed(true);
     let bind = [b"\0s\0", one].concat();
@@ -255,8 +255,8 @@ fn wrong_parameters_wait_for_a_batch_that_may_fail_the_transaction() {
         talk.say(&Server, &[frame(b'E', ERROR), frame(b'Z', b"E")].concat(), 1000);
         assert_eq!(shown(&talk.to_backend, Speaker::Client), "B | S", "{name:?}: a malformed Bind");
         talk.say(&Server, &[frame(b'E', ERROR), frame(b'Z', b"E")].concat(), 1000);
-        let heard = shown(&talk.to_client, Speaker::Server);
-        assert!(heard.contains("C08P01.Mbind message supplies 2 parameters"), "{heard}");
+        let to_client = shown(&talk.to_client, Speaker::Server);
+        assert!(to_client.contains("C08P01.Mbind message supplies 2 parameters"), "{to_client}");
     }
 }
 
@@ -276,8 +276,8 @@ fn an_unnamed_statement_is_made_again_behind_a_batch_that_may_fail() {
     let failed = [frame(b'E', ERROR), frame(b'Z', b"I"), frame(b'1', b"")].concat();
     let described = [frame(b't', b"\0\0"), frame(b'n', b"")].concat();
     talk.say(&Server, &[failed, described.clone(), described, frame(b'Z', b"I")].concat(), 1000);
-    let heard = shown(&talk.to_client, Speaker::Server);
-    assert!(heard.ends_with("Mdivision | ZI | t | n | t | n | ZI"), "{heard}");
+    let to_client = shown(&talk.to_client, Speaker::Server);
+    assert!(to_client.ends_with("Mdivision | ZI | t | n | t | n | ZI"), "{to_client}");
 }
 
 #[test]

@@ -33,8 +33,8 @@ fn an_error_that_the_server_survives_is_the_answer() {
         talk.say(&Client, &read(), 1000);
         talk.say(&Server, &[frame(b'1', b""), error("ERROR", state), frame(b'Z', b"I")].concat(), 1000);
         assert_eq!(sides(&talk), [RouteSide::Reader], "{state}");
-        let heard = shown(&talk.to_client, Speaker::Server);
-        assert!(heard.contains(state) && heard.ends_with("ZI"), "{state}: {heard}");
+        let to_client = shown(&talk.to_client, Speaker::Server);
+        assert!(to_client.contains(state) && to_client.ends_with("ZI"), "{state}: {to_client}");
     }
 }
 
@@ -78,9 +78,9 @@ fn an_error_that_a_standby_explains_runs_again_once() {
             talk.say(&Server, &[error("ERROR", state), frame(b'Z', b"I")].concat(), 1000);
         }
         assert_eq!(sides(&talk), [RouteSide::Reader, RouteSide::Writer], "{state}");
-        let heard = shown(&talk.to_client, Speaker::Server);
-        assert_eq!(heard.matches(state).count(), 1, "{heard}");
-        assert!(heard.ends_with("ZI"), "{heard}");
+        let to_client = shown(&talk.to_client, Speaker::Server);
+        assert_eq!(to_client.matches(state).count(), 1, "{to_client}");
+        assert!(to_client.ends_with("ZI"), "{to_client}");
     }
 }
 
@@ -92,8 +92,8 @@ fn read_answers() -> Vec<u8> {
 #[test]
 fn a_result_that_a_standby_lacks_is_the_writers() {
     let mut talk = Talk::splitting();
-    let told = [frame(b'P', b"s\0SELECT 1\0\0\0"), frame(b'D', b"Ss\0"), frame(b'S', b"")].concat();
-    talk.say(&Client, &told, 1000);
+    let preparation = [frame(b'P', b"s\0SELECT 1\0\0\0"), frame(b'D', b"Ss\0"), frame(b'S', b"")].concat();
+    talk.say(&Client, &preparation, 1000);
     talk.say(&Server, &[frame(b'1', b""), description(23), frame(b'Z', b"I")].concat(), 1000);
     talk.to_client.clear();
     talk.say(&Client, &[frame(b'B', BIND_S), frame(b'E', EXECUTE), frame(b'S', b"")].concat(), 1000);
@@ -103,9 +103,9 @@ fn a_result_that_a_standby_lacks_is_the_writers() {
     talk.say(&Server, &frame(b'Z', b"I"), 7);
     assert_eq!(sides(&talk), [RouteSide::Reader, RouteSide::Reader, RouteSide::Writer]);
     talk.say(&Server, &[frame(b'1', b""), description(23)].concat(), 7);
-    let said = shown(&talk.to_backend, Speaker::Client);
+    let to_backend = shown(&talk.to_backend, Speaker::Client);
     let asked = "P__gatekeeper_7.SELECT 1 | DS__gatekeeper_7 | H";
-    assert_eq!(said, format!("{asked} | B.__gatekeeper_7 | E | S"));
+    assert_eq!(to_backend, format!("{asked} | B.__gatekeeper_7 | E | S"));
     assert!(talk.to_client.is_empty());
 }
 
@@ -133,8 +133,8 @@ fn a_bind_that_comes_in_parts_runs_again_as_a_whole() {
         let mut talk = Talk::splitting();
         talk.session.on_batch_timeout();
         talk.say(&Client, &batch, step);
-        let said = std::mem::take(&mut talk.to_backend);
-        assert_eq!(said, first, "shown {step} bytes at a time");
+        let to_backend = std::mem::take(&mut talk.to_backend);
+        assert_eq!(to_backend, first, "shown {step} bytes at a time");
         if sides(&talk) == [RouteSide::Reader] {
             assert!(talk.lose_backend());
             assert_eq!(talk.to_backend, first, "shown {step} bytes at a time");
@@ -182,8 +182,8 @@ fn a_close_is_sent_only_where_what_follows_may_go() {
     talk.to_backend.clear();
     talk.say(&Server, &read_answers(), 1000);
     assert_eq!(sides(&talk), [RouteSide::Reader, RouteSide::Writer]);
-    let said = shown(&talk.to_backend, Speaker::Client);
-    assert_eq!(said, "CSnobody | P.INSERT INTO t VALUES (1) | B | E | S");
+    let to_backend = shown(&talk.to_backend, Speaker::Client);
+    assert_eq!(to_backend, "CSnobody | P.INSERT INTO t VALUES (1) | B | E | S");
 }
 
 /// Parse, Bind and Execute of `text`.
@@ -246,7 +246,7 @@ fn a_later_statement_keeps_its_pin() {
     let done = [frame(b'C', b"ROLLBACK\0"), query_answers("SELECT 1", b"I")].concat();
     // A function may report the same error, after `ROLLBACK`.
     let raised = [frame(b'C', b"ROLLBACK\0"), error("ERROR", "25P02"), frame(b'Z', b"I")].concat();
-    for (said, answers, is_pinned) in [
+    for (to_backend, answers, is_pinned) in [
         (query(SEED), refused.clone(), false),
         ([query(SEED), both.clone()].concat(), [refused, done].concat(), true),
         (both, raised, true),
@@ -255,9 +255,9 @@ fn a_later_statement_keeps_its_pin() {
         talk.say(&Client, &[query("BEGIN"), query("SELEC")].concat(), 1000);
         let failed = [query_answers("BEGIN", b"T"), error("ERROR", "42601"), frame(b'Z', b"E")].concat();
         talk.say(&Server, &failed, 1000);
-        talk.say(&Client, &said, 1000);
+        talk.say(&Client, &to_backend, 1000);
         talk.say(&Server, &answers, 1000);
-        assert_eq!(!talk.session.pins().is_empty(), is_pinned, "{}", shown(&said, Speaker::Client));
+        assert_eq!(!talk.session.pins().is_empty(), is_pinned, "{}", shown(&to_backend, Speaker::Client));
     }
 }
 

@@ -43,18 +43,18 @@ fn judge(table: &str, lexical: LexicalSettings) {
     for (wanted, text) in table.lines().filter_map(case) {
         // Cold, by template or text, and remembered.
         for time in ["first", "second"] {
-            let said = classifier.classify(text.as_bytes(), &lexical, &schema_info);
-            if said.reason.as_str() != wanted {
-                wrong.push(format!("{time}: {} instead of {wanted}: {text}", said.reason.as_str()));
+            let classification = classifier.classify(text.as_bytes(), &lexical, &schema_info);
+            if classification.reason.as_str() != wanted {
+                wrong.push(format!("{time}: {} instead of {wanted}: {text}", classification.reason.as_str()));
             }
         }
         let (explained, _) = classifier.explain(text.as_bytes(), &lexical, &schema_info);
-        let said = classifier.classify(text.as_bytes(), &lexical, &schema_info);
-        if (explained.access, explained.reason) != (said.access, said.reason) {
+        let classification = classifier.classify(text.as_bytes(), &lexical, &schema_info);
+        if (explained.access, explained.reason) != (classification.access, classification.reason) {
             wrong.push(format!("explained as {}: {text}", explained.reason.as_str()));
         }
-        if said.may_leave_primary() != (said.reason == ClassifyReason::Read) {
-            wrong.push(format!("{:?}: {text}", said.access));
+        if classification.may_leave_primary() != (classification.reason == ClassifyReason::Read) {
+            wrong.push(format!("{:?}: {text}", classification.access));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -75,7 +75,7 @@ fn strings_are_read_as_the_session_has_them() {
     judge(include_str!("../../../tests/data/classifier/nonstandard.txt"), NONSTANDARD);
 }
 
-fn said(text: &[u8], lexical: LexicalSettings) -> Classification {
+fn classify_bytes(text: &[u8], lexical: LexicalSettings) -> Classification {
     classifier().classify(text, &lexical, &schema_info())
 }
 
@@ -102,20 +102,20 @@ fn another_edition_of_the_catalogues_is_asked_anew() {
 #[test]
 fn what_a_standby_refused_stays_on_the_primary_whatever_its_literals_are() {
     let (classifier, schema_info) = (classifier(), schema_info());
-    let says = |text: &str| classifier.classify(text.as_bytes(), &STANDARD, &schema_info);
-    assert!(says("SELECT a FROM t WHERE b = 1").may_leave_primary());
+    let classify_text = |text: &str| classifier.classify(text.as_bytes(), &STANDARD, &schema_info);
+    assert!(classify_text("SELECT a FROM t WHERE b = 1").may_leave_primary());
     classifier.learn_write(b"SELECT a FROM t WHERE b = 1", &STANDARD);
     classifier.learn_write(b"SELECT a FROM t WHERE b = $1", &STANDARD);
     for text in
         ["SELECT a FROM t WHERE b = 1", "SELECT a FROM t WHERE b = 22", "SELECT a FROM t WHERE b = $1"]
     {
         assert_eq!(
-            (says(text).access, says(text).reason),
+            (classify_text(text).access, classify_text(text).reason),
             (StatementAccess::Unproven, ClassifyReason::LearnedWrite),
             "{text}"
         );
     }
-    assert!(says("SELECT a FROM t WHERE c = 1").may_leave_primary());
+    assert!(classify_text("SELECT a FROM t WHERE c = 1").may_leave_primary());
     assert_eq!(classifier.learned(), 2);
     for number in 0..5000 {
         classifier.learn_write(format!("SELECT c{number} FROM t").as_bytes(), &STANDARD);
@@ -126,15 +126,15 @@ fn what_a_standby_refused_stays_on_the_primary_whatever_its_literals_are() {
 #[test]
 fn bytes_that_cannot_be_judged_are_doubt() {
     let sjis = LexicalSettings { utf8: false, ..STANDARD };
-    assert_eq!(said(b"SELECT '\x83\x27; DELETE FROM t --'", sjis).reason, ClassifyReason::Encoding);
-    assert_eq!(said("SELECT 'ä'".as_bytes(), sjis).reason, ClassifyReason::Encoding);
-    assert_eq!(said(b"SELECT 1", sjis).reason, ClassifyReason::Read);
+    assert_eq!(classify_bytes(b"SELECT '\x83\x27; DELETE FROM t --'", sjis).reason, ClassifyReason::Encoding);
+    assert_eq!(classify_bytes("SELECT 'ä'".as_bytes(), sjis).reason, ClassifyReason::Encoding);
+    assert_eq!(classify_bytes(b"SELECT 1", sjis).reason, ClassifyReason::Read);
     assert_eq!(
-        said("SELECT 'ä', \"ö\" FROM (SELECT 1 AS \"ö\") x".as_bytes(), STANDARD).reason,
+        classify_bytes("SELECT 'ä', \"ö\" FROM (SELECT 1 AS \"ö\") x".as_bytes(), STANDARD).reason,
         ClassifyReason::Read
     );
-    assert_eq!(said(b"SELECT '\xff'", STANDARD).reason, ClassifyReason::Encoding);
-    assert_eq!(said(b"SELECT 1\0; DELETE FROM t", STANDARD).access, StatementAccess::Unproven);
+    assert_eq!(classify_bytes(b"SELECT '\xff'", STANDARD).reason, ClassifyReason::Encoding);
+    assert_eq!(classify_bytes(b"SELECT 1\0; DELETE FROM t", STANDARD).access, StatementAccess::Unproven);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn what_a_text_says_about_transactions_is_told() {
         ("INSERT INTO t VALUES (1); COMMIT", TransactionControl::Mixed),
         ("SELEC", TransactionControl::Mixed),
     ] {
-        assert_eq!(said(text.as_bytes(), STANDARD).control, wanted, "{text}");
+        assert_eq!(classify_bytes(text.as_bytes(), STANDARD).control, wanted, "{text}");
     }
 }
 
@@ -191,7 +191,7 @@ fn control_that_might_write_is_no_read() {
         ("BEGIN; SELECT 1; COMMIT", StatementAccess::Unproven),
         ("SELECT 1; COMMIT", StatementAccess::Unproven),
     ] {
-        assert_eq!(said(text.as_bytes(), STANDARD).access, access, "{text}");
+        assert_eq!(classify_bytes(text.as_bytes(), STANDARD).access, access, "{text}");
     }
 }
 
@@ -206,7 +206,7 @@ fn hints_are_read_from_the_comments_in_front() {
         ("/* gatekeeper: route=nowhere */ SELECT 1", None),
         ("/* gatekeeper: route=primary", None),
     ] {
-        assert_eq!(said(text.as_bytes(), STANDARD).hint, wanted, "{text}");
+        assert_eq!(classify_bytes(text.as_bytes(), STANDARD).hint, wanted, "{text}");
     }
 }
 

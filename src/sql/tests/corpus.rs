@@ -99,17 +99,17 @@ fn no_write_of_the_corpus_is_called_a_read_and_nearly_every_read_is() {
     let mut missed = BTreeMap::<ClassifyReason, Vec<&str>>::new();
     for statement in &corpus {
         let sql = &statement.sql;
-        let said = classifier.classify(sql.as_bytes(), &lexical, &schema_info);
-        let leaves = said.may_leave_primary();
+        let classification = classifier.classify(sql.as_bytes(), &lexical, &schema_info);
+        let leaves = classification.may_leave_primary();
         match statement.class {
             Class::Write => {
-                if said.access == StatementAccess::Read && !excused(sql, &mut unused) {
-                    wrong.push(format!("{} {}: {sql}", statement.standby, said.reason.as_str()));
+                if classification.access == StatementAccess::Read && !excused(sql, &mut unused) {
+                    wrong.push(format!("{} {}: {sql}", statement.standby, classification.reason.as_str()));
                 }
             }
             Class::StandbyError if ONLY_A_STANDBY.contains(&&*statement.standby) => {
-                if said.access == StatementAccess::Read && !excused(sql, &mut unused) {
-                    wrong.push(format!("{} {}: {sql}", statement.standby, said.reason.as_str()));
+                if classification.access == StatementAccess::Read && !excused(sql, &mut unused) {
+                    wrong.push(format!("{} {}: {sql}", statement.standby, classification.reason.as_str()));
                 }
             }
             Class::Read => {
@@ -119,15 +119,15 @@ fn no_write_of_the_corpus_is_called_a_read_and_nearly_every_read_is() {
                     .without(Effects::SEQUENCE_MOVE)
                     == Effects::NONE
                     && !matches!(
-                        said.reason,
+                        classification.reason,
                         ClassifyReason::SessionState | ClassifyReason::Transaction | ClassifyReason::Named
                     )
-                    && said.control == TransactionControl::None;
+                    && classification.control == TransactionControl::None;
                 if stateless && is_builtin(sql) {
                     plain += 1;
                     plain_reads += u32::from(leaves);
                     if !leaves {
-                        missed.entry(said.reason).or_default().push(sql);
+                        missed.entry(classification.reason).or_default().push(sql);
                     }
                 }
             }

@@ -25,10 +25,11 @@ fn survives(texts: impl IntoIterator<Item = Vec<u8>> + Send + 'static) {
             for standard_strings in [true, false] {
                 for utf8 in [true, false] {
                     let lexical = LexicalSettings { standard_strings, utf8 };
-                    let said = classifier.classify(&text, &lexical, &schema_info);
+                    let classification = classifier.classify(&text, &lexical, &schema_info);
                     let (explained, _) = classifier.explain(&text, &lexical, &schema_info);
                     assert!(
-                        said.access != StatementAccess::Read || explained.access == StatementAccess::Read
+                        classification.access != StatementAccess::Read
+                            || explained.access == StatementAccess::Read
                     );
                 }
             }

@@ -124,22 +124,25 @@ const READINGS: [ParserOptions; 2] =
 
 fn missed_in(text: &str, reading: ParserOptions) -> Option<String> {
     let (mut shown, shown_names) = shown(text, reading)?;
-    let said = effects_of(text);
-    if said.contains(Effects::SETTINGS_HIDDEN) {
+    let found_effects = effects_of(text);
+    if found_effects.contains(Effects::SETTINGS_HIDDEN) {
         shown = shown.without(Effects::SETTINGS);
     }
     // CREATE FUNCTION … SET has such a node, too, and changes no session state.
-    let definition = said.contains(Effects::BLOCK | Effects::DDL);
+    let definition = found_effects.contains(Effects::BLOCK | Effects::DDL);
     let expected = if definition { shown.without(Effects::SETTINGS | Effects::SETTINGS_ALL) } else { shown };
-    if !said.contains(expected) {
-        return Some(format!("{text:?}: {:?} is missing in {said:?}", expected.without(said)));
+    if !found_effects.contains(expected) {
+        return Some(format!(
+            "{text:?}: {:?} is missing in {found_effects:?}",
+            expected.without(found_effects)
+        ));
     }
-    if configures(text, reading) && !said.intersects(CONFIGURES) {
-        return Some(format!("{text:?}: set_config is missing in {said:?}"));
+    if configures(text, reading) && !found_effects.intersects(CONFIGURES) {
+        return Some(format!("{text:?}: set_config is missing in {found_effects:?}"));
     }
     let names = names_of(text);
     let name = shown_names.into_iter().find(|name| !names.contains(name))?;
-    (!definition && !said.contains(Effects::SETTINGS_HIDDEN))
+    (!definition && !found_effects.contains(Effects::SETTINGS_HIDDEN))
         .then(|| format!("{text:?}: setting {name} is missing in {names:?}"))
 }
 
@@ -163,12 +166,15 @@ fn nothing_is_missed_in_a_corpus() {
         };
         let known = Effects::SEQUENCE_MOVE | Effects::SEQUENCE_READ;
         if shown.without(known).is_empty() && !configures(text, ParserOptions::DEFAULT) {
-            let said = effects_of(text).without(known);
+            let found_effects = effects_of(text).without(known);
             let (all, wrong) = plain.entry(verb).or_default();
             *all += 1;
-            *wrong += usize::from(!said.is_empty());
-            if !said.is_empty() {
-                println!("too much: {said:?}: {}", text.escape_debug().take(150).collect::<String>());
+            *wrong += usize::from(!found_effects.is_empty());
+            if !found_effects.is_empty() {
+                println!(
+                    "too much: {found_effects:?}: {}",
+                    text.escape_debug().take(150).collect::<String>()
+                );
             }
         }
     }

@@ -130,12 +130,12 @@ async fn a_client_shows_its_certificate_to_a_server_that_asks() {
 async fn a_client_without_a_good_certificate_learns_it_from_its_first_read() {
     let ca = Ca::new("clients");
     let stranger = Ca::new("strangers").sign(&for_clients_only(named("gatekeeper", &[])));
-    for (identity, said) in [(None, "certificate required"), (Some(&stranger), "unknown CA")] {
+    for (identity, reason) in [(None, "certificate required"), (Some(&stranger), "unknown CA")] {
         let (client, server) = asked(ClientCertificates::Required, identity, &ca).await;
         assert!(server.is_err());
         let error = client.unwrap().read(&mut [0; 1]).await.unwrap_err();
         let error = TlsError::explain(&error).unwrap();
-        assert_eq!(error.to_string(), format!("the peer refused the handshake: {said}"));
+        assert_eq!(error.to_string(), format!("the peer refused the handshake: {reason}"));
         assert_eq!(error.blame(), Blame::Credentials);
         assert!(error.remedy().unwrap().contains("tls.cert"));
     }

@@ -46,7 +46,7 @@ async fn talk(one: &mut Stream, other: &mut Stream) {
 async fn say(from: &mut Stream, to: &mut Stream) {
     from.write_all(b"ping").await.unwrap();
     from.flush().await.unwrap();
-    let mut heard = [0; 4];
-    to.read_exact(&mut heard).await.unwrap();
-    assert_eq!(&heard, b"ping");
+    let mut received = [0; 4];
+    to.read_exact(&mut received).await.unwrap();
+    assert_eq!(&received, b"ping");
 }

@@ -186,7 +186,7 @@ async fn each_mode_checks_what_it_says_and_nothing_less() {
         ] {
             let client = towards(case.host, &endpoint(mode, &ca_file));
             let (outcome, _) = shake(&client, &server).await;
-            let said = match &outcome {
+            let result = match &outcome {
                 Ok((stream, verified)) => {
                     assert!(stream.is_tls());
                     assert_eq!(
@@ -200,7 +200,7 @@ async fn each_mode_checks_what_it_says_and_nothing_less() {
                 }
                 Err(error) => error.to_string(),
             };
-            assert!(said.starts_with(expected), "{} in mode {}: {said}", case.what, mode.as_str());
+            assert!(result.starts_with(expected), "{} in mode {}: {result}", case.what, mode.as_str());
         }
     }
 }

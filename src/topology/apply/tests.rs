@@ -37,8 +37,8 @@ impl Story {
     }
 
     /// One observation of an endpoint: `primary` and `standby` answer from node 0, or from node N as `standby@N`.
-    fn tell(mut self, said: &[&str]) -> Self {
-        for line in said {
+    fn tell(mut self, answers: &[&str]) -> Self {
+        for line in answers {
             let (endpoint, word) = line.split_once(' ').expect("`endpoint word`");
             let outcome = match word {
                 "alive" => ProbeOutcome::Alive,
@@ -140,9 +140,9 @@ fn the_writer_is_who_may_be_it_and_says_so() {
         // Two addresses of the same server.
         (TWO_PRIMARIES, &["a primary@7", "b primary@7"], Some("a")),
     ];
-    for (endpoints, said, expected) in cases {
-        let story = Story::of(endpoints).tell(said);
-        assert_eq!(story.writer(), *expected, "{said:?}");
+    for (endpoints, answers, expected) in cases {
+        let story = Story::of(endpoints).tell(answers);
+        assert_eq!(story.writer(), *expected, "{answers:?}");
     }
 }
 
@@ -237,14 +237,14 @@ fn no_token_says_nothing_about_an_endpoint() {
         (&["a primary", "a fails", "a fails"], Health::Down),
         (&["a primary", "a fails", "a fails", "a no-token"], Health::Up),
     ];
-    for (said, health) in cases {
-        let story = Story::of(PAIR).tell(said);
+    for (answers, health) in cases {
+        let story = Story::of(PAIR).tell(answers);
         let status = story.status("a");
-        assert_eq!(status.health, *health, "{said:?}");
-        if said.last().is_some_and(|word| word.contains("no-token")) {
-            assert_eq!(status.last_error.as_deref(), Some("no token"), "{said:?}");
+        assert_eq!(status.health, *health, "{answers:?}");
+        if answers.last().is_some_and(|word| word.contains("no-token")) {
+            assert_eq!(status.last_error.as_deref(), Some("no token"), "{answers:?}");
         }
-        assert_eq!(story.writer(), Some("a"), "{said:?}");
+        assert_eq!(story.writer(), Some("a"), "{answers:?}");
     }
 }
 

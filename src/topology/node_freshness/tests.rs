@@ -80,13 +80,13 @@ impl World {
         self.look("r", ms, id, ObservedRole::Standby, lsn)
     }
 
-    fn says(&self, ms: u32, id: i64, lsn: Option<u64>) -> ReplayReport {
+    fn replay_report(&self, ms: u32, id: i64, lsn: Option<u64>) -> ReplayReport {
         let (asked_at, answered_at) = (self.at(ms), self.at(ms + 1));
         ReplayReport { endpoint: name("r"), node: node(id), lsn, asked_at, answered_at }
     }
 
     fn passing(mut self, ms: u32, id: i64, lsn: Option<u64>) -> Self {
-        if let Some(next) = apply_replay_report(&self.snapshot, &self.says(ms, id, lsn), &RULES) {
+        if let Some(next) = apply_replay_report(&self.snapshot, &self.replay_report(ms, id, lsn), &RULES) {
             self.snapshot = next;
         }
         self
@@ -234,9 +234,9 @@ fn what_advances_nothing_is_no_news() {
         (11, 2, None, true),
         (11, 3, Some(1), true),
     ] {
-        assert_eq!(world.snapshot.is_news(&world.says(ms, id, lsn)), news, "{ms} {id} {lsn:?}");
+        assert_eq!(world.snapshot.is_news(&world.replay_report(ms, id, lsn)), news, "{ms} {id} {lsn:?}");
     }
-    let foreign = ReplayReport { endpoint: name("gone"), ..world.says(11, 2, Some(500)) };
+    let foreign = ReplayReport { endpoint: name("gone"), ..world.replay_report(11, 2, Some(500)) };
     assert!(!world.snapshot.is_news(&foreign), "an endpoint that left the configuration");
 }
 

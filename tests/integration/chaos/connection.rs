@@ -87,16 +87,21 @@ impl Voice {
     }
 
     /// Sends statements, and reads the response to each.
-    pub(super) async fn say(&mut self, said: &[Statement], way: Way, together: Together) -> Vec<Answer> {
+    pub(super) async fn say(
+        &mut self,
+        statements: &[Statement],
+        way: Way,
+        together: Together,
+    ) -> Vec<Answer> {
         let talk = async {
             match self {
-                Self::Own(own) => own.say(said, way, together).await,
-                Self::Driver(driver) => driver.say(said, way, together).await,
+                Self::Own(own) => own.say(statements, way, together).await,
+                Self::Driver(driver) => driver.say(statements, way, together).await,
             }
         };
         match timeout(HANGS, talk).await {
             Ok(answers) => answers,
-            Err(_) => said.iter().map(|_| Err(Failure::lost("no answer: it hangs"))).collect(),
+            Err(_) => statements.iter().map(|_| Err(Failure::lost("no answer: it hangs"))).collect(),
         }
     }
 }
@@ -153,8 +158,8 @@ impl Own {
                 b::ERROR_RESPONSE => {
                     let lost = FATAL.contains(&message.field(b'V').as_str());
                     let begun = !answers.is_empty() || !rows.is_empty();
-                    let (state, said) = (message.field(b'C'), message.field(b'M'));
-                    failure = Some(Failure { state, said, lost, begun });
+                    let (state, message) = (message.field(b'C'), message.field(b'M'));
+                    failure = Some(Failure { state, message, lost, begun });
                 }
                 b::READY_FOR_QUERY => return (answers, failure),
                 _ => {}
@@ -162,29 +167,29 @@ impl Own {
         }
     }
 
-    async fn say(&mut self, said: &[Statement], way: Way, together: Together) -> Vec<Answer> {
+    async fn say(&mut self, statements: &[Statement], way: Way, together: Together) -> Vec<Answer> {
         if way == Way::Prepared {
-            for statement in said {
+            for statement in statements {
                 if let Err(why) = self.prepare(statement.sql).await {
-                    return said.iter().map(|_| Err(why.clone())).collect();
+                    return statements.iter().map(|_| Err(why.clone())).collect();
                 }
             }
         }
         let mut bytes = Vec::new();
         match (way, together) {
             (Way::Simple, Together::Batch) => {
-                let texts: Vec<_> = said.iter().map(Statement::text).collect();
+                let texts: Vec<_> = statements.iter().map(Statement::text).collect();
                 bytes.extend(query(&texts.join("; ")));
             }
             (Way::Simple, Together::Pipelined) => {
-                for statement in said {
+                for statement in statements {
                     bytes.extend(query(&statement.text()));
                 }
             }
             (Way::Extended | Way::Prepared, _) => {
-                for (at, statement) in said.iter().enumerate() {
+                for (at, statement) in statements.iter().enumerate() {
                     bytes.extend(self.extended(statement, way));
-                    if together == Together::Pipelined || at + 1 == said.len() {
+                    if together == Together::Pipelined || at + 1 == statements.len() {
                         bytes.extend(sync());
                     }
                 }
@@ -193,8 +198,8 @@ impl Own {
         // A failed write has its response in the bytes read: an error, or the end of the connection.
         let _ = self.stream.write_all(&bytes).await;
         let units: Vec<usize> = match together {
-            Together::Pipelined => vec![1; said.len()],
-            Together::Batch => vec![said.len()],
+            Together::Pipelined => vec![1; statements.len()],
+            Together::Batch => vec![statements.len()],
         };
         let mut answers = Vec::new();
         let mut end: Option<Failure> = None;
@@ -203,15 +208,15 @@ impl Own {
                 answers.extend((0..count).map(|_| Err(why.clone())));
                 continue;
             }
-            let (mut heard, failure) = self.unit(count).await;
+            let (mut unit_answers, failure) = self.unit(count).await;
             match failure {
                 Some(why) => {
                     answers.extend((0..count).map(|_| Err(why.clone())));
                     end = why.lost.then_some(why);
                 }
                 None => {
-                    heard.resize(count, Vec::new());
-                    answers.extend(heard.into_iter().map(Ok));
+                    unit_answers.resize(count, Vec::new());
+                    answers.extend(unit_answers.into_iter().map(Ok));
                 }
             }
         }
@@ -254,18 +259,18 @@ fn first_column(row: &Message) -> String {
 // === impl Driver ===
 
 impl Driver {
-    async fn say(&mut self, said: &[Statement], way: Way, together: Together) -> Vec<Answer> {
+    async fn say(&mut self, statements: &[Statement], way: Way, together: Together) -> Vec<Answer> {
         let mut answers = match (way, together) {
             // The only batch that the driver offers.
             (_, Together::Batch) => {
-                let texts: Vec<_> = said.iter().map(Statement::text).collect();
+                let texts: Vec<_> = statements.iter().map(Statement::text).collect();
                 match self.client.simple_query(&texts.join("; ")).await {
-                    Ok(messages) => results(messages, said.len()).into_iter().map(Ok).collect(),
-                    Err(error) => said.iter().map(|_| Err(failure(&error, false))).collect(),
+                    Ok(messages) => results(messages, statements.len()).into_iter().map(Ok).collect(),
+                    Err(error) => statements.iter().map(|_| Err(failure(&error, false))).collect(),
                 }
             }
             (Way::Simple, Together::Pipelined) => {
-                let texts: Vec<_> = said.iter().map(Statement::text).collect();
+                let texts: Vec<_> = statements.iter().map(Statement::text).collect();
                 let client = &self.client;
                 all(texts.iter().map(|text| async move {
                     let messages = client.simple_query(text).await.map_err(|error| failure(&error, false))?;
@@ -273,7 +278,7 @@ impl Driver {
                 }))
                 .await
             }
-            (Way::Extended | Way::Prepared, Together::Pipelined) => self.extended(said, way).await,
+            (Way::Extended | Way::Prepared, Together::Pipelined) => self.extended(statements, way).await,
         };
         // The cause of the end may arrive after the end.
         if self.client.is_closed() {
@@ -284,26 +289,26 @@ impl Driver {
         answers
     }
 
-    async fn extended(&mut self, said: &[Statement], way: Way) -> Vec<Answer> {
-        let mut statements = Vec::new();
-        for statement in said {
+    async fn extended(&mut self, statements: &[Statement], way: Way) -> Vec<Answer> {
+        let mut prepared_statements = Vec::new();
+        for statement in statements {
             let known = self.prepared.get(statement.sql).filter(|_| way == Way::Prepared);
             let prepared = match known {
                 Some(known) => known.clone(),
                 None => match self.client.prepare(statement.sql).await {
                     Ok(prepared) => prepared,
-                    Err(error) => return said.iter().map(|_| Err(failure(&error, false))).collect(),
+                    Err(error) => return statements.iter().map(|_| Err(failure(&error, false))).collect(),
                 },
             };
             if way == Way::Prepared {
                 self.prepared.insert(statement.sql, prepared.clone());
             }
-            statements.push(prepared);
+            prepared_statements.push(prepared);
         }
         let client = &self.client;
-        all(said.iter().zip(&statements).map(|(said, statement)| async move {
-            let values: Vec<&(dyn ToSql + Sync)> = said.values.iter().map(|value| value as _).collect();
-            let rows = client.query(statement, &values).await.map_err(|error| failure(&error, false))?;
+        all(statements.iter().zip(&prepared_statements).map(|(statement, prepared)| async move {
+            let values: Vec<&(dyn ToSql + Sync)> = statement.values.iter().map(|value| value as _).collect();
+            let rows = client.query(prepared, &values).await.map_err(|error| failure(&error, false))?;
             Ok(rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect())
         }))
         .await
@@ -326,12 +331,12 @@ fn results(messages: Vec<SimpleQueryMessage>, count: usize) -> Vec<Vec<String>> 
 
 fn failure(error: &Error, login: bool) -> Failure {
     match error.as_db_error() {
-        Some(said) => Failure {
-            state: said.code().code().to_owned(),
-            said: said.message().to_owned(),
-            lost: login || FATAL.contains(&said.severity()),
+        Some(error) => Failure {
+            state: error.code().code().to_owned(),
+            message: error.message().to_owned(),
+            lost: login || FATAL.contains(&error.severity()),
             // The driver hides the messages received before.
-            begun: !login && FATAL.contains(&said.severity()),
+            begun: !login && FATAL.contains(&error.severity()),
         },
         None => Failure::lost(error.to_string()),
     }

@@ -51,7 +51,7 @@ pub(super) enum Outcome {
 pub(super) struct Failure {
     /// The SQLSTATE; empty without an error.
     pub(super) state: String,
-    pub(super) said: String,
+    pub(super) message: String,
     /// The connection was lost with the response.
     pub(super) lost: bool,
     /// Part of a response was received before the error: no proxy can take bytes back.
@@ -86,8 +86,8 @@ const AROUND: usize = 12;
 // === impl Failure ===
 
 impl Failure {
-    pub(super) fn lost(said: impl Into<String>) -> Self {
-        Self { state: String::new(), said: said.into(), lost: true, begun: false }
+    pub(super) fn lost(message: impl Into<String>) -> Self {
+        Self { state: String::new(), message: message.into(), lost: true, begun: false }
     }
 
     /// True if the request may have been executed in spite of the error.
@@ -104,7 +104,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = if self.lost { ", connection lost" } else { "" };
-        write!(f, "{} {}{end}", self.state, self.said)
+        write!(f, "{} {}{end}", self.state, self.message)
     }
 }
 

@@ -175,11 +175,11 @@ impl Life {
     }
 
     async fn say(&mut self, deeds: &[Deed], way: Way, together: Together) -> Vec<Answer> {
-        let said: Vec<Statement> = deeds.iter().map(|deed| deed.statement()).collect();
+        let statements: Vec<Statement> = deeds.iter().map(|deed| deed.statement()).collect();
         let Some(voice) = &mut self.voice else {
             return deeds.iter().map(|_| Err(Failure::lost("no connection"))).collect();
         };
-        let answers = voice.say(&said, way, together).await;
+        let answers = voice.say(&statements, way, together).await;
         if answers.iter().any(|answer| answer.as_ref().is_err_and(|why| why.lost)) {
             self.voice = None;
         }
@@ -198,7 +198,7 @@ impl Life {
         for (deed, answer) in deeds.iter().zip(&answers) {
             match answer {
                 Ok(rows) => {
-                    facts.extend(deed.tells(rows));
+                    facts.extend(deed.facts_from(rows));
                     facts.extend(deed.came_to(Outcome::Done));
                 }
                 Err(why) => {
@@ -264,7 +264,7 @@ impl Life {
             let answers = self.say(&all, way, Together::Pipelined).await;
             for (deed, answer) in all.iter().zip(answers) {
                 match answer {
-                    Ok(rows) if broke.is_none() => facts.extend(deed.tells(&rows)),
+                    Ok(rows) if broke.is_none() => facts.extend(deed.facts_from(&rows)),
                     Ok(_) => {}
                     // The first failure has the cause; the end of the connection outweighs all others.
                     Err(why) if broke.is_none() || why.lost => broke = Some(why),
@@ -275,7 +275,7 @@ impl Life {
         } else {
             for deed in [begin].into_iter().chain(deeds.iter().copied()) {
                 match self.say_one(deed, way).await {
-                    Ok(rows) => facts.extend(deed.tells(&rows)),
+                    Ok(rows) => facts.extend(deed.facts_from(&rows)),
                     Err(why) => {
                         broke = Some(why);
                         break;
@@ -338,7 +338,7 @@ impl Life {
                 Deed::Read { .. } => versions.push(number()),
                 _ => {}
             }
-            facts.extend(deed.tells(&rows));
+            facts.extend(deed.facts_from(&rows));
         }
         if repeatable {
             facts.push(Fact::Sum { pair, sum: balances.iter().sum() });

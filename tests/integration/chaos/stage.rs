@@ -35,7 +35,7 @@ pub(super) struct Run {
     ending: Ending,
     /// Gatekeeper's counters during the run, by series.
     counted: BTreeMap<String, f64>,
-    said: String,
+    log: String,
 }
 
 /// Clients at a time.
@@ -68,8 +68,8 @@ impl Stage {
         for (series, value) in &mut counted {
             *value -= before.get(series).copied().unwrap_or_default();
         }
-        let (ending, hits, said) = (self.ending().await, weather.hits(), self.split.gatekeeper.stderr());
-        Run { seed, plan, histories, hits, ending, counted, said }
+        let (ending, hits, log) = (self.ending().await, weather.hits(), self.split.gatekeeper.stderr());
+        Run { seed, plan, histories, hits, ending, counted, log }
     }
 
     /// Contents of the primary.
@@ -124,7 +124,7 @@ impl Run {
         panic!(
             "seed {}: client {client}: {why}\n{around}plan:\n{plan}gatekeeper said:\n{}\n{}",
             self.seed,
-            self.said,
+            self.log,
             self.summary()
         );
     }

@@ -125,7 +125,7 @@ impl Deed {
     }
 
     /// Fact about the servers in the response, the first column of each row.
-    pub(super) fn tells(self, rows: &[String]) -> Option<Fact> {
+    pub(super) fn facts_from(self, rows: &[String]) -> Option<Fact> {
         let number = || rows.first().and_then(|text| text.parse().ok());
         match self {
             Self::Write { register, .. } => Some(Fact::Wrote { register, version: number() }),

@@ -143,11 +143,11 @@ pub(super) fn step(draw: &mut Draw, kinds: &[Kind], me: usize, status: u8) -> St
         }
         _ => return any(draw, kinds, me),
     };
-    spoken(draw, sql)
+    in_random_form(draw, sql)
 }
 
 /// Sends `sql` in one of the available forms.
-fn spoken(draw: &mut Draw, sql: String) -> Step {
+fn in_random_form(draw: &mut Draw, sql: String) -> Step {
     match draw.below(8) {
         0..4 => simple(sql),
         4..7 => Step::Say { bytes: extended(&sql, true), what: format!("[extended] {sql}"), ready: 1 },
@@ -181,7 +181,7 @@ fn any(draw: &mut Draw, kinds: &[Kind], me: usize) -> Step {
         }
         _ => {
             let sql = of_kind(draw, kind, me);
-            spoken(draw, sql)
+            in_random_form(draw, sql)
         }
     }
 }

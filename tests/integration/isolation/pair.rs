@@ -36,21 +36,21 @@ impl One {
     /// Sends `bytes` and reads up to the given number of ReadyForQuery.
     pub(super) async fn say(&mut self, bytes: &[u8], ready: usize) -> Result<Vec<Message>, String> {
         self.frames.send(bytes).await;
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         let mut missing = ready;
         while missing > 0 {
             let message = match timeout(PATIENCE, self.frames.raw.read()).await {
-                Err(_) => return Err(format!("no answer in time behind {heard:?}")),
-                Ok(None) => return Err(format!("the connection ended behind {heard:?}")),
+                Err(_) => return Err(format!("no answer in time behind {received:?}")),
+                Ok(None) => return Err(format!("the connection ended behind {received:?}")),
                 Ok(Some(message)) => message,
             };
             missing -= usize::from(message.tag == b::READY_FOR_QUERY);
             match message.tag {
                 b::NOTIFICATION_RESPONSE => self.notified.push(message.body[4..].to_vec()),
-                _ => heard.push(comparable(message)),
+                _ => received.push(comparable(message)),
             }
         }
-        Ok(heard)
+        Ok(received)
     }
 
     /// Runs `sql`: the first column of the last row, or the SQLSTATE of the error.
@@ -60,10 +60,10 @@ impl One {
 
     /// The same by the extended protocol.
     pub(super) async fn ask_extended(&mut self, sql: &str) -> Result<String, String> {
-        let heard = self.say(&[statement(sql, &[]), sync()].concat(), 1).await?;
-        match heard.iter().find(|message| message.tag == b::ERROR_RESPONSE) {
+        let received = self.say(&[statement(sql, &[]), sync()].concat(), 1).await?;
+        match received.iter().find(|message| message.tag == b::ERROR_RESPONSE) {
             Some(error) => Err(error.field(b'C')),
-            None => Ok(format!("{heard:?}")),
+            None => Ok(format!("{received:?}")),
         }
     }
 

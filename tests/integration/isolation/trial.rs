@@ -45,9 +45,9 @@ pub(super) async fn hold(stage: &Stage, seed: u64) -> Result<(), String> {
         }
         chunk /= 2;
     }
-    let told: String =
+    let script: String =
         turns.iter().map(|turn| format!("  client {}: {}\n", turn.client, turn.step)).collect();
-    Err(format!("seed {seed}: {first}\nwith fewer turns: {why}, after\n{told}"))
+    Err(format!("seed {seed}: {first}\nwith fewer turns: {why}, after\n{script}"))
 }
 
 async fn draw(stage: &Stage, seed: u64, turns: &mut Vec<Turn>) -> Result<(), String> {

@@ -20,8 +20,8 @@ async fn say(client: &mut Frames, messages: &[Vec<u8>]) -> Vec<Message> {
     client.read_until(b::READY_FOR_QUERY).await
 }
 
-fn code(heard: &[Message]) -> String {
-    heard
+fn code(received: &[Message]) -> String {
+    received
         .iter()
         .find(|message| message.tag == b::ERROR_RESPONSE)
         .map(|error| error.field(b'C'))
@@ -145,11 +145,11 @@ async fn the_servers_log_shows_a_client_its_own_names() {
     client.ask("SET app.tenant = 'mine'").await.unwrap();
     // The second text is larger than any buffer.
     for text in ["SELECT 1".to_owned(), format!("SELECT 1 /* {} */", "x".repeat(40_000))] {
-        let heard =
+        let received =
             say(&mut client, &[parse("mine", &text), bind("", "mine", &[]), execute("", 0), sync()]).await;
-        let said: Vec<_> =
-            heard.iter().filter(|m| m.tag == b::NOTICE_RESPONSE).map(|m| m.field(b'M')).collect();
-        assert_eq!(said, [format!("execute mine: {text}")]);
+        let codes: Vec<_> =
+            received.iter().filter(|m| m.tag == b::NOTICE_RESPONSE).map(|m| m.field(b'M')).collect();
+        assert_eq!(codes, [format!("execute mine: {text}")]);
         say(&mut client, &[close(b'S', "mine"), sync()]).await;
     }
 }

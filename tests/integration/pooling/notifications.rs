@@ -18,19 +18,19 @@ async fn notifications_outlast_comparisons_of_the_catalog() {
         }
     };
     let hearing = async {
-        let mut heard = Vec::new();
-        while heard.len() < NOTIFICATIONS {
+        let mut received = Vec::new();
+        while received.len() < NOTIFICATIONS {
             listening.send(&query("SELECT 1")).await;
             for message in listening.read_until(b::READY_FOR_QUERY).await {
                 if message.tag == b::NOTIFICATION_RESPONSE {
                     let payload = &message.body[4 + b"news\0".len()..];
                     let number = payload.split(|byte| *byte == b' ').next().unwrap();
-                    heard.push(String::from_utf8_lossy(number).parse::<usize>().unwrap());
+                    received.push(String::from_utf8_lossy(number).parse::<usize>().unwrap());
                 }
             }
         }
-        heard
+        received
     };
-    let (heard, ()) = tokio::join!(hearing, notifying);
-    assert_eq!(heard, (0..NOTIFICATIONS).collect::<Vec<_>>());
+    let (received, ()) = tokio::join!(hearing, notifying);
+    assert_eq!(received, (0..NOTIFICATIONS).collect::<Vec<_>>());
 }

@@ -73,10 +73,10 @@ async fn settings_beyond_the_limit_end_only_their_session() {
         let names: String = (1..=12).map(|n| format!("SET app.n{n} = 'x';")).collect();
         other.ask(&names).await.unwrap();
         other.send(&crate::harness::frames::query(&format!("{set}; RESET work_mem"))).await;
-        let heard = other.read_to_close().await;
-        let error = heard.iter().rfind(|message| message.tag == b::ERROR_RESPONSE).expect("it is told");
+        let received = other.read_to_close().await;
+        let error = received.iter().rfind(|message| message.tag == b::ERROR_RESPONSE).expect("it is told");
         assert_eq!((error.field(b'S'), error.field(b'C')), ("FATAL".to_owned(), "54000".to_owned()), "{set}");
-        assert!(heard.iter().filter(|message| message.tag == b::DATA_ROW).count() == 1, "{heard:?}");
+        assert!(received.iter().filter(|message| message.tag == b::DATA_ROW).count() == 1, "{received:?}");
         let seen = "SELECT coalesce(length(current_setting('app.big', true)), 0) + \
                     coalesce(length(current_setting('app.n1', true)), 0) || current_setting('app.mine')";
         assert_eq!(victim.ask(seen).await.as_deref(), Ok("0mine"), "{set}");
@@ -250,8 +250,8 @@ async fn say(client: &mut Frames, text: &[u8]) {
 /// Last column of the statement prepared as `s`.
 async fn run(client: &mut Frames) -> String {
     client.send(&[bind("", "s", &[]), execute("", 0), sync()].concat()).await;
-    let heard = client.read_until(b::READY_FOR_QUERY).await;
-    let row = heard.iter().find(|message| message.tag == b::DATA_ROW).expect("a row");
+    let received = client.read_until(b::READY_FOR_QUERY).await;
+    let row = received.iter().find(|message| message.tag == b::DATA_ROW).expect("a row");
     String::from_utf8_lossy(&row.body[6..]).into_owned()
 }
 

@@ -62,9 +62,9 @@ async fn a_write_and_a_read_in_one_pipeline_belong_together() {
             .send(&[query(&format!("UPDATE counter SET n = {n}")), query("SELECT n FROM counter")].concat())
             .await;
         client.read_until(READY_FOR_QUERY).await;
-        let heard = client.read_until(READY_FOR_QUERY).await;
-        let row = heard.iter().find(|message| message.tag == b'D').unwrap();
-        assert!(row.body.ends_with(n.to_string().as_bytes()), "{n}: {heard:?}");
+        let received = client.read_until(READY_FOR_QUERY).await;
+        let row = received.iter().find(|message| message.tag == b'D').unwrap();
+        assert!(row.body.ends_with(n.to_string().as_bytes()), "{n}: {received:?}");
     }
 }
 

@@ -40,8 +40,8 @@ async fn last_route_is_shown_by_message_too() {
     client.ask("SELECT 1").await.unwrap();
     let show = [parse("", "SHOW gatekeeper.last_route"), bind("", "", &[]), execute("", 0), sync()].concat();
     client.send(&show).await;
-    let heard = client.read_until(READY_FOR_QUERY).await;
-    let row = heard.iter().find(|message| message.tag == b'D').unwrap();
+    let received = client.read_until(READY_FOR_QUERY).await;
+    let row = received.iter().find(|message| message.tag == b'D').unwrap();
     assert!(row.body.ends_with(b"reads (read)"), "{row:?}");
 }
 
@@ -173,8 +173,8 @@ async fn a_cancel_reaches_the_read_pool_that_runs_the_statement() {
     })
     .await;
     crate::harness::frames::cancel(split.listener(), client.key.as_ref().unwrap()).await;
-    let heard = client.read_until(READY_FOR_QUERY).await;
-    let error = heard.iter().find(|message| message.tag == b'E').unwrap();
+    let received = client.read_until(READY_FOR_QUERY).await;
+    let error = received.iter().find(|message| message.tag == b'E').unwrap();
     assert_eq!(error.field(b'C'), "57014");
     assert_eq!(client.ask("SELECT 1").await.unwrap(), "1");
 }

@@ -35,13 +35,13 @@ async fn reading(split: &Split) -> Frames {
 type Turn = (Vec<u8>, &'static [u8]);
 
 /// Answers received by `client`: the tags, with the errors' states, the rows and the commands.
-async fn heard(client: &mut Frames, turns: &[Turn]) -> Vec<String> {
-    let mut heard = Vec::new();
+async fn run_turns(client: &mut Frames, turns: &[Turn]) -> Vec<String> {
+    let mut received = Vec::new();
     for (bytes, ends) in turns {
         client.send(bytes).await;
         for end in *ends {
             let messages = client.read_until(*end).await;
-            heard.extend(messages.iter().filter(|it| !b"SN".contains(&it.tag)).map(|it| {
+            received.extend(messages.iter().filter(|it| !b"SN".contains(&it.tag)).map(|it| {
                 let tag = char::from(it.tag);
                 match it.tag {
                     b'E' => format!("E{}", it.field(b'C')),
@@ -51,15 +51,15 @@ async fn heard(client: &mut Frames, turns: &[Turn]) -> Vec<String> {
             }));
         }
     }
-    heard
+    received
 }
 
 /// Has the same conversation with the primary and through the listener, from a read pool on.
 async fn compare(split: &Split, what: &str, turns: &[Turn]) -> Frames {
     let mut direct = split.plain().await;
-    let expected = heard(&mut direct, turns).await;
+    let expected = run_turns(&mut direct, turns).await;
     let mut client = reading(split).await;
-    assert_eq!(heard(&mut client, turns).await, expected, "{what}");
+    assert_eq!(run_turns(&mut client, turns).await, expected, "{what}");
     assert_eq!(client.ask("SELECT 'goes on'").await.unwrap(), "goes on", "{what}");
     client
 }
@@ -169,15 +169,15 @@ async fn a_read_only_sessions_portal_is_on_a_read_pool() {
         client.ask(begin).await.unwrap();
         // A statement directly after SET follows the SET, until the state check.
         client.ask("SELECT 1").await.unwrap();
-        let heard = heard(&mut client, &turns).await;
-        assert!(heard.iter().any(|it| it.contains("SELECT 3")), "{begin}: {heard:?}");
+        let received = run_turns(&mut client, &turns).await;
+        assert!(received.iter().any(|it| it.contains("SELECT 3")), "{begin}: {received:?}");
         assert_eq!(last_route(&mut client).await, "reads (read-only)", "{begin}");
         client.ask("ROLLBACK").await.unwrap();
     }
     // PostgreSQL also enforces the client's read-only declaration.
     let turns: Vec<Turn> = vec![(rows("c"), b"T"), ([write(), sync()].concat(), b"Z")];
-    let heard = heard(&mut client, &turns).await;
-    assert!(heard.contains(&"E25006".to_owned()), "{heard:?}");
+    let received = run_turns(&mut client, &turns).await;
+    assert!(received.contains(&"E25006".to_owned()), "{received:?}");
 }
 
 /// A Close was sent to the read pool at once and the answer awaited; a server keeps the answer until a Sync.

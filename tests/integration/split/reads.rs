@@ -34,10 +34,10 @@ async fn reads_go_to_a_read_pool_and_everything_else_to_the_primary() {
 }
 
 /// Sends `bytes`, and reads a response without an error.
-async fn said(client: &mut Frames, bytes: Vec<u8>) {
+async fn send_ok(client: &mut Frames, bytes: Vec<u8>) {
     client.send(&bytes).await;
-    let heard = client.read_until(READY_FOR_QUERY).await;
-    assert!(heard.iter().all(|message| message.tag != b'E'), "{heard:?}");
+    let received = client.read_until(READY_FOR_QUERY).await;
+    assert!(received.iter().all(|message| message.tag != b'E'), "{received:?}");
 }
 
 #[tokio::test]
@@ -45,17 +45,17 @@ async fn extended_messages_are_routed_by_their_statement() {
     let split = accounts().await;
     let mut client = split.client().await;
     let read = "SELECT balance FROM account WHERE id = $1";
-    said(&mut client, [statement(read, &[b"1"]), sync()].concat()).await;
+    send_ok(&mut client, [statement(read, &[b"1"]), sync()].concat()).await;
     assert_eq!(last_route(&mut client).await, "reads (read)");
-    said(&mut client, [parse("named", read), sync()].concat()).await;
+    send_ok(&mut client, [parse("named", read), sync()].concat()).await;
     for _ in 0..3 {
         let again = [bind("", "named", &[b"2"]), describe(b'P', ""), execute("", 0), sync()].concat();
-        said(&mut client, again).await;
+        send_ok(&mut client, again).await;
         assert_eq!(last_route(&mut client).await, "reads (read)");
     }
     let write = "UPDATE account SET balance = balance WHERE id = $1";
-    said(&mut client, [parse("write", write), sync()].concat()).await;
-    said(&mut client, [bind("", "write", &[b"2"]), execute("", 0), sync()].concat()).await;
+    send_ok(&mut client, [parse("write", write), sync()].concat()).await;
+    send_ok(&mut client, [bind("", "write", &[b"2"]), execute("", 0), sync()].concat()).await;
     assert_eq!(last_route(&mut client).await, "primary (writes)");
 }
 
@@ -67,13 +67,13 @@ async fn a_batch_follows_its_least_readable_statement() {
         [parse("", "SELECT balance FROM account WHERE id = 1"), bind("", "", &[]), execute("", 0)].concat();
     let write = [parse("", "UPDATE account SET balance = 5 WHERE id = 1"), bind("", "", &[]), execute("", 0)]
         .concat();
-    said(&mut client, [read.clone(), read.clone(), sync()].concat()).await;
+    send_ok(&mut client, [read.clone(), read.clone(), sync()].concat()).await;
     assert_eq!(last_route(&mut client).await, "reads (read)");
-    said(&mut client, query("SELECT 1; SELECT 2")).await;
+    send_ok(&mut client, query("SELECT 1; SELECT 2")).await;
     assert_eq!(last_route(&mut client).await, "reads (read)");
-    said(&mut client, [read.clone(), write, read, sync()].concat()).await;
+    send_ok(&mut client, [read.clone(), write, read, sync()].concat()).await;
     assert_eq!(last_route(&mut client).await, "primary (writes)");
-    said(&mut client, query("SELECT 1; DELETE FROM account WHERE id = 10; SELECT 2")).await;
+    send_ok(&mut client, query("SELECT 1; DELETE FROM account WHERE id = 10; SELECT 2")).await;
     assert_eq!(last_route(&mut client).await, "primary (writes)");
 }
 
@@ -88,7 +88,7 @@ async fn a_batch_in_pieces_is_not_cut() {
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     let write = [parse("", "UPDATE account SET balance = 5 WHERE id = 1"), bind("", "", &[]), execute("", 0)]
         .concat();
-    said(&mut client, [write, sync()].concat()).await;
+    send_ok(&mut client, [write, sync()].concat()).await;
     assert_eq!(split.primary("SELECT balance FROM account WHERE id = 1").await, "5");
     assert_eq!(last_route(&mut client).await, "primary (unfinished)");
 }
@@ -97,21 +97,22 @@ async fn a_batch_in_pieces_is_not_cut() {
 async fn a_prepared_read_may_become_a_write() {
     let split = accounts().await;
     let mut client = split.client().await;
-    said(&mut client, [parse("write", "UPDATE account SET balance = 7 WHERE id = 2"), sync()].concat()).await;
+    send_ok(&mut client, [parse("write", "UPDATE account SET balance = 7 WHERE id = 2"), sync()].concat())
+        .await;
     // As asyncpg prepares: a Flush, no Sync.
     let read = "SELECT balance FROM account WHERE id = $1";
     client.send(&[parse("one", read), describe(b'S', "one"), flush()].concat()).await;
-    let heard = client.read_until(b'T').await;
-    assert!(heard.iter().any(|message| message.tag == b'1'), "{heard:?}");
-    said(&mut client, [bind("", "one", &[b"1"]), execute("", 0), sync()].concat()).await;
+    let received = client.read_until(b'T').await;
+    assert!(received.iter().any(|message| message.tag == b'1'), "{received:?}");
+    send_ok(&mut client, [bind("", "one", &[b"1"]), execute("", 0), sync()].concat()).await;
     assert_eq!(last_route(&mut client).await, "reads (read)");
 
     client.send(&[parse("two", read), describe(b'S', "two"), flush()].concat()).await;
     client.read_until(b'T').await;
-    said(&mut client, [bind("", "write", &[]), execute("", 0), sync()].concat()).await;
+    send_ok(&mut client, [bind("", "write", &[]), execute("", 0), sync()].concat()).await;
     assert_eq!(last_route(&mut client).await, "primary (writes)");
     assert_eq!(split.primary("SELECT balance FROM account WHERE id = 2").await, "7");
-    said(&mut client, [bind("", "two", &[b"2"]), execute("", 0), sync()].concat()).await;
+    send_ok(&mut client, [bind("", "two", &[b"2"]), execute("", 0), sync()].concat()).await;
 }
 
 #[tokio::test]
@@ -141,8 +142,8 @@ async fn a_pipeline_of_several_units_is_answered_in_its_order() {
     }
     client.send(&all).await;
     for n in 1..=20 {
-        let heard = client.read_until(READY_FOR_QUERY).await;
-        let row = heard.iter().find(|message| message.tag == b'D').unwrap();
+        let received = client.read_until(READY_FOR_QUERY).await;
+        let row = received.iter().find(|message| message.tag == b'D').unwrap();
         assert!(row.body.ends_with(n.to_string().as_bytes()), "{n}: {row:?}");
         if n % 5 == 0 {
             client.read_until(READY_FOR_QUERY).await;

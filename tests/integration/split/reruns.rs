@@ -44,8 +44,8 @@ async fn a_misclassified_write_runs_on_the_primary_and_is_remembered() {
     // Messages, too: other texts are not known yet.
     let call = "/* gatekeeper: route=read */ SELECT bump() AS again";
     client.send(&[parse("", call), bind("", "", &[]), execute("", 0), sync()].concat()).await;
-    let heard = client.read_until(READY_FOR_QUERY).await;
-    assert!(heard.iter().all(|message| message.tag != b'E'), "{heard:?}");
+    let received = client.read_until(READY_FOR_QUERY).await;
+    assert!(received.iter().all(|message| message.tag != b'E'), "{received:?}");
     assert_eq!(split.primary("SELECT n FROM stock").await, "5");
 }
 
@@ -135,8 +135,8 @@ async fn a_table_missing_on_the_read_pool_is_read_on_the_primary() {
     client
         .send(&[parse("", "SELECT n FROM young"), bind("", "", &[]), execute("", 0), sync()].concat())
         .await;
-    let heard = client.read_until(READY_FOR_QUERY).await;
-    let tags: Vec<u8> = heard.iter().map(|message| message.tag).collect();
+    let received = client.read_until(READY_FOR_QUERY).await;
+    let tags: Vec<u8> = received.iter().map(|message| message.tag).collect();
     assert_eq!(String::from_utf8_lossy(&tags), "12DCZ");
     // An error that is the same on every server comes from the primary.
     assert_eq!(client.ask("SELECT n FROM nowhere").await.unwrap_err(), "42P01");
@@ -197,8 +197,8 @@ async fn a_read_whose_server_ends_in_the_middle_runs_again() {
         .await
         .unwrap();
     }
-    let heard = client.read_until(READY_FOR_QUERY).await;
-    assert!(heard.iter().all(|message| message.tag != b'E'), "{heard:?}");
+    let received = client.read_until(READY_FOR_QUERY).await;
+    assert!(received.iter().all(|message| message.tag != b'E'), "{received:?}");
 }
 
 /// Found by the checker of `chaos`: a node that ended during the query of its replay position, ahead of a read, ended
@@ -342,14 +342,15 @@ async fn an_error_of_every_server_is_returned_once() {
     ] {
         let batch = batch.concat();
         let before = reruns(&split).await;
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         for who in [&mut client, &mut direct] {
             who.send(&batch).await;
             let answer = who.read_until(READY_FOR_QUERY).await;
-            heard.push(answer.iter().map(|it| (it.tag, it.field(b'C'), it.field(b'M'))).collect::<Vec<_>>());
+            received
+                .push(answer.iter().map(|it| (it.tag, it.field(b'C'), it.field(b'M'))).collect::<Vec<_>>());
         }
-        assert_eq!(heard[0], heard[1]);
-        assert_eq!(reruns(&split).await, before, "{heard:?}");
+        assert_eq!(received[0], received[1]);
+        assert_eq!(reruns(&split).await, before, "{received:?}");
     }
     for (state, most) in [
         ("08000", 0.0),
@@ -392,11 +393,11 @@ async fn a_read_that_fails_everywhere_ends() {
             }
         }
     };
-    let heard = tokio::select! {
-        heard = client.read_to_close() => heard,
+    let received = tokio::select! {
+        received = client.read_to_close() => received,
         () = ends_everywhere => unreachable!("it goes on for ever"),
     };
-    let last = heard.last().expect("the writer's words");
+    let last = received.last().expect("the writer's words");
     assert_eq!((last.tag, last.field(b'C')), (b'E', "57P01".to_owned()));
     assert!(reruns(&split).await - before <= 2.0);
 }

@@ -46,8 +46,8 @@ async fn tenants_with_options_share_read_pools() {
             assert_eq!(client.ask(READ).await.as_deref(), Ok(own.as_str()));
             client.ask("ROLLBACK").await.unwrap();
             client.send(&[statement("RESET ALL", &[]), statement(READ, &[]), sync()].concat()).await;
-            let heard = client.read_until(b::READY_FOR_QUERY).await;
-            let row = heard.iter().find(|message| message.tag == b::DATA_ROW).expect("a row");
+            let received = client.read_until(b::READY_FOR_QUERY).await;
+            let row = received.iter().find(|message| message.tag == b::DATA_ROW).expect("a row");
             assert!(row.body.ends_with(own.as_bytes()), "{row:?}");
             assert_eq!(client.ask(READ).await.as_deref(), Ok(own.as_str()));
         }

@@ -124,8 +124,8 @@ async fn a_moved_transaction_leaves_no_open_transaction_behind() {
         client.ask("UPDATE item SET note = note WHERE id = 2").await.unwrap();
         until(PATIENCE, async || {
             client.send(&begin).await;
-            let heard = client.read_until(READY_FOR_QUERY).await;
-            assert!(heard.iter().all(|message| message.tag != b'E'), "{heard:?}");
+            let received = client.read_until(READY_FOR_QUERY).await;
+            assert!(received.iter().all(|message| message.tag != b'E'), "{received:?}");
             assert_eq!(client.ask("SELECT note FROM item WHERE id = 1").await.unwrap(), "one");
             client.ask("COMMIT").await.unwrap();
             let now = split.gatekeeper.metric(too_old).await.unwrap();
@@ -146,25 +146,25 @@ async fn a_moved_transaction_leaves_no_open_transaction_behind() {
 }
 
 /// Answers of `client` to `units`, each sent after the previous answer: the commands' tags, or the state of an error.
-async fn told(client: &mut Frames, units: &[Vec<u8>]) -> Vec<String> {
-    let mut told = Vec::new();
+async fn run_units(client: &mut Frames, units: &[Vec<u8>]) -> Vec<String> {
+    let mut answers = Vec::new();
     for unit in units {
         client.send(unit).await;
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         let mut rest = &unit[..];
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
             if matches!(frame.tag(), b'Q' | b'S') {
-                heard.extend(client.read_until(READY_FOR_QUERY).await);
+                received.extend(client.read_until(READY_FOR_QUERY).await);
             }
             rest = &rest[frame.as_bytes().len()..];
         }
-        told.extend(heard.iter().filter_map(|message| match message.tag {
+        answers.extend(received.iter().filter_map(|message| match message.tag {
             b'E' => Some(message.field(b'C')),
             b'C' | b'Z' => Some(String::from_utf8_lossy(&message.body).trim_end_matches('\0').to_owned()),
             _ => None,
         }));
     }
-    told
+    answers
 }
 
 /// `BEGIN READ ONLY` by messages is sent to a read pool at once, and does not bind the session there before the first
@@ -239,8 +239,8 @@ async fn a_read_only_transaction_may_turn_to_writing_before_its_first_query() {
     ] {
         let mut direct = split.plain().await;
         let mut client = split.client().await;
-        let expected = told(&mut direct, &units).await;
-        let through = told(&mut client, &units).await;
+        let expected = run_units(&mut direct, &units).await;
+        let through = run_units(&mut client, &units).await;
         assert_eq!(through, expected, "{what}");
         assert_eq!(client.ask("SELECT count(*) FROM item").await.unwrap(), "2", "{what}");
     }
@@ -282,8 +282,8 @@ async fn statements_behind_a_read_only_transaction_are_outside() {
                 query("UPDATE item SET note = note WHERE id = 1"),
             ];
             let mut direct = split.plain().await;
-            let expected = told(&mut direct, &units).await;
-            assert_eq!(told(&mut split.client().await, &units).await, expected, "{end}; {behind}");
+            let expected = run_units(&mut direct, &units).await;
+            assert_eq!(run_units(&mut split.client().await, &units).await, expected, "{end}; {behind}");
         }
     }
     // A failed transaction ends in the same way.
@@ -298,8 +298,8 @@ async fn statements_behind_a_read_only_transaction_are_outside() {
     let by_messages = [query("BEGIN READ ONLY"), query("SELECT note FROM item WHERE id = 1"), batch];
     for units in [&units[..], &by_messages] {
         let mut direct = split.plain().await;
-        let expected = told(&mut direct, units).await;
-        assert_eq!(told(&mut split.client().await, units).await, expected);
+        let expected = run_units(&mut direct, units).await;
+        assert_eq!(run_units(&mut split.client().await, units).await, expected);
     }
 }
 
@@ -329,9 +329,9 @@ async fn state_of_the_writer_moves_a_read_only_transaction_there() {
         ] {
             let units = [&units[..], &rest].concat();
             let mut direct = split.plain().await;
-            let expected = told(&mut direct, &units).await;
+            let expected = run_units(&mut direct, &units).await;
             drop(direct);
-            assert_eq!(told(&mut split.client().await, &units).await, expected, "{kept}");
+            assert_eq!(run_units(&mut split.client().await, &units).await, expected, "{kept}");
         }
     }
 }
@@ -339,10 +339,10 @@ async fn state_of_the_writer_moves_a_read_only_transaction_there() {
 /// Has the same conversation with the primary and through the listener.
 async fn compare(split: &Split, units: &[Vec<u8>]) {
     let mut direct = split.plain().await;
-    let expected = told(&mut direct, units).await;
+    let expected = run_units(&mut direct, units).await;
     drop(direct);
     let what: Vec<_> = units.iter().map(|unit| String::from_utf8_lossy(unit)).collect();
-    assert_eq!(told(&mut split.client().await, units).await, expected, "{what:?}");
+    assert_eq!(run_units(&mut split.client().await, units).await, expected, "{what:?}");
 }
 
 /// Savepoints and local settings held a READ ONLY transaction on the read pool, where statements allowed by the primary
@@ -511,8 +511,8 @@ async fn a_read_only_transaction_with_state_stays_on_its_node() {
     ] {
         let units = [&[query("BEGIN READ ONLY")], &units[..], &[query("COMMIT")]].concat();
         let mut direct = split.plain().await;
-        let expected = told(&mut direct, &units).await;
-        assert_eq!(told(&mut split.client().await, &units).await, expected);
+        let expected = run_units(&mut direct, &units).await;
+        assert_eq!(run_units(&mut split.client().await, &units).await, expected);
     }
     // A snapshot, too.
     let mut client = split.client().await;

@@ -37,7 +37,7 @@ fn unreachable(kind: io::ErrorKind) -> ConnectError {
     error(ConnectFailure::Unreachable { tried: vec![(address(), kind.into())] })
 }
 
-fn said(opinion: &Opinion) -> String {
+fn rendered(opinion: &Opinion) -> String {
     format!("{opinion:?}")
 }
 
@@ -97,9 +97,9 @@ fn every_failure_has_words_and_a_remedy() {
     ] {
         let opinion = assess_failure(&error(failure));
         assert_eq!(opinion.verdict(), Verdict::Failed);
-        let said = said(&opinion);
-        assert!(said.contains(words), "no `{words}` in {said}");
-        let (_, remedies) = said.split_once("remedies").unwrap();
+        let text = rendered(&opinion);
+        assert!(text.contains(words), "no `{words}` in {text}");
+        let (_, remedies) = text.split_once("remedies").unwrap();
         assert!(remedies.contains(remedy), "no `{remedy}` in {remedies}");
     }
 }
@@ -115,7 +115,7 @@ fn the_hop_where_a_connection_ended_is_told() {
     ] {
         let opinion = assess_route(&[(address(), Err(unreachable(kind)))]);
         assert_eq!(opinion.verdict(), Verdict::Failed);
-        assert!(said(&opinion).contains(words), "{opinion:?}");
+        assert!(rendered(&opinion).contains(words), "{opinion:?}");
     }
 }
 
@@ -150,17 +150,17 @@ fn of_a_token_only_its_length_is_told() {
     assert_eq!(assess_token(&Login::Passthrough, &user("alice@example.com"), 1024).verdict(), Verdict::Ok);
     let opinion = assess_token(&Login::Passthrough, &user("my-sa@my-project.iam.gserviceaccount.com"), 1024);
     assert_eq!(opinion.verdict(), Verdict::Warning);
-    assert!(said(&opinion).contains("write the user as `my-sa@my-project.iam`"), "{opinion:?}");
+    assert!(rendered(&opinion).contains("write the user as `my-sa@my-project.iam`"), "{opinion:?}");
 }
 
 #[test]
 fn what_the_server_asks_of_others_tells_the_flag_from_the_user() {
     let mut user_alone = Opinion::failed("refused", "either");
     tell_the_flag_from_the_user(&mut user_alone, &[(user("bob"), Method::CleartextPassword)]);
-    assert!(said(&user_alone).contains("this user is not an IAM user"), "{user_alone:?}");
+    assert!(rendered(&user_alone).contains("this user is not an IAM user"), "{user_alone:?}");
     let mut all = Opinion::failed("refused", "either");
     tell_the_flag_from_the_user(&mut all, &[(user("bob"), Method::ScramSha256)]);
-    assert!(said(&all).contains("`alloydb.iam_authentication` is off"), "{all:?}");
+    assert!(rendered(&all).contains("`alloydb.iam_authentication` is off"), "{all:?}");
     let mut nobody = Opinion::failed("refused", "either");
     tell_the_flag_from_the_user(&mut nobody, &[]);
     assert_eq!(nobody, Opinion::failed("refused", "either"));
@@ -205,7 +205,7 @@ fn a_role_that_is_not_the_declared_one_is_a_failure() {
 #[test]
 fn lag_is_told_of_standbys_and_is_a_warning_only_when_it_will_not_end_or_is_not_known() {
     let primary = assess_lag(&answer(ObservedRole::Primary, false), None);
-    assert!(said(&primary).contains("16/B374D848"), "{primary:?}");
+    assert!(rendered(&primary).contains("16/B374D848"), "{primary:?}");
     let standby = |replay| assess_lag(&answer(ObservedRole::Standby, true), Some(&replay)).verdict();
     let replay = ReplayProgress {
         replayed: Some("0/3000060".into()),
@@ -232,7 +232,7 @@ fn users_that_cannot_log_in_are_warned_of() {
     ] {
         let opinion = judged(Ok(grants));
         assert_eq!(opinion.verdict(), Verdict::Warning);
-        assert!(said(&opinion).contains("bob"), "{opinion:?}");
+        assert!(rendered(&opinion).contains("bob"), "{opinion:?}");
     }
     assert_eq!(judged(Err(QueryError::Nothing)).verdict(), Verdict::Ok, "a server may keep that to itself");
     let reduced = assess_privileges(&login, Some(&QueryError::Nothing), &Ok(Grants::default()));

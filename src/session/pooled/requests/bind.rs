@@ -155,7 +155,7 @@ impl<'a> BindMessages<'a> {
         let bound = message.bound();
         let portal = bound.portal();
         let known = self.requests().ensure(statement, shown);
-        if portal.is_empty() && known != KnownResult::AsTold {
+        if portal.is_empty() && known != KnownResult::AsDescribed {
             self.requests().statements.note_portal_of(statement.id());
         }
         if let Some(action) = self.check_result(statement, known, portal, shown) {

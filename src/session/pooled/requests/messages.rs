@@ -358,7 +358,7 @@ impl<'a> StatementMessages<'a> {
                     let known = requests.ensure(&statement, shown);
                     let name = requests.held.statements().name(statement.id());
                     frontend::write_describe_statement(requests.to_backend, &name);
-                    let is_known = known == KnownResult::AsTold;
+                    let is_known = known == KnownResult::AsDescribed;
                     let described =
                         if is_known { Described::AsIs } else { Described::Learned(statement.id()) };
                     return (MessageAction::Consumed, described);

@@ -83,7 +83,7 @@ pub(super) enum KnownResult {
     /// The client has no description.
     Untold,
     /// The client's description is correct.
-    AsTold,
+    AsDescribed,
     /// The result differs.
     Other,
     /// Only the backend can tell.
@@ -323,7 +323,7 @@ impl<'a> Requests<'a> {
         }
         match (expected.described_result(), ready.flatten()) {
             (None, _) => KnownResult::Untold,
-            (Some(told), Some(now)) if told == now => KnownResult::AsTold,
+            (Some(described), Some(now)) if described == now => KnownResult::AsDescribed,
             (Some(_), Some(_)) => KnownResult::Other,
             (Some(_), None) => KnownResult::Unknown,
         }

@@ -28,7 +28,7 @@ pub(super) struct Client {
     /// Bytes of the backend read and not taken.
     pub(super) from_server: Vec<u8>,
     /// Bytes received by the client.
-    pub(super) heard: Vec<u8>,
+    pub(super) received: Vec<u8>,
     /// Settings of the client's start-up packet.
     pub(super) startup: Startup,
     pub(super) expected: Expected,
@@ -54,7 +54,7 @@ impl Client {
             backend: None,
             last_backend: None,
             from_server: Vec::new(),
-            heard: Vec::new(),
+            received: Vec::new(),
             startup,
             expected: Expected::new(startup),
             direct: Server::new(cluster, startup),
@@ -82,29 +82,29 @@ impl Client {
 
     /// Compares the answers with those of the dedicated server: no other bytes, and all bytes if `complete`.
     pub(super) fn compare(&self, complete: bool) {
-        let (heard, told) = (frames(&self.heard), frames(&self.direct.output()));
-        for (at, (heard, told)) in heard.iter().zip(&told).enumerate() {
-            let is_same = heard == told || is_known_difference(heard, told);
+        let (received, direct) = (frames(&self.received), frames(&self.direct.output()));
+        for (at, (received, direct)) in received.iter().zip(&direct).enumerate() {
+            let is_same = received == direct || is_known_difference(received, direct);
             assert!(
                 is_same,
-                "client {}, message {at}: {heard}\ninstead of {told}\nbehind {:?}",
+                "client {}, message {at}: {received}\ninstead of {direct}\nbehind {:?}",
                 self.id,
-                &told_before(&self.direct.output(), at)
+                &direct_frames_before(&self.direct.output(), at)
             );
         }
         assert!(
-            heard.len() <= told.len(),
+            received.len() <= direct.len(),
             "client {}: more messages than of a server: {:?}",
             self.id,
-            &heard[told.len()..]
+            &received[direct.len()..]
         );
         let due = frames(&self.direct.sent).len();
         assert!(
-            !complete || heard.len() >= due,
+            !complete || received.len() >= due,
             "client {}: {} messages of {due}; missing {:?}",
             self.id,
-            heard.len(),
-            &told[heard.len()..due]
+            received.len(),
+            &direct[received.len()..due]
         );
     }
 }
@@ -148,22 +148,22 @@ fn frames(bytes: &[u8]) -> Vec<String> {
 }
 
 /// The last messages ahead of the message `at`.
-fn told_before(bytes: &[u8], at: usize) -> Vec<String> {
+fn direct_frames_before(bytes: &[u8], at: usize) -> Vec<String> {
     let frames = frames(bytes);
     frames[at.saturating_sub(6)..at].to_vec()
 }
 
 /// True for a difference that stands.
-fn is_known_difference(heard: &str, told: &str) -> bool {
+fn is_known_difference(received: &str, direct: &str) -> bool {
     /// Bytes up to the SQLSTATE.
     const PREFIX_BYTES: usize = "ESERROR.VERROR.C".len();
     let code = |message: &str| message.get(PREFIX_BYTES..PREFIX_BYTES + 5).map(str::to_owned);
-    let is_error = heard.starts_with('E') && told.starts_with('E');
-    let (heard_code, told_code) = (code(heard), code(told));
+    let is_error = received.starts_with('E') && direct.starts_with('E');
+    let (received_code, direct_code) = (code(received), code(direct));
     // No client reads an internal name.
-    let names_internal = told.contains("__gatekeeper") && heard_code == told_code;
+    let names_internal = direct.contains("__gatekeeper") && received_code == direct_code;
     // A statement prepared ahead of the client's message fails first in a failed transaction.
-    let tries_name = heard_code.as_deref() == Some("25P02")
-        && matches!(told_code.as_deref(), Some("42601" | "42P05" | "08P01"));
+    let tries_name = received_code.as_deref() == Some("25P02")
+        && matches!(direct_code.as_deref(), Some("42601" | "42P05" | "08P01"));
     is_error && (names_internal || tries_name)
 }

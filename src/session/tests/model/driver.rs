@@ -39,7 +39,7 @@ impl World {
             }
             None => assert!(bytes.is_empty(), "client {}: bytes for no backend", client.id),
         }
-        client.heard.extend(client.session.to_client().map(std::mem::take).unwrap_or_default());
+        client.received.extend(client.session.to_client().map(std::mem::take).unwrap_or_default());
         while client.session.poll_report().is_some() || client.session.poll_pin().is_some() {}
         assert!(client.session.broken().is_none(), "client {}: {:?}", client.id, client.session.broken());
         assert!(client.session.fatal().is_none(), "client {}", client.id);
@@ -142,7 +142,7 @@ pub(super) fn hear(client: &mut Client, backend: &mut Backend, setup: Setup) -> 
     let is_full = client.from_server.len() == setup.server_buffer;
     let consumed = client.session.on_backend(Instant::now(), &client.from_server, is_full);
     let consumed = consumed.expect("messages of the protocol");
-    client.heard.extend(client.from_server.drain(..consumed.forward));
+    client.received.extend(client.from_server.drain(..consumed.forward));
     client.from_server.drain(..consumed.discard);
     read + consumed.forward + consumed.discard
 }
