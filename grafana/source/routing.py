@@ -33,22 +33,26 @@ def rows():
                 "routes follow within one probe interval; compare the times with the traffic below.", STATE, STATES)),
         ]),
         ("Which clients wait for a writer?", [
-            (6, 8, lines(
+            (5, 8, lines(
                 "Clients on hold", "Clients waiting for a writer now.",
                 "no action within `hold` after a failover; beyond, see the endpoint of the primary.",
                 "none", query("sum by (listener) (gatekeeper_held_clients{@listener})", "{{listener}}"), stacked=True)),
-            (6, 8, lines(
+            (5, 8, lines(
                 "Finished holds", "Finished waits for a writer, by outcome.",
                 "`expired` was an error for a client (57P03): the writer was absent for longer than `hold`.",
                 "cps", query("sum by (outcome) (rate(gatekeeper_holds_total{@listener}@rate)) > 0", "{{outcome}}"), stacked=True)),
-            (6, 8, lines(
+            (5, 8, lines(
                 "Time on hold", "Time within which 99 of 100 holds ended.",
                 "compare with `hold` of the listener.",
                 "s", query(quantile(0.99, "gatekeeper_hold_duration_seconds", "@listener", "listener"), "{{listener}}"))),
-            (6, 8, lines(
+            (5, 8, lines(
                 "Absence of the writer", "Time between two answers of the writer with failed probes in between, 99 of 100.",
                 "the usual time of a failover; `hold` must be longer.",
                 "s", query(quantile(0.99, "gatekeeper_writer_absence_duration_seconds", "@all"), "absence"))),
+            (4, 8, lines(
+                "Interrupted transactions", "Transactions whose backend was lost, by fate.",
+                "`unknown` were told 08007: their clients have to look whether they took effect.",
+                "cps", query("sum by (fate) (rate(gatekeeper_interrupted_transactions_total{@listener}@rate)) > 0", "{{fate}}"), stacked=True)),
         ]),
         ("Where do statements go?", [
             (12, 9, lines(

@@ -277,6 +277,63 @@ impl ClientError {
         }
     }
 
+    /// The server was lost before the transaction could take effect.
+    #[must_use]
+    pub fn transaction_rolled_back() -> Self {
+        Self::new(
+            SqlState::SERIALIZATION_FAILURE,
+            Blame::Endpoint,
+            ClientErrorReason::BackendLost,
+            "the connection to the server was lost, and the transaction was rolled back",
+        )
+        .hint("Run the transaction again.")
+    }
+
+    /// The server was lost, and the transaction may have taken effect.
+    #[must_use]
+    pub fn transaction_unknown() -> Self {
+        Self::new(
+            SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
+            Blame::Endpoint,
+            ClientErrorReason::BackendLost,
+            "the connection to the server was lost, and the transaction may have taken effect",
+        )
+        .hint("Find out if it took effect before you run it again.")
+    }
+
+    /// The server was lost between two transactions, and with it session state.
+    #[must_use]
+    pub fn session_state_lost() -> Self {
+        Self::new(
+            SqlState::CONNECTION_FAILURE,
+            Blame::Endpoint,
+            ClientErrorReason::BackendLost,
+            "the connection to the server was lost, and with it state of the session",
+        )
+        .hint("The statement was not executed. Set the session up again, or connect again.")
+    }
+
+    /// The server was lost, and with it the session state that `pins` name. `is_unknown`: a statement was running.
+    #[must_use]
+    pub fn session_lost(pins: &str, is_unknown: bool) -> Self {
+        let sqlstate = match is_unknown {
+            true => SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
+            false => SqlState::CONNECTION_FAILURE,
+        };
+        let lost = Self::new(
+            sqlstate,
+            Blame::Endpoint,
+            ClientErrorReason::BackendLost,
+            format!("the connection to the server was lost, and with it state of the session: {pins}"),
+        );
+        match is_unknown {
+            true => {
+                lost.hint("Connect again, and find out if the statement took effect before you run it again.")
+            }
+            false => lost.hint("Connect again."),
+        }
+    }
+
     /// A session's settings could not be applied to another backend.
     #[must_use]
     pub fn settings_lost(state: SqlState) -> Self {

@@ -100,6 +100,7 @@ pub const KEYS: &[ConfigKey] = &[
     key("listener", "max_clients_per_database", &["LISTEN_MAX_CLIENTS_PER_DATABASE"]),
     key("listener", "login_timeout", &["LISTEN_LOGIN_TIMEOUT"]),
     key("listener", "hold", &["LISTEN_HOLD"]),
+    key("listener", "on_backend_loss", &["LISTEN_ON_BACKEND_LOSS"]),
     key("listener.auth", "method", &["LISTEN_AUTH"]),
     key("listener.auth", "users_file", &["LISTEN_USERS_FILE"]),
     key("listener.auth", "name", &["LISTEN_CERTIFICATE_NAME"]),

@@ -17,11 +17,14 @@ use crate::{
     names::{EndpointName, ListenerName},
     pool::PoolSettings,
     route::{RoutePolicy, WhenNoReader},
+    session::BackendLossPolicy,
     topology::DeclaredRole,
 };
 
 pub(super) const WHEN_NO_READER: [(&str, WhenNoReader); 2] =
     [("primary", WhenNoReader::Primary), ("refuse", WhenNoReader::Refuse)];
+const ON_BACKEND_LOSS: [(&str, BackendLossPolicy); 2] =
+    [("error", BackendLossPolicy::Error), ("disconnect", BackendLossPolicy::Disconnect)];
 /// Remedy for a bind address.
 const BIND_FORM: &str =
     "write an IP address and a port, as in \"127.0.0.1:15432\" or \"[::]:15432\", or the path of a socket";
@@ -326,5 +329,6 @@ fn read_limits(section: &Section<'_>) -> ListenerLimits {
         ),
         login_timeout: section.positive_duration("login_timeout", default.login_timeout),
         hold: section.duration("hold", default.hold).value,
+        on_backend_loss: section.word_or("on_backend_loss", &ON_BACKEND_LOSS, default.on_backend_loss).value,
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     names::ListenerName,
     pool::PoolSettings,
     route::RoutePolicy,
+    session::BackendLossPolicy,
     tls::{CertificateName, ListenerTls},
 };
 
@@ -93,6 +94,8 @@ pub struct ListenerLimits {
     pub login_timeout: Duration,
     /// Longest wait of a transaction or a new client for a writer that is absent, as in a failover. Default 90 s.
     pub hold: Duration,
+    /// What a client of a pool is told when the writer's connection is lost. Default: an error.
+    pub on_backend_loss: BackendLossPolicy,
 }
 
 impl Auth {
@@ -138,6 +141,7 @@ impl Default for ListenerLimits {
             max_clients_per_database: 0,
             login_timeout: Duration::from_secs(10),
             hold: Duration::from_secs(90),
+            on_backend_loss: BackendLossPolicy::Error,
         }
     }
 }

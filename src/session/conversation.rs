@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Instant};
 use super::{
     captured_texts::CapturedTexts,
     cluster_commands::{ClusterCommands, ClusterEvent},
-    pending_request::PendingRequest,
+    pending_request::{BatchFacts, PendingRequest},
     response_queue::ResponseQueue,
     statement_report::{CapturedText, StatementKind, StatementReport},
 };
@@ -61,6 +61,18 @@ enum TerminateProgress {
 pub struct SessionOptions {
     /// Maximum bytes of each statement's text in a report; `None` keeps no text.
     pub text_limit: Option<usize>,
+    /// What a pooled session does when the writer's backend is lost.
+    pub on_backend_loss: BackendLossPolicy,
+}
+
+/// What a pooled session does when the writer's backend is lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BackendLossPolicy {
+    /// The client gets an error, and the session continues.
+    #[default]
+    Error,
+    /// The client is disconnected, as it is by a server that is lost.
+    Disconnect,
 }
 
 /// Statement texts for reports.
@@ -149,6 +161,26 @@ impl Conversation {
     #[inline]
     pub(super) const fn status(&self) -> TransactionStatus {
         self.status
+    }
+
+    /// Ends a unit with these `requests`, whose backend was lost at `now`; the client's transaction has `status` then.
+    pub(super) fn on_interrupted(
+        &mut self,
+        now: Instant,
+        requests: &[PendingRequest],
+        error: Option<SqlState>,
+        status: TransactionStatus,
+    ) {
+        let texts = texts(self.text_capture.as_deref());
+        self.reports.extend(requests.iter().find_map(|it| it.report_interruption(now, error, texts)));
+        self.status = status;
+        self.transactions += u64::from(status == TransactionStatus::Idle);
+    }
+
+    /// Ends the failed transaction without a backend, and with an error.
+    pub(super) fn end_failed_transaction(&mut self) {
+        self.status = TransactionStatus::Idle;
+        self.transactions += 1;
     }
 
     /// Fails the transaction that the client was told of, and no backend.
@@ -344,7 +376,7 @@ impl Conversation {
             self.in_batch = false;
             frontend::write_sync(out);
             self.queue.owe(PendingRequest::CopyEnd, None);
-            self.queue.owe(PendingRequest::Sync { started: now }, None);
+            self.queue.owe(PendingRequest::Sync { started: now, batch: BatchFacts::default() }, None);
         }
         !(self.in_batch || self.has_forwarded_terminate() || self.queue.is_skipping())
     }

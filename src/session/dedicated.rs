@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use super::{
     consumed_input::ConsumedInput,
     conversation::{Conversation, SessionOptions, is_load, understood},
-    pending_request::{CloseOrigin, Described, ParseOrigin, PendingRequest},
+    pending_request::{BatchFacts, CloseOrigin, Described, ParseOrigin, PendingRequest},
     statement_report::StatementKind,
 };
 use crate::{
@@ -235,7 +235,7 @@ impl Dedicated {
                 };
                 PendingRequest::Close { name: name.into(), closed }
             }
-            FrontendMessage::Sync => PendingRequest::Sync { started: now },
+            FrontendMessage::Sync => PendingRequest::Sync { started: now, batch: BatchFacts::default() },
             FrontendMessage::CopyDone | FrontendMessage::CopyFail { .. } => PendingRequest::CopyEnd,
             FrontendMessage::Flush | FrontendMessage::CopyData(_) | FrontendMessage::Terminate => return,
         };

@@ -29,6 +29,7 @@ mod consumed_input;
 mod conversation;
 mod database_state;
 mod dedicated;
+mod fate;
 mod internal_statements;
 mod parsed;
 mod pending_request;
@@ -57,9 +58,10 @@ use std::{
 
 pub use cluster_commands::ClusterEvent;
 pub use consumed_input::ConsumedInput;
-pub use conversation::SessionOptions;
+pub use conversation::{BackendLossPolicy, SessionOptions};
 pub use database_state::{CatalogInstant, DatabaseState};
 pub use dedicated::Dedicated;
+pub use fate::Fate;
 pub use pin::{Pin, Pins};
 pub use pooled::Pooled;
 pub use reported_parameters::ReportedParameters;
@@ -285,9 +287,9 @@ impl Session {
         self.pooled_mut()?.abandon()
     }
 
-    /// The read pool's backend is lost; true if the session can continue without the backend.
-    pub fn on_backend_lost(&mut self) -> bool {
-        self.pooled_mut().is_some_and(Pooled::on_backend_lost)
+    /// The backend is lost at `now`; true if the session can continue without the backend.
+    pub fn on_backend_lost(&mut self, now: Instant) -> bool {
+        self.pooled_mut().is_some_and(|session| session.on_backend_lost(now))
     }
 
     /// Ends the wait for more client input: present input is classified as is, and the client's transaction begins.
@@ -386,6 +388,11 @@ impl Session {
     /// True once per commit that the session's next reads must see.
     pub fn poll_wrote(&mut self) -> bool {
         self.pooled_mut().is_some_and(Pooled::poll_wrote)
+    }
+
+    /// Fate of a transaction whose backend was lost, once.
+    pub fn poll_fate(&mut self) -> Option<Fate> {
+        self.pooled_mut()?.poll_fate()
     }
 
     /// Reason of the last replay on another backend, once.
@@ -516,6 +523,12 @@ impl Session {
     #[must_use]
     pub fn terminate_received(&self) -> bool {
         self.conversation().has_received_terminate()
+    }
+
+    /// SQLSTATE of the server's last error, if the client has seen the error.
+    #[must_use]
+    pub fn visible_fatal(&self) -> Option<SqlState> {
+        self.fatal().filter(|state| !self.pooled().is_some_and(|session| session.hides_fatal(*state)))
     }
 
     /// SQLSTATE of a server error that ends the session.

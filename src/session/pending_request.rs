@@ -11,7 +11,7 @@ use super::{
     statement_report::{CapturedText, StatementKind, StatementReport},
 };
 use crate::{
-    sql::{Effects, SettingReset},
+    sql::{Effects, SettingReset, TransactionCommands},
     wire::{SqlState, error_response, tag::backend as b},
 };
 
@@ -27,6 +27,8 @@ pub(super) enum PendingRequest {
         error: Option<SqlState>,
         /// State possibly left or removed by the text.
         effects: Effects,
+        /// Commands of the text that begin or end a transaction.
+        commands: TransactionCommands,
         /// Start-up settings reset by the request.
         leads_back: Vec<SettingReset>,
         /// Unnamed statement destroyed by a Query, unless the server skips the Query.
@@ -58,7 +60,18 @@ pub(super) enum PendingRequest {
     /// A CopyDone or CopyFail: has no answer of its own, but ends the stretch in which Sync is ignored.
     CopyEnd,
     /// A Sync: ends with ReadyForQuery.
-    Sync { started: Instant },
+    Sync { started: Instant, batch: BatchFacts },
+}
+
+/// What is known of a batch of extended-protocol messages, should its backend be lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct BatchFacts {
+    /// Commands of the bound statements that begin or end a transaction.
+    pub commands: TransactionCommands,
+    /// Count of Execute messages, up to the maximum.
+    pub executes: u8,
+    /// The server has reported an error, and skips the rest of the batch.
+    pub has_failed: bool,
 }
 
 /// A client's statement, with the client's name.
@@ -150,6 +163,7 @@ impl PendingRequest {
             operation: None,
             error: None,
             effects: Effects::NONE,
+            commands: TransactionCommands::UNKNOWN,
             leads_back: Vec::new(),
             unnamed: None,
             deallocates: VecDeque::new(),
@@ -215,6 +229,27 @@ impl PendingRequest {
         }
     }
 
+    /// Tags of the messages that answer this step of a batch if it succeeds, and the statement has neither parameters nor a
+    /// result. None are for the client if the step is Gatekeeper's own.
+    pub(super) const fn success_tags(&self) -> &'static [u8] {
+        match self {
+            Self::Parse {
+                made: ParseOrigin::Client | ParseOrigin::Named(_) | ParseOrigin::Unnamed(_),
+                ..
+            } => &[b::PARSE_COMPLETE],
+            Self::Bind { .. } => &[b::BIND_COMPLETE],
+            Self::Describe(Described::AsIs) => &[b::NO_DATA],
+            Self::Describe(Described::Learned(_)) => &[b::PARAMETER_DESCRIPTION, b::NO_DATA],
+            Self::Close {
+                closed:
+                    CloseOrigin::Portal | CloseOrigin::Client | CloseOrigin::Name(_) | CloseOrigin::Unnamed(_),
+                ..
+            } => &[b::CLOSE_COMPLETE],
+            Self::Execute { .. } | Self::Whole { .. } => &[b::COMMAND_COMPLETE],
+            _ => &[],
+        }
+    }
+
     /// Notes in `texts` the statement or portal that the completed step has made or closed.
     pub(super) fn note_names(&self, texts: &mut CapturedTexts) {
         match self {
@@ -227,6 +262,23 @@ impl PendingRequest {
             } => texts.closed_statement(name),
             _ => {}
         }
+    }
+
+    /// Report of the statement, ended at `now` without a response of the server; `None` for a request that is no statement.
+    pub(super) fn report_interruption(
+        &self,
+        now: Instant,
+        error: Option<SqlState>,
+        texts: Option<&CapturedTexts>,
+    ) -> Option<StatementReport> {
+        let (kind, started, text) = match self {
+            Self::Whole { kind, started, text, .. } => (*kind, *started, text.clone()),
+            Self::Execute { started, portal, .. } => {
+                (StatementKind::Execute, *started, texts.and_then(|texts| texts.of_portal(portal)))
+            }
+            _ => return None,
+        };
+        Some(StatementReport { kind, started, ended: now, rows: 0, operation: None, error, text })
     }
 
     /// Report of the request, failed at `now` with `state`. A Query is reported with its ReadyForQuery instead.
@@ -244,7 +296,7 @@ impl PendingRequest {
             Self::Bind { statement, .. } => {
                 (StatementKind::Prepare, now, texts.and_then(|texts| texts.of_statement(statement)))
             }
-            Self::Sync { started } => (StatementKind::Prepare, *started, None),
+            Self::Sync { started, .. } => (StatementKind::Prepare, *started, None),
             Self::Refused(_)
             | Self::Describe(_)
             | Self::Close { .. }

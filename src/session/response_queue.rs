@@ -8,8 +8,9 @@ use std::{collections::VecDeque, time::Instant};
 
 use super::{
     captured_texts::CapturedTexts,
-    pending_request::{CloseOrigin, Described, ParseOrigin, PendingRequest},
+    pending_request::{BatchFacts, CloseOrigin, Described, ParseOrigin, PendingRequest},
     pin::Pin,
+    pooled::{InterruptedUnit, UnitEnd},
     proxy_batch::ProxyBatch,
     request_counts::RequestCounts,
     side_effects::SideEffects,
@@ -394,6 +395,9 @@ impl ResponseQueue {
         while self.front().is_some_and(|next| !matches!(next, PendingRequest::Sync { .. })) {
             skipped.extend(self.pop());
         }
+        if let Some(PendingRequest::Sync { batch, .. }) = self.front_mut() {
+            batch.has_failed = true;
+        }
         // A rejected Parse, unlike a skipped Parse, has destroyed the previous unnamed statement.
         if let Some(PendingRequest::Parse { made: ParseOrigin::Unnamed(before), .. }) = skipped.get_mut(first)
         {
@@ -452,15 +456,42 @@ impl ResponseQueue {
         texts: Option<&CapturedTexts>,
     ) -> Option<StatementReport> {
         self.counts = RequestCounts::default();
-        let (kind, started, text) = self.owed.drain(..).find_map(|pending| match pending.request {
-            PendingRequest::Whole { kind, started, text, .. } => Some((kind, started, text)),
-            PendingRequest::Execute { started, portal, .. } => {
-                Some((StatementKind::Execute, started, texts.and_then(|texts| texts.of_portal(&portal))))
-            }
-            _ => None,
-        })?;
         let error = Some(SqlState::CONNECTION_FAILURE);
-        Some(StatementReport { kind, started, ended: now, rows: 0, operation: None, error, text })
+        self.owed.drain(..).find_map(|pending| pending.request.report_interruption(now, error, texts))
+    }
+
+    /// Takes the client's requests without a response, by unit: the backend is lost. `open` are the facts about the batch
+    /// without a Sync, if there is one.
+    pub(super) fn interrupt(&mut self, open: Option<BatchFacts>) -> Vec<InterruptedUnit> {
+        let is_skipping = self.is_skipping();
+        let mut copies_in = self.copies_in().is_some();
+        let (mut units, mut requests) = (Vec::new(), Vec::new());
+        let mut end = |end, facts, requests: &mut Vec<PendingRequest>| {
+            let (copies_in, requests) = (std::mem::take(&mut copies_in), std::mem::take(requests));
+            units.push(InterruptedUnit { end, facts, copies_in, requests });
+        };
+        for QueuedRequest { request, .. } in std::mem::take(&mut self.owed) {
+            let ended = match &request {
+                PendingRequest::Own(_) => continue,
+                PendingRequest::Whole { commands, error, .. } => {
+                    let facts = BatchFacts { commands: *commands, executes: 1, has_failed: error.is_some() };
+                    Some((UnitEnd::Whole, facts))
+                }
+                PendingRequest::Sync { batch, .. } => Some((UnitEnd::Sync, *batch)),
+                _ => None,
+            };
+            requests.push(request);
+            if let Some((unit_end, facts)) = ended {
+                end(unit_end, facts, &mut requests);
+            }
+        }
+        // The server has ignored the Sync of a batch that takes COPY data.
+        let open = open.or_else(|| (!requests.is_empty()).then(BatchFacts::default));
+        if let Some(facts) = open {
+            end(UnitEnd::Open, BatchFacts { has_failed: is_skipping, ..facts }, &mut requests);
+        }
+        self.clear();
+        units
     }
 
     /// Nothing of what is owed to the client will be passed on: it is swallowed, up to the end of each batch. Comes back what

@@ -14,7 +14,7 @@ use foldhash::fast::{FixedState, RandomState};
 use super::{
     database_state::CatalogInstant, reported_parameters::ReportedParameters, setting_values::SettingValues,
 };
-use crate::sql::{self, Effects, StatefulNames};
+use crate::sql::{self, Effects, StatefulNames, TransactionCommands};
 
 /// Prepared statement shared by all sessions that prepare the same text with the same parameter types.
 pub(super) struct SharedStatement {
@@ -29,6 +29,7 @@ pub(super) struct SharedStatement {
     judged: AtomicU64,
     /// It may list prepared statements.
     lists_prepared: bool,
+    transaction_commands: TransactionCommands,
     /// The [`Circumstances`] in which a server accepted it last; 0 before.
     accepted: AtomicU64,
 }
@@ -111,6 +112,11 @@ impl SharedStatement {
     /// True if the statement may list prepared statements.
     pub(super) const fn lists_prepared(&self) -> bool {
         self.lists_prepared
+    }
+
+    /// Commands of its text that begin or end a transaction.
+    pub(super) const fn transaction_commands(&self) -> TransactionCommands {
+        self.transaction_commands
     }
 
     /// What its text may change of a session's state, by this edition of the catalogue.
@@ -205,6 +211,7 @@ impl SharedStatements {
             reading,
             judged: AtomicU64::new(pack(edition, sql::effects(text_of(&definition), catalogue))),
             lists_prepared: lists_prepared(&definition),
+            transaction_commands: sql::transaction_commands(text_of(&definition)),
             definition: Arc::clone(&definition),
             accepted: AtomicU64::new(0),
         });

@@ -50,7 +50,7 @@ fn server(tag: u8, body: &[u8]) -> (RouteSide, Vec<u8>) {
 /// Plays a script, showing at most `step` further bytes at a time; everything must be forwarded as it came.
 fn play(script: &[(RouteSide, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<String>) {
     let start = Instant::now();
-    let options = SessionOptions { text_limit: texts.then_some(40) };
+    let options = SessionOptions { text_limit: texts.then_some(40), ..SessionOptions::default() };
     let mut session = Session::new(TransactionStatus::Idle, options);
     let mut reported = Vec::new();
     for (turn, (side, bytes)) in (0u32..).zip(script) {
@@ -297,7 +297,10 @@ fn what_breaks_off_is_told_as_cut_short() {
 
 #[test]
 fn frames_beyond_any_buffer_pass_in_parts() {
-    let mut session = Session::new(TransactionStatus::Idle, SessionOptions { text_limit: Some(10) });
+    let mut session = Session::new(
+        TransactionStatus::Idle,
+        SessionOptions { text_limit: Some(10), ..SessionOptions::default() },
+    );
     let now = Instant::now();
     let query = frame(b'Q', format!("SELECT '{}'\0", "x".repeat(5000)).as_bytes());
     assert_eq!(
@@ -328,7 +331,7 @@ fn a_fatal_error_is_remembered_as_the_servers_last_word() {
 #[test]
 fn nonsense_from_either_side_is_an_error_and_never_a_panic() {
     proptest::proptest!(|(bytes: Vec<u8>, full: bool)| {
-        let mut session = Session::new(TransactionStatus::Idle, SessionOptions { text_limit: Some(5) });
+        let mut session = Session::new(TransactionStatus::Idle, SessionOptions { text_limit: Some(5), ..SessionOptions::default() });
         let now = Instant::now();
         if let Ok(count) = session.on_client(now, &bytes, full) {
             proptest::prop_assert!(count.byte_count() <= bytes.len());

@@ -54,6 +54,7 @@ mod syntax;
 mod template;
 #[cfg(test)]
 mod tests;
+mod transaction_commands;
 mod transaction_control;
 mod transaction_steps;
 
@@ -75,4 +76,5 @@ pub use stateful::{EPOCH_SQL, STATEFUL_SQL, find_stateful_names};
 pub use stateful_names::StatefulNames;
 pub use stateful_names_builder::StatefulNamesBuilder;
 pub use statement_access::StatementAccess;
+pub use transaction_commands::{TransactionCommands, transaction_commands};
 pub use transaction_control::{TransactionControl, TransactionModes};

@@ -53,6 +53,7 @@ pub enum Label {
     Cluster,
     Direction,
     Endpoint,
+    Fate,
     Kind,
     Listener,
     Outcome,
@@ -86,6 +87,7 @@ impl Label {
             Self::Cluster => "cluster",
             Self::Direction => "direction",
             Self::Endpoint => "endpoint",
+            Self::Fate => "fate",
             Self::Kind => "kind",
             Self::Listener => "listener",
             Self::Outcome => "outcome",
@@ -236,6 +238,8 @@ catalog! {
         "Time that clients waited for a writer.";
     HOLDS = COUNTER, "gatekeeper_holds_total", [Listener, Outcome],
         "Finished waits of clients for a writer, by outcome.";
+    INTERRUPTED_TRANSACTIONS = COUNTER, "gatekeeper_interrupted_transactions_total", [Listener, Fate],
+        "Transactions whose backend was lost, by fate.";
     CLIENT_CONNECTIONS = COUNTER, "gatekeeper_client_connections_total", [Listener],
         "Client connections accepted.";
     CLIENT_REFUSALS = COUNTER, "gatekeeper_client_refusals_total", [Listener, Reason],

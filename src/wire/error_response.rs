@@ -136,6 +136,10 @@ impl SqlState {
     pub const PROTOCOL_VIOLATION: Self = Self(*b"08P01");
     /// `08006`: a connection that broke.
     pub const CONNECTION_FAILURE: Self = Self(*b"08006");
+    /// `transaction_resolution_unknown`
+    pub const TRANSACTION_RESOLUTION_UNKNOWN: Self = Self(*b"08007");
+    /// `serialization_failure`
+    pub const SERIALIZATION_FAILURE: Self = Self(*b"40001");
     /// `08001`: a connection that could not be made.
     pub const CANNOT_CONNECT: Self = Self(*b"08001");
     /// `0A000`: a feature that Gatekeeper does not support.
@@ -154,6 +158,8 @@ impl SqlState {
     pub const TOO_MANY_CONNECTIONS: Self = Self(*b"53300");
     /// `57P01`: ended by an administrator.
     pub const ADMIN_SHUTDOWN: Self = Self(*b"57P01");
+    /// `crash_shutdown`
+    pub const CRASH_SHUTDOWN: Self = Self(*b"57P02");
     /// `57P03`: not now; try again.
     pub const CANNOT_CONNECT_NOW: Self = Self(*b"57P03");
     /// `57014`: canceled.

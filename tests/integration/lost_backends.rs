@@ -18,11 +18,6 @@ const SLEEP: &str = "SELECT pg_sleep(600)";
 const SLEEPING: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'";
 
-/// The SQLSTATE of the last message, with which the connection ended.
-async fn ended_with(client: &mut Frames) -> String {
-    client.read_to_close().await.last().map(|message| message.field(b'C')).unwrap_or_default()
-}
-
 /// Waits until the session is served again.
 async fn served(client: &mut Frames) {
     until(LIMIT, async || match client.ask("SELECT 'served'").await {
@@ -61,7 +56,7 @@ async fn backends_killed_while_idle_are_replaced_without_errors() {
 }
 
 #[tokio::test]
-async fn a_killed_backend_ends_only_its_own_session() {
+async fn a_killed_backend_fails_only_its_own_transaction() {
     let pooled = Pooled::of(3).await;
     let (mut open, mut busy, mut bystander) =
         (pooled.client().await, pooled.client().await, pooled.client().await);
@@ -71,8 +66,10 @@ async fn a_killed_backend_ends_only_its_own_session() {
     busy.send(&query(SLEEP)).await;
     pooled.server_says(SLEEPING, "1").await;
     pooled.server(TERMINATE).await;
-    assert_eq!(ended_with(&mut open).await, "57P01");
-    assert_eq!(ended_with(&mut busy).await, "57P01");
+    assert_eq!(open.ask("SELECT 1").await, Err("40001".to_owned()));
+    open.ask("ROLLBACK").await.unwrap();
+    let heard = busy.read_until(b::READY_FOR_QUERY).await;
+    assert!(heard.iter().any(|message| message.tag == b::ERROR_RESPONSE && message.field(b'C') == "08007"));
     assert_eq!(bystander.ask("SELECT 'well'").await.unwrap(), "well");
     pooled.rests().await;
     assert!(pooled.healthy().await);

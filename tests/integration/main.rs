@@ -62,3 +62,4 @@ mod status_page;
 mod terminate;
 mod tokens;
 mod traces;
+mod writer_loss;

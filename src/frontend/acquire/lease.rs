@@ -239,7 +239,9 @@ impl PooledAcquirer {
 
     /// Records a read that failed because of its node.
     pub(crate) fn node_failed(&mut self, lease: &Lease) {
-        if let Some(node) = lease.node() {
+        if self.side == RouteSide::Reader
+            && let Some(node) = lease.node()
+        {
             self.context.routing.outliers.failed(Outlier::Node(node));
         }
         self.context.observers.evidence.submit(lease.running().endpoint().name(), Evidence::ConnectionLost);

@@ -356,7 +356,8 @@ impl ClientHandshake {
             traced,
             arrived,
         });
-        let options = SessionOptions { text_limit };
+        let on_backend_loss = context.settings.limits.on_backend_loss;
+        let options = SessionOptions { text_limit, on_backend_loss };
         let SessionStart { backend, acquirer, session, unread } =
             login_result.backend.into_session(&context, registered.key.pid(), options);
         let client = (client.stream, client_unread);

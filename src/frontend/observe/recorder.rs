@@ -28,7 +28,7 @@ use crate::{
     pool::BackendHandle,
     probe::Evidence,
     route::RouteReason,
-    session::{Pin, StatementReport},
+    session::{Fate, Pin, StatementReport},
     telemetry::{
         BackendPresence, ClientPresence, PathCounts,
         labels::{ClientState, Direction, Outcome, SessionOutcome},
@@ -144,6 +144,17 @@ impl Recorder {
             }
         }
         self.route = Route { decision: endpoint.role.as_str(), reason: reason.as_str() };
+    }
+
+    /// Records a transaction whose backend was lost.
+    pub(crate) fn record_fate(&self, fate: Fate) {
+        self.presence.listener().transaction_interrupted(fate);
+        tracing::debug!(
+            session = self.facts.id,
+            endpoint = self.server.as_ref().map(|server| server.endpoint.name.as_str()),
+            fate = fate.as_str(),
+            "transaction interrupted"
+        );
     }
 
     /// Records a read that is rerun on another endpoint.
@@ -277,6 +288,9 @@ impl Recorder {
             && let Some(server) = &self.server
         {
             self.observers.evidence.submit(&server.endpoint.name, Evidence::ConnectionLost);
+        }
+        if matches!(end, SessionEnd::BackendLost { .. }) {
+            self.record_fate(Fate::SessionLost);
         }
         let reason = end.blame().is_some().then(|| end.as_str());
         tracing::debug!(

@@ -395,7 +395,7 @@ impl Relay {
                 tracing::warn!(session = self.registered.id, error = %words, "cannot compare the system catalog");
                 false
             }
-            Err(_) => return Err(SessionEnd::BackendLost { mid_statement: false }),
+            Err(_) => return self.backend_ended().map(|()| true),
         };
         self.session.on_catalogue(is_new);
         self.backend.received.read_before(unasked);
@@ -492,14 +492,16 @@ impl Relay {
         Ok(())
     }
 
-    /// Handles the end of the backend connection: the end of the session, unless a read pool's backend is lost and the
-    /// session can go on without it.
+    /// Handles the end of the backend connection: the end of the session, unless the session can go on without it.
     fn backend_ended(&mut self) -> Result<(), SessionEnd> {
-        if !self.session.on_backend_lost() {
-            return Err(match self.session.fatal() {
+        if !self.session.on_backend_lost(Instant::now()) {
+            return Err(match self.session.visible_fatal() {
                 _ if self.session.terminate_received() => SessionEnd::Farewell,
                 Some(state) => SessionEnd::ServerClosed(state),
-                None => SessionEnd::BackendLost { mid_statement: !self.session.is_settled() },
+                None => SessionEnd::BackendLost {
+                    mid_statement: !self.session.is_settled(),
+                    pins: self.session.pins(),
+                },
             });
         }
         self.report_session_events();
@@ -507,6 +509,7 @@ impl Relay {
         if let Some(leasing) = &mut self.leasing {
             leasing.lose_backend(&mut self.backend);
         }
+        self.client.received.discard_cleared();
         // Messages no longer wait for the lost node's responses.
         self.unheard = true;
         Ok(())

@@ -18,6 +18,9 @@ pub(super) fn report_events(session: &mut Session, backend: &BackendSide, record
             lease.running().endpoint().metrics().record_rerun(cause);
         }
     }
+    if let Some(fate) = session.poll_fate() {
+        recorder.record_fate(fate);
+    }
     while let Some(report) = session.poll_report() {
         recorder.record_statement(report);
     }

@@ -2,7 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::{blame::Blame, client_error::ClientError, wire::SqlState};
+use crate::{
+    blame::Blame,
+    client_error::ClientError,
+    session::{Pin, Pins},
+    wire::SqlState,
+};
 
 /// Reason for the end of a relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +24,8 @@ pub(crate) enum SessionEnd {
     BackendLost {
         /// A statement was running, so its outcome is unknown.
         mid_statement: bool,
+        /// Session state that is lost with the connection.
+        pins: Pins,
     },
     /// The server violated the protocol.
     ServerNonsense(Cow<'static, str>),
@@ -56,7 +63,13 @@ impl SessionEnd {
     pub(crate) fn last_words(&self) -> Option<ClientError> {
         match self {
             Self::Refused(client_error) => Some(client_error.clone()),
-            Self::BackendLost { mid_statement } => Some(ClientError::backend_lost(*mid_statement)),
+            Self::BackendLost { mid_statement, pins } if pins.is_empty() => {
+                Some(ClientError::backend_lost(*mid_statement))
+            }
+            Self::BackendLost { mid_statement, pins } => {
+                let pins: Vec<_> = pins.iter().map(Pin::as_str).collect();
+                Some(ClientError::session_lost(&pins.join(", "), *mid_statement))
+            }
             Self::ServerNonsense(_) => Some(ClientError::backend_lost(true)),
             Self::Farewell | Self::Left | Self::Vanished | Self::ServerClosed(_) => None,
         }

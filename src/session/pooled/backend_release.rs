@@ -4,9 +4,10 @@
 use std::time::Instant;
 
 use super::{
-    BackendEvent, Pooled, SettleContext, SettleStep, ShapeCheck,
+    BackendEvent, BackendLossPolicy, Pooled, SettleContext, SettleStep, ShapeCheck,
     client_input::ClientInput,
     internal_error::InternalError,
+    interruption::{self, Interruption},
     requests::{EffectNotes, Requests},
     unit_classifier::UnitClassifier,
 };
@@ -14,6 +15,7 @@ use crate::{
     client_error::ClientError,
     route::{RerunCause, RouteReason, RouteSide},
     session::{
+        Fate,
         batch_writer::{self, SESSION_AUTHORIZATION},
         pin::Pin,
         proxy_batch::ProxyBatch,
@@ -317,14 +319,70 @@ impl Pooled {
             && !self.conversation.has_received_terminate()
     }
 
-    /// The read pool's backend is gone; whether the session can go on without it.
-    pub(in crate::session) fn on_backend_lost(&mut self) -> bool {
-        let can_go_on = self.can_lose_backend();
-        if can_go_on {
-            let lost = self.lose_backend();
-            self.end_on(lost);
+    /// Whether the session can go on if the writer's backend is gone: nothing that the client relies on is lost with it, but
+    /// for the transaction.
+    pub(super) fn can_be_interrupted(&self) -> bool {
+        self.backend.is_held()
+            && self.survives_writer()
+            && self.conversation.is_server_at_boundary()
+            && !interruption::ends_session(self.cleanup.pins())
+            && self.conversation.fatal().is_none_or(interruption::is_shutdown)
+            && self.conversation.broken().is_none()
+            && !self.conversation.has_received_terminate()
+    }
+
+    /// True for a server error that ends the connection, and that the client does not see: it gets the fate of its
+    /// transaction, or the error that ends the session.
+    pub(in crate::session) fn hides_fatal(&self, state: SqlState) -> bool {
+        self.survives_writer()
+            && interruption::is_shutdown(state)
+            && !self.conversation.has_received_terminate()
+    }
+
+    /// True if the session does not end with the writer's backend as a matter of course.
+    fn survives_writer(&self) -> bool {
+        !self.is_on_reader() && self.on_backend_loss == BackendLossPolicy::Error
+    }
+
+    /// The backend is gone at `now`; whether the session can go on without it.
+    pub(in crate::session) fn on_backend_lost(&mut self, now: Instant) -> bool {
+        let lost = if self.can_lose_backend() {
+            self.lose_backend()
+        } else if self.can_be_interrupted() {
+            self.interrupt(now)
+        } else {
+            return false;
+        };
+        self.end_on(lost);
+        true
+    }
+
+    /// Ends what is under way on the lost backend, and answers it in the server's place.
+    fn interrupt(&mut self, now: Instant) -> Result<(), InternalError> {
+        self.conversation.forget_server();
+        let is_open = self.conversation.is_in_batch() || self.conversation.queue().is_skipping();
+        let open = is_open.then(|| self.batch.end());
+        let units = self.conversation.queue_mut().interrupt(open);
+        self.fate = Interruption::of(self).answer(now, &units);
+        if self.fate == Some(Fate::Unknown)
+            && let Some(split) = &mut self.router
+        {
+            // Later reads must see what may have been written.
+            split.on_unit_over(now, TransactionStatus::Idle, true);
         }
-        can_go_on
+        self.undo(units.into_iter().flat_map(|unit| unit.requests).collect())?;
+        self.leave_lost_backend()
+    }
+
+    /// Forgets the lost backend.
+    fn leave_lost_backend(&mut self) -> Result<(), InternalError> {
+        self.statements.take_on_backend();
+        self.outgoing.forget_backend();
+        self.statements.set_shape_check(ShapeCheck::None);
+        self.request.end_await();
+        self.backend.on(BackendEvent::Lost)?;
+        self.on_backend_returned();
+        Ok(())
     }
 
     fn lose_backend(&mut self) -> Result<(), InternalError> {
@@ -336,13 +394,7 @@ impl Pooled {
         if !left {
             self.rewind(LOST)?;
         }
-        self.statements.take_on_backend();
-        self.outgoing.forget_backend();
-        self.statements.set_shape_check(ShapeCheck::None);
-        self.request.end_await();
-        self.backend.on(BackendEvent::Lost)?;
-        self.on_backend_returned();
-        Ok(())
+        self.leave_lost_backend()
     }
 
     /// Sends messages again that a read pool did not answer, to the backend held now.

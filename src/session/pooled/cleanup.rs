@@ -307,6 +307,19 @@ impl Cleanup {
         self.pins = self.pins.without(pin);
     }
 
+    /// Forgets what the lost backend held. True if session state is lost that the client may rely on: of a pin, or of a
+    /// transaction that was not checked yet.
+    pub(in crate::session) fn on_backend_lost(&mut self) -> bool {
+        let is_lost = !self.pins.is_empty() || !self.possible_side_effects.is_empty();
+        self.pins = Pins::NONE;
+        self.portal_effects = Effects::NONE;
+        self.comparison = CatalogComparison::default();
+        self.prepared_settings.clear();
+        self.noted = SideEffects::default();
+        self.forget_transaction();
+        is_lost
+    }
+
     /// Forgets the transaction: the backend is given up.
     pub(in crate::session) fn forget_transaction(&mut self) {
         self.possible_side_effects = Effects::NONE;

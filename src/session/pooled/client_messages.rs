@@ -20,6 +20,7 @@ use crate::{
     client_error::ClientError,
     route::RouteReason,
     session::{consumed_input::ConsumedInput, proxy_batch::ProxyBatch},
+    sql::{self, TransactionCommands},
     wire::{
         self, FrameError, FramePiece, Header, PartialFrame, Speaker, backend, frontend, tag::frontend as f,
     },
@@ -328,6 +329,16 @@ impl Pooled {
             f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL => return Ok(MessageAction::Consumed),
             _ => {}
         }
+        let interrupted = self.request.take_interruption().filter(|_| !self.rolls_back_failed(message));
+        if let Some(client_error) = interrupted {
+            if self.begin.has_failed() && self.commands_of(message).intersects(TransactionCommands::COMMIT) {
+                // As with any COMMIT that fails, the transaction is over.
+                self.conversation.end_failed_transaction();
+                self.begin.end();
+            }
+            self.refuse(message.tag(), &client_error);
+            return Ok(MessageAction::Consumed);
+        }
         if let Some(client_error) = self.request.take_refusal() {
             self.refuse(message.tag(), &client_error);
             return Ok(MessageAction::Consumed);
@@ -339,6 +350,24 @@ impl Pooled {
             _ => false,
         };
         if is_answered { Ok(MessageAction::Consumed) } else { self.want(message, shown) }
+    }
+
+    /// True for a message that ends a failed transaction with a rollback.
+    fn rolls_back_failed(&self, message: &ClientMessage<'_>) -> bool {
+        self.begin.has_failed() && self.commands_of(message) == TransactionCommands::ROLLBACK
+    }
+
+    /// Commands of the message's text, or of the statement that the message binds, that begin or end a transaction.
+    fn commands_of(&self, message: &ClientMessage<'_>) -> TransactionCommands {
+        match message.tag() {
+            f::QUERY => sql::transaction_commands(message.query()),
+            f::PARSE => sql::transaction_commands(message.parsed_text()),
+            f::BIND if message.has_bound_names() => {
+                let text = self.statements.text(message.bound().statement());
+                text.map_or(TransactionCommands::NONE, sql::transaction_commands)
+            }
+            _ => TransactionCommands::NONE,
+        }
     }
 
     /// The client's request finds no backend.

@@ -84,7 +84,7 @@ impl DeferredBegin {
     }
 
     /// Ends the transaction without a backend.
-    fn end(&mut self) {
+    pub(in crate::session) fn end(&mut self) {
         self.stage = BeginStage::None;
         self.script.clear();
     }

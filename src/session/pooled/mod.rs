@@ -29,6 +29,7 @@
 
 mod backend_release;
 mod backend_state;
+mod batch_tracker;
 mod cleanup;
 mod client_input;
 mod client_message;
@@ -36,6 +37,8 @@ mod client_messages;
 mod client_statements;
 mod deferred_begin;
 mod internal_error;
+mod interrupted_units;
+mod interruption;
 mod local_replies;
 mod message_action;
 mod outdated_texts;
@@ -65,18 +68,21 @@ pub(super) use self::{
     cleanup::{SettleContext, SettleStep},
     client_statements::ShapeCheck,
     deferred_begin::DeferredBegin,
+    interrupted_units::{InterruptedUnit, UnitEnd},
     outdated_texts::OutdatedTexts,
     session_settings::SettingReport,
     unnamed_statement::UnnamedStatement,
 };
 use self::{
-    backend_state::BackendSlot, cleanup::Cleanup, client_statements::ClientStatements,
-    internal_error::InternalError, outgoing::Outgoing, request_state::RequestState,
-    sequences::SequenceTracker, session_settings::SessionSettings, startup_settings::StartupSettings,
+    backend_state::BackendSlot, batch_tracker::BatchTracker, cleanup::Cleanup,
+    client_statements::ClientStatements, internal_error::InternalError, outgoing::Outgoing,
+    request_state::RequestState, sequences::SequenceTracker, session_settings::SessionSettings,
+    startup_settings::StartupSettings,
 };
 use super::{
-    conversation::{Conversation, SessionOptions},
+    conversation::{BackendLossPolicy, Conversation, SessionOptions},
     database_state::DatabaseState,
+    fate::Fate,
     pin::{Pin, Pins},
     reported_parameters::ReportedParameters,
     setting_values::SettingValues,
@@ -107,8 +113,12 @@ pub struct Pooled {
     startup: StartupSettings,
     cleanup: Cleanup,
     sequences: SequenceTracker,
+    batch: BatchTracker,
     begin: DeferredBegin,
     outgoing: Outgoing,
+    on_backend_loss: BackendLossPolicy,
+    /// Fate of the transaction whose backend was lost, not reported to the driver yet.
+    fate: Option<Fate>,
     /// `None` for a listener with a single endpoint.
     router: Option<Box<Router>>,
 }
@@ -151,8 +161,11 @@ impl Pooled {
             startup: StartupSettings::new(startup),
             cleanup: Cleanup::default(),
             sequences: SequenceTracker::default(),
+            batch: BatchTracker::default(),
             begin: DeferredBegin::default(),
             outgoing: Outgoing::default(),
+            on_backend_loss: options.on_backend_loss,
+            fate: None,
             router: None,
         };
         new.learn();
@@ -186,6 +199,7 @@ impl Pooled {
 
     /// Forgets state of the session that concerns its backend: the backend is returned, or lost.
     fn on_backend_returned(&mut self) {
+        self.batch.forget_portals();
         self.begin.on_return();
         if let Some(split) = &mut self.router {
             split.left();
@@ -480,6 +494,11 @@ impl Pooled {
     /// True once per commit that the session's next reads must see.
     pub(super) fn poll_wrote(&mut self) -> bool {
         self.router.as_deref_mut().is_some_and(|split| split.poll_wrote(self.settings.values()))
+    }
+
+    /// Fate of a transaction whose backend was lost, once.
+    pub(super) fn poll_fate(&mut self) -> Option<Fate> {
+        self.fate.take()
     }
 
     /// Reason of the last replay on another backend, once.

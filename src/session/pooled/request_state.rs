@@ -22,6 +22,8 @@ enum NextMessage {
     AwaitResponses,
     /// The next request gets the error.
     Refuse(ClientError),
+    /// The next request gets the error, unless it ends the failed transaction.
+    ReportInterruption(ClientError),
     /// Messages up to a Sync are discarded, after an error sent by Gatekeeper.
     SkipToSync,
 }
@@ -65,6 +67,22 @@ impl RequestState {
     pub(in crate::session) fn take_refusal(&mut self) -> Option<ClientError> {
         match std::mem::take(&mut self.next) {
             NextMessage::Refuse(client_error) => Some(client_error),
+            next => {
+                self.next = next;
+                None
+            }
+        }
+    }
+
+    /// Answers the next request with `client_error`, unless the request ends the failed transaction.
+    pub(in crate::session) fn report_interruption(&mut self, client_error: ClientError) {
+        self.next = NextMessage::ReportInterruption(client_error);
+    }
+
+    /// Error about an interruption for the next request, once.
+    pub(in crate::session) fn take_interruption(&mut self) -> Option<ClientError> {
+        match std::mem::take(&mut self.next) {
+            NextMessage::ReportInterruption(client_error) => Some(client_error),
             next => {
                 self.next = next;
                 None
@@ -142,6 +160,14 @@ mod tests {
         state.refuse_next(ClientError::cancelled());
         assert!(state.take_refusal().is_some() && state.take_refusal().is_none());
         assert!(!state.is_skipping());
+    }
+
+    #[test]
+    fn an_interruption_is_reported_once() {
+        let mut state = RequestState::default();
+        state.report_interruption(ClientError::transaction_rolled_back());
+        assert!(state.take_refusal().is_none());
+        assert!(state.take_interruption().is_some() && state.take_interruption().is_none());
     }
 
     #[test]

@@ -195,6 +195,11 @@ impl Pooled {
                     && !self.is_rewritten(b::ERROR_RESPONSE, frame.body(), 0));
             }
             b::NOTICE_RESPONSE if !self.conversation.queue().is_own() => {
+                // A server that crashes says so with a warning.
+                let state = ErrorFields::new(frame.body()).sqlstate();
+                if state.is_some_and(|state| self.hides_fatal(state)) {
+                    return Ok(false);
+                }
                 return Ok(!self.is_rewritten(b::NOTICE_RESPONSE, frame.body(), 0));
             }
             b::NOTIFICATION_RESPONSE => return Ok(self.on_notification(frame.body())),
@@ -443,7 +448,7 @@ impl Pooled {
             self.conversation.end_by_server(state);
             // No client hears it of a read pool's backend that can be done without: one that answers what the session asks
             // ahead of a read, which then runs again, or one that is about to be given back while a write waits for the writer.
-            return Ok(!self.can_lose_backend());
+            return Ok(!self.can_lose_backend() && !self.hides_fatal(state));
         }
         // Within the client's batch, an error there is the client's: a cancellation, say.
         if let Some(own) = self.conversation.queue_mut().own()

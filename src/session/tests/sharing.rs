@@ -51,7 +51,12 @@ impl Talk {
     /// Session of a client with `startup` in the start-up packet.
     fn beginning(database: Arc<DatabaseState>, startup: SettingValues, text_limit: Option<usize>) -> Self {
         let known = ReportedParameters::new(Arc::new(Parameters::default()));
-        let session = Session::shared(database, known, startup, SessionOptions { text_limit });
+        let session = Session::shared(
+            database,
+            known,
+            startup,
+            SessionOptions { text_limit, ..SessionOptions::default() },
+        );
         let input = [Vec::new(), Vec::new()];
         let (to_backend, to_client) = (Vec::new(), Vec::new());
         let buffer = usize::MAX;
@@ -68,7 +73,7 @@ impl Talk {
 
     /// Breaks the backend's connection; true if the session continues.
     pub(super) fn lose_backend(&mut self) -> bool {
-        let goes_on = self.session.on_backend_lost();
+        let goes_on = self.session.on_backend_lost(Instant::now());
         self.input[1].clear();
         self.settle();
         goes_on

@@ -6,10 +6,13 @@ use std::{
 };
 
 use super::{ClientPresence, Each, RouteCounts, Scope, clients::Clients, routes::Routes, unix_seconds};
-use crate::telemetry::{
-    catalog::{self, Label},
-    labels::{AuthFailure, ClientState, HoldOutcome, Outcome, RefusalReason, SessionOutcome},
-    registry::{Counter, Gauge, Histogram, Level},
+use crate::{
+    session::Fate,
+    telemetry::{
+        catalog::{self, Label},
+        labels::{AuthFailure, ClientState, HoldOutcome, Outcome, RefusalReason, SessionOutcome},
+        registry::{Counter, Gauge, Histogram, Level},
+    },
 };
 
 /// Metrics of one listener.
@@ -27,6 +30,7 @@ pub struct ListenerMetrics {
     held: Level,
     hold_duration: Histogram,
     holds: Each<HoldOutcome, Counter>,
+    interrupted: Each<Fate, Counter>,
 }
 
 /// A client on hold, counted until [`HoldPresence::end`] or drop.
@@ -55,6 +59,7 @@ impl ListenerMetrics {
             held: scope.level(&catalog::HELD_CLIENTS),
             hold_duration: scope.histogram(&catalog::HOLD_DURATION),
             holds: scope.each(Label::Outcome, |scope| scope.counter(&catalog::HOLDS)),
+            interrupted: scope.each(Label::Fate, |scope| scope.counter(&catalog::INTERRUPTED_TRANSACTIONS)),
         }
     }
 
@@ -97,6 +102,11 @@ impl ListenerMetrics {
     /// Records the end of a session.
     pub fn session_ended(&self, outcome: SessionOutcome) {
         self.sessions.of(outcome).increment();
+    }
+
+    /// Records a transaction whose backend was lost.
+    pub fn transaction_interrupted(&self, fate: Fate) {
+        self.interrupted.of(fate).increment();
     }
 
     /// A cancel request came in; with an unknown key it is an error.

@@ -18,7 +18,7 @@ use crate::{
         },
         shared_statement::{SharedStatement, text_of},
     },
-    sql::Effects,
+    sql::{self, Effects, TransactionCommands},
     wire::{Header, frontend, tag::frontend as f},
 };
 
@@ -83,6 +83,7 @@ impl<'a> BindMessages<'a> {
         match requests.statement_for_use(bound.statement()) {
             Some(statement) => self.bind_named(&statement, message, shown),
             None => {
+                requests.batch.on_bind(bound.portal(), TransactionCommands::UNKNOWN);
                 requests.hide_shared(bound.statement(), shown);
                 MessageAction::Forward
             }
@@ -117,6 +118,7 @@ impl<'a> BindMessages<'a> {
         self.effects.guard_sequences(effects, f::BIND, shown);
         self.effects.note(effects, statement.text(), Some(rest));
         let requests = self.requests();
+        requests.batch.on_bind(portal, statement.transaction_commands());
         let names = effects.intersects(NAMING);
         if statement.lists_prepared() || (names && requests.may_show_shared(statement.text())) {
             requests.statements.note_list(effects);
@@ -231,6 +233,7 @@ impl<'a> BindMessages<'a> {
         if exists {
             // The definition stays as it is until the Bind is queued.
             let definition = requests.statements.unnamed_mut().take_definition();
+            requests.batch.on_bind(message.bound().portal(), sql::transaction_commands(text_of(&definition)));
             let is_accepted = self.note_unnamed(text_of(&definition), message, shown);
             self.requests().statements.unnamed_mut().put_definition(definition);
             if !is_accepted {

@@ -19,7 +19,7 @@ use crate::{
         shared_statement::{SharedStatement, text_of},
         statement_report::{CapturedText, StatementKind},
     },
-    sql::{self, Effects, SettingResets},
+    sql::{self, Effects, SettingResets, TransactionCommands},
     wire::{
         TransactionStatus,
         frontend::{self, DescribeTarget},
@@ -112,6 +112,11 @@ impl<'a> StatementMessages<'a> {
         // PostgreSQL also destroys the unnamed statement on Query.
         let unnamed = requests.destroy_unnamed();
         requests.conversation.start_whole_request();
+        requests.batch.end();
+        let commands = match message.is_cut() {
+            true => TransactionCommands::UNKNOWN,
+            false => sql::transaction_commands(statement),
+        };
         let text = requests.conversation.capture(statement, message.is_cut());
         requests.owe(PendingRequest::Whole {
             kind: StatementKind::Query,
@@ -122,6 +127,7 @@ impl<'a> StatementMessages<'a> {
             error: None,
             // The rest of a truncated text may contain any statement.
             effects: if message.is_cut() { Effects::ALL } else { effects },
+            commands,
             leads_back,
             unnamed,
             deallocates,
@@ -134,7 +140,8 @@ impl<'a> StatementMessages<'a> {
         let requests = self.requests();
         requests.refuse(reset_midway(), shown);
         requests.conversation.leave_batch();
-        requests.send(PendingRequest::Sync { started: now }, frontend::write_sync);
+        let batch = requests.batch.end();
+        requests.send(PendingRequest::Sync { started: now, batch }, frontend::write_sync);
         MessageAction::Consumed
     }
 
@@ -176,7 +183,8 @@ impl<'a> StatementMessages<'a> {
     fn sync(&mut self, now: Instant) -> MessageAction {
         let requests = self.requests();
         requests.conversation.leave_batch();
-        requests.owe(PendingRequest::Sync { started: now });
+        let batch = requests.batch.end();
+        requests.owe(PendingRequest::Sync { started: now, batch });
         requests.statements.begin_batch();
         MessageAction::Forward
     }
@@ -385,6 +393,7 @@ impl<'a> StatementMessages<'a> {
         let requests = self.requests();
         requests.conversation.enter_batch();
         requests.conversation.start_statement();
+        requests.batch.on_execute(name);
         let is_kept = requests.conversation.captures_texts();
         let portal = if is_kept { name.into() } else { Box::default() };
         let may_reset = requests.cleanup.portal_may_reset() || !leads_back.is_empty();

@@ -26,6 +26,7 @@ pub(super) use self::{
 use self::{own_names::OwnNames, sequences::SequenceRequests};
 use super::{
     Pooled,
+    batch_tracker::BatchTracker,
     cleanup::Cleanup,
     client_input::ClientInput,
     client_message::ClientMessage,
@@ -62,6 +63,7 @@ pub(super) struct Requests<'a> {
     held: &'a mut TrackedBackendState,
     cleanup: &'a mut Cleanup,
     sequences: &'a mut SequenceTracker,
+    batch: &'a mut BatchTracker,
     to_backend: &'a mut Vec<u8>,
     database: &'a DatabaseState,
 }
@@ -109,6 +111,7 @@ impl<'a> Requests<'a> {
             held: session.backend.held_mut().ok_or(InternalError::NoBackend)?,
             cleanup: &mut session.cleanup,
             sequences: &mut session.sequences,
+            batch: &mut session.batch,
             to_backend: session.outgoing.backend(),
             database: &session.database,
         };

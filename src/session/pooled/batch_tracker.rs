@@ -1,0 +1,74 @@
+//! The client's open batch, as far as it decides the fate of an interrupted transaction.
+//!
+//! Promises: the facts of a batch cover each statement that the batch may execute, bound in it or before it. Refuses to
+//! know: texts and responses.
+
+use crate::{session::pending_request::BatchFacts, sql::TransactionCommands};
+
+/// Facts about the client's open batch.
+#[derive(Default)]
+pub(in crate::session) struct BatchTracker {
+    open: BatchFacts,
+    /// Commands of the statements bound to portals with a name: a later batch may execute them.
+    named_portals: TransactionCommands,
+}
+
+// === impl BatchTracker ===
+
+impl BatchTracker {
+    /// Notes a Bind of a statement with `commands`.
+    pub(in crate::session) fn on_bind(&mut self, portal: &[u8], commands: TransactionCommands) {
+        self.open.commands |= commands;
+        if !portal.is_empty() {
+            self.named_portals |= commands;
+        }
+    }
+
+    /// Notes an Execute.
+    pub(in crate::session) fn on_execute(&mut self, portal: &[u8]) {
+        self.open.executes = self.open.executes.saturating_add(1);
+        if !portal.is_empty() {
+            self.open.commands |= self.named_portals;
+        }
+    }
+
+    /// Ends the batch with a Sync, or a Query. Returns its facts.
+    pub(in crate::session) fn end(&mut self) -> BatchFacts {
+        std::mem::take(&mut self.open)
+    }
+
+    /// Forgets the portals: the backend is returned, or lost.
+    pub(in crate::session) fn forget_portals(&mut self) {
+        self.named_portals = TransactionCommands::NONE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMIT: TransactionCommands = TransactionCommands::COMMIT;
+
+    #[test]
+    fn a_batch_has_the_commands_that_it_binds() {
+        let mut tracker = BatchTracker::default();
+        tracker.on_bind(b"", COMMIT);
+        tracker.on_execute(b"");
+        let facts = tracker.end();
+        assert_eq!((facts.commands, facts.executes), (COMMIT, 1));
+        tracker.on_execute(b"");
+        assert_eq!(tracker.end().commands, TransactionCommands::NONE);
+    }
+
+    #[test]
+    fn a_named_portal_is_executed_later() {
+        let mut tracker = BatchTracker::default();
+        tracker.on_bind(b"p", COMMIT);
+        tracker.end();
+        tracker.on_execute(b"p");
+        assert_eq!(tracker.end().commands, COMMIT);
+        tracker.forget_portals();
+        tracker.on_execute(b"p");
+        assert_eq!(tracker.end().commands, TransactionCommands::NONE);
+    }
+}
