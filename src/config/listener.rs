@@ -13,11 +13,10 @@ use super::{
 };
 use crate::{
     backend::EndpointSettings,
-    frontend::{Auth, Bind, ListenerLimits, ListenerSettings},
+    frontend::{Auth, BackendLossPolicy, Bind, ListenerLimits, ListenerSettings},
     names::{EndpointName, ListenerName},
     pool::PoolSettings,
     route::{RoutePolicy, WhenNoReader},
-    session::BackendLossPolicy,
     topology::DeclaredRole,
 };
 

@@ -3,11 +3,11 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{AccessList, IdentityMap};
+pub use crate::session::BackendLossPolicy;
 use crate::{
     names::ListenerName,
     pool::PoolSettings,
     route::RoutePolicy,
-    session::BackendLossPolicy,
     tls::{CertificateName, ListenerTls},
 };
 

@@ -3,9 +3,10 @@
 use std::{collections::VecDeque, time::Instant};
 
 use super::{
+    batch_facts::BatchFacts,
     captured_texts::CapturedTexts,
     cluster_commands::{ClusterCommands, ClusterEvent},
-    pending_request::{BatchFacts, PendingRequest},
+    pending_request::PendingRequest,
     response_queue::ResponseQueue,
     statement_report::{CapturedText, StatementKind, StatementReport},
 };

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
+    batch_facts::BatchFacts,
     consumed_input::ConsumedInput,
     conversation::{Conversation, SessionOptions, is_load, understood},
-    pending_request::{BatchFacts, CloseOrigin, Described, ParseOrigin, PendingRequest},
+    pending_request::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     statement_report::StatementKind,
 };
 use crate::{

@@ -22,6 +22,7 @@
 //! 4. Events: every `poll_*` method, until it returns nothing.
 
 mod backend_statements;
+mod batch_facts;
 mod batch_writer;
 mod captured_texts;
 mod cluster_commands;

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{
+    batch_facts::BatchFacts,
     captured_texts::CapturedTexts,
     parsed::ParsedStatement,
     pooled::UnnamedStatement,
@@ -61,17 +62,6 @@ pub(super) enum PendingRequest {
     CopyEnd,
     /// A Sync: ends with ReadyForQuery.
     Sync { started: Instant, batch: BatchFacts },
-}
-
-/// What is known of a batch of extended-protocol messages, should its backend be lost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct BatchFacts {
-    /// Commands of the bound statements that begin or end a transaction.
-    pub commands: TransactionCommands,
-    /// Count of Execute messages, up to the maximum.
-    pub executes: u8,
-    /// The server has reported an error, and skips the rest of the batch.
-    pub has_failed: bool,
 }
 
 /// A client's statement, with the client's name.

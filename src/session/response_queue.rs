@@ -7,8 +7,9 @@
 use std::{collections::VecDeque, time::Instant};
 
 use super::{
+    batch_facts::BatchFacts,
     captured_texts::CapturedTexts,
-    pending_request::{BatchFacts, CloseOrigin, Described, ParseOrigin, PendingRequest},
+    pending_request::{CloseOrigin, Described, ParseOrigin, PendingRequest},
     pin::Pin,
     pooled::{InterruptedUnit, UnitEnd},
     proxy_batch::ProxyBatch,
@@ -396,7 +397,7 @@ impl ResponseQueue {
             skipped.extend(self.pop());
         }
         if let Some(PendingRequest::Sync { batch, .. }) = self.front_mut() {
-            batch.has_failed = true;
+            *batch = batch.failed();
         }
         // A rejected Parse, unlike a skipped Parse, has destroyed the previous unnamed statement.
         if let Some(PendingRequest::Parse { made: ParseOrigin::Unnamed(before), .. }) = skipped.get_mut(first)
@@ -464,18 +465,18 @@ impl ResponseQueue {
     /// without a Sync, if there is one.
     pub(super) fn interrupt(&mut self, open: Option<BatchFacts>) -> Vec<InterruptedUnit> {
         let is_skipping = self.is_skipping();
-        let mut copies_in = self.copies_in().is_some();
+        let mut takes_data = self.copies_in().is_some();
         let (mut units, mut requests) = (Vec::new(), Vec::new());
-        let mut end = |end, facts, requests: &mut Vec<PendingRequest>| {
-            let (copies_in, requests) = (std::mem::take(&mut copies_in), std::mem::take(requests));
-            units.push(InterruptedUnit { end, facts, copies_in, requests });
+        let mut end = |end, facts: BatchFacts, requests: &mut Vec<PendingRequest>| {
+            let facts = if std::mem::take(&mut takes_data) { facts.taking_data() } else { facts };
+            units.push(InterruptedUnit::new(end, facts, std::mem::take(requests)));
         };
         for QueuedRequest { request, .. } in std::mem::take(&mut self.owed) {
             let ended = match &request {
                 PendingRequest::Own(_) => continue,
                 PendingRequest::Whole { commands, error, .. } => {
-                    let facts = BatchFacts { commands: *commands, executes: 1, has_failed: error.is_some() };
-                    Some((UnitEnd::Whole, facts))
+                    let facts = BatchFacts::whole(*commands);
+                    Some((UnitEnd::Whole, if error.is_some() { facts.failed() } else { facts }))
                 }
                 PendingRequest::Sync { batch, .. } => Some((UnitEnd::Sync, *batch)),
                 _ => None,
@@ -488,7 +489,7 @@ impl ResponseQueue {
         // The server has ignored the Sync of a batch that takes COPY data.
         let open = open.or_else(|| (!requests.is_empty()).then(BatchFacts::default));
         if let Some(facts) = open {
-            end(UnitEnd::Open, BatchFacts { has_failed: is_skipping, ..facts }, &mut requests);
+            end(UnitEnd::Open, if is_skipping { facts.failed() } else { facts }, &mut requests);
         }
         self.clear();
         units

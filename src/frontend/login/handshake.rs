@@ -21,7 +21,7 @@ use crate::{
     client_error::{ClientError, ClientErrorReason},
     events::EventKind,
     frontend::{
-        Auth,
+        Auth, ListenerLimits,
         accept::admission::Permit,
         context::{ClientServices, ListenerContext, Observers},
         observe::{
@@ -337,7 +337,6 @@ impl ClientHandshake {
             };
             services.observers.audit.submit_now(Record::BackendOpened(Box::new(backend)));
         }
-        let text_limit = text_limit(&services.observers);
         let traced = Traced::connected(&services.observers.traces, &facts, arrived);
         let recorder = Recorder::new(RecorderConfig {
             facts,
@@ -356,8 +355,7 @@ impl ClientHandshake {
             traced,
             arrived,
         });
-        let on_backend_loss = context.settings.limits.on_backend_loss;
-        let options = SessionOptions { text_limit, on_backend_loss };
+        let options = session_options(&services.observers, &context.settings.limits);
         let SessionStart { backend, acquirer, session, unread } =
             login_result.backend.into_session(&context, registered.key.pid(), options);
         let client = (client.stream, client_unread);
@@ -425,10 +423,11 @@ impl ClientHandshake {
     }
 }
 
-/// Maximum bytes of a statement's text for audit log and traces; `None` if both need no text.
-fn text_limit(observers: &Observers) -> Option<usize> {
+/// Options of a session: the text that audit log and traces need of a statement, and the listener's choice for a lost backend.
+fn session_options(observers: &Observers, limits: &ListenerLimits) -> SessionOptions {
     let audited = observers.audit.wants_statements().then(|| observers.audit.text_limit());
-    audited.max(observers.traces.is_on().then_some(session_tracer::MAX_TEXT_BYTES))
+    let text_limit = audited.max(observers.traces.is_on().then_some(session_tracer::MAX_TEXT_BYTES));
+    SessionOptions { text_limit, on_backend_loss: limits.on_backend_loss }
 }
 
 /// The label a refusal before the session is counted under; failed authentication has a metric of its own.

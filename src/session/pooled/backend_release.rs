@@ -7,6 +7,7 @@ use super::{
     BackendEvent, BackendLossPolicy, Pooled, SettleContext, SettleStep, ShapeCheck,
     client_input::ClientInput,
     internal_error::InternalError,
+    interrupted_units::InterruptedUnit,
     interruption::{self, Interruption},
     requests::{EffectNotes, Requests},
     unit_classifier::UnitClassifier,
@@ -346,15 +347,13 @@ impl Pooled {
 
     /// The backend is gone at `now`; whether the session can go on without it.
     pub(in crate::session) fn on_backend_lost(&mut self, now: Instant) -> bool {
-        let lost = if self.can_lose_backend() {
-            self.lose_backend()
-        } else if self.can_be_interrupted() {
-            self.interrupt(now)
-        } else {
-            return false;
-        };
-        self.end_on(lost);
-        true
+        let is_repeated = self.can_lose_backend();
+        let goes_on = is_repeated || self.can_be_interrupted();
+        if goes_on {
+            let lost = if is_repeated { self.lose_backend() } else { self.interrupt(now) };
+            self.end_on(lost);
+        }
+        goes_on
     }
 
     /// Ends what is under way on the lost backend, and answers it in the server's place.
@@ -363,14 +362,15 @@ impl Pooled {
         let is_open = self.conversation.is_in_batch() || self.conversation.queue().is_skipping();
         let open = is_open.then(|| self.batch.end());
         let units = self.conversation.queue_mut().interrupt(open);
-        self.fate = Interruption::of(self).answer(now, &units);
+        let may_have_written = self.router.as_ref().is_none_or(|split| split.may_have_written());
+        self.fate = Interruption::of(self).answer(now, &units, may_have_written);
         if self.fate == Some(Fate::Unknown)
             && let Some(split) = &mut self.router
         {
             // Later reads must see what may have been written.
             split.on_unit_over(now, TransactionStatus::Idle, true);
         }
-        self.undo(units.into_iter().flat_map(|unit| unit.requests).collect())?;
+        self.undo(units.into_iter().flat_map(InterruptedUnit::into_requests).collect())?;
         self.leave_lost_backend()
     }
 

@@ -3,7 +3,7 @@
 //! Promises: the facts of a batch cover each statement that the batch may execute, bound in it or before it. Refuses to
 //! know: texts and responses.
 
-use crate::{session::pending_request::BatchFacts, sql::TransactionCommands};
+use crate::{session::batch_facts::BatchFacts, sql::TransactionCommands};
 
 /// Facts about the client's open batch.
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub(in crate::session) struct BatchTracker {
 impl BatchTracker {
     /// Notes a Bind of a statement with `commands`.
     pub(in crate::session) fn on_bind(&mut self, portal: &[u8], commands: TransactionCommands) {
-        self.open.commands |= commands;
+        self.open.add_commands(commands);
         if !portal.is_empty() {
             self.named_portals |= commands;
         }
@@ -26,9 +26,9 @@ impl BatchTracker {
 
     /// Notes an Execute.
     pub(in crate::session) fn on_execute(&mut self, portal: &[u8]) {
-        self.open.executes = self.open.executes.saturating_add(1);
+        self.open.add_execute();
         if !portal.is_empty() {
-            self.open.commands |= self.named_portals;
+            self.open.add_commands(self.named_portals);
         }
     }
 
@@ -55,9 +55,9 @@ mod tests {
         tracker.on_bind(b"", COMMIT);
         tracker.on_execute(b"");
         let facts = tracker.end();
-        assert_eq!((facts.commands, facts.executes), (COMMIT, 1));
+        assert_eq!((facts.commands(), facts.executes()), (COMMIT, 1));
         tracker.on_execute(b"");
-        assert_eq!(tracker.end().commands, TransactionCommands::NONE);
+        assert_eq!(tracker.end().commands(), TransactionCommands::NONE);
     }
 
     #[test]
@@ -66,9 +66,9 @@ mod tests {
         tracker.on_bind(b"p", COMMIT);
         tracker.end();
         tracker.on_execute(b"p");
-        assert_eq!(tracker.end().commands, COMMIT);
+        assert_eq!(tracker.end().commands(), COMMIT);
         tracker.forget_portals();
         tracker.on_execute(b"p");
-        assert_eq!(tracker.end().commands, TransactionCommands::NONE);
+        assert_eq!(tracker.end().commands(), TransactionCommands::NONE);
     }
 }

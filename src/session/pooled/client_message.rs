@@ -3,9 +3,12 @@
 //! Promises: a message is decoded once; names and texts are known as far as they are here. A malformed message has empty
 //! names, and the server rejects the message. Refuses to know: the session.
 
-use crate::wire::{
-    Frame,
-    frontend::{DescribeTarget, FrontendMessage},
+use crate::{
+    sql::{self, TransactionCommands},
+    wire::{
+        Frame,
+        frontend::{DescribeTarget, FrontendMessage},
+    },
 };
 
 /// A message of the client, or the beginning of a message larger than any buffer.
@@ -82,6 +85,17 @@ impl<'a> ClientMessage<'a> {
                 (name, self.body.get(name.len() + 1..).unwrap_or_default())
             }
             _ => (&[], &[]),
+        }
+    }
+
+    /// Commands of the text of a Query or Parse that begin or end a transaction.
+    pub(super) fn transaction_commands(&self) -> TransactionCommands {
+        match self.decoded {
+            _ if self.is_cut() => TransactionCommands::UNKNOWN,
+            Some(FrontendMessage::Query { text } | FrontendMessage::Parse { text, .. }) => {
+                sql::transaction_commands(text)
+            }
+            _ => TransactionCommands::NONE,
         }
     }
 

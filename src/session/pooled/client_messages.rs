@@ -360,8 +360,7 @@ impl Pooled {
     /// Commands of the message's text, or of the statement that the message binds, that begin or end a transaction.
     fn commands_of(&self, message: &ClientMessage<'_>) -> TransactionCommands {
         match message.tag() {
-            f::QUERY => sql::transaction_commands(message.query()),
-            f::PARSE => sql::transaction_commands(message.parsed_text()),
+            f::QUERY | f::PARSE => message.transaction_commands(),
             f::BIND if message.has_bound_names() => {
                 let text = self.statements.text(message.bound().statement());
                 text.map_or(TransactionCommands::NONE, sql::transaction_commands)

@@ -6,10 +6,7 @@
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>
 
 use crate::{
-    session::{
-        Fate,
-        pending_request::{BatchFacts, PendingRequest},
-    },
+    session::{Fate, batch_facts::BatchFacts, pending_request::PendingRequest},
     sql::TransactionCommands,
     wire::{
         TransactionStatus,
@@ -21,14 +18,10 @@ use crate::{
 
 /// A unit without a complete response.
 pub(in crate::session) struct InterruptedUnit {
-    /// End of the unit.
-    pub(in crate::session) end: UnitEnd,
-    /// What the unit executes.
-    pub(in crate::session) facts: BatchFacts,
-    /// The unit takes COPY data, and the client has not sent the end.
-    pub(in crate::session) copies_in: bool,
+    end: UnitEnd,
+    facts: BatchFacts,
     /// Requests of the unit without a response, in the order sent.
-    pub(in crate::session) requests: Vec<PendingRequest>,
+    requests: Vec<PendingRequest>,
 }
 
 /// End of a unit.
@@ -42,16 +35,8 @@ pub(in crate::session) enum UnitEnd {
     Open,
 }
 
-/// Response to an interrupted unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::session) struct UnitFate {
-    /// Fate of the unit.
-    pub(in crate::session) fate: Fate,
-    /// Status of the client's transaction behind the unit.
-    pub(in crate::session) status: TransactionStatus,
-    /// The client has the error already.
-    pub(in crate::session) is_reported: bool,
-}
+/// Fate of an interrupted unit, and the status of the client's transaction behind it.
+pub(in crate::session) type UnitFate = (Fate, TransactionStatus);
 
 /// The client's transaction between two interrupted units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,19 +47,29 @@ enum Between {
     Uncertain,
 }
 
-/// The fate of each of `units`, which the client has sent in a transaction of `status`.
-pub(in crate::session) fn fates(units: &[InterruptedUnit], status: TransactionStatus) -> Vec<UnitFate> {
-    let commits_from = |index: usize| units[index..].iter().any(InterruptedUnit::may_commit);
+/// The fate of each of `units`, which the client has sent in a transaction of `status`; `may_have_written`: the transaction,
+/// or a unit, may write.
+pub(in crate::session) fn fates(
+    units: &[InterruptedUnit],
+    status: TransactionStatus,
+    may_have_written: bool,
+) -> Vec<UnitFate> {
+    let may_commit =
+        |index: usize| may_have_written && units[index..].iter().any(InterruptedUnit::may_commit);
     let mut between = Between::Known(status);
     let mut fates = Vec::with_capacity(units.len());
     for (index, unit) in units.iter().enumerate() {
         let fate;
-        (fate, between) = unit.fate(between, commits_from(index));
+        (fate, between) = match between {
+            Between::Known(status) if may_have_written => unit.fate(status, may_commit(index)),
+            Between::Known(status) => unit.fate_of_read(status),
+            Between::Uncertain => unit.uncertain_fate(),
+        };
         let status = match between {
             Between::Known(status) => status,
             Between::Uncertain => TransactionStatus::Failed,
         };
-        fates.push(UnitFate { fate, status, is_reported: unit.facts.has_failed });
+        fates.push((fate, status));
     }
     fates
 }
@@ -82,32 +77,64 @@ pub(in crate::session) fn fates(units: &[InterruptedUnit], status: TransactionSt
 // === impl InterruptedUnit ===
 
 impl InterruptedUnit {
-    fn commands(&self) -> TransactionCommands {
-        self.facts.commands
+    /// A unit with this end, these facts, and the requests without a response.
+    pub(in crate::session) const fn new(
+        end: UnitEnd,
+        facts: BatchFacts,
+        requests: Vec<PendingRequest>,
+    ) -> Self {
+        Self { end, facts, requests }
+    }
+
+    /// Requests of the unit without a response.
+    pub(in crate::session) fn requests(&self) -> &[PendingRequest] {
+        &self.requests
+    }
+
+    /// The requests of the unit without a response.
+    pub(in crate::session) fn into_requests(self) -> Vec<PendingRequest> {
+        self.requests
+    }
+
+    /// True if the client has received the server's error.
+    pub(in crate::session) fn is_reported(&self) -> bool {
+        self.facts.has_failed()
+    }
+
+    /// True if the client has not sent the Sync of the batch.
+    pub(in crate::session) fn is_open(&self) -> bool {
+        self.end == UnitEnd::Open
+    }
+
+    const fn commands(&self) -> TransactionCommands {
+        self.facts.commands()
     }
 
     /// Count of statements that the unit executes. The facts of a batch that takes COPY data go with the Sync that the
     /// server ignores; its Execute is not answered yet.
     fn executes(&self) -> usize {
         let is_execute = |request: &&PendingRequest| matches!(request, PendingRequest::Execute { .. });
-        usize::from(self.facts.executes).max(self.requests.iter().filter(is_execute).count())
+        usize::from(self.facts.executes()).max(self.requests.iter().filter(is_execute).count())
     }
 
-    fn may_commit(&self) -> bool {
+    const fn may_commit(&self) -> bool {
         self.commands().intersects(TransactionCommands::COMMIT)
     }
 
-    /// Fate of the unit, and the transaction behind it; `may_commit`: the unit, or a later one, may commit.
-    fn fate(&self, before: Between, may_commit: bool) -> (Fate, Between) {
-        let Between::Known(status) = before else { return self.uncertain_fate() };
-        let begins = self.commands().intersects(TransactionCommands::BEGIN);
-        let failed = match status {
-            TransactionStatus::Idle if !begins => TransactionStatus::Idle,
+    /// Status of a transaction of `status` behind the unit, if the unit fails.
+    const fn failed_status(&self, status: TransactionStatus) -> TransactionStatus {
+        match status {
+            TransactionStatus::Idle if !self.commands().intersects(TransactionCommands::BEGIN) => status,
             _ => TransactionStatus::Failed,
-        };
-        if self.facts.has_failed {
+        }
+    }
+
+    /// Fate of the unit in a transaction of `status`; `may_commit`: the unit, or a later one, may commit.
+    fn fate(&self, status: TransactionStatus, may_commit: bool) -> (Fate, Between) {
+        let failed = self.failed_status(status);
+        if self.facts.has_failed() {
             (Fate::RolledBack, Between::Known(failed))
-        } else if self.is_rollback(status) {
+        } else if self.ends_without_effect(status) {
             (Fate::Committed, Between::Known(TransactionStatus::Idle))
         } else if self.is_harmless(status, may_commit) {
             (Fate::RolledBack, Between::Known(failed))
@@ -115,6 +142,17 @@ impl InterruptedUnit {
             (Fate::Unknown, Between::Known(TransactionStatus::Idle))
         } else {
             self.uncertain_fate()
+        }
+    }
+
+    /// Fate of the unit in a transaction of `status` that only reads.
+    fn fate_of_read(&self, status: TransactionStatus) -> (Fate, Between) {
+        let ends = self.commands().intersects(TransactionCommands::COMMIT | TransactionCommands::ROLLBACK);
+        let is_end = ends && self.executes() == 1 && status != TransactionStatus::Idle;
+        if is_end && !self.facts.has_failed() {
+            (Fate::Committed, Between::Known(TransactionStatus::Idle))
+        } else {
+            (Fate::RolledBack, Between::Known(self.failed_status(status)))
         }
     }
 
@@ -130,7 +168,7 @@ impl InterruptedUnit {
     }
 
     /// True if the unit does nothing but end a transaction, without effect.
-    fn is_rollback(&self, status: TransactionStatus) -> bool {
+    fn ends_without_effect(&self, status: TransactionStatus) -> bool {
         let commands = self.commands();
         self.executes() == 1
             && (commands == TransactionCommands::ROLLBACK
@@ -146,17 +184,17 @@ impl InterruptedUnit {
                 let begins = self.commands().intersects(TransactionCommands::BEGIN);
                 let has_begun = begins && !may_commit;
                 // Without the end of its data a COPY takes nothing in, and without its Sync a batch does not commit.
-                let is_unfinished = self.copies_in || self.end == UnitEnd::Open;
+                let is_unfinished = self.facts.takes_data() || self.is_open();
                 has_begun || self.executes() == 0 || (is_unfinished && !self.may_commit())
             }
         }
     }
 
-    /// Writes the rest of the response to a successful `ROLLBACK`.
-    pub(in crate::session) fn write_rollback(&self, out: &mut Vec<u8>) {
+    /// Writes the rest of the response to a successful end of a transaction with `command`.
+    pub(in crate::session) fn write_success(&self, command: &str, out: &mut Vec<u8>) {
         for tag in self.requests.iter().flat_map(PendingRequest::success_tags) {
             match *tag {
-                b::COMMAND_COMPLETE => write_command_complete(out, "ROLLBACK"),
+                b::COMMAND_COMPLETE => write_command_complete(out, command),
                 // Without parameters.
                 b::PARAMETER_DESCRIPTION => write_frame(out, *tag, |body| body.extend_from_slice(&[0, 0])),
                 tag => write_frame(out, tag, |_| ()),
@@ -164,9 +202,15 @@ impl InterruptedUnit {
         }
     }
 
+    /// Command tag of a successful end of a transaction of `status`, which has read only.
+    pub(in crate::session) fn end_command(&self, status: TransactionStatus) -> &'static str {
+        let commits = self.may_commit() && status == TransactionStatus::Open;
+        if commits { "COMMIT" } else { "ROLLBACK" }
+    }
+
     /// Writes the ReadyForQuery of the unit, if the client has asked for it.
     pub(in crate::session) fn write_end(&self, status: TransactionStatus, out: &mut Vec<u8>) {
-        if self.end != UnitEnd::Open {
+        if !self.is_open() {
             write_ready_for_query(out, status);
         }
     }
@@ -180,67 +224,78 @@ mod tests {
     use TransactionStatus::{Failed, Idle, Open};
 
     fn unit(end: UnitEnd, commands: Commands) -> InterruptedUnit {
-        let facts = BatchFacts { commands, executes: 1, has_failed: false };
-        InterruptedUnit { end, facts, copies_in: false, requests: Vec::new() }
+        InterruptedUnit::new(end, BatchFacts::whole(commands), Vec::new())
     }
 
     fn query(commands: Commands) -> InterruptedUnit {
         unit(UnitEnd::Whole, commands)
     }
 
-    fn told(units: &[InterruptedUnit], status: TransactionStatus) -> Vec<(Fate, TransactionStatus)> {
-        fates(units, status).into_iter().map(|fate| (fate.fate, fate.status)).collect()
-    }
-
     #[test]
     fn each_state_of_the_table_has_its_fate() {
         let batch = |commands| unit(UnitEnd::Sync, commands);
+        let open = |commands| unit(UnitEnd::Open, commands);
         for (what, unit, status, wanted) in [
             ("autocommit", query(Commands::NONE), Idle, (Fate::Unknown, Idle)),
             ("an autocommit batch", batch(Commands::NONE), Idle, (Fate::Unknown, Idle)),
-            ("a batch without its Sync", unit(UnitEnd::Open, Commands::NONE), Idle, (Fate::RolledBack, Idle)),
+            ("a batch without its Sync", open(Commands::NONE), Idle, (Fate::RolledBack, Idle)),
+            ("a batch without its Sync, and COMMIT", open(Commands::COMMIT), Idle, (Fate::Unknown, Idle)),
             ("BEGIN and a statement", batch(Commands::BEGIN), Idle, (Fate::RolledBack, Failed)),
-            ("a whole transaction", query(Commands::BEGIN | Commands::COMMIT), Idle, (Fate::Unknown, Idle)),
+            ("a whole transaction", query(Commands::UNKNOWN), Idle, (Fate::Unknown, Idle)),
             ("a statement", query(Commands::NONE), Open, (Fate::RolledBack, Failed)),
             ("COMMIT", query(Commands::COMMIT), Open, (Fate::Unknown, Idle)),
-            ("COMMIT without Sync", unit(UnitEnd::Open, Commands::COMMIT), Open, (Fate::Unknown, Idle)),
+            ("COMMIT without Sync", open(Commands::COMMIT), Open, (Fate::Unknown, Idle)),
             ("ROLLBACK", query(Commands::ROLLBACK), Open, (Fate::Committed, Idle)),
             ("COMMIT of a failed transaction", query(Commands::COMMIT), Failed, (Fate::Committed, Idle)),
             ("ROLLBACK of a failed transaction", query(Commands::ROLLBACK), Failed, (Fate::Committed, Idle)),
             ("a statement of a failed one", query(Commands::NONE), Failed, (Fate::RolledBack, Failed)),
         ] {
-            assert_eq!(told(&[unit], status), [wanted], "{what}");
+            assert_eq!(fates(&[unit], status, true), [wanted], "{what}");
         }
+    }
+
+    #[test]
+    fn a_transaction_that_only_reads_takes_no_effect() {
+        for (what, unit, status, wanted) in [
+            ("autocommit", query(Commands::NONE), Idle, (Fate::RolledBack, Idle)),
+            ("a statement", query(Commands::NONE), Open, (Fate::RolledBack, Failed)),
+            ("COMMIT", query(Commands::COMMIT), Open, (Fate::Committed, Idle)),
+            ("ROLLBACK", query(Commands::ROLLBACK), Open, (Fate::Committed, Idle)),
+            ("a whole transaction", query(Commands::UNKNOWN), Idle, (Fate::RolledBack, Failed)),
+        ] {
+            assert_eq!(fates(&[unit], status, false), [wanted], "{what}");
+        }
+        assert_eq!(query(Commands::COMMIT).end_command(Open), "COMMIT");
+        assert_eq!(query(Commands::COMMIT).end_command(Failed), "ROLLBACK");
     }
 
     #[test]
     fn a_pipelined_commit_makes_all_before_it_uncertain() {
         let units = [query(Commands::NONE), query(Commands::COMMIT), query(Commands::NONE)];
-        assert_eq!(
-            told(&units, Open),
-            [(Fate::Unknown, Failed), (Fate::Unknown, Idle), (Fate::Unknown, Idle)]
-        );
+        let wanted = [(Fate::Unknown, Failed), (Fate::Unknown, Idle), (Fate::Unknown, Idle)];
+        assert_eq!(fates(&units, Open, true), wanted);
+        let units = [query(Commands::NONE), query(Commands::ROLLBACK), query(Commands::COMMIT)];
+        let wanted = [(Fate::Unknown, Failed), (Fate::Committed, Idle), (Fate::Unknown, Idle)];
+        assert_eq!(fates(&units, Open, true), wanted);
     }
 
     #[test]
     fn a_reported_error_is_not_repeated() {
-        let mut failed = query(Commands::NONE);
-        failed.facts.has_failed = true;
-        let wanted = UnitFate { fate: Fate::RolledBack, status: Failed, is_reported: true };
-        assert_eq!(fates(&[failed], Open), [wanted]);
+        let failed = InterruptedUnit::new(UnitEnd::Whole, BatchFacts::default().failed(), Vec::new());
+        assert!(failed.is_reported());
+        assert_eq!(fates(&[failed], Open, true), [(Fate::RolledBack, Failed)]);
     }
 
     #[test]
     fn a_copy_without_its_end_takes_nothing_in() {
-        let mut copy = query(Commands::NONE);
-        copy.copies_in = true;
-        assert_eq!(told(&[copy], Idle), [(Fate::RolledBack, Idle)]);
+        let facts = BatchFacts::whole(Commands::NONE).taking_data();
+        let copy = InterruptedUnit::new(UnitEnd::Whole, facts, Vec::new());
+        assert_eq!(fates(&[copy], Idle, true), [(Fate::RolledBack, Idle)]);
     }
 
     #[test]
     fn nothing_executed_took_no_effect() {
-        let mut parse = unit(UnitEnd::Sync, Commands::NONE);
-        parse.facts.executes = 0;
-        assert_eq!(told(&[parse], Idle), [(Fate::RolledBack, Idle)]);
+        let parse = InterruptedUnit::new(UnitEnd::Sync, BatchFacts::default(), Vec::new());
+        assert_eq!(fates(&[parse], Idle, true), [(Fate::RolledBack, Idle)]);
     }
 }

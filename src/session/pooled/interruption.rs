@@ -9,7 +9,7 @@ use super::{
     Pooled,
     cleanup::Cleanup,
     deferred_begin::DeferredBegin,
-    interrupted_units::{InterruptedUnit, UnitEnd, UnitFate, fates},
+    interrupted_units::{InterruptedUnit, UnitFate, fates},
     outgoing::Outgoing,
     request_state::RequestState,
 };
@@ -69,15 +69,19 @@ impl<'a> Interruption<'a> {
         }
     }
 
-    /// Answers the `units` of the client without a complete response. Returns the fate of the transaction; `None` if there
-    /// is none.
-    pub(super) fn answer(mut self, now: Instant, units: &[InterruptedUnit]) -> Option<Fate> {
+    /// Answers the `units` of the client without a complete response; `may_have_written`: the transaction, or a unit, may
+    /// write. Returns the fate of the transaction; `None` if there is none.
+    pub(super) fn answer(
+        mut self,
+        now: Instant,
+        units: &[InterruptedUnit],
+        may_have_written: bool,
+    ) -> Option<Fate> {
         let before = self.conversation.status();
         let is_state_lost = self.cleanup.on_backend_lost();
-        let fates = fates(units, before);
+        let fates = fates(units, before, may_have_written);
         for (unit, fate) in units.iter().zip(&fates) {
-            self.answer_unit(unit, *fate);
-            self.conversation.on_interrupted(now, &unit.requests, fate.fate.sqlstate(), fate.status);
+            self.answer_unit(now, unit, *fate);
         }
         if !self.conversation.is_client_at_boundary() && !self.request.is_gathering() {
             self.request.set_discards_rest(true);
@@ -92,29 +96,30 @@ impl<'a> Interruption<'a> {
             // The next backend opens the failed transaction again.
             self.begin.move_with(BeginScript::default(), true);
         }
-        match fates.iter().find(|fate| fate.fate == Fate::Unknown).or(fates.first()) {
-            Some(fate) => Some(fate.fate),
+        match fates.iter().find(|(fate, _)| *fate == Fate::Unknown).or(fates.first()) {
+            Some((fate, _)) => Some(*fate),
             None => (before == TransactionStatus::Open).then_some(Fate::RolledBack),
         }
     }
 
-    fn answer_unit(&mut self, unit: &InterruptedUnit, fate: UnitFate) {
+    fn answer_unit(&mut self, now: Instant, unit: &InterruptedUnit, (fate, status): UnitFate) {
         let to_client = self.outgoing.client();
-        if fate.fate == Fate::Committed {
-            unit.write_rollback(to_client);
+        if fate == Fate::Committed {
+            unit.write_success(unit.end_command(self.conversation.status()), to_client);
         } else {
-            let error = match fate.fate {
+            let error = match fate {
                 Fate::Unknown => ClientError::transaction_unknown(),
                 _ => ClientError::transaction_rolled_back(),
             };
-            if !fate.is_reported {
+            if !unit.is_reported() {
                 error.write_error(to_client);
             }
-            if unit.end == UnitEnd::Open {
+            if unit.is_open() {
                 self.conversation.leave_batch();
                 self.request.skip_to_sync();
             }
         }
-        unit.write_end(fate.status, self.outgoing.client());
+        unit.write_end(status, self.outgoing.client());
+        self.conversation.on_interrupted(now, unit.requests(), fate.sqlstate(), status);
     }
 }

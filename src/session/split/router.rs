@@ -190,6 +190,11 @@ impl Router {
         false
     }
 
+    /// True if a unit of the transaction on the writer may have written.
+    pub(in crate::session) const fn may_have_written(&self) -> bool {
+        matches!(self.transaction, HeldTransaction::WriterMayWrite)
+    }
+
     /// Notes the end of a unit at `now`, with the transaction `status`; `is_settled`: no response is pending.
     pub(in crate::session) fn on_unit_over(
         &mut self,

@@ -19,7 +19,7 @@ use crate::{
         shared_statement::{SharedStatement, text_of},
         statement_report::{CapturedText, StatementKind},
     },
-    sql::{self, Effects, SettingResets, TransactionCommands},
+    sql::{self, Effects, SettingResets},
     wire::{
         TransactionStatus,
         frontend::{self, DescribeTarget},
@@ -100,11 +100,7 @@ impl<'a> StatementMessages<'a> {
             self.requests().statements.note_list(effects);
             self.requests().own_names().show(shown);
         }
-        let mut deallocates = VecDeque::new();
-        if effects.intersects(NAMING) {
-            self.effects.note_named_by_query(statement, shown);
-            deallocates.extend(sql::deallocated_names(statement));
-        }
+        let deallocates = self.note_named_by_query(effects, statement, shown);
         let effects = if message.is_cut() { effects | self.effects.pass_unread() } else { effects };
         self.effects.guard_sequences(effects, f::QUERY, shown);
         self.effects.note(effects, statement, None);
@@ -113,10 +109,6 @@ impl<'a> StatementMessages<'a> {
         let unnamed = requests.destroy_unnamed();
         requests.conversation.start_whole_request();
         requests.batch.end();
-        let commands = match message.is_cut() {
-            true => TransactionCommands::UNKNOWN,
-            false => sql::transaction_commands(statement),
-        };
         let text = requests.conversation.capture(statement, message.is_cut());
         requests.owe(PendingRequest::Whole {
             kind: StatementKind::Query,
@@ -127,12 +119,26 @@ impl<'a> StatementMessages<'a> {
             error: None,
             // The rest of a truncated text may contain any statement.
             effects: if message.is_cut() { Effects::ALL } else { effects },
-            commands,
+            commands: message.transaction_commands(),
             leads_back,
             unnamed,
             deallocates,
         });
         MessageAction::Forward
+    }
+
+    /// Notes the prepared statements that a Query names. Returns those that it deallocates, in their order.
+    fn note_named_by_query(
+        &mut self,
+        effects: Effects,
+        statement: &[u8],
+        shown: &mut ClientInput<'_>,
+    ) -> VecDeque<Box<[u8]>> {
+        if !effects.intersects(NAMING) {
+            return VecDeque::new();
+        }
+        self.effects.note_named_by_query(statement, shown);
+        sql::deallocated_names(statement).into()
     }
 
     /// Rejects a Query that resets start-up settings, with statements behind the reset.

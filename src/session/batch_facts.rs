@@ -1,0 +1,72 @@
+//! Facts about a unit of the client that decide its fate, should the backend be lost.
+
+use crate::sql::TransactionCommands;
+
+/// What a unit (a Query, or a batch up to its Sync) executes, and how far the client knows of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct BatchFacts {
+    commands: TransactionCommands,
+    /// Count of statements, up to the maximum.
+    executes: u8,
+    progress: UnitProgress,
+}
+
+/// How far the client knows of a unit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum UnitProgress {
+    #[default]
+    Running,
+    /// The server takes COPY data, and the client has not sent the end.
+    TakesData,
+    /// The client has received the error of the server, which skips the rest.
+    Failed,
+}
+
+// === impl BatchFacts ===
+
+impl BatchFacts {
+    /// Facts about a Query or FunctionCall with these commands.
+    pub(super) const fn whole(commands: TransactionCommands) -> Self {
+        Self { commands, executes: 1, progress: UnitProgress::Running }
+    }
+
+    /// Commands that begin or end a transaction.
+    pub(super) const fn commands(self) -> TransactionCommands {
+        self.commands
+    }
+
+    /// Count of statements that the unit executes, up to 255.
+    pub(super) const fn executes(self) -> u8 {
+        self.executes
+    }
+
+    /// True if the client has received the server's error.
+    pub(super) fn has_failed(self) -> bool {
+        self.progress == UnitProgress::Failed
+    }
+
+    /// True if the server takes COPY data.
+    pub(super) fn takes_data(self) -> bool {
+        self.progress == UnitProgress::TakesData
+    }
+
+    /// Adds commands of a bound statement.
+    pub(super) fn add_commands(&mut self, commands: TransactionCommands) {
+        self.commands |= commands;
+    }
+
+    /// Counts an Execute.
+    pub(super) const fn add_execute(&mut self) {
+        self.executes = self.executes.saturating_add(1);
+    }
+
+    /// The client has received the server's error.
+    pub(super) const fn failed(self) -> Self {
+        Self { progress: UnitProgress::Failed, ..self }
+    }
+
+    /// The server takes COPY data, and the client has not sent the end.
+    pub(super) const fn taking_data(self) -> Self {
+        Self { progress: UnitProgress::TakesData, ..self }
+    }
+}
