@@ -4,7 +4,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ci fmt lint doc policy packaging dist deb bench million conformance wide hostile conversations tenants chaos grafana pictures setup
+.PHONY: help demo test ci fmt lint doc policy packaging dist deb bench million conformance wide hostile conversations tenants chaos failover grafana pictures setup
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -80,13 +80,15 @@ conformance: ## PostgreSQL's and its drivers' own suites, direct and through Gat
 	$(CARGO) build --locked
 	tests/conformance/run $(SUITES)
 
-# What `make ci` has no time for.
-WIDE = regress isolation psycopg2 asyncpg pgbench django sqlalchemy node-postgres postgres-js node-streams jdbc lib-pq pgx
+# What `make ci` has no time for. The isolation tester asks the server which of its sessions wait, by their process ids: in
+# transaction mode they are not those of the server.
+WIDE = regress psycopg2 asyncpg pgbench django sqlalchemy node-postgres postgres-js node-streams jdbc lib-pq pgx
 ONES = node-postgres node-streams jdbc jdbc-threads pgx
 
 wide: ## by hand, an hour: all suites in pooled sessions, and with audit and traces; some over a pool of one backend
 	@.ci/setup python
 	$(CARGO) build --locked
+	tests/conformance/run --through pooled,pooled-audited isolation
 	tests/conformance/run --through pooled,pooled-audited,audited,split-audited $(WIDE)
 	tests/conformance/run --through transaction-1,pooled-1 $(ONES)
 
@@ -110,6 +112,11 @@ chaos: ## sessions through a split listener while its servers fail, for 10 minut
 	@.ci/setup test
 	CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$(CHAOS_SEED) \
 		$(CARGO) test --locked --test integration -- --ignored --exact --nocapture chaos::for_long
+
+failover: ## the writer crashes and is replaced while clients write: each is told the truth, for 10 minutes (FAILOVER_SECONDS=60)
+	@.ci/setup test
+	FAILOVER_SECONDS=$(FAILOVER_SECONDS) \
+		$(CARGO) test --locked --test integration -- --ignored --exact --nocapture failover::for_long
 
 conversations: ## random conversations, direct and through each mode: the answers are the same (CONVERSATIONS=500 FUZZ_SEED=7 for others)
 	@.ci/setup python

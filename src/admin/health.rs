@@ -2,13 +2,14 @@
 
 #![expect(unused_qualifications, reason = "utoipa writes the names of parameters in full")]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
     http::StatusCode,
 };
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     frontend::ListenerSettings,
     names::EndpointName,
-    route::{NoEndpoint, decide},
+    route::{NoEndpoint, RoutePolicy, decide},
     topology::{EndpointStatus, Health, TopologySnapshot},
 };
 
@@ -49,8 +50,10 @@ pub(super) struct ListenerReadiness {
     name: String,
     /// Route of the listener.
     route: String,
-    /// True if a session could begin now.
+    /// True if a session could begin now, or would wait for a writer that was lost less than the listener's `hold` ago.
     ready: bool,
+    /// True if sessions wait for a writer.
+    holding: bool,
     /// An endpoint that would serve a session.
     endpoint: Option<String>,
     /// Reason for the endpoint, or for its absence, from a closed set.
@@ -129,11 +132,19 @@ impl Readiness {
     fn of(context: &AdminContext, wanted: Option<&str>) -> Self {
         let snapshot = context.api.routing.topology.load();
         let sessions = &context.api.sessions;
+        let absence = context
+            .api
+            .observers
+            .events
+            .writer_absence_start()
+            .map(|start| Duration::try_from(Timestamp::now().duration_since(start)).unwrap_or_default());
         let listeners: Vec<_> = context
             .listeners()
             .iter()
             .filter(|listener| wanted.is_none_or(|name| listener.settings.name.as_str() == name))
-            .map(|listener| assess_listener(&listener.settings, &snapshot, |name| sessions.on_endpoint(name)))
+            .map(|listener| {
+                assess_listener(&listener.settings, &snapshot, absence, |name| sessions.on_endpoint(name))
+            })
             .collect();
         let draining = context.is_draining();
         let ready = !draining && listeners.iter().all(|listener| listener.ready);
@@ -142,10 +153,12 @@ impl Readiness {
 }
 
 /// Stricter than routing. Routing tries an endpoint in doubt, because a failed attempt costs a client nothing. A
-/// readiness check must fail, because a load balancer can send clients elsewhere.
+/// readiness check must fail, because a load balancer can send clients elsewhere. While clients wait for a lost writer it
+/// succeeds: all instances wait, and none can do better. `absence` is the time since the writer was up.
 fn assess_listener(
     settings: &ListenerSettings,
     snapshot: &TopologySnapshot,
+    absence: Option<Duration>,
     load: impl Fn(&EndpointName) -> usize,
 ) -> ListenerReadiness {
     let decided = decide(&settings.route, snapshot, load, 0, &[]);
@@ -157,10 +170,15 @@ fn assess_listener(
         }
         Err(none) => (None, none.as_str(), Some(describe_missing_endpoint(none, snapshot))),
     };
+    let waits_for_writer = matches!(settings.route, RoutePolicy::Primary | RoutePolicy::Split(_));
+    let holding = problem.is_some()
+        && waits_for_writer
+        && absence.is_some_and(|absence| absence < settings.limits.hold);
     ListenerReadiness {
         name: settings.name.to_string(),
         route: settings.route.to_string(),
-        ready: problem.is_none(),
+        ready: problem.is_none() || holding,
+        holding,
         endpoint,
         reason,
         problem,

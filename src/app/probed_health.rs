@@ -1,12 +1,18 @@
-//! Passes the probe's view of the endpoints' health to the pools.
+//! Passes the probe's view of the endpoints to the pools and sessions: health, and the loss of a server.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use crate::{
+    frontend::{Endpoints, SessionRegistry},
     live::Live,
     names::EndpointName,
     pool::Pools,
-    topology::{EndpointStatus, Health, TopologySnapshot},
+    telemetry::labels::TerminationReason,
+    topology::{DeclaredRole, EndpointStatus, Health, NodeId, TopologySnapshot},
 };
 
 /// Health of an endpoint as last reported to the pools.
@@ -15,6 +21,7 @@ struct KnownHealth {
     is_down: bool,
     failures: u32,
     last_success: Option<Instant>,
+    node: Option<NodeId>,
 }
 
 /// Reason for the pools if the probe gives none.
@@ -23,12 +30,21 @@ const NO_REASON: &str = "no answer to the probe";
 /// Follows the topology, forever.
 ///
 /// Cancel safe.
-pub(super) async fn follow(topology: Live<TopologySnapshot>, pools: Arc<Pools>) {
+pub(super) async fn follow(
+    topology: Live<TopologySnapshot>,
+    endpoints: Live<Endpoints>,
+    pools: Arc<Pools>,
+    sessions: Arc<SessionRegistry>,
+) {
     let mut changes = topology.changes();
     let mut known: HashMap<EndpointName, KnownHealth> = HashMap::new();
     loop {
         for status in &topology.load().endpoints {
-            known.entry(status.endpoint.name.clone()).or_default().update(status, &pools);
+            let known = known.entry(status.endpoint.name.clone()).or_default();
+            if let Some(answered) = known.last_answer_of_lost_server(status) {
+                end_leases(&status.endpoint.name, answered, &endpoints.load(), &sessions);
+            }
+            known.update(status, &pools);
         }
         if changes.changed().await.is_err() {
             return;
@@ -36,9 +52,29 @@ pub(super) async fn follow(topology: Live<TopologySnapshot>, pools: Arc<Pools>) 
     }
 }
 
+/// Ends the use of backends of a server that is gone, and last `answered` the probe then. Backends that logged in later may
+/// belong to the new server.
+fn end_leases(endpoint: &EndpointName, answered: Instant, endpoints: &Endpoints, sessions: &SessionRegistry) {
+    let then = SystemTime::now().checked_sub(answered.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let ended = sessions.lose_backends(endpoint, then);
+    if ended == 0 {
+        return;
+    }
+    tracing::info!(%endpoint, ended, "connections to the previous server ended: another server answers at its address");
+    if let Some(handle) = endpoints.get(endpoint) {
+        handle.metrics().backends_terminated(TerminationReason::Node, ended);
+    }
+}
+
 // === impl KnownHealth ===
 
 impl KnownHealth {
+    /// Time of the last answer of the endpoint's previous server, if another server answers now.
+    fn last_answer_of_lost_server(&self, status: &EndpointStatus) -> Option<Instant> {
+        let is_other = matches!((self.node, status.node), (Some(from), Some(to)) if from != to);
+        self.last_success.filter(|_| is_other && status.endpoint.role != DeclaredRole::ReadPool)
+    }
+
     fn update(&mut self, status: &EndpointStatus, pools: &Pools) {
         let name = &status.endpoint.name;
         let is_down = status.health == Health::Down;
@@ -48,6 +84,7 @@ impl KnownHealth {
         } else if status.last_success != self.last_success || (self.is_down && !is_down) {
             pools.note_probed_up(name, self.is_down || self.failures > 0);
         }
-        *self = Self { is_down, failures: status.failures, last_success: status.last_success };
+        let EndpointStatus { failures, last_success, node, .. } = *status;
+        *self = Self { is_down, failures, last_success, node };
     }
 }

@@ -141,7 +141,7 @@ impl Program {
         contexts.publish(listeners.values().map(|listener| listener.context.reader()).collect());
         let admin = start_admin(&builder, &config, api)?;
         builder.metrics.program().record_load(SystemTime::now());
-        spawn_upkeep(&builder, &services.routing, contexts.reader());
+        spawn_upkeep(&builder, &services, contexts.reader());
         Ok(Self {
             config,
             source,
@@ -295,10 +295,16 @@ fn start_admin(
 /// Background tasks: file watcher, metrics, certificate expiry.
 fn spawn_upkeep(
     builder: &ComponentBuilder,
-    routing: &Arc<Routing>,
+    services: &ClientServices,
     listeners: Live<Vec<Live<ListenerContext>>>,
 ) {
-    let follow_health = probed_health::follow(routing.topology.clone(), Arc::clone(&routing.pools));
+    let routing = &services.routing;
+    let follow_health = probed_health::follow(
+        routing.topology.clone(),
+        routing.endpoints.clone(),
+        Arc::clone(&routing.pools),
+        Arc::clone(&services.sessions),
+    );
     builder.tasks.spawn("probed health", follow_health);
     let (program, events) = (builder.metrics.program(), builder.events.clone());
     let watch_files =

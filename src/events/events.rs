@@ -52,6 +52,12 @@ impl Events {
         self.lock().terms.newest_first().map(|(term, until)| (term.clone(), until)).collect()
     }
 
+    /// Begin of the writer's absence, if the writer was up before.
+    #[must_use]
+    pub fn writer_absence_start(&self) -> Option<Timestamp> {
+        self.lock().terms.absence_start()
+    }
+
     fn lock(&self) -> MutexGuard<'_, RecentEvents> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -62,6 +62,13 @@ impl WriterPeriods {
         }
     }
 
+    /// Begin of the current absence: no writer is up since then. `None` while one is up, and before the first.
+    pub fn absence_start(&self) -> Option<Timestamp> {
+        let is_up = |term: &&WriterPeriod| term.writer.is_some() && term.health == Health::Up;
+        let last_up = self.kept.iter().rposition(|term| is_up(&term))?;
+        self.kept.get(last_up + 1).map(|term| term.from)
+    }
+
     /// Periods with their ends, newest first; the current period has no end.
     pub fn newest_first(&self) -> impl Iterator<Item = (&WriterPeriod, Option<Timestamp>)> {
         let ends = std::iter::once(None).chain(self.kept.iter().rev().map(|term| Some(term.from)));

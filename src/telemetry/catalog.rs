@@ -298,6 +298,8 @@ catalog! {
         "WAL samples of the writer taken for reads on standbys, by outcome.";
     RERUNS = COUNTER, "gatekeeper_reruns_total", [Endpoint, BackendRole, Cause],
         "Statements that failed on an endpoint and were rerun on another, by cause.";
+    BACKENDS_TERMINATED = COUNTER, "gatekeeper_backends_terminated_total", [Endpoint, BackendRole, Reason],
+        "Backends in use that were given up although their connection had not ended, by reason.";
     REPLICATION_POSITION = GAUGE, "gatekeeper_replication_position_bytes", [Endpoint, BackendRole],
         "WAL position in bytes: insert position of a primary, replay position of a standby; NaN while unknown.";
     REPLICATION_LAG_BYTES = GAUGE, "gatekeeper_replication_lag_bytes", [Endpoint, BackendRole],

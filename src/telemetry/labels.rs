@@ -91,6 +91,14 @@ closed_set! {
 }
 
 closed_set! {
+    /// Reason for ending the use of a backend whose connection has not ended.
+    pub enum TerminationReason {
+        /// Another server answers at the address.
+        Node = "node",
+    }
+}
+
+closed_set! {
     /// End of a client's wait for a writer.
     pub enum HoldOutcome {
         /// A server was available again.

@@ -13,7 +13,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use crate::harness::{
-    Gatekeeper, Stand, client_tls,
+    Gatekeeper, Pooled, Shape, Stand, client_tls,
     pki::{Identity, Pki},
     stand::{config, token_login},
     until,
@@ -86,11 +86,32 @@ async fn readiness_and_topology_follow_the_server() {
     assert!(kept["expires"]["in_seconds"].as_f64().unwrap() > 0.0, "{kept}");
 
     stand.server.node().stop(Stop::Immediate).await.unwrap();
-    let body = readiness(&stand.gatekeeper, 503).await;
-    let problem = body["listeners"][0]["problem"].as_str().unwrap();
+    // For up to 90 s, clients wait for the writer.
+    let listener = until(PATIENCE, async || match get(&stand.gatekeeper, "/readyz").await {
+        (200, body) if body["listeners"][0]["holding"] == true => Ok(body["listeners"][0].clone()),
+        seen => Err(seen),
+    })
+    .await;
+    let problem = listener["problem"].as_str().unwrap();
     assert!(problem.starts_with("endpoint `primary` is down: "), "{problem}");
     stand.server.node().start().await.unwrap();
-    readiness(&stand.gatekeeper, 200).await;
+    until(PATIENCE, async || match get(&stand.gatekeeper, "/readyz").await {
+        (200, body) if body["listeners"][0]["holding"] == false => Ok(()),
+        seen => Err(seen),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn readiness_fails_once_the_hold_is_over() {
+    let pooled = Pooled::start(Shape { listener: "hold = \"1s\"", ..Shape::default() }).await;
+    let gatekeeper = &pooled.stand.gatekeeper;
+    readiness(gatekeeper, 200).await;
+    pooled.stand.server.node().stop(Stop::Immediate).await.unwrap();
+    let body = readiness(gatekeeper, 503).await;
+    assert_eq!(body["listeners"][0]["holding"], false, "{body}");
+    pooled.stand.server.node().start().await.unwrap();
+    readiness(gatekeeper, 200).await;
 }
 
 #[tokio::test]

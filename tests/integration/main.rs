@@ -31,6 +31,7 @@ mod drain;
 mod endpoint_tls;
 mod endpoints;
 mod environment;
+mod failover;
 mod fairness;
 mod freshness;
 mod full_server;

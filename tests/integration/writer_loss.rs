@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use gatekeeper::testing::{sandbox::Stop, wire::tag::backend as b};
+use gatekeeper::testing::{
+    sandbox::{DATABASE, Stop},
+    wire::tag::backend as b,
+};
 
 use crate::harness::{
-    Frames, Pooled, Shape,
+    Frames, Pooled, Shape, Split,
     frames::{bind, copy_data, copy_done, execute, flush, parse, query, statement, sync},
     until,
 };
@@ -304,4 +307,41 @@ async fn a_listener_can_disconnect_instead() {
     lose_during(&pooled, &mut client, &query(SLEEP)).await;
     let last = client.read_to_close().await.pop().unwrap();
     assert_eq!((last.field(b'S').as_str(), last.field(b'C').as_str()), ("FATAL", "57P01"));
+}
+
+#[tokio::test]
+async fn another_server_at_the_address_ends_the_use_of_the_silent_one() {
+    let split = Split::with("").await;
+    let sandbox = &split.sandbox;
+    let (primary, reads) = (sandbox.endpoint("primary"), sandbox.endpoint("reads"));
+    let [old, new] = [&primary.nodes()[0], &reads.nodes()[0]];
+    old.sql(DATABASE, "CREATE TABLE t (a int); GRANT ALL ON t TO app").await.unwrap();
+    new.catch_up(old).await.unwrap();
+    let [mut open, mut busy, mut pinned] = [split.client().await, split.client().await, split.client().await];
+    open.ask("BEGIN").await.unwrap();
+    open.ask("INSERT INTO t VALUES (1)").await.unwrap();
+    busy.send(&query("INSERT INTO t SELECT 2 FROM pg_sleep(600)")).await;
+    pinned.ask("SELECT pg_advisory_lock(1)").await.unwrap();
+    let sleeping = async || match old.sql(DATABASE, SLEEPING).await.unwrap() {
+        one if one == "1" => Ok(()),
+        seen => Err(seen),
+    };
+    until(Duration::from_secs(30), sleeping).await;
+    // The probe has answered since the logins.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    old.freeze();
+    new.promote().await.unwrap();
+    primary.middleman().lead_to(&[new.address()]);
+    assert_eq!(summary(&mut busy, 1).await, "08007 I");
+    assert_eq!(open.ask("SELECT 1").await, Err("40001".to_owned()));
+    let last = pinned.read_to_close().await.pop().unwrap();
+    assert_eq!((last.field(b'S').as_str(), last.field(b'C').as_str()), ("FATAL", "08006"));
+    open.send(&query("ROLLBACK")).await;
+    assert_eq!(summary(&mut open, 1).await, "ROLLBACK I");
+    open.ask("INSERT INTO t VALUES (3)").await.unwrap();
+    assert_eq!(new.sql(DATABASE, "SELECT string_agg(a::text, ' ') FROM t").await.unwrap(), "3");
+    let ended =
+        "gatekeeper_backends_terminated_total{endpoint=\"primary\",backend_role=\"primary\",reason=\"node\"}";
+    assert_eq!(split.gatekeeper.metric(ended).await, Some(3.0));
+    old.thaw();
 }

@@ -145,7 +145,9 @@ impl Desk {
 
     /// Changes the state of the endpoints.
     pub(super) fn becomes(&mut self, endpoints: &str) {
-        self.snapshot.publish(snapshot(endpoints));
+        let snapshot = snapshot(endpoints);
+        self.context.api.observers.events.begin(&snapshot);
+        self.snapshot.publish(snapshot);
     }
 
     /// `GET path`

@@ -10,7 +10,7 @@ async fn readiness(desk: &Desk, path: &str) -> (u16, Vec<String>) {
     let listeners = body["listeners"].as_array().unwrap();
     let shown = listeners.iter().map(|listener| {
         let word = |key: &str| listener[key].as_str().unwrap_or("-").to_owned();
-        assert_eq!(listener["ready"] == true, listener["problem"].is_null());
+        assert_eq!(listener["ready"] == true, listener["problem"].is_null() || listener["holding"] == true);
         format!("{} {} {} {}", word("name"), word("endpoint"), word("reason"), word("problem"))
     });
     (answer.status.as_u16(), shown.collect())
@@ -26,7 +26,7 @@ async fn ready_means_that_every_listener_has_an_endpoint_that_is_up() {
     assert_eq!(
         desk.get("/readyz?listener=app").await.json(),
         json!({"ready": true, "draining": false, "listeners": [{
-            "name": "app", "route": "primary", "ready": true, "endpoint": "primary", "reason": "writer", "problem": null,
+            "name": "app", "route": "primary", "ready": true, "holding": false, "endpoint": "primary", "reason": "writer", "problem": null,
         }]})
     );
     desk.becomes("primary primary up primary\nreads read-pool down -");
@@ -52,6 +52,22 @@ async fn auth_proxy_paths_answer_as_ours() {
             assert_eq!((theirs.status, theirs.text), (ours.status, ours.text), "{state}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_lost_writer_is_waited_for() {
+    let mut desk = Desk::new(WELL);
+    desk.becomes(WELL);
+    desk.becomes("primary primary down -\nreads read-pool up standby");
+    let (status, listeners) = readiness(&desk, "/readyz").await;
+    assert_eq!(
+        (status, listeners[0].as_str()),
+        (200, "app primary writer endpoint `primary` is down: connection refused")
+    );
+    desk.becomes("primary primary up standby\nreads read-pool up standby");
+    assert_eq!(readiness(&desk, "/readyz").await.0, 200, "the absence goes on");
+    desk.becomes(WELL);
+    assert_eq!(readiness(&desk, "/readyz").await.0, 200);
 }
 
 #[tokio::test]

@@ -39,6 +39,8 @@ pub struct SessionEntry {
     exposed: Notify,
     /// The client has canceled the wait for a backend.
     wait_cancelled: AtomicBool,
+    /// [`Held::is_lost`] was set since the last call of [`Self::take_backend_lost`].
+    backend_lost: AtomicBool,
     command: AtomicU8,
     waker: Mutex<Option<Waker>>,
 }
@@ -48,6 +50,8 @@ struct Held {
     current_backend: Option<CurrentBackend>,
     /// Internal statements run on the backend: cancel requests must wait.
     sheltered: bool,
+    /// The backend belongs to a server that is gone, even if the connection has not ended.
+    is_lost: bool,
     /// Reason for the last endpoint.
     reason: RouteReason,
 }
@@ -91,11 +95,12 @@ impl SessionEntry {
             key,
             facts,
             started_at: SystemTime::now(),
-            backend: Mutex::new(Held { current_backend, sheltered: false, reason }),
+            backend: Mutex::new(Held { current_backend, sheltered: false, is_lost: false, reason }),
             exposed: Notify::new(),
             activity: AtomicU64::new(Activity::default().pack()),
             pins: AtomicU16::new(0),
             wait_cancelled: AtomicBool::new(false),
+            backend_lost: AtomicBool::new(false),
             command: AtomicU8::new(0),
             waker: Mutex::new(None),
         }
@@ -124,8 +129,8 @@ impl SessionEntry {
     /// Records a lease. With `sheltered`, cancel requests wait for [`Self::admit_cancels`]: they would cancel the
     /// settings or the BEGIN sent ahead of the statement, and the statement would run without them.
     pub(crate) fn leased(&self, running: &Arc<BackendHandle>, reason: RouteReason, sheltered: bool) {
-        *self.held() =
-            Held { current_backend: Some(CurrentBackend::Leased(Arc::clone(running))), sheltered, reason };
+        let current_backend = Some(CurrentBackend::Leased(Arc::clone(running)));
+        *self.held() = Held { current_backend, sheltered, is_lost: false, reason };
     }
 
     /// From now on, the client's own statement runs on the backend.
@@ -138,10 +143,31 @@ impl SessionEntry {
     pub(crate) fn clear_backend(&self) {
         let mut held = self.held();
         held.current_backend = None;
+        held.is_lost = false;
         if std::mem::take(&mut held.sheltered) {
             drop(held);
             self.exposed.notify_waiters();
         }
+    }
+
+    /// Ends the use of the current backend, if `is_lost`: the connection counts as broken. True if so.
+    pub(crate) fn lose_backend(&self, is_lost: impl FnOnce(&CurrentBackend) -> bool) -> bool {
+        let mut held = self.held();
+        let loses = !held.is_lost && held.current_backend.as_ref().is_some_and(is_lost);
+        if loses {
+            held.is_lost = true;
+            drop(held);
+            self.backend_lost.store(true, Ordering::Release);
+            self.wake();
+        }
+        loses
+    }
+
+    /// True once per [`Self::lose_backend`] of the backend still in use.
+    pub(crate) fn take_backend_lost(&self) -> bool {
+        let was_lost =
+            self.backend_lost.load(Ordering::Acquire) && self.backend_lost.swap(false, Ordering::AcqRel);
+        was_lost && std::mem::take(&mut self.held().is_lost)
     }
 
     /// A cancel request for the current backend; `None` without a backend.

@@ -6,12 +6,14 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::SystemTime,
 };
 
 use tokio::sync::Notify;
 
 use super::{
     console_session::{ConsoleSessionEntry, ConsoleSessionGuard},
+    current_backend::CurrentBackend,
     entry::{SessionCommand, SessionEntry},
 };
 use crate::{audit::record, names::EndpointName, wire::BackendKey};
@@ -148,6 +150,20 @@ impl SessionRegistry {
         for entry in self.console_sessions() {
             entry.send_command(command);
         }
+    }
+
+    /// Ends the use of all backends at `endpoint` that logged in before `then`: their server is gone, even if the connections
+    /// have not ended. Returns their number.
+    pub fn lose_backends(&self, endpoint: &EndpointName, then: SystemTime) -> usize {
+        let is_older = |entry: &SessionEntry, backend: &CurrentBackend| {
+            let opened = match backend {
+                // The login of a dedicated session includes that of its backend.
+                CurrentBackend::Own(_) => entry.started_at,
+                CurrentBackend::Leased(running) => running.opened(),
+            };
+            backend.endpoint().name() == endpoint && opened < then
+        };
+        self.list().iter().filter(|entry| entry.lose_backend(|backend| is_older(entry, backend))).count()
     }
 
     /// Returns when no session remains.

@@ -83,6 +83,12 @@ impl BackendSide {
         }
     }
 
+    /// Treats the connection as ended: the server is gone. Bytes read so far are still sent to the client.
+    pub(super) fn abandon(&mut self) {
+        self.is_closed_for_writing = true;
+        self.received.end();
+    }
+
     /// The server accepts no more bytes.
     pub(super) const fn close_for_writing(&mut self) {
         self.is_closed_for_writing = true;

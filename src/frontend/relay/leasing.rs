@@ -228,8 +228,10 @@ impl Leasing {
         is_over
     }
 
-    /// A read pool's backend is lost, and the session goes on without the backend.
+    /// The backend is lost, and the session goes on without the backend.
     pub(super) fn lose_backend(&mut self, backend: &mut BackendSide) {
+        // A running comparison uses the lost backend.
+        self.renewal = CatalogRenewal::default();
         if let Some(lease) = backend.detach() {
             self.acquirer.node_failed(&lease);
         }

@@ -126,6 +126,9 @@ impl Relay {
     /// Moves available data; returns when both directions wait for a socket, or when the turn is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         self.turn.begin();
+        if self.registered.take_backend_lost() {
+            self.backend.abandon();
+        }
         loop {
             self.poll_renewal(cx)?;
             if self.recorder.poll_ready(cx)?.is_pending() {

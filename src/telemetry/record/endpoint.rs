@@ -10,7 +10,7 @@ use crate::{
     route::RerunCause,
     telemetry::{
         catalog::{self, Label},
-        labels::{Certificate, ConnectPhase, Outcome, RoleState},
+        labels::{Certificate, ConnectPhase, Outcome, RoleState, TerminationReason},
         registry::{Counter, Gauge, Histogram, Level},
     },
     topology::{Endpoint, Health, ObservedRole},
@@ -38,6 +38,7 @@ pub struct EndpointMetrics {
     probe_success: Gauge,
     samples: Each<Outcome, Counter>,
     reruns: Each<RerunCause, Counter>,
+    terminated: Each<TerminationReason, Counter>,
     position: Gauge,
     lag_bytes: Gauge,
     lag: Gauge,
@@ -77,6 +78,7 @@ impl EndpointMetrics {
             probe_success: scope.unknown(&catalog::PROBE_SUCCESS),
             samples: scope.each(Label::Outcome, |scope| scope.counter(&catalog::WRITER_SAMPLES)),
             reruns: scope.each(Label::Cause, |scope| scope.counter(&catalog::RERUNS)),
+            terminated: scope.each(Label::Reason, |scope| scope.counter(&catalog::BACKENDS_TERMINATED)),
             position: scope.unknown(&catalog::REPLICATION_POSITION),
             lag_bytes: scope.unknown(&catalog::REPLICATION_LAG_BYTES),
             lag: scope.unknown(&catalog::REPLICATION_LAG),
@@ -143,6 +145,11 @@ impl EndpointMetrics {
     /// Records a WAL sample of the writer.
     pub fn writer_sampled(&self, outcome: Outcome) {
         self.samples.of(outcome).increment();
+    }
+
+    /// Records `count` backends in use that were given up.
+    pub fn backends_terminated(&self, reason: TerminationReason, count: usize) {
+        self.terminated.of(reason).add(count as u64);
     }
 
     /// Records a statement that failed on this endpoint and was rerun on another.
