@@ -68,8 +68,10 @@ async fn a_killed_backend_fails_only_its_own_transaction() {
     pooled.server(TERMINATE).await;
     assert_eq!(open.ask("SELECT 1").await, Err("40001".to_owned()));
     open.ask("ROLLBACK").await.unwrap();
-    let heard = busy.read_until(b::READY_FOR_QUERY).await;
-    assert!(heard.iter().any(|message| message.tag == b::ERROR_RESPONSE && message.field(b'C') == "08007"));
+    let received = busy.read_until(b::READY_FOR_QUERY).await;
+    assert!(
+        received.iter().any(|message| message.tag == b::ERROR_RESPONSE && message.field(b'C') == "08007")
+    );
     assert_eq!(bystander.ask("SELECT 'well'").await.unwrap(), "well");
     pooled.rests().await;
     assert!(pooled.healthy().await);

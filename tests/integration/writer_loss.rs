@@ -281,11 +281,11 @@ async fn sessions_survive_a_crash_of_the_server() {
     pooled.server_says(SLEEPING, "1").await;
     let node = pooled.stand.server.node();
     node.stop(Stop::Immediate).await.unwrap();
-    let heard = busy.read_until(b::READY_FOR_QUERY).await;
-    let tags: Vec<_> = heard.iter().map(|message| message.tag).collect();
+    let received = busy.read_until(b::READY_FOR_QUERY).await;
+    let tags: Vec<_> = received.iter().map(|message| message.tag).collect();
     // No warning of the server comes first.
-    assert_eq!(tags, [b::ROW_DESCRIPTION, b::ERROR_RESPONSE, b::READY_FOR_QUERY], "{heard:?}");
-    assert_eq!(heard[1].field(b'C'), "08007");
+    assert_eq!(tags, [b::ROW_DESCRIPTION, b::ERROR_RESPONSE, b::READY_FOR_QUERY], "{received:?}");
+    assert_eq!(received[1].field(b'C'), "08007");
     // Held until the server is back.
     idle.send(&query("SHOW application_name")).await;
     node.start().await.unwrap();
