@@ -90,6 +90,7 @@ pub const KEYS: &[ConfigKey] = &[
     key("listener", "consistency", &["LISTEN_CONSISTENCY"]),
     key("listener", "max_lag", &["LISTEN_MAX_LAG"]),
     key("listener", "freshness_wait", &["LISTEN_FRESHNESS_WAIT"]),
+    key("listener", "read_deadline", &["LISTEN_READ_DEADLINE"]),
     key("listener", "hints", &["LISTEN_HINTS"]),
     key("listener", "primary_only", &["LISTEN_PRIMARY_ONLY"]),
     key("listener", "secondary_read_pools", &["LISTEN_SECONDARY_READ_POOLS"]),

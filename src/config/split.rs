@@ -19,8 +19,15 @@ const CONSISTENCY: [(&str, Consistency); 3] = [
 const HINTS: [(&str, Hints); 3] = [("off", Hints::Off), ("primary", Hints::Primary), ("all", Hints::All)];
 
 /// Keys that are valid with the route `split` only.
-const KEYS: [&str; 6] =
-    ["consistency", "max_lag", "freshness_wait", "hints", "primary_only", "secondary_read_pools"];
+const KEYS: [&str; 7] = [
+    "consistency",
+    "max_lag",
+    "freshness_wait",
+    "read_deadline",
+    "hints",
+    "primary_only",
+    "secondary_read_pools",
+];
 
 /// Reads the keys of a split listener.
 pub(super) fn read_split(section: &Section<'_>) -> SplitSettings {
@@ -30,6 +37,7 @@ pub(super) fn read_split(section: &Section<'_>) -> SplitSettings {
         consistency: section.word_or("consistency", &CONSISTENCY, default.consistency).value,
         max_lag: section.positive_duration("max_lag", default.max_lag),
         freshness_wait: section.duration("freshness_wait", default.freshness_wait).value,
+        read_deadline: section.duration("read_deadline", default.read_deadline).value,
         hints: section.word_or("hints", &HINTS, default.hints).value,
         primary_only: read_relations(section),
         // A setting of the process; see `locate`.

@@ -16,6 +16,9 @@ pub struct SplitSettings {
     pub max_lag: Duration,
     /// Maximum wait of a read for a fresh node, before the read goes to the primary. Default zero.
     pub freshness_wait: Duration,
+    /// Time within which a read pool begins to answer a read, if it does not answer the probe either; then the read runs again
+    /// elsewhere. Zero: no limit. Default 5 s.
+    pub read_deadline: Duration,
     /// Effect of hints. Default: hints may force the primary.
     pub hints: Hints,
     /// Relations that are read on the primary alone.
@@ -83,6 +86,7 @@ impl Default for SplitSettings {
             consistency: Consistency::default(),
             max_lag: Duration::from_secs(5),
             freshness_wait: Duration::ZERO,
+            read_deadline: Duration::from_secs(5),
             hints: Hints::default(),
             primary_only: Vec::new(),
             local_region: None,

@@ -435,6 +435,12 @@ impl Session {
         self.pooled().is_some_and(Pooled::is_preparing)
     }
 
+    /// True if a read pool has not begun to answer a read that can run again elsewhere.
+    #[must_use]
+    pub fn has_unanswered_read(&self) -> bool {
+        self.pooled().is_some_and(Pooled::has_unanswered_read)
+    }
+
     /// True if the session may end after the client's Terminate: the client has every response PostgreSQL would have sent.
     #[must_use]
     pub fn may_leave(&self) -> bool {

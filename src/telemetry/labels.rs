@@ -95,6 +95,8 @@ closed_set! {
     pub enum TerminationReason {
         /// Another server answers at the address.
         Node = "node",
+        /// A read pool has answered neither a read, within its deadline, nor the probe.
+        Silence = "silence",
     }
 }
 

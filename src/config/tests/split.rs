@@ -57,6 +57,7 @@ fn every_key_of_split_is_read() {
 consistency = "bounded"
 max_lag = "1s"
 freshness_wait = "50ms"
+read_deadline = "2s"
 hints = "all"
 primary_only = ["Shop.Outbox", "migrations"]
 secondary_read_pools = true
@@ -70,6 +71,7 @@ local_region = "eu"
         consistency: Consistency::Bounded,
         max_lag: Duration::from_secs(1),
         freshness_wait: Duration::from_millis(50),
+        read_deadline: Duration::from_secs(2),
         hints: Hints::All,
         primary_only: vec!["shop.outbox".parse().unwrap(), "migrations".parse().unwrap()],
         local_region: Some("eu".to_owned()),

@@ -23,6 +23,7 @@ use crate::{
     },
     pool::{Disposition, Lease},
     session::Session,
+    telemetry::labels::TerminationReason,
 };
 
 /// Least time a backend is kept for `lastval` after a possible sequence move; then the backend is kept until a session waits.
@@ -236,6 +237,20 @@ impl Leasing {
             self.acquirer.node_failed(&lease);
         }
         backend.received = ForwardBuffer::default();
+    }
+
+    /// Time within which a read pool begins to answer a read; zero without a limit.
+    pub(super) fn read_deadline(&self) -> Duration {
+        self.acquirer.read_deadline()
+    }
+
+    /// True if the read pool of the leased backend does not answer the probe: the backend is given up, and counted.
+    pub(super) fn gives_up_reader(&self, backend: &BackendSide) -> bool {
+        let lease = backend.lease().filter(|lease| self.acquirer.is_failing(lease));
+        if let Some(lease) = lease {
+            lease.running().endpoint().metrics().backends_terminated(TerminationReason::Silence, 1);
+        }
+        lease.is_some()
     }
 
     /// Reports a replay position and a commit of the session.

@@ -15,6 +15,7 @@ mod forward;
 mod leasing;
 mod overhead;
 mod poll_write;
+mod read_deadline;
 mod report;
 pub(crate) mod session_end;
 pub(crate) mod teardown;
@@ -24,7 +25,7 @@ use std::{
     future::poll_fn,
     io,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use self::{
@@ -34,6 +35,7 @@ use self::{
     client_side::ClientSide,
     leasing::{LeaseProgress, Leasing, LeasingParts},
     overhead::OverheadTimer,
+    read_deadline::ReadDeadline,
     report::{ActivityReport, report_events},
     session_end::SessionEnd,
     turn::Turn,
@@ -65,6 +67,7 @@ pub(crate) struct Relay {
     /// Client bytes can be processed now, once the bytes before them are written.
     unheard: bool,
     batch_timer: BatchTimer,
+    read_deadline: ReadDeadline,
     turn: Turn,
     overhead: OverheadTimer,
     activity: ActivityReport,
@@ -90,6 +93,7 @@ impl Relay {
             interrupted: false,
             unheard: false,
             batch_timer: BatchTimer::default(),
+            read_deadline: ReadDeadline::default(),
             turn: Turn::default(),
             overhead: OverheadTimer::default(),
             activity: ActivityReport::default(),
@@ -164,6 +168,7 @@ impl Relay {
         self.backend.received.rest();
         self.activity.update(&self.session, &self.registered, &mut self.recorder);
         self.wait_for_more(cx);
+        self.watch_read(cx);
         Ok(())
     }
 
@@ -186,6 +191,20 @@ impl Relay {
         } else if self.batch_timer.poll(cx).is_ready() {
             self.session.on_batch_timeout();
             self.unheard = true;
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Gives up a read pool that has not begun to answer a read within its deadline, and does not answer the probe either. The
+    /// read runs again elsewhere.
+    fn watch_read(&mut self, cx: &mut Context<'_>) {
+        let deadline = self.leasing.as_ref().map_or(Duration::ZERO, Leasing::read_deadline);
+        if deadline.is_zero() || !self.session.has_unanswered_read() {
+            self.read_deadline.stop();
+        } else if self.read_deadline.is_over(deadline, cx)
+            && self.leasing.as_ref().is_some_and(|leasing| leasing.gives_up_reader(&self.backend))
+        {
+            self.backend.abandon();
             cx.waker().wake_by_ref();
         }
     }

@@ -375,6 +375,13 @@ impl Pooled {
         self.backend.awaits_response() || self.request.awaits_responses()
     }
 
+    /// True if a read pool has not begun to answer a proved read.
+    pub(super) fn has_unanswered_read(&self) -> bool {
+        self.is_on_reader()
+            && !self.conversation.is_settled()
+            && self.backend.held().is_some_and(|held| held.replay_buffer().is_proved())
+    }
+
     /// True if the session may end after the client's Terminate: the client has every response PostgreSQL would have
     /// sent. After Terminate the backend sends all pending responses, and ends the session by closing.
     pub(super) fn may_leave(&self) -> bool {

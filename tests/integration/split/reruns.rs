@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Split,
+    Frames, Split,
     frames::{bind, execute, parse, sync},
     split::{SplitShape, last_route},
     until,
@@ -16,7 +16,12 @@ use gatekeeper::testing::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn stock() -> Split {
-    let split = Split::with("").await;
+    stock_with("").await
+}
+
+/// The same with more keys of the listener.
+async fn stock_with(listener: &str) -> Split {
+    let split = Split::with(listener).await;
     split.primary("CREATE TABLE stock (id int, n int); INSERT INTO stock VALUES (1, 10); GRANT ALL ON stock TO PUBLIC").await;
     split.settles().await;
     split
@@ -401,4 +406,47 @@ async fn a_read_that_fails_everywhere_fails() {
     assert_eq!((error.field(b'S'), error.field(b'C')), ("ERROR".to_owned(), "40001".to_owned()));
     assert!(reruns(&split).await - before <= 2.0);
     assert_eq!(client.ask("SELECT 'on'").await.unwrap(), "on");
+}
+
+/// A split listener with a short `read_deadline`, and clients that have read from the read pool.
+async fn impatient() -> (Split, [Frames; 4]) {
+    let split = stock_with("read_deadline = \"1s\"").await;
+    let mut clients =
+        [split.client().await, split.client().await, split.client().await, split.client().await];
+    for client in &mut clients {
+        until(PATIENCE, async || {
+            client.ask("SELECT n FROM stock").await.unwrap();
+            match last_route(client).await {
+                route if route.starts_with("reads") => Ok(()),
+                route => Err(route),
+            }
+        })
+        .await;
+    }
+    (split, clients)
+}
+
+#[tokio::test]
+async fn reads_on_a_read_pool_that_stands_still_run_elsewhere() {
+    let (split, mut clients) = impatient().await;
+    let nodes = ["reads-1", "reads-2"].map(|name| split.sandbox.node(name));
+    nodes.iter().for_each(|node| node.freeze());
+    let [one, two, three, four] = &mut clients;
+    let read = "SELECT n FROM stock";
+    let answers = tokio::join!(one.ask(read), two.ask(read), three.ask(read), four.ask(read));
+    assert_eq!(answers, (Ok("10".into()), Ok("10".into()), Ok("10".into()), Ok("10".into())));
+    assert!(last_route(one).await.starts_with("primary"));
+    let given_up = "gatekeeper_backends_terminated_total{endpoint=\"reads\",backend_role=\"read-pool\",reason=\"silence\"}";
+    assert!(split.gatekeeper.metric(given_up).await.unwrap() >= 1.0);
+    nodes.iter().for_each(|node| node.thaw());
+}
+
+#[tokio::test]
+async fn a_long_read_on_a_read_pool_that_answers_goes_on() {
+    let (split, [mut client, ..]) = impatient().await;
+    let before = reruns(&split).await;
+    let read = "SELECT n FROM stock WHERE pg_sleep(3) IS NOT NULL";
+    assert_eq!(client.ask(read).await.unwrap(), "10");
+    assert!(last_route(&mut client).await.starts_with("reads"));
+    assert_eq!(reruns(&split).await, before);
 }
