@@ -1,22 +1,22 @@
-# `make demo` and `make test` are all a newcomer needs; each does the set-up that it lacks (Debian and Ubuntu as root or
-# through sudo; elsewhere it names what is missing and stops).
+# Newcomers need only `make demo` and `make test`. Each target installs missing packages on Debian and Ubuntu, as root or
+# through sudo. On other systems a target prints the missing packages and stops.
 
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test ci fmt lint doc policy packaging dist deb bench million conformance wide hostile conversations tenants chaos failover grafana pictures setup
 
-help: ## these lines
+help: ## list of targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: ## a throwaway cluster, Gatekeeper in front of it and a guided tour (DEMO=--once: end after the tour; --iam: tokens of a metadata server)
+demo: ## guided tour of Gatekeeper in front of a throwaway cluster (DEMO=--once: ends after the tour; DEMO=--iam: tokens of a metadata server)
 	@echo "demo: installs what is missing (a PostgreSQL server, libclang), builds Gatekeeper (the first time: 5 to 10 minutes on"
 	@echo "demo: two cores), then starts a throwaway cluster on loopback and takes a tour of about 15 s through Gatekeeper."
 	@.ci/setup test
 	$(CARGO) run --locked -- demo $(DEMO)
 
-# Under nextest where it is installed; to build it takes longer than all the rest, so elsewhere under Cargo's own runner. The
-# status page is tested where there is a browser; `make ci` installs one.
+# Runs under nextest if installed, otherwise under Cargo's runner: a build of nextest takes longer than all tests. The status
+# page is tested if a browser is installed; `make ci` installs Chromium.
 test: ## all tests, against real PostgreSQL servers on loopback
 	@.ci/setup test pg18 prometheus
 	$(CARGO) test --locked --doc
@@ -28,7 +28,7 @@ test: ## all tests, against real PostgreSQL servers on loopback
 		set -x; $(CARGO) test --locked --lib --bins --tests -- $(TESTS); \
 	fi
 
-ci: ## what has to pass before a change lands
+ci: ## all checks that must pass before a change lands
 	@.ci/setup python policy browser
 	$(CARGO) fmt --all --check
 	$(MAKE) policy packaging lint doc test conformance hostile
@@ -46,7 +46,7 @@ doc: ## the crate's documentation, broken links denied
 	@.ci/setup build
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib --document-private-items
 
-# Advisories need their database, which is fetched from a Git host: `cargo deny check advisories` where that is reachable.
+# Advisories are not checked, since their database is on a Git host: run `cargo deny check advisories` if reachable.
 policy: ## licences, banned crates and sources of all dependencies
 	@.ci/setup policy
 	$(CARGO) fetch --locked
@@ -57,13 +57,13 @@ packaging: ## Dockerfile, unit, Debian package, Kubernetes manifests, chart and 
 	@tools=$$(.ci/packaging-tools) && set -x && \
 	"$$tools/python" tests/packaging/check && "$$tools/python" tests/packaging/check --prove
 
-# Cargo's `split-debuginfo` leaves the line tables, which are most of it, in the program; `strip` throws them away.
-dist: ## the program to deploy, stripped, in target/dist, with its debug information beside it
+# Cargo's `split-debuginfo` leaves the line tables, most of the debug information, in the program; `strip` discards them.
+dist: ## the program to deploy, stripped, in target/dist, and a file with the debug information
 	@.ci/setup build
 	$(CARGO) build --locked --profile dist --bin gatekeeper
 	.ci/split-debug $(or $(CARGO_TARGET_DIR),target)/dist/gatekeeper
 
-# cargo-deb is not installed for you: `cargo install --locked cargo-deb`.
+# Install cargo-deb first: `cargo install --locked cargo-deb`.
 deb: dist ## a Debian package in target/debian
 	$(CARGO) deb --locked --profile dist --no-build --no-strip
 
@@ -71,7 +71,7 @@ bench: ## processor time, system calls, allocations and memory beside a bare rel
 	@.ci/setup bench
 	bench/run $(BENCH)
 
-million: ## a million audited statements through rotating files, then `gatekeeper audit verify`: none may be missing
+million: ## a million audited statements over rotated files, then `gatekeeper audit verify`: no record may be missing
 	@.ci/setup bench
 	bench/run audit-complete
 
@@ -80,53 +80,55 @@ conformance: ## PostgreSQL's and its drivers' own suites, direct and through Gat
 	$(CARGO) build --locked
 	tests/conformance/run $(SUITES)
 
-# What `make ci` has no time for. The isolation tester asks the server which of its sessions wait, by their process ids: in
-# transaction mode they are not those of the server.
+# Suites that take too long for `make ci`. The isolation tester needs the server's process IDs of sessions, which clients do
+# not get in transaction mode.
 WIDE = regress psycopg2 asyncpg pgbench django sqlalchemy node-postgres postgres-js node-streams jdbc lib-pq pgx
 ONES = node-postgres node-streams jdbc jdbc-threads pgx
 
-wide: ## by hand, an hour: all suites in pooled sessions, and with audit and traces; some over a pool of one backend
+wide: ## an hour: all suites in pooled sessions, and with audit and traces; some over a pool with a single backend
 	@.ci/setup python
 	$(CARGO) build --locked
 	tests/conformance/run --through pooled,pooled-audited isolation
 	tests/conformance/run --through pooled,pooled-audited,audited,split-audited $(WIDE)
 	tests/conformance/run --through transaction-1,pooled-1 $(ONES)
 
-hostile: ## statements made to stop the classifier, said to the release build
+hostile: ## hostile texts for the classifier of the release build
 	@.ci/setup build
 	$(CARGO) build --locked --release
 	tests/hostile/check
 	tests/hostile/check --prove
 
-grafana: ## writes what is generated in grafana/: dashboards, the table of metrics
+grafana: ## writes the generated files in grafana/: dashboards, the table of metrics
 	@.ci/setup build
 	grafana/generate
 	GATEKEEPER_TEST_UPDATE=1 $(CARGO) test --locked --test contract the_table_of_all_metrics_equals_the_catalog
 
-pictures: ## draws the dashboards as they look after a bad day (needs chromium)
-	@.ci/setup test prometheus pictures
+pictures: ## draws the dashboards and the status page after incidents, with Chromium
+	@.ci/setup test prometheus pictures browser
 	GATEKEEPER_TEST_PROMETHEUS=required GATEKEEPER_TEST_PICTURES=$(CURDIR)/grafana/pictures \
 		$(CARGO) test --locked --test integration every_panel_and_alert
+	GATEKEEPER_TEST_BROWSER=$$(.ci/browser) GATEKEEPER_TEST_PICTURES=$(CURDIR)/grafana \
+		$(CARGO) test --locked --test integration the_page_requires_the_key
 
-chaos: ## sessions through a split listener while its servers fail, for 10 minutes (CHAOS_SECONDS=60 CHAOS_SEED=7 for others)
+chaos: ## sessions through a split listener while servers fail, for 10 minutes (other values: CHAOS_SECONDS=60 CHAOS_SEED=7)
 	@.ci/setup test
 	CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$(CHAOS_SEED) \
 		$(CARGO) test --locked --test integration -- --ignored --exact --nocapture chaos::for_long
 
-failover: ## the writer crashes and is replaced while clients write: each is told the truth, for 10 minutes (FAILOVER_SECONDS=60)
+failover: ## the writer crashes and is replaced while clients write: responses must be correct, for 10 minutes (other value: FAILOVER_SECONDS=60)
 	@.ci/setup test
 	FAILOVER_SECONDS=$(FAILOVER_SECONDS) \
 		$(CARGO) test --locked --test integration -- --ignored --exact --nocapture failover::for_long
 
-conversations: ## random conversations, direct and through each mode: the answers are the same (CONVERSATIONS=500 FUZZ_SEED=7 for others)
+conversations: ## random conversations, direct and through each mode: responses must be equal (other values: CONVERSATIONS=500 FUZZ_SEED=7)
 	@.ci/setup python
 	$(CARGO) build --locked
 	tests/fuzz/run conversations --count $(or $(CONVERSATIONS),10000) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
-tenants: ## tenants of one login over one backend see nothing of each other, for 10 minutes (TENANTS_SECONDS=60 FUZZ_SEED=7)
+tenants: ## tenants of a login over a single backend must not see each other's state, for 10 minutes (other values: TENANTS_SECONDS=60 FUZZ_SEED=7)
 	@.ci/setup python
 	$(CARGO) build --locked
 	tests/fuzz/run tenants --seconds $(or $(TENANTS_SECONDS),600) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
-setup: ## installs all that the other targets need
+setup: ## installs the packages for all other targets
 	@.ci/setup

@@ -18,10 +18,10 @@ def draw_lines(canvas, panel, prometheus):
         return nothing(canvas)
     colors = colored([name for name, _ in all_series], panel["fieldConfig"]["overrides"])
     beside = panel["options"]["legend"]["placement"] == "right"
-    wide = max(110, min(canvas.width * 0.42, max(len(name) for name, _ in all_series) * 6.4 + 165)) if beside else 0
+    wide = max(110, min(canvas.width * 0.42, max(len(name) for name, _ in all_series) * 6.4 + 185)) if beside else 0
     places = [] if beside else below([f"{name}  {shown(points[-1][1], config['unit'])}" for name, points in all_series], canvas)
     under = (places[-1][1] + 1) * 16 + 4 if places else 0
-    left, right, top, bottom = 62, canvas.width - wide - 10, 40, canvas.height - 26 - under
+    right, top, bottom = canvas.width - wide - 10, 40, canvas.height - 26 - under
     stacked = custom["stacking"]["mode"] == "normal"
     log = custom["scaleDistribution"]["type"] == "log"
     base, curves = {}, []
@@ -45,17 +45,20 @@ def draw_lines(canvas, panel, prometheus):
         highest = math.ceil(math.log10(highest)) if highest > 0 else 0
         highest = max(highest, lowest + 1)
 
+    ticks = 4 if canvas.height > 220 else 3
+    values = [lowest + (highest - lowest) * tick / ticks for tick in range(ticks + 1)]
+    labels = [shown(10 ** value if log else value, config["unit"]) for value in values]
+    left = max(62, max(map(len, labels)) * 5.8 + 10)
+
     def at(t, v):
         v = max((math.log10(v) if v > 0 else lowest) if log else v, lowest)
         return (left + (right - left) * (t - prometheus.start) / (prometheus.end - prometheus.start),
                 bottom - (bottom - top) * (v - lowest) / (highest - lowest))
 
-    ticks = 4 if canvas.height > 220 else 3
-    for tick in range(ticks + 1):
-        value = lowest + (highest - lowest) * tick / ticks
+    for tick, label in enumerate(labels):
         y = bottom - (bottom - top) * tick / ticks
-        canvas.path(f"M{left} {y:.1f} H{right:.1f}", LINE, width=1)
-        canvas.text(left - 6, y + 4, shown(10 ** value if log else value, config["unit"]), size=10, color=FAINT, anchor="end")
+        canvas.path(f"M{left:.1f} {y:.1f} H{right:.1f}", LINE, width=1)
+        canvas.text(left - 6, y + 4, label, size=10, color=FAINT, anchor="end")
     time_axis(canvas, left, right, bottom, prometheus)
     bars = custom["drawStyle"] == "bars"
     for (name, _), curve, color in zip(all_series, curves, colors):
@@ -83,7 +86,7 @@ def draw_lines(canvas, panel, prometheus):
         for step in config["thresholds"]["steps"][1:]:
             if lowest < step["value"] < highest:
                 y = at(prometheus.start, step["value"])[1]
-                canvas.path(f"M{left} {y:.1f} H{right:.1f}", step["color"], width=1.2, dash="6 4")
+                canvas.path(f"M{left:.1f} {y:.1f} H{right:.1f}", step["color"], width=1.2, dash="6 4")
     for (x, row, words), color in zip(places, colors):
         y = bottom + 36 + row * 16
         canvas.box(x, y - 8, 10, 4, color, radius=2)
@@ -91,7 +94,7 @@ def draw_lines(canvas, panel, prometheus):
     if not beside:
         return None
     x = right + 14
-    canvas.text(canvas.width - 70, top - 2, "last", size=10, color=FAINT, anchor="end")
+    canvas.text(canvas.width - 82, top - 2, "last", size=10, color=FAINT, anchor="end")
     canvas.text(canvas.width - 10, top - 2, "max", size=10, color=FAINT, anchor="end")
     for at_row, ((name, points), color) in enumerate(zip(all_series, colors)):
         y = top + 14 + at_row * 17
@@ -99,6 +102,6 @@ def draw_lines(canvas, panel, prometheus):
             canvas.text(x, y - 5, f"… {len(all_series) - at_row} more", size=10, color=FAINT)
             break
         canvas.box(x, y - 8, 10, 4, color, radius=2)
-        canvas.text(x + 15, y, name, size=11, width=canvas.width - 125 - x - 15)
-        canvas.text(canvas.width - 70, y, shown(points[-1][1], config["unit"]), size=10, anchor="end")
+        canvas.text(x + 15, y, name, size=11, width=canvas.width - 145 - x - 15)
+        canvas.text(canvas.width - 82, y, shown(points[-1][1], config["unit"]), size=10, anchor="end")
         canvas.text(canvas.width - 10, y, shown(max(v for _, v in points), config["unit"]), size=10, anchor="end")

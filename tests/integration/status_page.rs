@@ -16,12 +16,16 @@ const KEY: &str = "correct-horse-battery-staple";
 /// A client's application name that would be markup.
 const HOSTILE: &str = "<img src=x onerror='window.taken=1'><script>window.taken=1</script>";
 
-/// Saves a picture of the page on request.
+/// On request, saves a picture of the page as `status-page.png`: the desktop after a failover. With the variable
+/// `GATEKEEPER_TEST_ALL_PICTURES`, saves pictures of the other states, of dark mode and of a phone as well.
 async fn keep(browser: &Browser, name: &str) {
-    if let Some(folder) = std::env::var_os("GATEKEEPER_TEST_PICTURES") {
-        let file = std::path::Path::new(&folder).join(format!("{name}.png"));
-        fs::write(file, browser.picture().await).unwrap();
-    }
+    let Some(folder) = std::env::var_os("GATEKEEPER_TEST_PICTURES") else { return };
+    let file = match name {
+        "after" => "status-page.png".to_owned(),
+        _ if std::env::var_os("GATEKEEPER_TEST_ALL_PICTURES").is_some() => format!("status-page-{name}.png"),
+        _ => return,
+    };
+    fs::write(std::path::Path::new(&folder).join(file), browser.picture().await).unwrap();
 }
 
 /// Asks the page which server took a write at a time of the day, as a reader would.
@@ -109,7 +113,7 @@ async fn the_page_requires_the_key_and_shows_a_failovers_writer() {
 
     // A minute later a reader looks up the server of the write.
     let answer = asked(&browser, &written).await;
-    assert_eq!(answer, format!("primary ({address}) took the writes."));
+    assert_eq!(answer, format!("primary ({address}) accepted writes."));
     let history = browser.text("#writers").await;
     let rows: Vec<_> =
         history.lines().filter(|line| line.contains("primary") || line.contains("dr")).collect();

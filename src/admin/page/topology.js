@@ -56,7 +56,7 @@ function at(terms, age) {
 function took(term) {
   if (term.endpoint === null) return "no server accepted writes";
   if (term.health === "down") return [strong(term.endpoint), " was the writer, and down: no server accepted writes"];
-  return [strong(term.endpoint), place(term), " took the writes"];
+  return [strong(term.endpoint), place(term), " accepted writes"];
 }
 
 function place(term) {
