@@ -393,6 +393,53 @@ impl ClientError {
         )
     }
 
+    /// A statement ran longer than the listener's `limit`.
+    #[must_use]
+    pub fn query_timeout(limit: Duration) -> Self {
+        Self::new(
+            SqlState::QUERY_CANCELED,
+            Blame::Policy,
+            ClientErrorReason::QueryTimeout,
+            format!("terminating connection: a statement ran longer than query_timeout, {limit:?}"),
+        )
+        .hint("Whether the statement took effect is unknown. Set statement_timeout in the session to stay connected.")
+    }
+
+    /// A transaction was idle for too long. PostgreSQL's message.
+    #[must_use]
+    pub fn idle_transaction_timeout() -> Self {
+        Self::new(
+            SqlState::new(*b"25P03"),
+            Blame::Client,
+            ClientErrorReason::IdleTransactionTimeout,
+            "terminating connection due to idle-in-transaction timeout",
+        )
+    }
+
+    /// A client was idle for too long. PostgreSQL's message.
+    #[must_use]
+    pub fn client_idle_timeout() -> Self {
+        Self::new(
+            SqlState::new(*b"57P05"),
+            Blame::Client,
+            ClientErrorReason::ClientIdleTimeout,
+            "terminating connection due to idle-session timeout",
+        )
+    }
+
+    /// A client has not read its response for the listener's `limit`.
+    #[must_use]
+    pub fn client_write_timeout(limit: Duration) -> Self {
+        Self::new(
+            SqlState::CONNECTION_FAILURE,
+            Blame::Client,
+            ClientErrorReason::ClientWriteTimeout,
+            format!(
+                "terminating connection: the client has read nothing for client_write_timeout, {limit:?}"
+            ),
+        )
+    }
+
     /// The program is shutting down.
     #[must_use]
     pub fn shutdown() -> Self {

@@ -45,6 +45,14 @@ closed_set! {
         PoolTimeout = "pool_timeout",
         /// The client canceled its statement during the wait for a backend.
         Cancelled = "cancelled",
+        /// A statement ran longer than `query_timeout`.
+        QueryTimeout = "query_timeout",
+        /// The client's transaction was idle for `idle_transaction_timeout`.
+        IdleTransactionTimeout = "idle_transaction_timeout",
+        /// The client was idle for `client_idle_timeout`.
+        ClientIdleTimeout = "client_idle_timeout",
+        /// The client has not read its response for `client_write_timeout`.
+        ClientWriteTimeout = "client_write_timeout",
         /// Fault of Gatekeeper.
         Internal = "internal",
     }

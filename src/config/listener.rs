@@ -1,6 +1,6 @@
 //! Listeners: addresses, routes, and access.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     auth, catalog, clients,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     backend::EndpointSettings,
-    frontend::{Auth, BackendLossPolicy, Bind, ListenerLimits, ListenerSettings},
+    frontend::{Auth, BackendLossPolicy, Bind, ListenerLimits, ListenerSettings, SessionTimeouts},
     names::{EndpointName, ListenerName},
     pool::PoolSettings,
     route::{RoutePolicy, WhenNoReader},
@@ -315,6 +315,16 @@ fn check_route(
 
 // === limits ===
 
+fn read_timeouts(section: &Section<'_>) -> SessionTimeouts {
+    let limit = |key| section.duration(key, Duration::ZERO).value;
+    SessionTimeouts {
+        query: limit("query_timeout"),
+        idle_transaction: limit("idle_transaction_timeout"),
+        idle: limit("client_idle_timeout"),
+        write: limit("client_write_timeout"),
+    }
+}
+
 fn read_limits(section: &Section<'_>) -> ListenerLimits {
     let default = ListenerLimits::default();
     ListenerLimits {
@@ -327,6 +337,7 @@ fn read_limits(section: &Section<'_>) -> ListenerLimits {
             default.max_clients_per_database,
         ),
         login_timeout: section.positive_duration("login_timeout", default.login_timeout),
+        timeouts: read_timeouts(section),
         hold: section.duration("hold", default.hold).value,
         on_backend_loss: section.word_or("on_backend_loss", &ON_BACKEND_LOSS, default.on_backend_loss).value,
     }

@@ -35,4 +35,4 @@ pub use registry::{
 };
 #[cfg(test)]
 pub use registry::{current_backend::OwnBackend, sessions::Registered};
-pub use settings::{Auth, BackendLossPolicy, Bind, ListenerLimits, ListenerSettings};
+pub use settings::{Auth, BackendLossPolicy, Bind, ListenerLimits, ListenerSettings, SessionTimeouts};

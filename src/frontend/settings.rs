@@ -92,10 +92,25 @@ pub struct ListenerLimits {
     pub max_clients_per_database: usize,
     /// From accept to authenticated; a relayed login counts whole. Default 10 s.
     pub login_timeout: Duration,
+    /// Time limits of a logged-in session. Default: none.
+    pub timeouts: SessionTimeouts,
     /// Longest wait of a transaction or a new client for a writer that is absent, as in a failover. Default 90 s.
     pub hold: Duration,
     /// What a client of a pool is told when the writer's connection is lost. Default: an error.
     pub on_backend_loss: BackendLossPolicy,
+}
+
+/// Time limits of a logged-in session; zero is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SessionTimeouts {
+    /// From the statement at the server to the end of the response. The statement is canceled, and the session ends.
+    pub query: Duration,
+    /// Between two statements of a transaction.
+    pub idle_transaction: Duration,
+    /// Between two transactions.
+    pub idle: Duration,
+    /// Without progress, while the client has not read all of a response.
+    pub write: Duration,
 }
 
 impl Auth {
@@ -140,6 +155,7 @@ impl Default for ListenerLimits {
             max_clients_per_user: 0,
             max_clients_per_database: 0,
             login_timeout: Duration::from_secs(10),
+            timeouts: SessionTimeouts::default(),
             hold: Duration::from_secs(90),
             on_backend_loss: BackendLossPolicy::Error,
         }

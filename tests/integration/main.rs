@@ -57,6 +57,7 @@ mod protocol;
 mod reload;
 mod replication;
 mod sandbox;
+mod session_timeouts;
 mod sockets;
 mod split;
 mod status_page;

@@ -359,7 +359,8 @@ impl ClientHandshake {
         let SessionStart { backend, acquirer, session, unread } =
             login_result.backend.into_session(&context, registered.key.pid(), options);
         let client = (client.stream, client_unread);
-        Some(Relay::new(client, (backend, unread), acquirer, session, registered, recorder))
+        let relay = Relay::new(client, (backend, unread), acquirer, session, registered, recorder);
+        Some(relay.with_timeouts(context.settings.limits.timeouts))
     }
 
     async fn too_late<T>(&mut self) -> Option<T> {
@@ -451,6 +452,10 @@ fn refusal_label(reason: ClientErrorReason) -> Option<RefusalReason> {
         ClientErrorReason::Audit
         | ClientErrorReason::SettingsLost
         | ClientErrorReason::Cancelled
+        | ClientErrorReason::QueryTimeout
+        | ClientErrorReason::IdleTransactionTimeout
+        | ClientErrorReason::ClientIdleTimeout
+        | ClientErrorReason::ClientWriteTimeout
         | ClientErrorReason::Internal => RefusalReason::Internal,
     })
 }

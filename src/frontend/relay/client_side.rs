@@ -17,13 +17,20 @@ pub(super) struct ClientSide {
     /// Bytes read from the client and not yet written to the server.
     pub(super) received: ForwardBuffer,
     is_unflushed: bool,
+    /// Count of bytes written to the client.
+    sent_bytes: u64,
 }
 
 // === impl ClientSide ===
 
 impl ClientSide {
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, received: ForwardBuffer::default(), is_unflushed: false }
+        Self { stream, received: ForwardBuffer::default(), is_unflushed: false, sent_bytes: 0 }
+    }
+
+    /// Count of bytes written to the client.
+    pub(super) const fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
     }
 
     /// Reads available bytes into the free room. `Ok(0)` is the end of the stream.
@@ -50,7 +57,10 @@ impl ClientSide {
                 break;
             };
             match went {
-                Poll::Ready(count) => sent += count,
+                Poll::Ready(count) => {
+                    sent += count;
+                    self.sent_bytes += count as u64;
+                }
                 Poll::Pending if sent > 0 => return Poll::Ready(Ok(sent)),
                 Poll::Pending => return Poll::Pending,
             }

@@ -18,6 +18,7 @@ mod poll_write;
 mod read_deadline;
 mod report;
 pub(crate) mod session_end;
+mod session_timer;
 pub(crate) mod teardown;
 mod turn;
 
@@ -38,12 +39,14 @@ use self::{
     read_deadline::ReadDeadline,
     report::{ActivityReport, report_events},
     session_end::SessionEnd,
+    session_timer::{SessionPhase, SessionTimer},
     turn::Turn,
 };
 use crate::{
     backend::QueryError,
     client_error::ClientError,
     frontend::{
+        SessionTimeouts,
         acquire::PooledAcquirer,
         observe::recorder::Recorder,
         registry::{entry::SessionCommand, sessions::Registered},
@@ -68,6 +71,8 @@ pub(crate) struct Relay {
     unheard: bool,
     batch_timer: BatchTimer,
     read_deadline: ReadDeadline,
+    /// `None` without time limits.
+    timer: Option<SessionTimer>,
     turn: Turn,
     overhead: OverheadTimer,
     activity: ActivityReport,
@@ -94,6 +99,7 @@ impl Relay {
             unheard: false,
             batch_timer: BatchTimer::default(),
             read_deadline: ReadDeadline::default(),
+            timer: None,
             turn: Turn::default(),
             overhead: OverheadTimer::default(),
             activity: ActivityReport::default(),
@@ -101,6 +107,11 @@ impl Relay {
         relay.client.received.read_before(client_unread);
         relay.backend.received.read_before(backend_unread);
         relay
+    }
+
+    /// Sets the time limits of the session.
+    pub(crate) fn with_timeouts(self, timeouts: SessionTimeouts) -> Self {
+        Self { timer: SessionTimer::new(timeouts), ..self }
     }
 
     /// Relays until a side, or a command, ends the session.
@@ -169,7 +180,29 @@ impl Relay {
         self.activity.update(&self.session, &self.registered, &mut self.recorder);
         self.wait_for_more(cx);
         self.watch_read(cx);
-        Ok(())
+        self.poll_timer(cx)
+    }
+
+    /// Ends a session over one of its time limits.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
+        let owes_client = self.owes_client();
+        let Some(timer) = &mut self.timer else { return Ok(()) };
+        let statements = self.session.statements_started();
+        let (phase, progress) = if owes_client {
+            (SessionPhase::Writing, self.client.sent_bytes())
+        } else if self.session.wants_backend() {
+            (SessionPhase::Waiting, statements)
+        } else if !self.session.is_settled() {
+            (SessionPhase::Statement, statements)
+        } else if self.session.is_idle() {
+            (SessionPhase::Idle, statements)
+        } else {
+            (SessionPhase::IdleInTransaction, statements)
+        };
+        match timer.poll(phase, progress, cx) {
+            Poll::Ready(client_error) => Err(SessionEnd::Refused(client_error)),
+            Poll::Pending => Ok(()),
+        }
     }
 
     /// Executes a pending stop, kill or drain command; a drain waits for an idle session.
