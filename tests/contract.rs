@@ -1,7 +1,7 @@
 //! Promises in files that people copy: example configurations load and list every setting; dashboards, alerts and the
 //! runbook use existing names.
 
-#![expect(clippy::print_stderr, reason = "a test that is skipped says why")]
+#![expect(clippy::print_stderr, reason = "a skipped test reports the reason")]
 
 #[path = "harness/grafana/mod.rs"]
 mod grafana;

@@ -15,7 +15,7 @@ pub enum TokenError {
     /// The command could not be started or waited for.
     #[error("the command could not be run")]
     Run(#[source] Arc<std::io::Error>),
-    /// The command said that it failed.
+    /// The command exited with an error status.
     #[error("exited with status {status}{}", after_colon(stderr))]
     Failed {
         /// Its exit status.

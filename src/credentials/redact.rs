@@ -1,4 +1,4 @@
-//! What a command said on standard error, made fit for an error message.
+//! A command's standard error, redacted and shortened for an error message.
 
 /// Characters kept of a line.
 const MAX_LINE_CHARACTERS: usize = 300;
@@ -9,7 +9,7 @@ const SECRET_RUN_CHARACTERS: usize = 24;
 /// What follows one of these words may be a secret.
 const KEYS: [&str; 6] = ["token", "password", "secret", "bearer", "authorization", "key"];
 
-/// The first line of `stderr` that says something: without control characters, shortened, and with everything masked
+/// The first non-empty line of `stderr`: without control characters, shortened, and with everything masked
 /// that may be a secret. `printed`, what the command wrote to standard output, is masked wherever it is repeated.
 pub(super) fn first_line(stderr: &[u8], printed: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);

@@ -216,7 +216,7 @@ impl TokenSource {
 impl TokenKeeper {
     /// Mints when logins ask and ahead of time, until every [`TokenSource`] is gone. Each mint is reported when it ended.
     ///
-    /// Cancel safe: a running command is killed, and who waited is told.
+    /// Cancel safety: a running command is killed, and waiting logins get an error.
     pub async fn run(mut self, mut report: impl FnMut(Mint) + Send) {
         let mut minting: Vec<Minting> = Vec::new();
         loop {

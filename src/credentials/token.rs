@@ -29,7 +29,7 @@ impl Token {
         self.kept
     }
 
-    /// How long it is: all that may be said of it.
+    /// Length of the token in bytes, the only property that may be shown.
     #[must_use]
     pub fn byte_count(&self) -> usize {
         self.secret.reveal().len()

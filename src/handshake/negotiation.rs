@@ -1,8 +1,8 @@
-//! Which version of the protocol is spoken with a client.
+//! Negotiation of the protocol version with a client.
 
 use crate::wire::{ProtocolVersion, StartupMessage, startup::write_negotiation};
 
-/// The newest version spoken here.
+/// Newest supported protocol version.
 const NEWEST: ProtocolVersion = ProtocolVersion::V3_2;
 
 /// Difference between requested and supported protocol.

@@ -57,7 +57,7 @@ struct OurKey {
 pub enum Relayed {
     /// The server is ready for queries.
     LoggedIn {
-        /// The version spoken on both legs.
+        /// Protocol version of both legs.
         version: ProtocolVersion,
         /// Authentication method of the server.
         method: Method,

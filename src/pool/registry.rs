@@ -107,7 +107,7 @@ pub(super) const ROLE_LIMIT: &[u8] = b"InitializeSessionUserId";
 pub(super) const DATABASE_LIMIT: &[u8] = b"CheckMyDatabase";
 
 impl Pools {
-    /// An empty registry for sessions on `workers`; `told` receives the events of all backends. Each worker maintains
+    /// An empty registry for sessions on `workers`; `events` receives the events of all backends. Each worker maintains
     /// its own backends until the registry is dropped.
     #[must_use]
     pub fn new(workers: &Workers, metrics: &Metrics, events: BackendEventSink) -> Arc<Self> {

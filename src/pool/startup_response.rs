@@ -10,7 +10,7 @@ use crate::{
 /// Reports of a server at the login of a backend: enough to greet a client as the server would, without a backend.
 #[derive(Clone)]
 pub struct StartupResponse {
-    /// The version spoken with the server.
+    /// Protocol version of the server's connection.
     pub version: ProtocolVersion,
     /// Settings reported by the server.
     pub parameters: Arc<Parameters>,

@@ -44,7 +44,7 @@ pub enum BackendMessage<'a> {
     },
     /// NegotiateProtocolVersion.
     NegotiateProtocolVersion {
-        /// The version spoken from now on.
+        /// Protocol version from now on.
         version: ProtocolVersion,
         /// How many protocol options the server did not know.
         unknown: u32,

@@ -1,7 +1,7 @@
 //! Numbers of a source tree that a reader feels: sizes of functions, shared fields, silent exits, names and prose.
 //!
 //! Each measure reads tokens or comments, not Rust's grammar: two trees are comparable, and a number has no meaning
-//! beyond that. Code under `#[cfg(test)]` and files of tests are left out, except where a measure says otherwise.
+//! beyond that. Code under `#[cfg(test)]` and files of tests are left out, except where stated.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -198,7 +198,7 @@ impl Tree {
             .count()
     }
 
-    /// Constants of type `Duration` below `folder` whose name speaks of another try.
+    /// Constants of type `Duration` below `folder` whose name contains `RETRY` or `AGAIN`.
     pub(crate) fn retry_constants(&self, folder: &str) -> usize {
         let is_one = |tokens: &[Token]| {
             tokens[0].text == "const"

@@ -50,7 +50,7 @@ impl Browser {
     /// Starts `program` with an empty page of the given size.
     pub async fn start(program: PathBuf, width: u32, height: u32) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        // The protocol is spoken on descriptors 3 and 4, with a zero byte behind each message.
+        // The protocol uses descriptors 3 and 4, with a zero byte behind each message.
         let mut command = Command::new("sh");
         command
             .args(["-c", "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", "sh"])

@@ -14,7 +14,7 @@ use super::raw::{Message, Raw};
 /// How long an answer may take on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A logged-in client that speaks frames, in the clear.
+/// A logged-in client that sends and receives messages in plaintext.
 pub struct Frames {
     pub raw: Raw,
     pub key: Option<BackendKey>,

@@ -230,7 +230,7 @@ impl Drop for Gatekeeper {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            eprintln!("--- gatekeeper said:\n{}---", self.stderr());
+            eprintln!("--- standard error of gatekeeper:\n{}---", self.stderr());
         }
     }
 }

@@ -127,7 +127,7 @@ impl Drop for Prometheus {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
         if std::thread::panicking() {
-            eprintln!("--- prometheus said:\n{}---", fs::read_to_string(&self.log).unwrap_or_default());
+            eprintln!("--- log of prometheus:\n{}---", fs::read_to_string(&self.log).unwrap_or_default());
         }
     }
 }

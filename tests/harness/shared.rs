@@ -146,7 +146,7 @@ impl Shared {
                         let at = received.iter().zip(&expected).take_while(|(one, two)| one == two).count();
                         let tail = |all: &[Message]| format!("{:?}", &all[at..all.len().min(at + 6)]);
                         differences.push(format!(
-                            "{} ({}): answer {at} differs\n   heard {}\n  direct {}",
+                            "{} ({}): answer {at} differs\n  through {}\n  direct  {}",
                             talk.what,
                             way.name,
                             tail(&received),

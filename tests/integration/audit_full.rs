@@ -128,7 +128,11 @@ async fn shed_continues_to_serve_and_records_the_loss() {
     })
     .await;
     let lost: u64 = lines.iter().filter_map(|line| line.0["audit.lost.count"].as_u64()).sum();
-    assert_eq!(inserts(&lines) + usize::try_from(lost).unwrap(), ran, "each is told or counted");
+    assert_eq!(
+        inserts(&lines) + usize::try_from(lost).unwrap(),
+        ran,
+        "each insert is recorded or counted as lost"
+    );
     let (code, report) = verified(&file, &[]);
     assert_eq!(code, Some(0), "{report}");
     assert!(report.contains(&format!("{lost} records were lost here, as recorded in the log")), "{report}");
@@ -164,7 +168,7 @@ async fn a_kill_loses_only_the_last_records_and_verify_reports_it() {
     let ((answered, _), ()) = tokio::join!(load, kill);
     stand.gatekeeper.ended().await;
     let recorded = inserts(&audited_in_all(&file));
-    assert!(recorded > 750, "{recorded} of {} are told", 500 + answered);
+    assert!(recorded > 750, "{recorded} of {} are recorded", 500 + answered);
 
     let (code, report) = verified(&file, &[]);
     assert_eq!(code, Some(0), "{report}");

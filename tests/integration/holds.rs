@@ -1,4 +1,4 @@
-//! Clients that wait for a writer: who waits, what ends the wait, and what clients are told.
+//! Clients that wait for a writer: who waits, what ends the wait, and the errors that clients receive.
 
 use std::time::Duration;
 

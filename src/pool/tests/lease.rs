@@ -72,7 +72,7 @@ async fn what_a_client_is_greeted_with_comes_from_the_newest_login() {
     assert!(Arc::ptr_eq(first.login(), second.login()), "the same words are kept once");
     first.release(Disposition::Clean);
     second.release(Disposition::Clean);
-    // The server's configuration was read again: it says so to all, and says so to whoever comes.
+    // After a reload of its configuration, the server reports the change to all sessions, and to new ones.
     *stand.server.shared.zone.lock().unwrap() = "Asia/Tokyo".to_owned();
     let mut words = Vec::new();
     crate::wire::write_frame(&mut words, crate::wire::tag::backend::PARAMETER_STATUS, |body| {

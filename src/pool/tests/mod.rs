@@ -201,7 +201,7 @@ async fn leases(pool: &Arc<Pool>, count: usize) -> Vec<Lease> {
     all
 }
 
-/// Says something simple to the backend, and hears it out.
+/// Sends a simple query to the backend, and reads up to ReadyForQuery.
 async fn query(lease: &mut Lease, text: &str) {
     let mut bytes = Vec::new();
     frontend::write_query(&mut bytes, text);

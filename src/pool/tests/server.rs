@@ -56,7 +56,7 @@ pub(super) struct Shared {
     pub(super) hot_standby: Mutex<Option<&'static str>>,
     /// The time zone reported at a login.
     pub(super) zone: Mutex<String>,
-    /// What it says when it is asked who it is: whether it is a standby, and when it started.
+    /// Answer to the query for the node's identity: true for a standby, and the start time.
     pub(super) identity: Mutex<Option<(bool, i64)>>,
     /// Process ids for which a cancel request came.
     pub(super) cancelled: Mutex<HashSet<i32>>,

@@ -11,10 +11,7 @@ pub fn tool(name: &str) -> Option<Command> {
         return Some(Command::new(name));
     }
     let required = std::env::var(REQUIRED).is_ok_and(|value| value == "required");
-    assert!(
-        !required,
-        "no {name} on this machine, and {REQUIRED} says that it has to be there: .ci/setup prometheus"
-    );
+    assert!(!required, "{name} is not installed, and {REQUIRED} requires {name}: run .ci/setup prometheus");
     eprintln!("skipped: no {name} on this machine (.ci/setup prometheus)");
     None
 }
