@@ -81,15 +81,15 @@ conformance: ## PostgreSQL's and its drivers' own suites, direct and through Gat
 	tests/conformance/run $(SUITES)
 
 # Suites that take too long for `make ci`. The isolation tester needs the server's process IDs of sessions, which clients do
-# not get in transaction mode.
+# not get in transaction mode. The suite of asyncpg keeps more connections open than `pooled` has backends.
 WIDE = regress psycopg2 asyncpg pgbench django sqlalchemy node-postgres postgres-js node-streams jdbc lib-pq pgx
 ONES = node-postgres node-streams jdbc jdbc-threads pgx
 
 wide: ## an hour: all suites in pooled sessions, and with audit and traces; some over a pool with a single backend
 	@.ci/setup python
 	$(CARGO) build --locked
-	tests/conformance/run --through pooled,pooled-audited isolation
-	tests/conformance/run --through pooled,pooled-audited,audited,split-audited $(WIDE)
+	tests/conformance/run --through pooled,pooled-audited isolation $(filter-out asyncpg,$(WIDE))
+	tests/conformance/run --through audited,split-audited $(WIDE)
 	tests/conformance/run --through transaction-1,pooled-1 $(ONES)
 
 hostile: ## hostile texts for the classifier of the release build

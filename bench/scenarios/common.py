@@ -60,11 +60,11 @@ class Bench:
                 made[name] = kind(self.workspace, server_port, profile=self.settings.profile, **legs, **more)
         return made
 
-    def pool_server(self) -> tuple[Server, Account]:
+    def pool_server(self, **settings) -> tuple[Server, Account]:
         """Starts a server that requires passwords, except from the superuser; returns an account with a password."""
         hba = self.workspace.path / "pool_hba.conf"
         hba.write_text("host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-        server = self.server(settings={"hba_file": str(hba), "max_connections": "300"})
+        server = self.server(settings={"hba_file": str(hba), "max_connections": "300", **settings})
         return server, Account.made_in(server)
 
     def pools(self, server: Server, account: Account, *, client_tls=False, asks_password=True, among=tuple(POOLS)) -> dict:
