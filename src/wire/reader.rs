@@ -95,7 +95,11 @@ impl<'a> Reader<'a> {
     /// [`DecodeError::Unterminated`].
     #[inline]
     pub fn string(&mut self) -> Result<&'a [u8], DecodeError> {
-        let end = memchr::memchr(0, self.left).ok_or(DecodeError::Unterminated)?;
+        let end = match self.left.first() {
+            // Most names are empty.
+            Some(0) => 0,
+            _ => memchr::memchr(0, self.left).ok_or(DecodeError::Unterminated)?,
+        };
         let text = self.bytes(end)?;
         self.u8()?;
         Ok(text)

@@ -158,6 +158,10 @@ impl Leasing {
     /// Returns the backend, if no session state is left on the backend. True if more client bytes can be processed
     /// now.
     pub(super) fn give_back(&mut self, parts: &mut LeasingParts<'_>) -> bool {
+        // Most calls end here: no backend is leased, or the server owes a response.
+        if parts.backend.lease().is_none() || !parts.session.is_settled() {
+            return false;
+        }
         // Unprocessed messages of the server belong to the session.
         if parts.backend.received.has_unjudged() || parts.backend.received.has_ended() {
             return false;
@@ -205,6 +209,11 @@ impl Leasing {
         parts.registered.leased(lease.running(), self.acquirer.reason(), true);
         self.renewal.start(lease, self.acquirer.shared());
         true
+    }
+
+    /// True if a catalog comparison uses the backend.
+    pub(super) const fn is_renewing(&self) -> bool {
+        self.renewal.is_running()
     }
 
     /// The end of a running catalog comparison.

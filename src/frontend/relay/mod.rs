@@ -440,7 +440,8 @@ impl Relay {
 
     /// Takes the backend back once the names are compared; true if so.
     fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Result<bool, SessionEnd> {
-        let renewed = self.leasing.as_mut().and_then(|leasing| leasing.poll_renewal(cx));
+        let running = self.leasing.as_mut().filter(|leasing| leasing.is_renewing());
+        let renewed = running.and_then(|leasing| leasing.poll_renewal(cx));
         let Some(Renewed { lease, unasked, result }) = renewed else { return Ok(false) };
         self.registered.admit_cancels();
         self.backend.connection = SessionBackend::Leased(lease);

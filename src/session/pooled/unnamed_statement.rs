@@ -100,6 +100,18 @@ impl UnnamedStatement {
         self.number
     }
 
+    /// Effects of `definition` by the catalog of `edition`, and whether the text may list prepared statements; `None` unless
+    /// the last statement, perhaps forgotten since, had the same definition. Drivers send one text again and again.
+    pub(in crate::session) fn known_analysis(
+        &self,
+        definition: &[u8],
+        edition: u32,
+    ) -> Option<(Effects, bool)> {
+        // Before the database was looked at, the catalog changes within the edition 0.
+        let is_known = edition != 0 && self.edition == edition && self.definition == definition;
+        is_known.then_some((self.effects, self.lists_prepared))
+    }
+
     /// Takes the definition for use while other state changes; [`Self::put_definition`] must follow.
     pub(in crate::session) fn take_definition(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.definition)
@@ -125,6 +137,18 @@ impl UnnamedStatement {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_analysis_is_known_for_its_text_and_edition() {
+        let mut unnamed = UnnamedStatement::new(0);
+        unnamed.define(b"SELECT f()\0\0\0", Effects::FUNCTION, 3, true);
+        unnamed.forget();
+        assert_eq!(unnamed.known_analysis(b"SELECT f()\0\0\0", 3), Some((Effects::FUNCTION, true)));
+        assert_eq!(unnamed.known_analysis(b"SELECT f()\0\0\0", 4), None, "another catalog");
+        assert_eq!(unnamed.known_analysis(b"SELECT g()\0\0\0", 3), None, "another text");
+        unnamed.define(b"SELECT f()\0\0\0", Effects::NONE, 0, false);
+        assert_eq!(unnamed.known_analysis(b"SELECT f()\0\0\0", 0), None, "the catalog is not known yet");
+    }
 
     #[test]
     fn a_statement_put_away_comes_back() {

@@ -220,7 +220,7 @@ impl<'a> StatementMessages<'a> {
         }
         let text = self.requests().conversation.capture(statement, message.is_cut());
         if name.is_empty() && !message.is_cut() {
-            return self.parse_unnamed(definition, text, shown);
+            return self.parse_unnamed(definition, statement, text, shown);
         }
         let requests = self.requests();
         if let Some(known) = requests.statements.get(name).cloned() {
@@ -325,20 +325,25 @@ impl<'a> StatementMessages<'a> {
         MessageAction::Consumed
     }
 
+    /// Handles a Parse of the unnamed statement; `statement` is the text in the `definition`.
     fn parse_unnamed(
         &mut self,
         definition: &[u8],
+        statement: &[u8],
         text: Option<CapturedText>,
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
-        let statement = text_of(definition);
-        let edition = self.requests().database.edition();
-        let effects = self.effects.apparent(statement);
+        let requests = self.requests();
+        let edition = requests.database.edition();
+        let known = requests.statements.unnamed().known_analysis(definition, edition);
+        let (effects, lists) = known.unwrap_or_else(|| {
+            let lists = self.requests().database.may_list_prepared(definition);
+            (self.effects.apparent(statement), lists)
+        });
         if effects.contains(Effects::SEQUENCE_READ) {
             self.effects.prepare_sequence_read(shown);
         }
         let requests = self.requests();
-        let lists = requests.database.may_list_prepared(definition);
         let before = requests.define_unnamed(definition, effects, edition, lists);
         if effects.contains(Effects::EXECUTE) {
             self.effects.note_named_by_parse(statement, shown);
