@@ -30,12 +30,10 @@ pub(super) enum PendingRequest {
         effects: Effects,
         /// Commands of the text that begin or end a transaction.
         commands: TransactionCommands,
-        /// Start-up settings reset by the request.
-        leads_back: Vec<SettingReset>,
+        /// What the text of a Query changes by name; few texts do.
+        changes: Option<Box<NamedChanges>>,
         /// Unnamed statement destroyed by a Query, unless the server skips the Query.
         unnamed: Option<Box<UnnamedStatement>>,
-        /// Client statements that the text deallocates, in order: each is gone with its CommandComplete.
-        deallocates: VecDeque<Box<[u8]>>,
     },
     /// An Execute of the portal: ends with its own answer.
     Execute {
@@ -62,6 +60,15 @@ pub(super) enum PendingRequest {
     CopyEnd,
     /// A Sync: ends with ReadyForQuery.
     Sync { started: Instant, batch: BatchFacts },
+}
+
+/// What the text of a Query changes by name.
+#[derive(Default)]
+pub(super) struct NamedChanges {
+    /// Start-up settings reset by the request.
+    pub leads_back: Vec<SettingReset>,
+    /// Client statements that the text deallocates, in order: each is gone with its CommandComplete.
+    pub deallocates: VecDeque<Box<[u8]>>,
 }
 
 /// A client's statement, with the client's name.
@@ -140,6 +147,16 @@ pub(super) enum CloseOrigin {
 /// statement.
 pub(super) const MAY_RESET: Effects = Effects::DISCARD.union(Effects::PREPARE);
 
+// === impl NamedChanges ===
+
+impl NamedChanges {
+    /// The changes, if there are any.
+    pub(super) fn of(leads_back: Vec<SettingReset>, deallocates: VecDeque<Box<[u8]>>) -> Option<Box<Self>> {
+        let is_empty = leads_back.is_empty() && deallocates.is_empty();
+        (!is_empty).then(|| Box::new(Self { leads_back, deallocates }))
+    }
+}
+
 // === impl PendingRequest ===
 
 impl PendingRequest {
@@ -154,17 +171,17 @@ impl PendingRequest {
             error: None,
             effects: Effects::NONE,
             commands: TransactionCommands::UNKNOWN,
-            leads_back: Vec::new(),
+            changes: None,
             unnamed: None,
-            deallocates: VecDeque::new(),
         }
     }
 
     /// True if the request may remove state left by earlier requests.
     pub(super) fn may_reset(&self) -> bool {
         match self {
-            Self::Whole { effects, leads_back, .. } => {
-                effects.intersects(MAY_RESET) || !leads_back.is_empty()
+            Self::Whole { effects, changes, .. } => {
+                let leads_back = changes.as_ref().is_some_and(|changes| !changes.leads_back.is_empty());
+                effects.intersects(MAY_RESET) || leads_back
             }
             Self::Execute { resets, .. } => resets.is_some(),
             _ => false,

@@ -221,7 +221,9 @@ impl ResponseQueue {
     /// Start-up settings reset by the Query answered now, unless the Query has failed.
     pub(super) fn led_back_by_query(&self) -> Vec<SettingReset> {
         match self.front() {
-            Some(PendingRequest::Whole { leads_back, error: None, .. }) => leads_back.clone(),
+            Some(PendingRequest::Whole { changes: Some(changes), error: None, .. }) => {
+                changes.leads_back.clone()
+            }
             _ => Vec::new(),
         }
     }
@@ -245,7 +247,7 @@ impl ResponseQueue {
     /// Takes the client statement deallocated by the command completed now, if a Query has deallocated one.
     pub(super) fn take_deallocated(&mut self) -> Option<Box<[u8]>> {
         match self.front_mut() {
-            Some(PendingRequest::Whole { deallocates, .. }) => deallocates.pop_front(),
+            Some(PendingRequest::Whole { changes: Some(changes), .. }) => changes.deallocates.pop_front(),
             _ => None,
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use super::{KnownResult, NAMING, Requests, effects::EffectNotes};
 use crate::{
     session::{
-        pending_request::{CloseOrigin, Described, ParseOrigin, PendingRequest},
+        pending_request::{CloseOrigin, Described, NamedChanges, ParseOrigin, PendingRequest},
         pin::Pin,
         pooled::{
             Pooled,
@@ -120,9 +120,8 @@ impl<'a> StatementMessages<'a> {
             // The rest of a truncated text may contain any statement.
             effects: if message.is_cut() { Effects::ALL } else { effects },
             commands: message.transaction_commands(),
-            leads_back,
+            changes: NamedChanges::of(leads_back, deallocates),
             unnamed,
-            deallocates,
         });
         MessageAction::Forward
     }
