@@ -9,7 +9,11 @@ from .account import MOST_CLIENTS, SIZE, Account
 class PooledGatekeeper(Gatekeeper):
     """A single worker, as in the other pools; all other settings are defaults."""
 
-    def __init__(self, workspace: Workspace, *args, account: Account, asks_password: bool, workers=1, **options):
+    def __init__(
+        self, workspace: Workspace, *args, account: Account, asks_password: bool, workers=1, min_idle=0, probe_interval="",
+        **options,
+    ):
+        self.probe_interval = probe_interval
         password, users = workspace.path / "password", workspace.path / "users.toml"
         password.write_text(f"{account.password}\n")
         users.write_text(f'[users]\n{account.user} = "{account.verifier}"\n')
@@ -18,12 +22,13 @@ class PooledGatekeeper(Gatekeeper):
             workspace, *args, workers=workers,
             login=f'{{ user = "{account.user}", password = {{ file = "{password}" }} }}',
             auth=scram if asks_password else '{ method = "trust" }',
-            pool=f'{{ mode = "transaction", size = {SIZE} }}',
+            pool=f'{{ mode = "transaction", size = {SIZE}, min_idle = {min_idle} }}',
             **options,
         )
 
     def configuration(self) -> str:
-        return super().configuration().replace("[[listener]]", f"[[listener]]\nmax_clients = {MOST_CLIENTS}")
+        lines = super().configuration().replace("[[listener]]", f"[[listener]]\nmax_clients = {MOST_CLIENTS}")
+        return lines + (f'[probe]\ninterval = "{self.probe_interval}"\n' if self.probe_interval else "")
 
 
 class AuditedGatekeeper(PooledGatekeeper):

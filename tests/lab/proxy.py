@@ -105,9 +105,11 @@ class Gatekeeper(Proxy):
     # User of health probes, where logins differ by client.
     probe_user = ""
 
-    def __init__(self, *args, profile="dev", workers: int | None = None, login=None, auth=None, pool=None, **options):
+    def __init__(
+        self, *args, profile="dev", program=None, workers: int | None = None, login=None, auth=None, pool=None, **options
+    ):
         super().__init__(*args, **options)
-        self.program = binary("gatekeeper", profile)
+        self.program = program or binary("gatekeeper", profile)
         self.admin_port = free_port()
         self.workers = workers
         self.login = login or '"passthrough"'
