@@ -267,6 +267,10 @@ async fn the_tour_with_a_metadata_server_succeeds() {
         "reads (read)",
         "primary (",
         "7. The status page",
+        "8. Failover",
+        "\"holding\":true",
+        "40001",
+        "still connected",
     ] {
         assert!(printed.contains(shown), "no `{shown}` in:\n{printed}");
     }

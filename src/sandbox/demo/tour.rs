@@ -10,7 +10,7 @@ use std::{
 use super::{
     super::{
         ALICE_AT_LISTENERS as ALICE, FakeGoogle, FrontListener, NativeUser, Node, Sandbox, SandboxOptions,
-        run::wait_until,
+        run::{POLL_INTERVAL, wait_until},
     },
     DemoError, PROCESS_WAIT_LIMIT, expect,
     process::{POOLED, Process},
@@ -45,6 +45,7 @@ pub(super) async fn take_tour(once: bool, iam: bool, out: &mut impl Write) -> Re
     tour.transaction_pooling().await?;
     tour.split_reads().await?;
     tour.status_page().await?;
+    tour.failover().await?;
     tour.metrics().await?;
     tour.audit().await?;
     if !once {
@@ -250,9 +251,55 @@ impl<W: Write> Tour<'_, W> {
         expect(answer.contains("\"writer\""), "the topology with its writer", || answer.clone())
     }
 
+    async fn failover(&mut self) -> Result<(), DemoError> {
+        self.say(
+            "\n8. Failover. The primary is killed with all its connections, and starts again. Its clients stay \
+             connected: session two\n   waits, and session one learns that its transaction has to run again.\n\n",
+        )?;
+        let listener = self.listener("split");
+        let (mut one, mut two) = (
+            PsqlSession::open(self.sandbox, &listener, ALICE)?,
+            PsqlSession::open(self.sandbox, &listener, ALICE)?,
+        );
+        self.ask_session("one", &mut one, "BEGIN").await?;
+        self.ask_session("one", &mut one, "UPDATE customers SET country = 'NZ' WHERE name = 'Demo'").await?;
+        self.ask_session("two", &mut two, "UPDATE customers SET country = 'AU' WHERE name = 'customer 1'")
+            .await?;
+        let primary = self.sandbox.node("primary");
+        primary.crash().await?;
+        // A statement that reaches a connection before its end does would be in doubt.
+        tokio::time::sleep(POLL_INTERVAL).await;
+        let began = Instant::now();
+        let write = "UPDATE customers SET country = 'UK' WHERE name = 'customer 1' RETURNING country";
+        let front = &self.front;
+        let returns = async {
+            // Session two waits by now, and the probe has found the primary down.
+            let held = wait_until("clients on hold", PROCESS_WAIT_LIMIT, async || {
+                let answer = front.get("/readyz?listener=split").await.unwrap_or_default();
+                Ok(if answer.contains("\"holding\":true") { Ok(answer) } else { Err(answer) })
+            });
+            let held = held.await?;
+            primary.start().await?;
+            Ok::<_, DemoError>(held)
+        };
+        let (rows, held) = tokio::try_join!(two.ask(write), returns)?;
+        let waited = began.elapsed();
+        expect(rows.starts_with("UK"), "the row of session two", || rows.clone())?;
+        let readiness = held.lines().last().unwrap_or_default();
+        self.say(&format!(
+            "$ curl -s http://{}/readyz?listener=split\n{readiness}\n",
+            self.sandbox.admin_address()
+        ))?;
+        self.say(&format!("two=> {write};\n{rows}\n   (answered after {:.1} s)\n", waited.as_secs_f32()))?;
+        self.ask_session("one", &mut one, "COMMIT").await?;
+        let state = self.ask_session("one", &mut one, "\\echo :LAST_ERROR_SQLSTATE").await?;
+        expect(state.starts_with("40001"), "SQLSTATE 40001 for session one", || state.clone())?;
+        self.ask_session("one", &mut one, "SELECT 'still connected'").await.map(drop)
+    }
+
     async fn metrics(&mut self) -> Result<(), DemoError> {
         self.say(&format!(
-            "\n8. All of it by endpoint and role.\n\n$ curl -s http://{}/metrics | grep …\n",
+            "\n9. All of it by endpoint and role.\n\n$ curl -s http://{}/metrics | grep …\n",
             self.sandbox.admin_address()
         ))?;
         let metrics = self.front.get("/metrics").await?;
@@ -267,7 +314,7 @@ impl<W: Write> Tour<'_, W> {
 
     async fn audit(&mut self) -> Result<(), DemoError> {
         let file = self.sandbox.audit_file();
-        self.say(&format!("\n9. And the audit log.\n\n$ tail -n 3 {}\n", file.display()))?;
+        self.say(&format!("\n10. And the audit log.\n\n$ tail -n 3 {}\n", file.display()))?;
         let lines = wait_until("an audit record of the last login", PROCESS_WAIT_LIMIT, async || {
             let text = fs::read_to_string(&file).unwrap_or_default();
             let lines: Vec<_> = text.lines().map(str::to_owned).collect();
