@@ -10,7 +10,7 @@ use std::{
 use super::{
     super::{
         ALICE_AT_LISTENERS as ALICE, FakeGoogle, FrontListener, NativeUser, Node, Sandbox, SandboxOptions,
-        run::{POLL_INTERVAL, wait_until},
+        run::wait_until,
     },
     DemoError, PROCESS_WAIT_LIMIT, expect,
     process::{POOLED, Process},
@@ -268,7 +268,7 @@ impl<W: Write> Tour<'_, W> {
         let primary = self.sandbox.node("primary");
         primary.crash().await?;
         // A statement that reaches a connection before its end does would be in doubt.
-        tokio::time::sleep(POLL_INTERVAL).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let began = Instant::now();
         let write = "UPDATE customers SET country = 'UK' WHERE name = 'customer 1' RETURNING country";
         let front = &self.front;
