@@ -97,6 +97,12 @@ impl<'a> BatchWriter<'a> {
         closes
     }
 
+    /// Ends a separate batch that may stand within the client's transaction, where the unnamed portal would stay.
+    fn end_within_transaction(&mut self) {
+        frontend::write_close_portal(self.out, b"");
+        frontend::write_sync(self.out);
+    }
+
     /// Executes `statement` within a client's batch. Returns the count of Close messages, the last at the end.
     fn execute_within(&mut self, statement: &SharedStatement, parameters: &[Option<&[u8]>]) -> usize {
         let closes = self.execute_in(PORTAL_WITHIN_BATCH, statement, parameters);
@@ -164,7 +170,7 @@ pub(super) fn write_again<'a>(
         };
     }
     if synced && left > 0 {
-        frontend::write_sync(pen.out);
+        pen.end_within_transaction();
     }
     match (left, synced) {
         (0, _) => None,
@@ -220,6 +226,6 @@ pub(super) fn write_position(required: u64, mut pen: BatchWriter<'_>) -> ProxyBa
 pub(super) fn write_last_route(held: &SettingValues, answer: &[u8], mut pen: BatchWriter<'_>) -> ProxyBatch {
     let internal_statements = pen.internal_statements;
     pen.execute(&internal_statements.set, &[Some(LAST_ROUTE), Some(answer), Some(FOR_SESSION)]);
-    frontend::write_sync(pen.out);
+    pen.end_within_transaction();
     ProxyBatch::Apply { wanted: held.with(LAST_ROUTE, Some(answer)), failed: None }
 }

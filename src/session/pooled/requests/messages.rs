@@ -98,7 +98,7 @@ impl<'a> StatementMessages<'a> {
         }
         if lists {
             self.requests().statements.note_list(effects);
-            self.requests().own_names().show(shown);
+            self.requests().own_names().show(message.transaction_commands(), shown);
         }
         let deallocates = self.note_named_by_query(effects, statement, shown);
         let effects = if message.is_cut() { effects | self.effects.pass_unread() } else { effects };

@@ -191,6 +191,12 @@ impl<'a> Requests<'a> {
         self.send(PendingRequest::Own(own), |out| frontend::write_query(out, query));
     }
 
+    /// Makes the open transaction fail at the server.
+    fn fail_transaction(&mut self) {
+        // There is none of this name, and a transaction that tries has failed.
+        self.send_query(b"ROLLBACK TO __gatekeeper_failed", ProxyBatch::Aside);
+    }
+
     /// Ends a batch that goes on elsewhere, or messages of an internal batch, with a Sync.
     pub(super) fn sync_aside(&mut self) {
         self.send(PendingRequest::Own(ProxyBatch::Aside), frontend::write_sync);

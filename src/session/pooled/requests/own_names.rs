@@ -7,8 +7,10 @@ use crate::{
     session::{
         pending_request::{CloseOrigin, OwnName, ParseOrigin, PendingRequest},
         pooled::client_input::ClientInput,
+        proxy_batch::ProxyBatch,
         shared_statement::SharedStatement,
     },
+    sql::TransactionCommands,
     wire::frontend,
 };
 
@@ -71,21 +73,32 @@ impl<'r, 'a> OwnNames<'r, 'a> {
         }
     }
 
-    /// The client is about to list prepared statements: it is to see its own, under its own names, and no others.
-    pub(in crate::session::pooled) fn show(&mut self, shown: &mut ClientInput<'_>) {
-        if self.requests.has_failed() {
-            // The server rejects the Query. It would reject a Parse ahead of it, and skip the Query.
-            return;
-        }
+    /// The client is about to list prepared statements, by a Query with these `commands`: it is to see its own, under its own
+    /// names, and no others.
+    pub(in crate::session::pooled) fn show(
+        &mut self,
+        commands: TransactionCommands,
+        shown: &mut ClientInput<'_>,
+    ) {
         if self.requests.conversation.is_in_batch() {
             return self.show_in_batch(shown);
         }
         self.requests.stage(shown);
+        // A failed transaction accepts a Close, and no Parse. It is ended, and begun again, if the Query ends it and may go on.
+        let has_failed = self.requests.has_failed();
+        let ends = commands.intersects(TransactionCommands::COMMIT | TransactionCommands::ROLLBACK);
+        if has_failed && ends {
+            self.requests.send_query(b"ROLLBACK", ProxyBatch::Aside);
+        }
         for (_, name) in self.requests.held.statements_mut().clear() {
             frontend::write_close_statement(self.requests.to_backend, &name);
         }
-        let theirs = self.requests.statements.all_named();
+        let theirs = if has_failed && !ends { Vec::new() } else { self.requests.statements.all_named() };
         self.make(&theirs);
+        if has_failed && ends {
+            self.requests.send_query(b"BEGIN", ProxyBatch::Begin { failed: None });
+            self.requests.fail_transaction();
+        }
     }
 
     /// The same within a batch of the client's.
@@ -93,6 +106,10 @@ impl<'r, 'a> OwnNames<'r, 'a> {
         self.requests.stage(shown);
         for (id, name) in self.requests.held.statements_mut().close_all() {
             self.requests.close_shared(id, &name);
+        }
+        if self.requests.has_failed() {
+            // The server would reject a Parse, and skip the rest of the batch.
+            return;
         }
         for (name, statement) in self.requests.statements.all_named() {
             self.parse(&name, &statement);

@@ -132,8 +132,7 @@ impl<'a> Prelude<'a> {
             }
         }
         if transaction == OpenTransaction::Failed {
-            // There is none of this name, and a transaction that tries has failed.
-            requests.send_query(b"ROLLBACK TO SAVEPOINT __gatekeeper_failed", ProxyBatch::Aside);
+            requests.fail_transaction();
         }
     }
 

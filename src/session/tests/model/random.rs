@@ -203,19 +203,12 @@ pub(super) fn script() -> impl Strategy<Value = Script> {
         texts.extend_from_slice(&texts.clone());
         texts.extend_from_slice(COMMON);
         vec(action(texts, setup.clients), 1..16).prop_map(move |mut actions| {
-            actions.iter_mut().for_each(isolate_internal);
             if !setup.startup.is_empty() {
                 actions.iter_mut().for_each(isolate_reset);
             }
             Script { setup, actions }
         })
     })
-}
-
-/// Reduces a Query to the first statement with an internal name. Behind the end of a failed transaction in the same Query, the
-/// statement of the name cannot be closed first. Outside the model nobody can guess a name.
-fn isolate_internal(action: &mut Action) {
-    isolate(action, |text| text.contains("__gatekeeper_"));
 }
 
 /// Reduces a Query to the first reset: with start-up settings, Gatekeeper may refuse a reset among other statements.

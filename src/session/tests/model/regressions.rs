@@ -171,3 +171,40 @@ fn a_failed_transaction_answers_a_query_for_the_list() {
     let batch = vec![run("s1", "BEGIN"), describe, Step::Sync, close, Step::Query(Text(LIST, 1)), Step::Sync];
     play(&[Request::Batch(batch)], End::Terminate);
 }
+
+#[test]
+fn settings_applied_again_leave_no_portal() {
+    for unfinished in [vec![], vec![Step::Sync]] {
+        let setup = Setup {
+            backends: 1,
+            clients: 1,
+            client_buffer: 300,
+            server_buffer: 300,
+            step: 300,
+            is_strict: false,
+            startup: &[("my.a", "start")],
+        };
+        let execute = [vec![Step::Execute { portal: "", limit: 0 }], unfinished].concat();
+        let requests = [
+            Request::Query(vec![Text("BEGIN", 1)]),
+            Request::Query(vec![Text("RESET my.a", 1)]),
+            Request::Batch(execute),
+        ];
+        let actions =
+            requests.map(|request| Action::Say { client: 0, request, held: 0, is_impatient: false }).to_vec();
+        World::run(&Script { setup, actions });
+    }
+}
+
+#[test]
+fn a_list_behind_the_end_of_a_failed_transaction_has_no_other_names() {
+    let prepare = Request::Batch(vec![run("s1", "SELECT 'one'"), Step::Sync]);
+    let failed = Request::Query(["BEGIN", "SELECT 1 / 0"].map(|text| Text(text, 1)).to_vec());
+    for end in ["COMMIT", "ROLLBACK"] {
+        let list = Request::Query([end, LIST].map(|text| Text(text, 1)).to_vec());
+        play(&[prepare.clone(), failed.clone(), list], End::Terminate);
+        let execute = "EXECUTE \"__gatekeeper_000000000000000000000000000000000000000000000007\"";
+        let guessed = Request::Query([end, execute].map(|text| Text(text, 1)).to_vec());
+        play(&[prepare.clone(), failed.clone(), guessed], End::Terminate);
+    }
+}
