@@ -10,7 +10,7 @@ help: ## list of targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: ## guided tour of Gatekeeper in front of a throwaway cluster (DEMO=--once: ends after the tour; DEMO=--iam: tokens of a metadata server)
-	@echo "demo: installs what is missing (a PostgreSQL server, libclang), builds Gatekeeper (the first time: 5 to 10 minutes on"
+	@echo "demo: installs what is missing (a PostgreSQL server, libclang), builds Gatekeeper (the first time: 6 to 10 minutes on"
 	@echo "demo: two cores), then starts a throwaway cluster on loopback and takes a tour of about 15 s through Gatekeeper."
 	@.ci/setup test
 	$(CARGO) run --locked -- demo $(DEMO)

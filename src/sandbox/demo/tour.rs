@@ -141,7 +141,7 @@ impl<W: Write> Tour<'_, W> {
     }
 
     async fn writes(&mut self) -> Result<(), DemoError> {
-        self.say("\n2. A write goes to the primary, and is soon seen in the other region.\n\n")?;
+        self.say("\n2. A write goes to the primary, and soon appears in the other region.\n\n")?;
         let [app, reads, dr_reads] =
             [self.listener("app"), self.listener("reads"), self.listener("dr-reads")];
         self.succeeds(
@@ -151,12 +151,12 @@ impl<W: Write> Tour<'_, W> {
         .await?;
         self.sandbox.node("dr-reads-1").catch_up(self.sandbox.node("primary")).await?;
         self.succeeds(&dr_reads, "SELECT name, country FROM customers WHERE name = 'Demo'").await?;
-        self.say("   A read pool refuses to write, in its own words:\n\n")?;
+        self.say("   A read pool rejects writes, with PostgreSQL's error:\n\n")?;
         self.fails(&reads, ALICE, "DELETE FROM customers", "read-only transaction").await
     }
 
     async fn refusals(&mut self) -> Result<(), DemoError> {
-        self.say("\n3. Who may not come in. An unknown user and a wrong password look alike, and no token is spent.\n\n")?;
+        self.say("\n3. Rejected logins. An unknown user and a wrong password get the same error, and no token is minted.\n\n")?;
         let app = self.listener("app");
         let minted = |user: &str| self.sandbox.tokens().mints_for(user);
         let before = minted(ALICE.name);
@@ -169,7 +169,7 @@ impl<W: Write> Tour<'_, W> {
     }
 
     async fn expired_tokens(&mut self) -> Result<(), DemoError> {
-        self.say("\n4. Every token expires at once. The next login mints another, and its client notices nothing.\n\n")?;
+        self.say("\n4. All tokens expire at once. The next login mints a new token, without an error for the client.\n\n")?;
         self.sandbox.tokens().expire_all(self.sandbox.node("primary")).await?;
         let app = self.listener("app");
         self.succeeds(&app, "SELECT 'logged in' AS result").await
@@ -415,7 +415,7 @@ a secondary cluster in another region), in memory and on loopback, and Gatekeepe
 
   1. every endpoint with its own TLS and token     6. read/write splitting, with the reason
   2. a write, and a read in the other region       7. the status page
-  3. refused logins                                8. metrics by endpoint and role
+  3. rejected logins                               8. metrics by endpoint and role
   4. expired tokens                                9. the audit log
   5. transaction pooling, and a pin
 
