@@ -22,6 +22,8 @@ struct Held {
     /// Number of the last Parse of any client at the time of sending.
     parsed: u64,
     state: State,
+    /// Close messages without a response.
+    pending_closes: u32,
     /// Described result, if any.
     shape: Option<ResultShape>,
 }
@@ -92,7 +94,8 @@ impl BackendStatements {
     /// Notes the statement `id` as sent in `batch`, after the Parse `parsed`. Returns an evicted statement to close.
     pub(super) fn sent(&mut self, id: u64, batch: u32, parsed: u64) -> Option<u64> {
         self.clock += 1;
-        let held = Held { used: self.clock, parsed, state: State::Sent(batch), shape: None };
+        let pending_closes = self.held.get(&id).map_or(0, |held| held.pending_closes);
+        let held = Held { used: self.clock, parsed, state: State::Sent(batch), pending_closes, shape: None };
         self.held.insert(id, held);
         if self.held.len() <= HELD_MAX {
             return None;
@@ -118,19 +121,25 @@ impl BackendStatements {
     /// Notes a Close of the statement `id` as sent: until its response the server may have the statement.
     pub(super) fn closing(&mut self, id: u64) {
         if let Some(held) = self.held.get_mut(&id) {
-            held.state = State::Closing;
+            held.close();
         }
     }
 
     /// The server has skipped a Close of the statement `id`.
     pub(super) fn kept(&mut self, id: u64) {
-        self.doubt(id);
+        if let Some(held) = self.held.get_mut(&id) {
+            held.pending_closes = held.pending_closes.saturating_sub(1);
+            held.state = State::Unsure;
+        }
     }
 
-    /// CloseComplete for the statement `id`, unless parsed again since the Close.
+    /// CloseComplete for the statement `id`, unless parsed again since the Close: another Close may be on its way.
     pub(super) fn closed(&mut self, id: u64) {
-        if self.held.get(&id).is_some_and(|held| held.state == State::Closing) {
-            self.held.remove(&id);
+        if let Some(held) = self.held.get_mut(&id) {
+            held.pending_closes = held.pending_closes.saturating_sub(1);
+            if held.state == State::Closing && held.pending_closes == 0 {
+                self.held.remove(&id);
+            }
         }
     }
 
@@ -145,7 +154,7 @@ impl BackendStatements {
     pub(super) fn close_all(&mut self) -> Vec<(u64, StatementName)> {
         let Self { held, stem, .. } = self;
         let close = |(id, held): (&u64, &mut Held)| {
-            held.state = State::Closing;
+            held.close();
             (*id, stem.name(*id))
         };
         held.iter_mut().map(close).collect()
@@ -158,9 +167,34 @@ impl BackendStatements {
     }
 }
 
+// === impl Held ===
+
+impl Held {
+    fn close(&mut self) {
+        self.state = State::Closing;
+        self.pending_closes += 1;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_skipped_close_behind_another_keeps_the_statement() {
+        let mut prepared = BackendStatements::new([0; 16]);
+        prepared.sent(7, 1, 1);
+        prepared.closing(7);
+        prepared.sent(7, 1, 1);
+        prepared.closing(7);
+        // Of the first Close.
+        prepared.closed(7);
+        prepared.kept(7);
+        assert!(prepared.may_have(7));
+        prepared.closing(7);
+        prepared.closed(7);
+        assert!(!prepared.may_have(7));
+    }
 
     #[test]
     fn a_statement_being_closed_is_parsed_anew() {

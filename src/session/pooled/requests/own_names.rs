@@ -81,7 +81,11 @@ impl<'r, 'a> OwnNames<'r, 'a> {
         shown: &mut ClientInput<'_>,
     ) {
         if self.requests.conversation.is_in_batch() {
-            return self.show_in_batch(shown);
+            return match self.requests.has_failed() {
+                // The server would reject a Parse, and skip the Query.
+                true => self.close_shared(shown),
+                false => self.show_in_batch(shown),
+            };
         }
         self.requests.stage(shown);
         // A failed transaction accepts a Close, and no Parse. It is ended, and begun again, if the Query ends it and may go on.
@@ -103,16 +107,17 @@ impl<'r, 'a> OwnNames<'r, 'a> {
 
     /// The same within a batch of the client's.
     pub(in crate::session::pooled) fn show_in_batch(&mut self, shown: &mut ClientInput<'_>) {
+        self.close_shared(shown);
+        for (name, statement) in self.requests.statements.all_named() {
+            self.parse(&name, &statement);
+        }
+    }
+
+    /// Closes all shared statements, within a batch of the client's.
+    fn close_shared(&mut self, shown: &mut ClientInput<'_>) {
         self.requests.stage(shown);
         for (id, name) in self.requests.held.statements_mut().close_all() {
             self.requests.close_shared(id, &name);
-        }
-        if self.requests.has_failed() {
-            // The server would reject a Parse, and skip the rest of the batch.
-            return;
-        }
-        for (name, statement) in self.requests.statements.all_named() {
-            self.parse(&name, &statement);
         }
     }
 

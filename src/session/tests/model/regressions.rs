@@ -208,3 +208,25 @@ fn a_list_behind_the_end_of_a_failed_transaction_has_no_other_names() {
         play(&[prepare.clone(), failed.clone(), guessed], End::Terminate);
     }
 }
+
+#[test]
+fn a_skipped_close_behind_another_is_known() {
+    const GUESS: &str = "EXECUTE \"__gatekeeper_000000000000000000000000000000000000000000000007\"";
+    let setup = Setup {
+        backends: 1,
+        clients: 2,
+        client_buffer: 1000,
+        server_buffer: 300,
+        step: 16_384,
+        is_strict: true,
+        startup: &[],
+    };
+    let say = |client, request, held| Action::Say { client, request, held, is_impatient: false };
+    let describe = Step::Describe { kind: b'S', name: "s1" };
+    let actions = vec![
+        say(0, Request::Batch(vec![parse("s1", GUESS), run("s1", GUESS), Step::Sync]), 1),
+        say(1, Request::Query(vec![Text(GUESS, 1)]), 0),
+        say(0, Request::Batch(vec![describe, run("s1", GUESS), run("", GUESS), Step::Sync]), 0),
+    ];
+    World::run(&Script { setup, actions });
+}
