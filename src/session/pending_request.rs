@@ -170,7 +170,7 @@ impl PendingRequest {
             operation: None,
             error: None,
             effects: Effects::NONE,
-            commands: TransactionCommands::UNKNOWN,
+            commands: TransactionCommands::NONE,
             changes: None,
             unnamed: None,
         }

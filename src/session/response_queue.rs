@@ -475,7 +475,8 @@ impl ResponseQueue {
         };
         for QueuedRequest { request, .. } in std::mem::take(&mut self.owed) {
             let ended = match &request {
-                PendingRequest::Own(_) => continue,
+                // The end of COPY data belongs to the COPY, which may have ended with its Query.
+                PendingRequest::Own(_) | PendingRequest::CopyEnd => continue,
                 PendingRequest::Whole { commands, error, .. } => {
                     let facts = BatchFacts::whole(*commands);
                     Some((UnitEnd::Whole, if error.is_some() { facts.failed() } else { facts }))

@@ -23,9 +23,14 @@ const KEY: &str = "correct-horse-battery-staple";
 
 /// A server behind Gatekeeper, `[runtime]` as written.
 async fn stand(runtime: &str) -> Stand {
+    stand_with("", runtime).await
+}
+
+/// The same with more keys of the listener.
+async fn stand_with(listener: &str, runtime: &str) -> Stand {
     let server = Single::start(SandboxOptions::default()).await.unwrap();
-    let auth = "auth = { method = \"passthrough\" }";
-    let config = config(&server, "login = \"passthrough\"", auth, runtime);
+    let listener = format!("auth = {{ method = \"passthrough\" }}\n{listener}");
+    let config = config(&server, "login = \"passthrough\"", &listener, runtime);
     let stand = Stand::start(server, &config).await;
     until(LIMIT, async || match stand.gatekeeper.get("/readyz").await {
         Ok(answer) if answer.status == 200 => Ok(()),
@@ -69,7 +74,7 @@ fn write_config(folder: &Path, block: &AddressBlock, admin_keys: &str) -> String
 
 #[tokio::test]
 async fn healthcheck_follows_readiness() {
-    let stand = stand("").await;
+    let stand = stand_with("hold = \"0s\"", "").await;
     let well = |line: &str| Checked { code: Some(0), settings: format!("{line}\n"), stderr: String::new() };
     let ask = async |arguments: &[&str]| ask(&stand.gatekeeper, arguments).await;
     assert_eq!(ask(&["healthcheck"]).await, well("ready"));

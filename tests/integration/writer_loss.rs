@@ -10,7 +10,7 @@ use gatekeeper::testing::{
 
 use crate::harness::{
     Frames, Pooled, Shape, Split,
-    frames::{bind, copy_data, copy_done, execute, flush, parse, query, statement, sync},
+    frames::{bind, copy_data, copy_done, execute, flush, function_call, parse, query, statement, sync},
     until,
 };
 
@@ -83,6 +83,8 @@ async fn each_point_of_a_transaction_has_its_fate() {
         ("several statements", false, query("SELECT 1; SELECT pg_sleep(600)"), 1, "SELECT 1 08007 I"),
         ("a statement", true, query(SLEEP), 1, "40001 E"),
         ("a batch", true, [sleep.clone(), sync()].concat(), 1, "40001 E"),
+        // Of pg_sleep.
+        ("a FunctionCall", true, function_call(2626, &[b"600"]), 1, "40001 E"),
         (
             "BEGIN in the same batch",
             false,
@@ -131,7 +133,7 @@ async fn each_point_of_a_transaction_has_its_fate() {
     let fate =
         |fate| format!("gatekeeper_interrupted_transactions_total{{listener=\"app\",fate=\"{fate}\"}}");
     assert_eq!(pooled.stand.gatekeeper.metric(&fate("unknown")).await, Some(5.0));
-    assert_eq!(pooled.stand.gatekeeper.metric(&fate("rolled_back")).await, Some(5.0));
+    assert_eq!(pooled.stand.gatekeeper.metric(&fate("rolled_back")).await, Some(6.0));
     assert_eq!(pooled.stand.gatekeeper.metric(&fate("session_lost")).await, Some(0.0));
 }
 
@@ -234,6 +236,55 @@ async fn a_copy_without_its_end_takes_nothing_in() {
         goes_on(&pooled, &mut client).await;
     }
     assert_eq!(pooled.server("SELECT count(*) FROM t").await, "0");
+}
+
+#[tokio::test]
+async fn a_copy_fails_with_its_transaction() {
+    let pooled = pooled().await;
+    let mut client = pooled.client().await;
+    client.ask("BEGIN").await.unwrap();
+    client.ask("CREATE TEMP TABLE mine (a int)").await.unwrap();
+    client.send(&query("COPY mine FROM STDIN")).await;
+    client.read_until(b::COPY_IN_RESPONSE).await;
+    pooled.server(TERMINATE).await;
+    assert_eq!(summary(&mut client, 1).await, "40001 E");
+    client.send(&copy_done()).await;
+    client.send(&query("ROLLBACK")).await;
+    assert_eq!(summary(&mut client, 1).await, "ROLLBACK I");
+    goes_on(&pooled, &mut client).await;
+}
+
+#[tokio::test]
+async fn a_copy_with_its_end_is_a_statement() {
+    let pooled = pooled().await;
+    pooled
+        .server(
+            "CREATE FUNCTION sleeps() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN PERFORM pg_sleep(600); RETURN NEW; END $$;\
+             CREATE TRIGGER sleeps BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION sleeps()",
+        )
+        .await;
+    let batch = [parse("", "COPY t FROM STDIN"), bind("", "", &[]), execute("", 0), sync()].concat();
+    for (what, is_begun, start, end, wanted) in [
+        ("Query", false, query("COPY t FROM STDIN"), copy_done(), "08007 I"),
+        ("Query in a transaction", true, query("COPY t FROM STDIN"), copy_done(), "40001 E"),
+        ("a batch", false, batch.clone(), [copy_done(), sync()].concat(), "08007 I"),
+        ("a batch in a transaction", true, batch, [copy_done(), sync()].concat(), "40001 E"),
+    ] {
+        let mut client = pooled.client().await;
+        if is_begun {
+            client.ask("BEGIN").await.unwrap();
+        }
+        client.send(&start).await;
+        client.read_until(b::COPY_IN_RESPONSE).await;
+        lose_during(&pooled, &mut client, &[copy_data(b"1\n"), end].concat()).await;
+        assert_eq!(summary(&mut client, 1).await, wanted, "{what}");
+        if is_begun {
+            client.send(&query("ROLLBACK")).await;
+            assert_eq!(summary(&mut client, 1).await, "ROLLBACK I", "{what}");
+        }
+        goes_on(&pooled, &mut client).await;
+    }
 }
 
 #[tokio::test]
