@@ -96,7 +96,7 @@ pub struct ListenerLimits {
     pub timeouts: SessionTimeouts,
     /// Longest wait of a transaction or a new client for a writer that is absent, as in a failover. Default 90 s.
     pub hold: Duration,
-    /// What a client of a pool is told when the writer's connection is lost. Default: an error.
+    /// Treatment of clients of a pool when the writer's connection is lost. Default: an error.
     pub on_backend_loss: BackendLossPolicy,
 }
 

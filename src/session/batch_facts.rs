@@ -2,7 +2,7 @@
 
 use crate::sql::TransactionCommands;
 
-/// What a unit (a Query, or a batch up to its Sync) executes, and how far the client knows of it.
+/// Statements of a unit (a Query, or a batch up to its Sync), and the client's knowledge of the result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct BatchFacts {
     commands: TransactionCommands,
@@ -11,7 +11,7 @@ pub(super) struct BatchFacts {
     progress: UnitProgress,
 }
 
-/// How far the client knows of a unit.
+/// The client's knowledge of a unit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum UnitProgress {
     #[default]

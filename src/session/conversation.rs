@@ -62,11 +62,11 @@ enum TerminateProgress {
 pub struct SessionOptions {
     /// Maximum bytes of each statement's text in a report; `None` keeps no text.
     pub text_limit: Option<usize>,
-    /// What a pooled session does when the writer's backend is lost.
+    /// Behavior of a pooled session when the writer's backend is lost.
     pub on_backend_loss: BackendLossPolicy,
 }
 
-/// What a pooled session does when the writer's backend is lost.
+/// Behavior of a pooled session when the writer's backend is lost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum BackendLossPolicy {
     /// The client gets an error, and the session continues.

@@ -3,7 +3,7 @@
 use crate::{closed_set::closed_set, wire::SqlState};
 
 closed_set! {
-    /// What became of a transaction whose backend was lost, as far as the client can be told; a label value of metrics.
+    /// Outcome of a transaction whose backend was lost, as far as known; a label value of metrics.
     pub enum Fate(
         /// SQLSTATE of the ErrorResponse; `None` if the client gets no error.
         sqlstate: Option<SqlState>,

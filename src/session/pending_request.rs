@@ -30,7 +30,7 @@ pub(super) enum PendingRequest {
         effects: Effects,
         /// Commands of the text that begin or end a transaction.
         commands: TransactionCommands,
-        /// What the text of a Query changes by name; few texts do.
+        /// Changes by name; few texts have any.
         changes: Option<Box<NamedChanges>>,
         /// Unnamed statement destroyed by a Query, unless the server skips the Query.
         unnamed: Option<Box<UnnamedStatement>>,
@@ -62,7 +62,7 @@ pub(super) enum PendingRequest {
     Sync { started: Instant, batch: BatchFacts },
 }
 
-/// What the text of a Query changes by name.
+/// Settings and statements changed by name in the text of a Query.
 #[derive(Default)]
 pub(super) struct NamedChanges {
     /// Start-up settings reset by the request.

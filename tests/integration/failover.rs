@@ -1,7 +1,7 @@
 //! A checker of failovers: clients write unique rows while the writer crashes, loses its connections, or is replaced by a
 //! promoted standby at the same address.
 //!
-//! Each client records what it was told of each row. Afterwards the table must agree: an acknowledged row is there once; a row
+//! Each client records what it learned about each row. Afterwards the table must agree: an acknowledged row is there once; a row
 //! of a transaction that was reported as rolled back, or never begun, is not; only of the rest anything may be true. No client
 //! is disconnected. `make failover` runs it for 10 minutes (`FAILOVER_SECONDS`).
 
@@ -32,9 +32,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 const TERMINATE: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
     WHERE usename = 'app' AND backend_type = 'client backend'";
 
-/// What a client was told of a row.
+/// What a client learned about a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Told {
+enum Outcome {
     Committed,
     /// 40001, 57P03, 08006, or `ROLLBACK` for a COMMIT.
     NotThere,
@@ -54,7 +54,7 @@ enum Form {
 }
 
 /// Rows of one client, by their number.
-type History = Vec<Told>;
+type History = Vec<Outcome>;
 
 /// A fault of the writer.
 #[derive(Debug, Clone, Copy)]
@@ -88,52 +88,54 @@ impl Form {
     }
 }
 
-/// Inserts a row until an answer ends the transaction. Returns what the client was told.
-async fn insert(client: &mut Frames, form: Form, sql: &str) -> Told {
+/// Inserts a row until an answer ends the transaction. Returns the outcome.
+async fn insert(client: &mut Frames, form: Form, sql: &str) -> Outcome {
     let messages = form.messages(sql);
     let readies = if matches!(form, Form::Pipeline) { 3 } else { 1 };
-    let mut told = Told::Committed;
+    let mut outcome = Outcome::Committed;
     for message in messages {
         client.send(&message).await;
         let mut status = b'I';
         for _ in 0..readies {
             for answer in client.read_until(b::READY_FOR_QUERY).await {
                 match answer.tag {
-                    b::ERROR_RESPONSE => told = worse(told, told_by(&answer)),
-                    b::COMMAND_COMPLETE if answer.body == b"ROLLBACK\0" => told = worse(told, Told::NotThere),
+                    b::ERROR_RESPONSE => outcome = worse(outcome, outcome_of(&answer)),
+                    b::COMMAND_COMPLETE if answer.body == b"ROLLBACK\0" => {
+                        outcome = worse(outcome, Outcome::NotThere)
+                    }
                     b::READY_FOR_QUERY => status = answer.body[0],
                     _ => {}
                 }
             }
         }
-        if told != Told::Committed {
+        if outcome != Outcome::Committed {
             if status != b'I' {
                 client.ask("ROLLBACK").await.unwrap();
             }
             break;
         }
     }
-    told
+    outcome
 }
 
 /// What an error says of the transaction.
-fn told_by(error: &Message) -> Told {
+fn outcome_of(error: &Message) -> Outcome {
     match error.field(b'C').as_str() {
         // In a failed transaction, whose error came before.
-        "40001" | "57P03" | "25P02" => Told::NotThere,
-        "08007" => Told::Unknown,
+        "40001" | "57P03" | "25P02" => Outcome::NotThere,
+        "08007" => Outcome::Unknown,
         // The transaction before was lost in the moment of its state check.
-        "08006" if error.field(b'H').contains("not executed") => Told::NotThere,
+        "08006" if error.field(b'H').contains("not executed") => Outcome::NotThere,
         _ => panic!("a client got {error:?}"),
     }
 }
 
 /// The less certain of two answers about one row.
-fn worse(one: Told, other: Told) -> Told {
-    if [one, other].contains(&Told::Unknown) { Told::Unknown } else { other }
+fn worse(one: Outcome, other: Outcome) -> Outcome {
+    if [one, other].contains(&Outcome::Unknown) { Outcome::Unknown } else { other }
 }
 
-/// A client that inserts rows until `stop`. Returns what it was told, and the longest time for a row.
+/// A client that inserts rows until `stop`. Returns its outcomes, and the longest time for a row.
 async fn write(
     split_listener: std::net::SocketAddr,
     number: usize,
@@ -177,7 +179,7 @@ async fn strike<'s>(split: &'s Split, fault: Fault, writer: &'s Node) -> &'s Nod
     writer
 }
 
-/// Waits until each client has been told of more rows.
+/// Waits until there are more rows.
 async fn goes_on(writer: &Node) {
     let rows =
         async || writer.sql(DATABASE, "SELECT count(*) FROM ledger").await.unwrap().parse::<u64>().unwrap();
@@ -189,8 +191,8 @@ async fn goes_on(writer: &Node) {
     .await;
 }
 
-/// Compares the histories with the table. Returns how often clients were told what.
-async fn judge(writer: &Node, histories: &[History]) -> HashMap<Told, usize> {
+/// Compares the histories with the table. Returns the count of each outcome.
+async fn judge(writer: &Node, histories: &[History]) -> HashMap<Outcome, usize> {
     let rows = writer.sql(DATABASE, "SELECT client, row, count(*) FROM ledger GROUP BY 1, 2").await.unwrap();
     let rows: HashMap<(usize, usize), usize> = rows
         .lines()
@@ -202,15 +204,15 @@ async fn judge(writer: &Node, histories: &[History]) -> HashMap<Told, usize> {
         .collect();
     let mut tally = HashMap::new();
     for (client, history) in histories.iter().enumerate() {
-        for (row, told) in history.iter().enumerate() {
+        for (row, outcome) in history.iter().enumerate() {
             let there = rows.get(&(client, row)).copied().unwrap_or(0);
-            let agrees = match told {
-                Told::Committed => there == 1,
-                Told::NotThere => there == 0,
-                Told::Unknown => there <= 1,
+            let agrees = match outcome {
+                Outcome::Committed => there == 1,
+                Outcome::NotThere => there == 0,
+                Outcome::Unknown => there <= 1,
             };
-            assert!(agrees, "client {client} was told {told:?} of row {row}, which is there {there} times");
-            *tally.entry(*told).or_default() += 1;
+            assert!(agrees, "client {client} got {outcome:?} for row {row}, which is there {there} times");
+            *tally.entry(*outcome).or_default() += 1;
         }
     }
     tally
@@ -245,9 +247,9 @@ async fn play(faults: &[Fault], rest: Duration) {
     let tally = judge(writer, &histories).await;
     eprintln!("failover: {faults:?}: {tally:?}, longest {longest:?}");
     // At most one transaction of each client was in flight at each fault.
-    let told = |told| tally.get(&told).copied().unwrap_or(0);
-    assert!(told(Told::Unknown) <= CLIENTS * faults.len(), "{tally:?}");
-    assert!(told(Told::Committed) > 0, "{tally:?}");
+    let outcome = |outcome| tally.get(&outcome).copied().unwrap_or(0);
+    assert!(outcome(Outcome::Unknown) <= CLIENTS * faults.len(), "{tally:?}");
+    assert!(outcome(Outcome::Committed) > 0, "{tally:?}");
     if faults.iter().any(|fault| matches!(fault, Fault::Replace)) {
         split.sandbox.node("primary").thaw();
     }
