@@ -271,7 +271,7 @@ impl PendingRequest {
         }
     }
 
-    /// Report of the statement, ended at `now` without a response of the server; `None` for a request that is no statement.
+    /// Report of a statement that ended at `now` without a response of the server; `None` for other requests.
     pub(super) fn report_interruption(
         &self,
         now: Instant,

@@ -4,7 +4,7 @@ use std::ops::{BitOr, BitOrAssign};
 
 use super::lexer::{Lexer, Token};
 
-/// What a text may do to its transaction: an over-approximation, but for [`Self::ROLLBACK`].
+/// Transaction commands that a text may contain: an over-approximation, but for [`Self::ROLLBACK`].
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct TransactionCommands(u8);
 
@@ -13,7 +13,7 @@ impl TransactionCommands {
     pub const NONE: Self = Self(0);
     /// `BEGIN`, `START TRANSACTION`.
     pub const BEGIN: Self = Self(1);
-    /// What has effects that outlive a lost connection: `COMMIT`, `END`, `PREPARE TRANSACTION`, `COMMIT PREPARED`,
+    /// Commands whose effects outlive a lost connection: `COMMIT`, `END`, `PREPARE TRANSACTION`, `COMMIT PREPARED`,
     /// `ROLLBACK PREPARED`.
     pub const COMMIT: Self = Self(1 << 1);
     /// The text is a `ROLLBACK` or `ABORT` of the whole transaction, without `AND CHAIN`, and nothing else.

@@ -11,18 +11,18 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{client_error::ClientError, frontend::SessionTimeouts};
 
-/// What a session does, as far as time limits depend on it.
+/// Activity of a session, as far as time limits depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SessionPhase {
-    /// It has no transaction.
+    /// No transaction.
     Idle,
-    /// The client has an open transaction, and no statement runs.
+    /// An open transaction, and no statement runs.
     IdleInTransaction,
     /// A statement runs at the server.
     Statement,
     /// The client has not read all of a response.
     Writing,
-    /// It waits for a backend, which has limits of its own.
+    /// Wait for a backend, which `hold` and `query_wait_timeout` limit.
     Waiting,
 }
 

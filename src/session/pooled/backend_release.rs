@@ -320,8 +320,8 @@ impl Pooled {
             && !self.conversation.has_received_terminate()
     }
 
-    /// Whether the session can go on if the writer's backend is gone: nothing that the client relies on is lost with it, but
-    /// for the transaction.
+    /// True if the session continues without the writer's backend: the client loses its transaction at most, and no other
+    /// state that it relies on.
     pub(super) fn can_be_interrupted(&self) -> bool {
         self.backend.is_held()
             && self.survives_writer()

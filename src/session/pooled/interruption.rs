@@ -1,4 +1,4 @@
-//! Loss of the writer's backend: what the client is told, and how its session goes on.
+//! Loss of the writer's backend: the error for each unit of the client, and whether the session continues.
 //!
 //! Promises: a session without pins continues, and each unit of the client is answered once. Refuses to know: why the
 //! backend was lost, and where the next one comes from.
