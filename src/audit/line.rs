@@ -111,6 +111,13 @@ impl<'a> LineWriter<'a> {
                 self.put_server(&pinned.server);
             }
             Record::StatementExecuted(statement) => self.put_statement(statement, shower),
+            Record::CommitResolved(resolved) => {
+                self.put_outcome(resolved.outcome == "committed");
+                self.put_field("event.reason", resolved.outcome);
+                self.put_session(&resolved.session);
+                self.put_server(&resolved.server);
+                self.put_field("db.transaction.id", resolved.xid.to_string());
+            }
             Record::StatementCancelled(cancelled) => self.put_cancelled(cancelled),
             Record::BackendOpened(backend) | Record::BackendClosed(backend) => self.put_backend(backend),
             Record::TopologyChanged(change) => {

@@ -26,6 +26,8 @@ pub enum Record {
     SessionPinned(Box<Pinned>),
     /// A statement was answered.
     StatementExecuted(Box<StatementRecord>),
+    /// A COMMIT whose backend was lost has an outcome.
+    CommitResolved(Box<CommitResolved>),
     /// A client canceled a statement, or a cancel request was forwarded.
     StatementCancelled(Box<Cancelled>),
     /// A backend was opened.
@@ -125,6 +127,19 @@ pub struct StatementRecord {
     pub sqlstate: Option<Sqlstate>,
     /// Rows returned or changed, by the server's command tag.
     pub rows: Option<u64>,
+}
+
+/// A COMMIT whose backend was lost has an outcome.
+#[derive(Clone)]
+pub struct CommitResolved {
+    /// Session of the transaction.
+    pub session: Arc<Session>,
+    /// The lost backend, or the one that was asked.
+    pub server: ServerRecord,
+    /// Outcome from a closed set: `committed`, `rolled_back`, `unresolved`.
+    pub outcome: &'static str,
+    /// Id of the transaction.
+    pub xid: u64,
 }
 
 /// A forwarded cancel request.
@@ -268,6 +283,7 @@ impl Record {
             Self::SessionClosed(_) => "session.closed",
             Self::SessionPinned(_) => "session.pinned",
             Self::StatementExecuted(_) => "statement.executed",
+            Self::CommitResolved(_) => "commit.resolved",
             Self::StatementCancelled(_) => "statement.cancelled",
             Self::BackendOpened(_) => "backend.opened",
             Self::BackendClosed(_) => "backend.closed",

@@ -207,6 +207,12 @@ fn one_of_each(audit: &Audit) -> Vec<Record> {
             traffic: (100, 2000),
         })),
         Record::SessionPinned(Box::new(Pinned { session: session(), server: server(), reason: "listen" })),
+        Record::CommitResolved(Box::new(CommitResolved {
+            session: session(),
+            server: server(),
+            outcome: "committed",
+            xid: 4_294_967_300,
+        })),
         Record::BackendOpened(backend(None, None)),
         Record::BackendClosed(backend(Some("session_end"), Some(session()))),
         Record::TopologyChanged(Box::new(TopologyChange {

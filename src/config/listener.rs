@@ -60,7 +60,11 @@ fn read_listener(
     open.note(section, auth.as_ref(), &reached);
     let limits = read_limits(section);
     let splits = matches!(route, Some(RoutePolicy::Split(_)));
-    let pool = PoolSettings { splits, ..pool::read_pool(section, auth.as_ref(), limits.max_clients) };
+    let pool = PoolSettings {
+        splits,
+        resolves_commits: limits.resolve_commits,
+        ..pool::read_pool(section, auth.as_ref(), limits.max_clients)
+    };
     if splits {
         split::check_split(section, auth.as_ref(), pool.mode, &reached);
     }
@@ -340,5 +344,6 @@ fn read_limits(section: &Section<'_>) -> ListenerLimits {
         timeouts: read_timeouts(section),
         hold: section.duration("hold", default.hold).value,
         on_backend_loss: section.word_or("on_backend_loss", &ON_BACKEND_LOSS, default.on_backend_loss).value,
+        resolve_commits: section.flag("resolve_commits").value,
     }
 }

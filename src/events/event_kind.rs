@@ -55,6 +55,15 @@ pub enum EventKind {
         /// Reason.
         error: String,
     },
+    /// A COMMIT whose backend was lost has an outcome.
+    CommitResolved {
+        /// Listener of the session.
+        listener: ListenerName,
+        /// Id of the transaction.
+        xid: u64,
+        /// Outcome from a closed set.
+        outcome: &'static str,
+    },
     /// An operator ran a command.
     Operated {
         /// Interface: `admin`, `console`.
@@ -95,6 +104,7 @@ impl EventKind {
             Self::FilesReloaded { .. } => "files_reloaded",
             Self::FilesUnusable { .. } => "files_unusable",
             Self::TokenFailed { .. } => "token_failed",
+            Self::CommitResolved { .. } => "commit_resolved",
             Self::Operated { .. } => "operated",
             Self::Draining => "draining",
         }
@@ -112,6 +122,7 @@ impl EventKind {
                 SnapshotChange::Node { .. } | SnapshotChange::Health { to: Health::Unknown, .. },
             ) => EventSeverity::Warning,
             Self::Topology(_)
+            | Self::CommitResolved { .. }
             | Self::Reloaded { .. }
             | Self::FilesReloaded { .. }
             | Self::Operated { .. } => EventSeverity::Info,
@@ -132,14 +143,20 @@ impl EventKind {
     #[must_use]
     pub const fn listener(&self) -> Option<&ListenerName> {
         match self {
-            Self::Refused { listener, .. } => Some(listener),
+            Self::Refused { listener, .. } | Self::CommitResolved { listener, .. } => Some(listener),
             _ => None,
         }
     }
 
     /// True for events that repeat often and are counted as one event. False for topology changes.
     pub(super) const fn comes_in_floods(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::TokenFailed { .. } | Self::FilesUnusable { .. })
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::TokenFailed { .. }
+                | Self::FilesUnusable { .. }
+                | Self::CommitResolved { .. }
+        )
     }
 
     /// Truncates long texts.
@@ -162,7 +179,7 @@ impl EventKind {
                 cut_text(&mut short);
                 *reason = short.into();
             }
-            Self::Topology(_) | Self::Refused { .. } | Self::Draining => {}
+            Self::Topology(_) | Self::Refused { .. } | Self::CommitResolved { .. } | Self::Draining => {}
         }
         self
     }
@@ -197,6 +214,10 @@ impl fmt::Display for EventKind {
             }
             Self::TokenFailed { endpoint, user, error } => {
                 write!(f, "no token for user `{user}` of endpoint `{endpoint}`: {error}")
+            }
+            Self::CommitResolved { listener, xid, outcome } => {
+                let outcome = outcome.replace('_', " ");
+                write!(f, "transaction {xid} through listener `{listener}`, whose server was lost: {outcome}")
             }
             Self::Operated { through, what } => write!(f, "an operator ({through}): {what}"),
             Self::Draining => f.write_str("shutdown requested: draining sessions"),

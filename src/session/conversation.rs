@@ -64,6 +64,8 @@ pub struct SessionOptions {
     pub text_limit: Option<usize>,
     /// Behavior of a pooled session when the writer's backend is lost.
     pub on_backend_loss: BackendLossPolicy,
+    /// The server is asked for the outcome of a COMMIT whose backend was lost.
+    pub resolve_commits: bool,
 }
 
 /// Behavior of a pooled session when the writer's backend is lost.
@@ -172,10 +174,28 @@ impl Conversation {
         error: Option<SqlState>,
         status: TransactionStatus,
     ) {
-        let texts = texts(self.text_capture.as_deref());
-        self.reports.extend(requests.iter().find_map(|it| it.report_interruption(now, error, texts)));
+        let report = self.report_interrupted(now, requests, error);
+        self.reports.extend(report);
         self.status = status;
         self.transactions += u64::from(status == TransactionStatus::Idle);
+    }
+
+    /// Report of the statement among `requests`, which ended at `now` without a response of the server.
+    pub(super) fn report_interrupted(
+        &self,
+        now: Instant,
+        requests: &[PendingRequest],
+        error: Option<SqlState>,
+    ) -> Option<StatementReport> {
+        let texts = texts(self.text_capture.as_deref());
+        requests.iter().find_map(|it| it.report_interruption(now, error, texts))
+    }
+
+    /// Ends the transaction whose outcome is decided, with the report of its last statement.
+    pub(super) fn end_resolved(&mut self, report: Option<StatementReport>) {
+        self.reports.extend(report);
+        self.status = TransactionStatus::Idle;
+        self.transactions += 1;
     }
 
     /// Ends the failed transaction without a backend, and with an error.

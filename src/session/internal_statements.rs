@@ -20,6 +20,12 @@ pub(super) struct InternalStatements {
     pub set: Arc<SharedStatement>,
     /// [`POSITION`].
     pub position: Arc<SharedStatement>,
+    /// [`COMMIT_ID`].
+    pub commit_id: Arc<SharedStatement>,
+    /// [`COMMIT_STATUS`].
+    pub commit_status: Arc<SharedStatement>,
+    /// [`TERMINATE`].
+    pub terminate: Arc<SharedStatement>,
 }
 
 /// One letter for each kind of state that holds a backend.
@@ -52,6 +58,19 @@ pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0')::pg_catal
 const SET: &str = "SELECT pg_catalog.set_config($1, \
 pg_catalog.convert_from($2, pg_catalog.getdatabaseencoding()), $3) IS NULL";
 
+/// Id of the current transaction, if one is assigned, and its `synchronous_commit`. Assigns none.
+///
+/// <https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT>
+const COMMIT_ID: &str = "SELECT pg_catalog.concat_ws(' ', \
+pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text, pg_catalog.current_setting('synchronous_commit'))";
+
+/// Status of the transaction with an id, after a pause in seconds.
+const COMMIT_STATUS: &str = "SELECT pg_catalog.pg_xact_status($1::pg_catalog.text::pg_catalog.xid8) \
+FROM pg_catalog.pg_sleep($2::pg_catalog.text::pg_catalog.float8)";
+
+/// Ends the server process of a lost connection.
+const TERMINATE: &str = "SELECT pg_catalog.pg_terminate_backend($1::pg_catalog.text::pg_catalog.int4)";
+
 // === impl InternalStatements ===
 
 impl InternalStatements {
@@ -65,12 +84,17 @@ impl InternalStatements {
             statements: phrase(STATEMENTS),
             set: phrase(SET),
             position: phrase(POSITION),
+            commit_id: phrase(COMMIT_ID),
+            commit_status: phrase(COMMIT_STATUS),
+            terminate: phrase(TERMINATE),
         }
     }
 
     /// All statements.
-    pub(super) fn all(&self) -> [&SharedStatement; 6] {
-        let Self { pins, setting, settings, statements, set, position } = self;
-        [pins, setting, settings, statements, set, position].map(|statement| &**statement)
+    pub(super) fn all(&self) -> [&SharedStatement; 9] {
+        let Self { pins, setting, settings, statements, set, position, commit_id, commit_status, terminate } =
+            self;
+        [pins, setting, settings, statements, set, position, commit_id, commit_status, terminate]
+            .map(|statement| &**statement)
     }
 }

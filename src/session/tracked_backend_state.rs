@@ -24,6 +24,8 @@ pub struct TrackedBackendState {
     /// The backend received an unread statement: state invisible in the catalogs and not cleared by `DISCARD ALL` may
     /// remain.
     unread: bool,
+    /// Timeline of the server at the login; `None` if not known, or if the server was a standby.
+    timeline: Option<u32>,
 }
 
 /// Number of an unnamed statement that belongs to no session: the backend may have any.
@@ -43,7 +45,19 @@ impl TrackedBackendState {
             unnamed: 0,
             replay_buffer: ReplayBuffer::default(),
             unread: false,
+            timeline: None,
         }
+    }
+
+    /// With the server's `timeline` at the login.
+    #[must_use]
+    pub fn with_timeline(self, timeline: Option<u32>) -> Self {
+        Self { timeline, ..self }
+    }
+
+    /// Timeline of the server at the login; `None` if not known, or if the server was a standby.
+    pub(super) const fn timeline(&self) -> Option<u32> {
+        self.timeline
     }
 
     /// A backend that was reset by `DISCARD ALL`: as it was after its login.

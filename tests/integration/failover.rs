@@ -74,6 +74,8 @@ enum Fault {
 impl Form {
     const ALL: [Self; 5] =
         [Self::Implicit, Self::ImplicitBatch, Self::Explicit, Self::ExplicitBatch, Self::Pipeline];
+    /// Forms whose outcome the server can tell after a crash.
+    const RESOLVED: [Self; 4] = [Self::ImplicitBatch, Self::Explicit, Self::ExplicitBatch, Self::Pipeline];
 
     /// The messages of a transaction with `insert`, each sent when the one before is answered.
     fn messages(self, insert: &str) -> Vec<Vec<u8>> {
@@ -139,13 +141,14 @@ fn worse(one: Outcome, other: Outcome) -> Outcome {
 async fn write(
     split_listener: std::net::SocketAddr,
     number: usize,
+    forms: &'static [Form],
     stop: Arc<AtomicBool>,
 ) -> (History, Duration) {
     let mut client = Frames::log_in(split_listener, APP, &[("database", DATABASE)]).await;
     let (mut history, mut longest) = (History::new(), Duration::ZERO);
     while !stop.load(Relaxed) {
         let sql = format!("INSERT INTO ledger VALUES ({number}, {})", history.len());
-        let form = Form::ALL[(history.len() + number) % Form::ALL.len()];
+        let form = forms[(history.len() + number) % forms.len()];
         let begun = Instant::now();
         history.push(insert(&mut client, form, &sql).await);
         longest = longest.max(begun.elapsed());
@@ -220,7 +223,19 @@ async fn judge(writer: &Node, histories: &[History]) -> HashMap<Outcome, usize> 
 
 /// Runs `faults` one after another, with `rest` between them.
 async fn play(faults: &[Fault], rest: Duration) {
-    let split = Split::start(SplitShape { size: 4, ..SplitShape::default() }).await;
+    let shape = SplitShape { size: 4, ..SplitShape::default() };
+    play_in(shape, &Form::ALL, faults, rest).await;
+}
+
+/// Runs `faults` one after another, with `rest` between them, while clients write in `forms`. Returns the count of each
+/// outcome.
+async fn play_in(
+    shape: SplitShape<'_>,
+    forms: &'static [Form],
+    faults: &[Fault],
+    rest: Duration,
+) -> HashMap<Outcome, usize> {
+    let split = Split::start(shape).await;
     let mut writer = split.sandbox.node("primary");
     writer
         .sql(DATABASE, "CREATE TABLE ledger (client int, row int); GRANT ALL ON ledger TO app")
@@ -230,7 +245,7 @@ async fn play(faults: &[Fault], rest: Duration) {
     writer.set("synchronous_standby_names", "FIRST 2 (*)").await.unwrap();
     let (stop, mut clients) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
     for number in 0..CLIENTS {
-        let written = write(split.listener(), number, Arc::clone(&stop));
+        let written = write(split.listener(), number, forms, Arc::clone(&stop));
         clients.spawn(async move { (number, written.await) });
     }
     goes_on(writer).await;
@@ -253,6 +268,15 @@ async fn play(faults: &[Fault], rest: Duration) {
     if faults.iter().any(|fault| matches!(fault, Fault::Replace)) {
         split.sandbox.node("primary").thaw();
     }
+    tally
+}
+
+#[tokio::test]
+async fn a_crash_leaves_no_commit_in_doubt() {
+    let shape = SplitShape { size: CLIENTS, listener: "resolve_commits = true\n", ..SplitShape::default() };
+    let faults = [Fault::Crash, Fault::Terminate, Fault::Crash, Fault::Terminate, Fault::Crash];
+    let tally = play_in(shape, &Form::RESOLVED, &faults, Duration::from_millis(200)).await;
+    assert_eq!(tally.get(&Outcome::Unknown), None, "{tally:?}");
 }
 
 #[tokio::test]

@@ -16,9 +16,10 @@ use super::session_tracer::Traced;
 use crate::{
     audit::{
         Record, Submit,
-        record::{self, BackendRecord, Route, ServerRecord, SessionClosed, Sqlstate, StatementRecord},
+        record::{self, BackendRecord, CommitResolved, Route, ServerRecord, SessionClosed, Sqlstate, StatementRecord},
     },
     client_error::ClientError,
+    events::EventKind,
     frontend::{
         context::{Observers, Routing},
         registry::entry::SessionEntry,
@@ -28,7 +29,7 @@ use crate::{
     pool::BackendHandle,
     probe::Evidence,
     route::RouteReason,
-    session::{Fate, Pin, StatementReport},
+    session::{Fate, Pin, ResolvedCommit, StatementReport},
     telemetry::{
         BackendPresence, ClientPresence, PathCounts,
         labels::{ClientState, Direction, Outcome, SessionOutcome},
@@ -155,6 +156,20 @@ impl Recorder {
             fate = fate.as_str(),
             "transaction interrupted"
         );
+    }
+
+    /// Records the outcome of a COMMIT in doubt.
+    pub(crate) fn record_resolved_commit(&mut self, resolved: ResolvedCommit) {
+        let ResolvedCommit { xid, outcome } = resolved;
+        self.presence.listener().commit_resolved(outcome);
+        let listener = self.facts.listener.clone();
+        let outcome = outcome.as_str();
+        tracing::info!(session = self.facts.id, %listener, xid, outcome, "commit in doubt resolved");
+        self.observers.events.record_event(EventKind::CommitResolved { listener, xid, outcome });
+        if let Some(server) = self.server.clone() {
+            let session = Arc::clone(&self.facts);
+            self.submit(Record::CommitResolved(Box::new(CommitResolved { session, server, outcome, xid })));
+        }
     }
 
     /// Records a read that is rerun on another endpoint.
