@@ -30,7 +30,7 @@ use crate::{
         labels::{ConnectPhase, Outcome},
     },
     tls::{ClientTls, TlsFileError},
-    topology::{Endpoint, NodeId, ObservedRole},
+    topology::{Endpoint, NodeId, ObservedRole, ProbeAnswer},
     wire::{BackendKey, DecodeError, StartupMessage, frontend},
 };
 
@@ -226,16 +226,15 @@ impl EndpointHandle {
         Err(self.error(failure))
     }
 
-    /// Reads the timeline of a new backend's server. `None` without permission, or from a standby.
+    /// Reads the state of a new backend's server. `None` without permission.
     ///
     /// Cancel safety: the backend is of no further use.
     ///
     /// # Errors
     /// [`ConnectError`]: the query broke the connection.
-    pub async fn read_timeline(&self, backend: &mut Backend) -> Result<Option<u32>, ConnectError> {
+    pub async fn read_state(&self, backend: &mut Backend) -> Result<Option<ProbeAnswer>, ConnectError> {
         let state = query_state(&mut backend.stream, Questions::All);
-        let answer = self.query_before_session(&backend.unread, state).await?;
-        Ok(answer.and_then(|answer| answer.timeline))
+        self.query_before_session(&backend.unread, state).await
     }
 
     /// Reads the number of connections for ordinary users. `None` without permission.

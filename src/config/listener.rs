@@ -62,7 +62,7 @@ fn read_listener(
     let splits = matches!(route, Some(RoutePolicy::Split(_)));
     let pool = PoolSettings {
         splits,
-        resolves_commits: limits.resolve_commits,
+        resolves_commits: limits.on_backend_loss == BackendLossPolicy::ResolveCommits,
         ..pool::read_pool(section, auth.as_ref(), limits.max_clients)
     };
     if splits {
@@ -329,6 +329,23 @@ fn read_timeouts(section: &Section<'_>) -> SessionTimeouts {
     }
 }
 
+/// Reads `on_backend_loss` and `resolve_commits`.
+fn read_backend_loss(section: &Section<'_>) -> BackendLossPolicy {
+    let policy = section.word_or("on_backend_loss", &ON_BACKEND_LOSS, BackendLossPolicy::Error).value;
+    match (policy, section.flag("resolve_commits").value) {
+        (BackendLossPolicy::Disconnect, true) => {
+            section.problem(
+                "resolve_commits",
+                "a client that is disconnected gets no outcome of its COMMIT",
+                "write on_backend_loss = \"error\"",
+            );
+            policy
+        }
+        (_, true) => BackendLossPolicy::ResolveCommits,
+        (policy, false) => policy,
+    }
+}
+
 fn read_limits(section: &Section<'_>) -> ListenerLimits {
     let default = ListenerLimits::default();
     ListenerLimits {
@@ -343,7 +360,6 @@ fn read_limits(section: &Section<'_>) -> ListenerLimits {
         login_timeout: section.positive_duration("login_timeout", default.login_timeout),
         timeouts: read_timeouts(section),
         hold: section.duration("hold", default.hold).value,
-        on_backend_loss: section.word_or("on_backend_loss", &ON_BACKEND_LOSS, default.on_backend_loss).value,
-        resolve_commits: section.flag("resolve_commits").value,
+        on_backend_loss: read_backend_loss(section),
     }
 }

@@ -98,8 +98,6 @@ pub struct ListenerLimits {
     pub hold: Duration,
     /// Treatment of clients of a pool when the writer's connection is lost. Default: an error.
     pub on_backend_loss: BackendLossPolicy,
-    /// The server is asked for the outcome of a COMMIT whose connection was lost. Default: no.
-    pub resolve_commits: bool,
 }
 
 /// Time limits of a logged-in session; zero is no limit.
@@ -160,7 +158,6 @@ impl Default for ListenerLimits {
             timeouts: SessionTimeouts::default(),
             hold: Duration::from_secs(90),
             on_backend_loss: BackendLossPolicy::Error,
-            resolve_commits: false,
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     backend::{Backend, ConnectError},
     blame::Chain,
-    session::TrackedBackendState,
+    session::{ServerIdentity, TrackedBackendState},
     topology::{DeclaredRole, NodeId},
 };
 
@@ -154,7 +154,7 @@ impl Pool {
     }
 
     /// Logs in; for a splitting listener also reads the identity of a server that serves reads, and for one that resolves
-    /// commits the timeline of a server that accepts writes.
+    /// commits the identity of a server that accepts writes.
     ///
     /// A backend for reads starts read-only. After an accidental promotion of the server, a write misjudged as a read
     /// fails as on a standby, and is not lost. Clients do not see the setting.
@@ -166,9 +166,9 @@ impl Pool {
         if !self.endpoint.endpoint().role.serves_reads() || !settings.splits {
             let mut backend = self.endpoint.connect(request).await?;
             self.derive_limit(&mut backend).await?;
-            let timeline =
-                if settings.resolves_commits { self.endpoint.read_timeline(&mut backend).await? } else { None };
-            return Ok(NewBackend { backend, node: None, timeline });
+            let server =
+                if settings.resolves_commits { self.identify_server(&mut backend).await? } else { None };
+            return Ok(NewBackend { backend, node: None, server });
         }
         let asked = request.startup.get(READ_ONLY).unwrap_or(b"off").to_vec();
         request.startup.set(READ_ONLY, "on");
@@ -176,7 +176,13 @@ impl Pool {
         backend.logged_in.parameters.pretend(READ_ONLY, &asked);
         let node = self.endpoint.identify_standby(&mut backend).await?;
         self.derive_limit(&mut backend).await?;
-        Ok(NewBackend { backend, node, timeline: None })
+        Ok(NewBackend { backend, node, server: None })
+    }
+
+    /// Reads the identity of a server that accepts writes; `None` without permission.
+    async fn identify_server(&self, backend: &mut Backend) -> Result<Option<ServerIdentity>, ConnectError> {
+        let state = self.endpoint.read_state(backend).await?;
+        Ok(state.and_then(|state| Some(ServerIdentity::new(state.timeline?, state.node?.started_us))))
     }
 
     /// Reads the server's `max_connections` for the endpoint's budget, if no limit is configured and the address stands
@@ -202,7 +208,7 @@ impl Pool {
         new: NewBackend,
         worker: usize,
     ) {
-        let NewBackend { mut backend, node, timeline } = new;
+        let NewBackend { mut backend, node, server } = new;
         let Some(pools) = self.pools.upgrade() else { return };
         let running = Arc::new(BackendHandle::new(self, place.index, &backend, node));
         let presence = backend.presence.take();
@@ -239,7 +245,7 @@ impl Pool {
         };
         state.slots.fill_reserved(place, record, now);
         let tracked_state = TrackedBackendState::new(Arc::clone(&login.parameters), random_key());
-        let tracked_state = Box::new(tracked_state.with_timeline(timeline));
+        let tracked_state = Box::new(tracked_state.on_server(server));
         let member = PooledBackend { stream: backend.stream, tracked_state, running, login, worker };
         if backend.unread.is_empty() {
             self.place_backend(&mut state, place, member, &mut after);
@@ -337,7 +343,7 @@ struct NewBackend {
     /// Known for a server that serves reads, if the listener splits.
     node: Option<NodeId>,
     /// Known for a server that accepts writes, if the listener resolves commits.
-    timeline: Option<u32>,
+    server: Option<ServerIdentity>,
 }
 
 /// Result of a login.

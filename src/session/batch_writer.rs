@@ -244,10 +244,10 @@ pub(super) fn write_commit_id(synced: bool, mut pen: BatchWriter<'_>) -> ProxyBa
     ProxyBatch::CommitIdWithin { left, id: None }
 }
 
-/// Writes the batch that asks, after `pause_seconds`, for the status of the transaction with the id.
-pub(super) fn write_commit_status(xid: u64, pause_seconds: &str, mut pen: BatchWriter<'_>) -> ProxyBatch {
+/// Writes the batch that asks for the status of a transaction.
+pub(super) fn write_commit_status(parameters: &[Option<&[u8]>], mut pen: BatchWriter<'_>) -> ProxyBatch {
     let commit_status = &pen.internal_statements.commit_status;
-    pen.execute(commit_status, &[Some(xid.to_string().as_bytes()), Some(pause_seconds.as_bytes())]);
+    pen.execute(commit_status, parameters);
     frontend::write_sync(pen.out);
     ProxyBatch::CommitStatus { status: None }
 }

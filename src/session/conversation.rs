@@ -64,8 +64,6 @@ pub struct SessionOptions {
     pub text_limit: Option<usize>,
     /// Behavior of a pooled session when the writer's backend is lost.
     pub on_backend_loss: BackendLossPolicy,
-    /// The server is asked for the outcome of a COMMIT whose backend was lost.
-    pub resolve_commits: bool,
 }
 
 /// Behavior of a pooled session when the writer's backend is lost.
@@ -74,6 +72,8 @@ pub enum BackendLossPolicy {
     /// The client gets an error, and the session continues.
     #[default]
     Error,
+    /// As [`Self::Error`], and a server is asked for the outcome of a COMMIT.
+    ResolveCommits,
     /// The client is disconnected, as it is by a server that is lost.
     Disconnect,
 }

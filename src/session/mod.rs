@@ -59,7 +59,7 @@ use std::{
 };
 
 pub use cluster_commands::ClusterEvent;
-pub use commit_id::{CommitOutcome, ResolvedCommit};
+pub use commit_id::{CommitOutcome, ResolvedCommit, ServerIdentity};
 pub use consumed_input::ConsumedInput;
 pub use conversation::{BackendLossPolicy, SessionOptions};
 pub use database_state::{CatalogInstant, DatabaseState};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    backend_statements::BackendStatements, reported_parameters::ReportedParameters,
-    setting_values::SettingValues, split::ReplayBuffer,
+    backend_statements::BackendStatements, commit_id::ServerIdentity,
+    reported_parameters::ReportedParameters, setting_values::SettingValues, split::ReplayBuffer,
 };
 use crate::handshake::Parameters;
 
@@ -24,8 +24,8 @@ pub struct TrackedBackendState {
     /// The backend received an unread statement: state invisible in the catalogs and not cleared by `DISCARD ALL` may
     /// remain.
     unread: bool,
-    /// Timeline of the server at the login; `None` if not known, or if the server was a standby.
-    timeline: Option<u32>,
+    /// The server; `None` if not known, or if the server was a standby at the login.
+    server: Option<ServerIdentity>,
 }
 
 /// Number of an unnamed statement that belongs to no session: the backend may have any.
@@ -45,19 +45,19 @@ impl TrackedBackendState {
             unnamed: 0,
             replay_buffer: ReplayBuffer::default(),
             unread: false,
-            timeline: None,
+            server: None,
         }
     }
 
-    /// With the server's `timeline` at the login.
+    /// With the identity of the server at the login.
     #[must_use]
-    pub fn with_timeline(self, timeline: Option<u32>) -> Self {
-        Self { timeline, ..self }
+    pub fn on_server(self, server: Option<ServerIdentity>) -> Self {
+        Self { server, ..self }
     }
 
-    /// Timeline of the server at the login; `None` if not known, or if the server was a standby.
-    pub(super) const fn timeline(&self) -> Option<u32> {
-        self.timeline
+    /// The server; `None` if not known, or if the server was a standby at the login.
+    pub(super) const fn server(&self) -> Option<ServerIdentity> {
+        self.server
     }
 
     /// A backend that was reset by `DISCARD ALL`: as it was after its login.

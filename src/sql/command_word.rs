@@ -113,7 +113,9 @@ mod tests {
 
     #[test]
     fn the_first_word_tells_a_change_of_rows() {
-        for text in ["INSERT INTO t VALUES (1)", "/* a */ with x AS (SELECT 1) SELECT 1", "\n-- b\nDelete FROM t"] {
+        for text in
+            ["INSERT INTO t VALUES (1)", "/* a */ with x AS (SELECT 1) SELECT 1", "\n-- b\nDelete FROM t"]
+        {
             assert!(begins_with_row_change(text.as_bytes()), "{text}");
         }
         for text in ["SELECT 1", "COPY t FROM stdin", "", "(SELECT 1)", "\"insert\"", "VALUES (1)"] {

@@ -428,11 +428,7 @@ impl ClientHandshake {
 fn session_options(observers: &Observers, limits: &ListenerLimits) -> SessionOptions {
     let audited = observers.audit.wants_statements().then(|| observers.audit.text_limit());
     let text_limit = audited.max(observers.traces.is_on().then_some(session_tracer::MAX_TEXT_BYTES));
-    SessionOptions {
-        text_limit,
-        on_backend_loss: limits.on_backend_loss,
-        resolve_commits: limits.resolve_commits,
-    }
+    SessionOptions { text_limit, on_backend_loss: limits.on_backend_loss }
 }
 
 /// The label a refusal before the session is counted under; failed authentication has a metric of its own.

@@ -16,7 +16,10 @@ use super::session_tracer::Traced;
 use crate::{
     audit::{
         Record, Submit,
-        record::{self, BackendRecord, CommitResolved, Route, ServerRecord, SessionClosed, Sqlstate, StatementRecord},
+        record::{
+            self, BackendRecord, CommitResolved, Route, ServerRecord, SessionClosed, Sqlstate,
+            StatementRecord,
+        },
     },
     client_error::ClientError,
     events::EventKind,

@@ -354,7 +354,7 @@ impl Pooled {
 
     /// True if the session does not end with the writer's backend as a matter of course.
     fn survives_writer(&self) -> bool {
-        !self.is_on_reader() && self.on_backend_loss == BackendLossPolicy::Error
+        !self.is_on_reader() && self.on_backend_loss != BackendLossPolicy::Disconnect
     }
 
     /// The backend is gone at `now`; whether the session can go on without it.
@@ -380,8 +380,8 @@ impl Pooled {
         if !self.conversation.is_settled() {
             return Ok(());
         }
-        let timeline = self.backend.held().map(TrackedBackendState::timeline);
-        let step = self.commits.as_mut().and_then(|commits| commits.next_step(timeline));
+        let leased = self.backend.held().map(TrackedBackendState::server);
+        let step = self.commits.as_mut().and_then(|commits| commits.next_step(leased));
         self.backend.note_use();
         self.take_doubt_step(now, step)
     }
@@ -393,9 +393,9 @@ impl Pooled {
                     resolution.answer(now, outcome);
                 }
             }
-            Some(ask @ DoubtStep::Ask { .. }) => {
+            Some(DoubtStep::Ask { query, terminates }) => {
                 if let Some(mut commits) = CommitRequests::of(self)? {
-                    commits.ask_status(ask);
+                    commits.ask_status(query, terminates);
                 }
             }
             None => {}

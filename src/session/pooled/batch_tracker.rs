@@ -14,10 +14,18 @@ pub(in crate::session) struct BatchTracker {
     open: BatchFacts,
     /// Commands of the statements bound to portals with a name: a later batch may execute them.
     named_portals: TransactionCommands,
-    /// The open batch has bound a statement that changes rows.
-    changes_rows: bool,
-    /// Texts are read for [`Self::changes_rows`].
-    reads_texts: bool,
+    row_changes: RowChanges,
+}
+
+/// Statements of the open batch that change rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum RowChanges {
+    /// Texts are not read.
+    #[default]
+    Unread,
+    None,
+    /// A statement is bound that changes rows.
+    Bound,
 }
 
 // === impl BatchTracker ===
@@ -25,12 +33,15 @@ pub(in crate::session) struct BatchTracker {
 impl BatchTracker {
     /// A tracker; `reads_texts`: it notes which batches change rows.
     pub(in crate::session) fn new(reads_texts: bool) -> Self {
-        Self { reads_texts, ..Self::default() }
+        let row_changes = if reads_texts { RowChanges::None } else { RowChanges::Unread };
+        Self { row_changes, ..Self::default() }
     }
 
     /// Notes a Bind of the statement `text` with `commands`.
     pub(in crate::session) fn on_bind(&mut self, portal: &[u8], text: &[u8], commands: TransactionCommands) {
-        self.changes_rows |= self.reads_texts && sql::begins_with_row_change(text);
+        if self.row_changes == RowChanges::None && sql::begins_with_row_change(text) {
+            self.row_changes = RowChanges::Bound;
+        }
         self.open.add_commands(commands);
         if !portal.is_empty() {
             self.named_portals |= commands;
@@ -47,12 +58,14 @@ impl BatchTracker {
 
     /// True if the open batch executes statements, and one changes rows.
     pub(in crate::session) fn changes_rows(&self) -> bool {
-        self.changes_rows && self.open.executes() > 0
+        self.row_changes == RowChanges::Bound && self.open.executes() > 0
     }
 
     /// Ends the batch with a Sync, or a Query. Returns its facts.
     pub(in crate::session) fn end(&mut self) -> BatchFacts {
-        self.changes_rows = false;
+        if self.row_changes == RowChanges::Bound {
+            self.row_changes = RowChanges::None;
+        }
         std::mem::take(&mut self.open)
     }
 

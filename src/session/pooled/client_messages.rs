@@ -283,18 +283,26 @@ impl Pooled {
         if !self.on_prelude(prepared)? {
             return Ok(MessageAction::Wait);
         }
-        if self.commits.is_some()
-            && CommitRequests::of(self)?.is_some_and(|mut commits| commits.holds_commit(message, shown))
-        {
+        if CommitRequests::of(self)?.is_some_and(|mut commits| commits.holds_commit(message, shown)) {
             return Ok(MessageAction::AwaitResponses);
         }
+        self.begin_unit(message, shown)?;
+        self.process(now, message, shown)
+    }
+
+    /// Notes a message that reaches the backend now, for a split route.
+    fn begin_unit(
+        &mut self,
+        message: &ClientMessage<'_>,
+        shown: &mut ClientInput<'_>,
+    ) -> Result<(), InternalError> {
         if self.router.is_some() {
             Prelude::of(self)?.tell_last_route(message, shown);
         }
         if let Some(mut routing) = UnitRouting::of(self) {
             routing.begin_unit(message);
         }
-        self.process(now, message, shown)
+        Ok(())
     }
 
     /// Discards a message behind an error sent by Gatekeeper. A Sync is answered, and ends the discarding.

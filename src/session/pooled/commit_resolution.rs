@@ -15,7 +15,11 @@ use super::{
 };
 use crate::{
     client_error::ClientError,
-    session::{Fate, commit_id::CommitOutcome, conversation::Conversation},
+    session::{
+        Fate,
+        commit_id::{CommitOutcome, ServerIdentity},
+        conversation::Conversation,
+    },
     wire::{TransactionStatus, backend},
 };
 
@@ -27,8 +31,8 @@ pub(super) struct CommitResolution<'a> {
     request: &'a mut RequestState,
     outgoing: &'a mut Outgoing,
     fate: &'a mut Option<Fate>,
-    /// Timeline of the held backend's server.
-    timeline: Option<u32>,
+    /// Server of the held backend.
+    server: Option<ServerIdentity>,
     backend_pid: i32,
 }
 
@@ -44,7 +48,7 @@ impl<'a> CommitResolution<'a> {
             request: &mut session.request,
             outgoing: &mut session.outgoing,
             fate: &mut session.fate,
-            timeline: session.backend.held().and_then(|held| held.timeline()),
+            server: session.backend.held().and_then(|held| held.server()),
             backend_pid: session.process_ids.backend_pid,
         })
     }
@@ -56,29 +60,32 @@ impl<'a> CommitResolution<'a> {
             // The lost backend was asked for the outcome.
             return true;
         }
-        let id = self.commits.take_id();
-        let doubt = id.and_then(|id| CommitInDoubt::new(id, self.timeline, self.backend_pid));
-        let ([unit], Some(doubt)) = (units, doubt) else { return false };
-        if !unit.only_commits(self.conversation.status()) || !self.conversation.is_client_at_boundary() {
-            return false;
+        let (id, status) = (self.commits.take_id(), self.conversation.status());
+        let is_at_boundary = self.conversation.is_client_at_boundary();
+        match (units, id, self.server) {
+            ([unit], Some(id), Some(server)) if unit.only_commits(status) && is_at_boundary => {
+                let mut success = Vec::new();
+                unit.write_success("COMMIT", &mut success);
+                let report = self.conversation.report_interrupted(now, unit.requests(), None);
+                let state_error = self.cleanup.on_backend_lost().then(ClientError::session_state_lost);
+                let doubt = CommitInDoubt::new(id, server, self.backend_pid);
+                self.commits.begin(doubt.with_response(success, report).with_state_error(state_error));
+                true
+            }
+            _ => false,
         }
-        let mut success = Vec::new();
-        unit.write_success("COMMIT", &mut success);
-        let report = self.conversation.report_interrupted(now, unit.requests(), None);
-        let is_state_lost = self.cleanup.on_backend_lost();
-        self.commits.begin(doubt.with_response(success, report, is_state_lost));
-        true
     }
 
     /// Answers the COMMIT at `now`.
     pub(super) fn answer(&mut self, now: Instant, outcome: CommitOutcome) {
-        let Some(doubt) = self.commits.decide(outcome) else { return };
-        if doubt.is_state_lost() && outcome == CommitOutcome::Committed {
-            self.request.report_interruption(ClientError::session_state_lost());
+        if let Some(mut doubt) = self.commits.decide(outcome) {
+            if let Some(error) = doubt.take_state_error(outcome) {
+                self.request.report_interruption(error);
+            }
+            let report = doubt.write_response(outcome, now, self.outgoing.client());
+            backend::write_ready_for_query(self.outgoing.client(), TransactionStatus::Idle);
+            self.conversation.end_resolved(report);
         }
-        let report = doubt.write_response(outcome, now, self.outgoing.client());
-        backend::write_ready_for_query(self.outgoing.client(), TransactionStatus::Idle);
-        self.conversation.end_resolved(report);
         *self.fate = Some(match outcome {
             CommitOutcome::Committed => Fate::Committed,
             CommitOutcome::RolledBack => Fate::RolledBack,

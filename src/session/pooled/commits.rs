@@ -5,12 +5,18 @@
 //! and where the next backend comes from.
 //!
 //! A server with the same timeline has: it is the same server, or the same storage after a crash. A promoted standby has
-//! another timeline, and may lack what the lost server has committed; its ids may mean other transactions.
+//! another timeline, and may lack what the lost server has committed; its ids may mean other transactions. A server that was
+//! started since the loss also shows that it has the WAL of the transaction.
+
+use std::time::Instant;
 
 use crate::{
     client_error::ClientError,
     session::{
-        commit_id::{CommitId, CommitOutcome, CommitStatus, ResolvedCommit},
+        commit_id::{
+            CommitId, CommitOutcome, CommitStatus, ResolvedCommit, ServerIdentity, ServerSuccession,
+            StatusQuery,
+        },
         statement_report::StatementReport,
     },
 };
@@ -19,8 +25,6 @@ use crate::{
 #[derive(Default)]
 pub(in crate::session) struct CommitTracker {
     id: TransactionId,
-    /// A unit of the transaction changes rows.
-    changes_rows: bool,
     doubt: Option<Box<CommitInDoubt>>,
     /// Decided, and not reported to the driver yet.
     resolved: Option<ResolvedCommit>,
@@ -31,37 +35,49 @@ pub(in crate::session) struct CommitTracker {
 pub(in crate::session) enum TransactionId {
     #[default]
     Unknown,
+    /// Unknown, and the transaction changes rows.
+    Wanted,
     /// The server is asked.
     Asked,
-    /// The server has answered; `None` for a transaction that has written nothing.
+    /// The server has answered; `None` for a transaction whose outcome no server can tell.
     Known(Option<CommitId>),
 }
 
 /// A COMMIT whose backend was lost before the response.
 pub(in crate::session) struct CommitInDoubt {
-    xid: u64,
-    /// Timeline of the lost backend's server.
-    timeline: u32,
+    id: CommitId,
+    /// Server of the lost backend.
+    server: ServerIdentity,
     /// Process id of the lost backend.
     backend_pid: i32,
     /// Rest of the server's response to a successful commit, without ReadyForQuery.
     success: Vec<u8>,
     /// Report of the statement, without an error.
     report: Option<StatementReport>,
-    /// State of the session was lost that only the client can make again.
-    is_state_lost: bool,
+    /// Error behind a successful commit, for session state that was lost.
+    state_error: Option<ClientError>,
+    progress: DoubtProgress,
+}
+
+/// Progress of a doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DoubtProgress {
+    Waiting,
     /// No backend can be leased.
-    is_given_up: bool,
-    /// Count of status queries.
-    queries: u8,
+    GivenUp,
+    /// A server is asked again, for a transaction in progress.
+    Asking {
+        succession: ServerSuccession,
+        queries: u8,
+    },
 }
 
 /// Next step towards the outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::session) enum DoubtStep {
-    /// The leased backend is asked for the status of the transaction `xid`, after a pause in seconds. `terminates` is the
-    /// process id of the lost backend, if its transaction is still in progress for the first time.
-    Ask { xid: u64, pause_seconds: &'static str, terminates: Option<i32> },
+    /// The leased backend is asked for the status of the transaction. `terminates` is the process id of the lost backend, if its
+    /// transaction is still in progress for the first time.
+    Ask { query: StatusQuery, terminates: Option<i32> },
     /// The outcome is decided.
     Decided(CommitOutcome),
 }
@@ -81,12 +97,9 @@ impl CommitTracker {
 
     /// Notes a unit that changes rows.
     pub(in crate::session) fn note_row_change(&mut self) {
-        self.changes_rows = true;
-    }
-
-    /// True if the transaction changes rows, and the server was not asked for the id.
-    pub(in crate::session) fn wants_id(&self) -> bool {
-        self.changes_rows && self.id == TransactionId::Unknown
+        if self.id == TransactionId::Unknown {
+            self.id = TransactionId::Wanted;
+        }
     }
 
     /// Notes that the server is asked for the id.
@@ -101,14 +114,14 @@ impl CommitTracker {
 
     /// Forgets the id: the transaction is over, or has failed.
     pub(in crate::session) fn forget_id(&mut self) {
-        (self.id, self.changes_rows) = (TransactionId::Unknown, false);
+        self.id = TransactionId::Unknown;
     }
 
     /// Id of the transaction, once: its backend is lost.
     pub(in crate::session) fn take_id(&mut self) -> Option<CommitId> {
         match std::mem::take(&mut self.id) {
             TransactionId::Known(id) => id,
-            TransactionId::Unknown | TransactionId::Asked => None,
+            TransactionId::Unknown | TransactionId::Wanted | TransactionId::Asked => None,
         }
     }
 
@@ -125,42 +138,50 @@ impl CommitTracker {
     /// No backend can be leased.
     pub(in crate::session) fn give_up(&mut self) {
         if let Some(doubt) = &mut self.doubt {
-            doubt.is_given_up = true;
+            doubt.progress = DoubtProgress::GivenUp;
         }
     }
 
-    /// Step on the leased backend, whose server has the timeline in `leased`; `None` without a backend.
-    pub(in crate::session) fn next_step(&mut self, leased: Option<Option<u32>>) -> Option<DoubtStep> {
+    /// Step on the leased backend, with the server in `leased`; `None` without a backend.
+    pub(in crate::session) fn next_step(
+        &mut self,
+        leased: Option<Option<ServerIdentity>>,
+    ) -> Option<DoubtStep> {
         let doubt = self.doubt.as_mut()?;
-        let timeline = match leased {
-            None if !doubt.is_given_up => return None,
+        let server = match leased {
+            None if doubt.progress != DoubtProgress::GivenUp => return None,
             leased => leased.flatten(),
         };
-        if timeline != Some(doubt.timeline) {
+        let succession = doubt.server.succession(server);
+        if succession == ServerSuccession::Other {
             return Some(DoubtStep::Decided(CommitOutcome::Unresolved));
         }
-        Some(DoubtStep::Ask { xid: doubt.xid, pause_seconds: NO_PAUSE_SECONDS, terminates: None })
+        doubt.progress = DoubtProgress::Asking { succession, queries: 0 };
+        let query = StatusQuery::new(doubt.id, succession, NO_PAUSE_SECONDS);
+        Some(DoubtStep::Ask { query, terminates: None })
     }
 
     /// Step behind the answer to a status query; `None` for an answer that decides nothing.
     pub(in crate::session) fn on_status(&mut self, status: Option<CommitStatus>) -> Option<DoubtStep> {
         let doubt = self.doubt.as_mut()?;
-        Some(match status {
-            Some(CommitStatus::Committed) => DoubtStep::Decided(CommitOutcome::Committed),
-            Some(CommitStatus::Aborted) => DoubtStep::Decided(CommitOutcome::RolledBack),
-            Some(CommitStatus::InProgress) if doubt.queries < MAX_QUERIES => {
-                let terminates = (doubt.queries == 0).then_some(doubt.backend_pid);
-                doubt.queries += 1;
-                DoubtStep::Ask { xid: doubt.xid, pause_seconds: PAUSE_SECONDS, terminates }
+        Some(match (status, doubt.progress) {
+            (Some(CommitStatus::Committed), _) => DoubtStep::Decided(CommitOutcome::Committed),
+            (Some(CommitStatus::Aborted), _) => DoubtStep::Decided(CommitOutcome::RolledBack),
+            (Some(CommitStatus::InProgress), DoubtProgress::Asking { succession, queries })
+                if queries < MAX_QUERIES =>
+            {
+                doubt.progress = DoubtProgress::Asking { succession, queries: queries + 1 };
+                let query = StatusQuery::new(doubt.id, succession, PAUSE_SECONDS);
+                DoubtStep::Ask { query, terminates: (queries == 0).then_some(doubt.backend_pid) }
             }
-            Some(CommitStatus::InProgress) | None => DoubtStep::Decided(CommitOutcome::Unresolved),
+            _ => DoubtStep::Decided(CommitOutcome::Unresolved),
         })
     }
 
     /// Ends the doubt with `outcome`.
     pub(in crate::session) fn decide(&mut self, outcome: CommitOutcome) -> Option<Box<CommitInDoubt>> {
         let doubt = self.doubt.take()?;
-        self.resolved = Some(ResolvedCommit { xid: doubt.xid, outcome });
+        self.resolved = Some(ResolvedCommit { xid: doubt.id.xid(), outcome });
         Some(doubt)
     }
 
@@ -173,48 +194,45 @@ impl CommitTracker {
 // === impl CommitInDoubt ===
 
 impl CommitInDoubt {
-    /// The transaction `id`, whose backend with the process id `backend_pid` was lost on a server with `timeline`. `None` if no
-    /// server can tell the outcome.
-    pub(in crate::session) fn new(id: CommitId, timeline: Option<u32>, backend_pid: i32) -> Option<Self> {
-        let timeline = timeline.filter(|_| id.is_durable)?;
-        Some(Self {
-            xid: id.xid,
-            timeline,
+    /// The transaction `id`, whose backend with the process id `backend_pid` was lost on `server`.
+    pub(in crate::session) fn new(id: CommitId, server: ServerIdentity, backend_pid: i32) -> Self {
+        Self {
+            id,
+            server,
             backend_pid,
             success: Vec::new(),
             report: None,
-            is_state_lost: false,
-            is_given_up: false,
-            queries: 0,
-        })
+            state_error: None,
+            progress: DoubtProgress::Waiting,
+        }
     }
 
-    /// With the rest of a successful response, the report of the statement, and the loss of session state.
-    pub(in crate::session) fn with_response(
-        self,
-        success: Vec<u8>,
-        report: Option<StatementReport>,
-        is_state_lost: bool,
-    ) -> Self {
-        Self { success, report, is_state_lost, ..self }
+    /// With the rest of a successful response, and the report of the statement.
+    pub(in crate::session) fn with_response(self, success: Vec<u8>, report: Option<StatementReport>) -> Self {
+        Self { success, report, ..self }
     }
 
-    /// True if state of the session was lost that only the client can make again.
-    pub(in crate::session) const fn is_state_lost(&self) -> bool {
-        self.is_state_lost
+    /// With an error for the request behind a successful commit: session state was lost.
+    pub(in crate::session) fn with_state_error(self, state_error: Option<ClientError>) -> Self {
+        Self { state_error, ..self }
+    }
+
+    /// Error for the request behind the commit, if `outcome` is a successful one.
+    pub(in crate::session) fn take_state_error(&mut self, outcome: CommitOutcome) -> Option<ClientError> {
+        self.state_error.take().filter(|_| outcome == CommitOutcome::Committed)
     }
 
     /// Writes the response to the client, without ReadyForQuery. Returns the report of the statement.
     pub(in crate::session) fn write_response(
         self,
         outcome: CommitOutcome,
-        now: std::time::Instant,
+        now: Instant,
         out: &mut Vec<u8>,
     ) -> Option<StatementReport> {
         let error = match outcome {
             CommitOutcome::Committed => None,
             CommitOutcome::RolledBack => Some(ClientError::transaction_rolled_back()),
-            CommitOutcome::Unresolved => Some(ClientError::transaction_unresolved(self.xid)),
+            CommitOutcome::Unresolved => Some(ClientError::transaction_unresolved(self.id.xid())),
         };
         match &error {
             None => out.extend_from_slice(&self.success),
@@ -229,22 +247,29 @@ impl CommitInDoubt {
 mod tests {
     use super::*;
 
-    const ID: CommitId = CommitId { xid: 7, is_durable: true };
+    const SERVER: ServerIdentity = ServerIdentity::new(1, 100);
+
+    fn id() -> CommitId {
+        CommitId::parse("on 30 20 7").unwrap()
+    }
 
     fn in_doubt() -> CommitTracker {
         let mut tracker = CommitTracker::default();
-        tracker.begin(CommitInDoubt::new(ID, Some(1), 42).unwrap());
+        tracker.begin(CommitInDoubt::new(id(), SERVER, 42));
         tracker
     }
 
     #[test]
     fn another_timeline_decides_nothing() {
-        for timeline in [None, Some(2)] {
-            let step = in_doubt().next_step(Some(timeline));
+        for server in [None, Some(ServerIdentity::new(2, 100))] {
+            let step = in_doubt().next_step(Some(server));
             assert_eq!(step, Some(DoubtStep::Decided(CommitOutcome::Unresolved)));
         }
-        let ask = DoubtStep::Ask { xid: 7, pause_seconds: "0", terminates: None };
-        assert_eq!(in_doubt().next_step(Some(Some(1))), Some(ask));
+        for (started_us, succession) in [(100, ServerSuccession::Same), (200, ServerSuccession::Restarted)] {
+            let query = StatusQuery::new(id(), succession, "0");
+            let step = in_doubt().next_step(Some(Some(ServerIdentity::new(1, started_us))));
+            assert_eq!(step, Some(DoubtStep::Ask { query, terminates: None }));
+        }
     }
 
     #[test]
@@ -256,14 +281,9 @@ mod tests {
     }
 
     #[test]
-    fn an_unflushed_commit_is_not_resolved() {
-        assert!(CommitInDoubt::new(CommitId { is_durable: false, ..ID }, Some(1), 42).is_none());
-        assert!(CommitInDoubt::new(ID, None, 42).is_none());
-    }
-
-    #[test]
     fn a_transaction_in_progress_is_asked_again_for_a_while() {
         let mut tracker = in_doubt();
+        tracker.next_step(Some(Some(SERVER)));
         let mut terminated = Vec::new();
         loop {
             match tracker.on_status(Some(CommitStatus::InProgress)) {
@@ -278,6 +298,7 @@ mod tests {
     #[test]
     fn an_outcome_is_reported_once() {
         let mut tracker = in_doubt();
+        tracker.next_step(Some(Some(SERVER)));
         assert_eq!(
             tracker.on_status(Some(CommitStatus::Aborted)),
             Some(DoubtStep::Decided(CommitOutcome::RolledBack))

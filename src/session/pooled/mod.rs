@@ -79,9 +79,9 @@ pub(super) use self::{
 };
 use self::{
     backend_state::BackendSlot, batch_tracker::BatchTracker, cleanup::Cleanup,
-    client_statements::ClientStatements, commits::CommitTracker, internal_error::InternalError, outgoing::Outgoing,
-    request_state::RequestState, sequences::SequenceTracker, session_settings::SessionSettings,
-    startup_settings::StartupSettings,
+    client_statements::ClientStatements, commits::CommitTracker, internal_error::InternalError,
+    outgoing::Outgoing, request_state::RequestState, sequences::SequenceTracker,
+    session_settings::SessionSettings, startup_settings::StartupSettings,
 };
 use super::{
     commit_id::ResolvedCommit,
@@ -157,6 +157,7 @@ impl Pooled {
         options: SessionOptions,
     ) -> Self {
         let statements = ClientStatements::new(&database, Reading::of(&known));
+        let resolves = options.on_backend_loss == BackendLossPolicy::ResolveCommits;
         let mut new = Self {
             conversation: Conversation::new(TransactionStatus::Idle, options),
             database,
@@ -168,12 +169,12 @@ impl Pooled {
             startup: StartupSettings::new(startup),
             cleanup: Cleanup::default(),
             sequences: SequenceTracker::default(),
-            batch: BatchTracker::new(options.resolve_commits),
+            batch: BatchTracker::new(resolves),
             begin: DeferredBegin::default(),
             outgoing: Outgoing::default(),
             on_backend_loss: options.on_backend_loss,
             fate: None,
-            commits: options.resolve_commits.then(Box::default),
+            commits: resolves.then(Box::default),
             router: None,
         };
         new.learn();
@@ -436,7 +437,8 @@ impl Pooled {
     pub(super) fn is_preparing(&self) -> bool {
         self.backend.is_held()
             && (self.is_in_doubt()
-                || self.conversation.queue().is_own() || self.has_prelude(self.conversation.status()))
+                || self.conversation.queue().is_own()
+                || self.has_prelude(self.conversation.status()))
     }
 
     /// What goes to the backend before anything of the client's.

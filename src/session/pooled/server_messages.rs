@@ -9,6 +9,7 @@ use crate::session::{
     pin::Pin,
     pooled::{
         BackendEvent, Pooled, SettingReport, ShapeCheck,
+        commits::TransactionId,
         internal_error::InternalError,
         partial_message::PartialMessage,
         requests::{CommitRequests, Requests, SettingRequests},
@@ -243,12 +244,14 @@ impl Pooled {
 
     /// Forgets the id of a transaction that is over, or asks for the id of one that has begun to change rows.
     fn follow_transaction(&mut self) -> Result<(), InternalError> {
-        let Some(commits) = &mut self.commits else { return Ok(()) };
-        if self.conversation.status() != TransactionStatus::Open {
-            commits.forget_id();
-        } else if commits.wants_id()
-            && let Some(mut commits) = CommitRequests::of(self)? {
-            commits.ask_early();
+        match &mut self.commits {
+            Some(commits) if self.conversation.status() != TransactionStatus::Open => commits.forget_id(),
+            Some(commits) if commits.id() == TransactionId::Wanted => {
+                if let Some(mut commits) = CommitRequests::of(self)? {
+                    commits.ask_early();
+                }
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -4,11 +4,12 @@ use super::{Requests, SessionFacts};
 use crate::{
     session::{
         batch_writer,
+        commit_id::StatusQuery,
         pooled::{
             Pooled,
             client_input::ClientInput,
             client_message::ClientMessage,
-            commits::{CommitTracker, DoubtStep, TransactionId},
+            commits::{CommitTracker, TransactionId},
             internal_error::InternalError,
             session_settings::SessionSettings,
         },
@@ -46,7 +47,7 @@ impl<'a> CommitRequests<'a> {
     /// # Errors
     /// [`InternalError::NoBackend`]: the session holds no backend.
     pub(in crate::session::pooled) fn of(session: &'a mut Pooled) -> Result<Option<Self>, InternalError> {
-        if session.is_on_reader() {
+        if session.commits.is_none() || session.is_on_reader() {
             return Ok(None);
         }
         let (requests, SessionFacts { settings, commits, .. }) = Requests::split_off(session)?;
@@ -63,20 +64,16 @@ impl<'a> CommitRequests<'a> {
         if self.changes_rows(message) {
             self.commits.note_row_change();
         }
-        let Some(place) = self.place_of_query(message) else { return false };
-        match self.commits.id() {
-            TransactionId::Known(_) => return false,
-            TransactionId::Asked => return true,
-            TransactionId::Unknown if !self.requests.conversation.queue().owes_client_nothing() => {
-                if place == IdQuery::Ahead {
-                    return true;
-                }
+        match (self.place_of_query(message), self.commits.id()) {
+            (None, _) | (_, TransactionId::Known(_)) => false,
+            (_, TransactionId::Asked) => true,
+            (Some(IdQuery::Ahead), _) if !self.requests.conversation.queue().owes_client_nothing() => true,
+            (Some(place), _) => {
+                self.requests.stage(shown);
+                self.ask_id(place);
+                true
             }
-            TransactionId::Unknown => {}
         }
-        self.requests.stage(shown);
-        self.ask_id(place);
-        true
     }
 
     /// True if the message ends a unit that changes rows.
@@ -91,7 +88,7 @@ impl<'a> CommitRequests<'a> {
     /// Asks for the id behind the first unit of a transaction that changes rows, ahead of the client's next message.
     pub(in crate::session::pooled) fn ask_early(&mut self) {
         let is_free = !self.requests.conversation.is_in_batch() && self.requests.conversation.is_settled();
-        if self.commits.wants_id() && is_free && self.is_wanted() {
+        if self.commits.id() == TransactionId::Wanted && is_free && self.is_wanted() {
             self.ask_id(IdQuery::Ahead);
         }
     }
@@ -112,7 +109,7 @@ impl<'a> CommitRequests<'a> {
     fn is_wanted(&self) -> bool {
         let value = self.settings.values().get(RESOLVE_COMMITS);
         let is_off = value.is_some_and(|value| [&b"off"[..], b"false", b"no", b"0"].contains(&value));
-        self.requests.held.timeline().is_some() && !is_off
+        self.requests.held.server().is_some() && !is_off
     }
 
     /// Where the id is asked for; `None` if `message` commits nothing that can be resolved.
@@ -135,13 +132,11 @@ impl<'a> CommitRequests<'a> {
         (commits && self.is_wanted()).then_some(IdQuery::Ahead)
     }
 
-    /// Asks for the status of a transaction in doubt, as `step` says.
-    pub(in crate::session::pooled) fn ask_status(&mut self, step: DoubtStep) {
-        let DoubtStep::Ask { xid, pause_seconds, terminates } = step else { return };
+    /// Asks for the status of a transaction in doubt, behind the end of the lost backend's process `terminates`.
+    pub(in crate::session::pooled) fn ask_status(&mut self, query: StatusQuery, terminates: Option<i32>) {
         if let Some(pid) = terminates {
             self.requests.send_batch(|_, writer| batch_writer::write_terminate(pid, writer));
         }
-        self.requests
-            .send_batch(|_, writer| batch_writer::write_commit_status(xid, pause_seconds, writer));
+        self.requests.send_batch(|_, writer| query.write(writer));
     }
 }
