@@ -36,6 +36,10 @@ pub enum Record {
     BackendClosed(Box<BackendRecord>),
     /// The observed topology changed.
     TopologyChanged(Box<TopologyChange>),
+    /// The writer was lost or replaced.
+    FailoverBegan(Box<FailoverRecord>),
+    /// A writer accepts writes again.
+    FailoverEnded(Box<FailoverRecord>),
     /// A token was minted.
     TokenMinted(Box<Mint>),
     /// A token could not be minted.
@@ -183,6 +187,23 @@ pub struct TopologyChange {
     pub to: Option<Box<str>>,
 }
 
+/// Beginning or end of a failover.
+#[derive(Clone)]
+pub struct FailoverRecord {
+    /// The lost writer at the beginning, the new one at the end.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// Time between the beginning and the end; `None` at the beginning.
+    pub duration: Option<Duration>,
+    /// Lost transactions that were rolled back.
+    pub rolled_back: u64,
+    /// Lost transactions that may have taken effect.
+    pub unknown: u64,
+    /// Lost transactions that took effect.
+    pub committed: u64,
+    /// Sessions that ended with their backend.
+    pub sessions_lost: u64,
+}
+
 /// An attempt to mint a token.
 #[derive(Clone)]
 pub struct Mint {
@@ -288,6 +309,8 @@ impl Record {
             Self::BackendOpened(_) => "backend.opened",
             Self::BackendClosed(_) => "backend.closed",
             Self::TopologyChanged(_) => "topology.changed",
+            Self::FailoverBegan(_) => "failover.began",
+            Self::FailoverEnded(_) => "failover.ended",
             Self::TokenMinted(_) => "token.minted",
             Self::TokenFailed(_) => "token.failed",
             Self::ConfigReloaded(_) => "config.reloaded",

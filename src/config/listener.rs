@@ -15,7 +15,7 @@ use crate::{
     backend::EndpointSettings,
     frontend::{Auth, BackendLossPolicy, Bind, ListenerLimits, ListenerSettings, SessionTimeouts},
     names::{EndpointName, ListenerName},
-    pool::PoolSettings,
+    pool::{PoolMode, PoolSettings},
     route::{RoutePolicy, WhenNoReader},
     topology::DeclaredRole,
 };
@@ -65,6 +65,13 @@ fn read_listener(
         resolves_commits: limits.on_backend_loss == BackendLossPolicy::ResolveCommits,
         ..pool::read_pool(section, auth.as_ref(), limits.max_clients)
     };
+    if pool.resolves_commits && pool.mode != PoolMode::Transaction {
+        section.problem(
+            "resolve_commits",
+            "a session with a backend for life ends with its backend, and gets no outcome of its COMMIT",
+            "write pool = { mode = \"transaction\", … }, or remove the key",
+        );
+    }
     if splits {
         split::check_split(section, auth.as_ref(), pool.mode, &reached);
     }

@@ -122,8 +122,12 @@ async fn a_flushed_commit_is_reported_after_a_crash() {
     let gatekeeper = &split.gatekeeper;
     assert_eq!(gatekeeper.metric(&outcome("committed")).await, Some(5.0));
     assert_eq!(gatekeeper.metric(&outcome("unresolved")).await, Some(0.0));
-    let events = gatekeeper.get("/v1/events").await.unwrap().body;
-    assert!(events.contains("commit_resolved") && events.contains("committed"), "{events}");
+    until(Duration::from_secs(30), async || {
+        let events = gatekeeper.get("/v1/events").await.unwrap().body;
+        let kinds = ["failover_began", "failover_ended", "commit_resolved"];
+        if kinds.iter().all(|kind| events.contains(kind)) { Ok(()) } else { Err(events) }
+    })
+    .await;
 }
 
 #[tokio::test]

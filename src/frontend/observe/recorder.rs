@@ -153,6 +153,7 @@ impl Recorder {
     /// Records a transaction whose backend was lost.
     pub(crate) fn record_fate(&self, fate: Fate) {
         self.presence.listener().transaction_interrupted(fate);
+        self.observers.events.record_fate(fate);
         tracing::debug!(
             session = self.facts.id,
             endpoint = self.server.as_ref().map(|server| server.endpoint.name.as_str()),
