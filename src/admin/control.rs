@@ -17,6 +17,13 @@ pub enum ControlCommand {
         /// Receiver of the result.
         answer: oneshot::Sender<Result<ReloadReport, ReloadFailure>>,
     },
+    /// Replace the filter of the log.
+    SetLogFilter {
+        /// The filter.
+        filter: String,
+        /// Receiver of the result; the error describes the mistake.
+        answer: oneshot::Sender<Result<(), String>>,
+    },
     /// Drain and stop.
     Stop,
 }
@@ -71,6 +78,15 @@ impl ProgramControl {
         let sent = self.commands.send(ControlCommand::Reload { trigger, answer }).await;
         sent.map_err(|_| ReloadFailure::Ending)?;
         answered.await.unwrap_or(Err(ReloadFailure::Ending))
+    }
+
+    /// Replaces the filter of the log. `None` while the program is shutting down.
+    ///
+    /// Cancel safety: the filter may be replaced if the future is dropped.
+    pub async fn set_log_filter(&self, filter: String) -> Option<Result<(), String>> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(ControlCommand::SetLogFilter { filter, answer }).await.ok()?;
+        answered.await.ok()
     }
 
     /// Drains and stops the program, like SIGTERM.

@@ -37,6 +37,7 @@ use super::{events, health, info, login, metrics, operations, page, pools, sessi
         pools::operate,
         pools::operate_endpoint,
         operations::reload,
+        operations::set_log_filter,
         operations::stop,
         info::info,
         page::index,

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, http::StatusCode};
-use serde::Serialize;
+use axum::{
+    Json,
+    extract::{State, rejection::JsonRejection},
+    http::StatusCode,
+};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
@@ -27,6 +31,36 @@ pub(super) async fn reload(State(context): State<Arc<AdminContext>>) -> Result<J
         return Err(Problem::draining());
     }
     context.api.control.reload("admin").await.map(Json).map_err(Problem::from)
+}
+
+/// Replaces the filter of the log until the next start, or a reload with another filter.
+#[utoipa::path(post, path = "/v1/log", tag = "operations", security(("key" = [])), request_body = LogFilterBody, responses(
+    (status = 200, description = "The filter is in use.", body = LogFilterBody),
+    (status = 401, description = "No valid key was shown.", body = ErrorBody),
+    (status = 422, description = "The filter is invalid; the previous one stays in use.", body = ErrorBody),
+    (status = 503, description = "The program is ending.", body = ErrorBody),
+))]
+pub(super) async fn set_log_filter(
+    State(context): State<Arc<AdminContext>>,
+    body: Result<Json<LogFilterBody>, JsonRejection>,
+) -> Result<Json<LogFilterBody>, Problem> {
+    let Json(body) = body.map_err(|error| Problem::bad_request(error.body_text()))?;
+    if context.is_draining() {
+        return Err(Problem::draining());
+    }
+    match context.api.control.set_log_filter(body.filter.clone()).await {
+        Some(Ok(())) => Ok(Json(body)),
+        Some(Err(mistake)) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_filter", mistake)),
+        None => Err(Problem::draining()),
+    }
+}
+
+/// A filter of the log.
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogFilterBody {
+    /// A level, such as `debug`, or pairs of a module and a level, such as `gatekeeper::tls=debug`.
+    filter: String,
 }
 
 /// Drains and stops the program, like SIGTERM. Readiness turns off at once. Repeated requests have no effect.

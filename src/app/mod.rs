@@ -46,7 +46,7 @@ pub fn run(loaded: LoadedConfig, source: ConfigSource) -> ExitCode {
 }
 
 fn start_and_serve(loaded: LoadedConfig, source: ConfigSource) -> Result<(), StartError> {
-    start_log(&loaded.config.log).map_err(StartError::Log)?;
+    let log = start_log(&loaded.config.log).map_err(StartError::Log)?;
     raise_descriptor_limit();
     let runtime = Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
@@ -58,7 +58,7 @@ fn start_and_serve(loaded: LoadedConfig, source: ConfigSource) -> Result<(), Sta
     runtime.block_on(async {
         // Registered before the start: the first process of a container has no default handling of SIGTERM.
         let signals = shutdown::Signals::listen().map_err(StartError::Signals)?;
-        Program::start(loaded, source).await?.serve(signals).await;
+        Program::start(loaded, source, log).await?.serve(signals).await;
         Ok(())
     })
 }

@@ -21,16 +21,17 @@ use crate::{
     backend::EndpointHandle,
     config::{Config, ConfigSource, LoadedConfig},
     console::{Averages, ConfigLine, Console, ConsoleContext, ConsoleSettings, keep_averages},
+    events::EventKind,
     frontend::{
         Bind, ClientServices, Endpoints, Listener, ListenerContext, Observers, OutlierDetector, Routing,
         SharedStateRegistry,
     },
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
-    pool::{LoginReport, PoolMode, Pools},
+    pool::{Filter, LoginReport, PoolMode, Pools},
     probe::{Evidence, Probe},
     tasks::Workers,
-    telemetry::{LogError, Metrics},
+    telemetry::{LogError, LogFilter, Metrics},
     topology::{SnapshotChange, TopologySnapshot},
 };
 
@@ -78,6 +79,7 @@ pub(super) struct Program {
     pub(super) contexts: Publisher<Vec<Live<ListenerContext>>>,
     pub(super) configured: Configured,
     pub(super) admin: Option<admin::AdminServer>,
+    pub(super) log: LogFilter,
     commands: mpsc::Receiver<ControlCommand>,
 }
 
@@ -104,7 +106,11 @@ impl Program {
     ///
     /// # Errors
     /// [`StartError`]; no component is left running.
-    pub(super) async fn start(loaded: LoadedConfig, source: ConfigSource) -> Result<Self, StartError> {
+    pub(super) async fn start(
+        loaded: LoadedConfig,
+        source: ConfigSource,
+        log: LogFilter,
+    ) -> Result<Self, StartError> {
         let (configured, console_settings, config_lines) = Configured::new(&loaded);
         let config = loaded.config;
         let metrics = Metrics::new();
@@ -154,6 +160,7 @@ impl Program {
             contexts,
             configured,
             admin,
+            log,
             commands,
         })
     }
@@ -176,15 +183,46 @@ impl Program {
             tokio::select! {
                 signal = signals.next() => match signal {
                     shutdown::Signal::Reload => self.on_reload("signal", None).await,
+                    shutdown::Signal::ReopenFiles => self.reopen_files().await,
+                    shutdown::Signal::Resume => self.resume_pools(),
                     shutdown::Signal::Stop => break,
                 },
                 command = self.commands.recv() => match command {
                     Some(ControlCommand::Reload { trigger, answer }) => self.on_reload(trigger, Some(answer)).await,
+                    Some(ControlCommand::SetLogFilter { filter, answer }) => {
+                        // The requester may have left.
+                        answer.send(self.set_log_filter(&filter, "admin")).ok();
+                    }
                     Some(ControlCommand::Stop) | None => break,
                 },
             }
         }
         shutdown::drain_and_stop(self, signals).await;
+    }
+
+    /// Opens the audit log again: another program has renamed the file.
+    async fn reopen_files(&self) {
+        match self.services.observers.audit.reopen().await {
+            Ok(()) => tracing::info!("files opened again"),
+            Err(error) => tracing::error!(%error, "the audit log cannot be opened again"),
+        }
+    }
+
+    /// Resumes all pools that an operator has paused.
+    fn resume_pools(&self) {
+        let pools = self.services.routing.pools.resume(&Filter::all());
+        tracing::info!(pools, "pools resumed");
+        let what = "resumed all pools".to_owned();
+        self.services.observers.events.record_event(EventKind::Operated { through: "signal", what });
+    }
+
+    /// Replaces the filter of the log until the next start; `through` is the interface of the operator.
+    fn set_log_filter(&self, filter: &str, through: &'static str) -> Result<(), String> {
+        self.log.replace(filter).map_err(|error| error.to_string())?;
+        tracing::info!(filter, "log filter replaced");
+        let what = format!("log filter `{filter}`");
+        self.services.observers.events.record_event(EventKind::Operated { through, what });
+        Ok(())
     }
 }
 

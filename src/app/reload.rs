@@ -62,6 +62,7 @@ impl Program {
         let mut report = ReloadReport::default();
         let built = self.build_again(&loaded.config, &mut report)?;
         report.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
+        let filter_before = self.config.log.filter.clone();
         // No step below fails.
         self.configured.publish(&loaded);
         self.swap(loaded.config, built, &mut report).await;
@@ -70,6 +71,12 @@ impl Program {
                 Ok(Reload::Unchanged) => {}
                 Ok(Reload::Swapped) => report.changed.push(format!("{}: read again", reloaded.what)),
                 Err(error) => report.warnings.push(format!("{}: {}", reloaded.what, Chain(&*error))),
+            }
+        }
+        if self.config.log.filter != filter_before {
+            match self.log.replace(&self.config.log.filter) {
+                Ok(()) => report.changed.push(format!("log filter: `{}`", self.config.log.filter)),
+                Err(error) => report.warnings.push(error.to_string()),
             }
         }
         if let Err(error) = self.services.observers.audit.reopen().await {
@@ -87,7 +94,7 @@ impl Program {
         for (what, differs) in [
             ("admin", config.admin != self.config.admin),
             ("audit", config.audit != self.config.audit),
-            ("log", config.log != self.config.log),
+            ("log.format", config.log.format != self.config.log.format),
             ("traces", config.traces != self.config.traces),
             ("workers", config.runtime.workers != self.config.runtime.workers),
         ] {

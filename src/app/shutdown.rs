@@ -14,6 +14,10 @@ use crate::{events::EventKind, frontend::SessionCommand};
 pub(super) enum Signal {
     /// SIGHUP.
     Reload,
+    /// SIGUSR1, as sent after a rotation of files.
+    ReopenFiles,
+    /// SIGUSR2, as in PgBouncer.
+    Resume,
     /// SIGTERM, SIGINT or SIGQUIT.
     Stop,
 }
@@ -21,6 +25,8 @@ pub(super) enum Signal {
 /// The handled signals.
 pub(super) struct Signals {
     hangup: tokio::signal::unix::Signal,
+    user_1: tokio::signal::unix::Signal,
+    user_2: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     quit: tokio::signal::unix::Signal,
@@ -40,6 +46,8 @@ impl Signals {
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
+            user_1: signal(SignalKind::user_defined1())?,
+            user_2: signal(SignalKind::user_defined2())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
@@ -51,6 +59,8 @@ impl Signals {
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.hangup.recv() => Signal::Reload,
+            _ = self.user_1.recv() => Signal::ReopenFiles,
+            _ = self.user_2.recv() => Signal::Resume,
             _ = self.terminate.recv() => Signal::Stop,
             _ = self.interrupt.recv() => Signal::Stop,
             _ = self.quit.recv() => Signal::Stop,

@@ -8,13 +8,15 @@ use tracing::{
     field::{Field, Visit},
 };
 use tracing_subscriber::{
-    EnvFilter,
+    EnvFilter, Registry,
+    filter::LevelFilter,
     fmt::{
         FmtContext, FormatEvent, FormatFields, MakeWriter,
         format::{Format, Writer},
     },
     layer::SubscriberExt,
     registry::LookupSpan,
+    reload,
     util::SubscriberInitExt,
 };
 
@@ -37,28 +39,62 @@ pub enum LogError {
     /// The process already has a log.
     #[error("the log is already started")]
     Twice(#[source] tracing_subscriber::util::TryInitError),
+    /// The log has ended.
+    #[error("the log has ended")]
+    Ended(#[source] reload::Error),
+}
+
+/// Filter of the running log. Cheap to clone.
+#[derive(Clone)]
+pub struct LogFilter {
+    handle: reload::Handle<EnvFilter, Registry>,
 }
 
 /// Starts the log of this process.
 ///
 /// # Errors
 /// The filter is invalid, or the process already has a log.
-pub fn start_log(settings: &LogSettings) -> Result<(), LogError> {
-    build_subscriber(settings, io::stderr)?.try_init().map_err(LogError::Twice)
+pub fn start_log(settings: &LogSettings) -> Result<LogFilter, LogError> {
+    let (subscriber, filter) = build_subscriber(settings, io::stderr)?;
+    subscriber.try_init().map_err(LogError::Twice)?;
+    Ok(filter)
 }
 
-fn build_subscriber<W>(settings: &LogSettings, to: W) -> Result<impl SubscriberInitExt + Subscriber, LogError>
+fn build_subscriber<W>(
+    settings: &LogSettings,
+    to: W,
+) -> Result<(impl SubscriberInitExt + Subscriber, LogFilter), LogError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&settings.filter)
-        .map_err(|source| LogError::Filter { filter: settings.filter.clone(), source })?;
+    let (filter, handle) = reload::Layer::new(parse_filter(&settings.filter)?);
     let lines = tracing_subscriber::fmt::layer().with_writer(to).with_ansi(false);
     let lines: Box<dyn tracing_subscriber::Layer<_> + Send + Sync> = match settings.format {
         LogFormat::Text => Box::new(lines.event_format(OneLine(Format::default()))),
         LogFormat::Json => Box::new(lines.event_format(CloudLogging)),
     };
-    Ok(tracing_subscriber::registry().with(filter).with(lines))
+    Ok((tracing_subscriber::registry().with(filter).with(lines), LogFilter { handle }))
+}
+
+/// Parses a filter. A level alone is that of Gatekeeper: libraries log warnings at most.
+fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
+    let directives = match filter.parse::<LevelFilter>() {
+        Ok(level) if level > LevelFilter::WARN => format!("warn,{}={level}", env!("CARGO_PKG_NAME")),
+        _ => filter.to_owned(),
+    };
+    EnvFilter::try_new(directives).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })
+}
+
+// === impl LogFilter ===
+
+impl LogFilter {
+    /// Replaces the filter, for all events from now on.
+    ///
+    /// # Errors
+    /// The filter is invalid; the previous one stays in use.
+    pub fn replace(&self, filter: &str) -> Result<(), LogError> {
+        self.handle.reload(parse_filter(filter)?).map_err(LogError::Ended)
+    }
 }
 
 /// Writes one line per event and escapes control characters in values. Clients choose user, database and application
@@ -193,7 +229,10 @@ mod tests {
     fn logged(settings: &LogSettings, what: impl FnOnce()) -> String {
         let page = Page::default();
         let writer = page.clone();
-        tracing::subscriber::with_default(build_subscriber(settings, move || writer.clone()).unwrap(), what);
+        tracing::subscriber::with_default(
+            build_subscriber(settings, move || writer.clone()).unwrap().0,
+            what,
+        );
         String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
     }
 
@@ -234,6 +273,36 @@ mod tests {
         assert!(unsafe_ones.is_empty(), "{unsafe_ones:?} in {page}");
         assert!(page.contains(r"eve\n2026-01-01T00:00:00Z  WARN gatekeeper: forged\r"), "{page}");
         assert!(page.contains('é'), "what can be read stays as it is: {page}");
+    }
+
+    #[test]
+    fn a_level_alone_is_that_of_gatekeeper() {
+        let settings = LogSettings { filter: "debug".into(), format: LogFormat::Text };
+        let page = logged(&settings, || {
+            tracing::debug!("ours");
+            tracing::debug!(target: "rustls::client", "theirs");
+            tracing::warn!(target: "rustls::client", "their warning");
+        });
+        assert!(
+            page.contains("ours") && page.contains("their warning") && !page.contains("theirs"),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn a_replaced_filter_counts_at_once() {
+        let page = Page::default();
+        let writer = page.clone();
+        let (subscriber, filter) = build_subscriber(&LogSettings::default(), move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("before");
+            filter.replace("debug").unwrap();
+            tracing::debug!("behind");
+            assert!(filter.replace("gatekeeper=loud=er").is_err());
+            tracing::debug!("last");
+        });
+        let page = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        assert!(!page.contains("before") && page.contains("behind") && page.contains("last"), "{page}");
     }
 
     #[test]

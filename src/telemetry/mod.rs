@@ -21,7 +21,7 @@ mod shards;
 mod timings;
 pub mod traces;
 
-pub use logging::{LogError, start_log};
+pub use logging::{LogError, LogFilter, start_log};
 pub use record::{
     AdminMetrics, AuditMetrics, BackendPresence, ClientPresence, EndpointMetrics, HoldPresence,
     ListenerMetrics, Metrics, PathCounts, PathMetrics, ProgramMetrics, RouteCounts, TopologyMetrics,

@@ -176,12 +176,21 @@ async fn a_statement_is_audited_with_its_database_user() {
 
 #[tokio::test]
 async fn sighup_reopens_a_renamed_file_without_losing_records() {
+    a_signal_reopens_a_renamed_file(Signal::HUP).await;
+}
+
+#[tokio::test]
+async fn sigusr1_reopens_a_renamed_file_without_losing_records() {
+    a_signal_reopens_a_renamed_file(Signal::USR1).await;
+}
+
+async fn a_signal_reopens_a_renamed_file(signal: Signal) {
     let (stand, file) = stand("").await;
     let client = stand.connect(APP).await.unwrap();
     last_session(&file, client).await;
     let old = file.with_extension("1");
     fs::rename(&file, &old).unwrap();
-    stand.gatekeeper.signal(Signal::HUP);
+    stand.gatekeeper.signal(signal);
     until(PATIENCE, async || if file.exists() { Ok(()) } else { Err(stand.gatekeeper.stderr()) }).await;
     let client = stand.connect(APP).await.unwrap();
     last_session(&file, client).await;
