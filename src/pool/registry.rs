@@ -482,7 +482,10 @@ impl Pool {
         match phase {
             PoolPhase::Withdrawn => state.fail_waiters(&LeaseError::Withdrawn, &mut after),
             PoolPhase::Closed => state.fail_waiters(&LeaseError::Closed, &mut after),
-            PoolPhase::Open => self.serve_waiters(state, &mut after),
+            PoolPhase::Open => {
+                state.restart_estimate(state.now);
+                self.serve_waiters(state, &mut after);
+            }
             PoolPhase::Paused | PoolPhase::Draining => {}
         }
         self.sort_out_all(state, &mut after);

@@ -280,7 +280,7 @@ impl PooledAcquirer {
     /// Ends the wait after the client has canceled its statement.
     pub(crate) fn leave(&mut self) {
         self.provider.waiter.leave();
-        self.end_wait(HoldOutcome::Left);
+        self.end_unserved(HoldOutcome::Left);
     }
 
     /// True if the backend is the one returned last by this session, and unused since.

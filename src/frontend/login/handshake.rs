@@ -448,7 +448,7 @@ fn refusal_label(reason: ClientErrorReason) -> Option<RefusalReason> {
         }
         ClientErrorReason::Shutdown | ClientErrorReason::Killed => RefusalReason::Draining,
         ClientErrorReason::Authentication | ClientErrorReason::UserNotListed => return None,
-        ClientErrorReason::PoolTimeout => RefusalReason::NoEndpoint,
+        ClientErrorReason::PoolTimeout | ClientErrorReason::PoolOverloaded => RefusalReason::NoEndpoint,
         ClientErrorReason::Audit
         | ClientErrorReason::SettingsLost
         | ClientErrorReason::Cancelled
