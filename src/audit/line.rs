@@ -111,6 +111,15 @@ impl<'a> LineWriter<'a> {
                 self.put_server(&pinned.server);
             }
             Record::StatementExecuted(statement) => self.put_statement(statement, shower),
+            Record::StatementRefused(refused) => {
+                self.put_outcome(false);
+                self.put_field("event.reason", refused.reason);
+                self.put_sqlstate(refused.sqlstate);
+                self.put_session(&refused.session);
+                if let Some(endpoint) = &refused.endpoint {
+                    self.endpoint(endpoint);
+                }
+            }
             Record::StatementCancelled(cancelled) => self.put_cancelled(cancelled),
             Record::BackendOpened(backend) | Record::BackendClosed(backend) => self.put_backend(backend),
             Record::TopologyChanged(change) => {
@@ -251,7 +260,10 @@ impl RecordSeverity {
     /// Severity of a record.
     pub(super) const fn of(record: &Record) -> Self {
         match record {
-            Record::SessionRejected(_) | Record::TokenFailed(_) | Record::TopologyChanged(_) => Self::Warning,
+            Record::SessionRejected(_)
+            | Record::StatementRefused(_)
+            | Record::TokenFailed(_)
+            | Record::TopologyChanged(_) => Self::Warning,
             Record::ConfigReloaded(reload) if reload.error.is_some() => Self::Warning,
             _ => Self::Info,
         }

@@ -26,6 +26,8 @@ pub enum Record {
     SessionPinned(Box<Pinned>),
     /// A statement was answered.
     StatementExecuted(Box<StatementRecord>),
+    /// Gatekeeper answered a statement with an error of its own.
+    StatementRefused(Box<RefusedStatement>),
     /// A client canceled a statement, or a cancel request was forwarded.
     StatementCancelled(Box<Cancelled>),
     /// A backend was opened.
@@ -125,6 +127,19 @@ pub struct StatementRecord {
     pub sqlstate: Option<Sqlstate>,
     /// Rows returned or changed, by the server's command tag.
     pub rows: Option<u64>,
+}
+
+/// A statement that Gatekeeper answered with an error of its own. No server received it.
+#[derive(Clone)]
+pub struct RefusedStatement {
+    /// Session of the statement.
+    pub session: Arc<Session>,
+    /// Endpoint that was meant, if any was eligible.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// Reason from a closed set.
+    pub reason: &'static str,
+    /// SQLSTATE of the error sent to the client.
+    pub sqlstate: Option<Sqlstate>,
 }
 
 /// A forwarded cancel request.
@@ -268,6 +283,7 @@ impl Record {
             Self::SessionClosed(_) => "session.closed",
             Self::SessionPinned(_) => "session.pinned",
             Self::StatementExecuted(_) => "statement.executed",
+            Self::StatementRefused(_) => "statement.refused",
             Self::StatementCancelled(_) => "statement.cancelled",
             Self::BackendOpened(_) => "backend.opened",
             Self::BackendClosed(_) => "backend.closed",
@@ -282,7 +298,7 @@ impl Record {
 
     /// True for records that are written from level `writes` on.
     pub(super) const fn is_statement(&self) -> bool {
-        matches!(self, Self::StatementExecuted(_))
+        matches!(self, Self::StatementExecuted(_) | Self::StatementRefused(_))
     }
 
     /// True for records that only report the arrival of a client.

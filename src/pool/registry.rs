@@ -231,6 +231,14 @@ impl Pools {
         pools.map(|entry| entry.pool.levels().backends[PoolBackendState::Leased.index()]).sum()
     }
 
+    /// True if a pool holds a backend of `endpoint`.
+    #[must_use]
+    pub fn has_backends(&self, endpoint: &EndpointName) -> bool {
+        let registry = self.lock();
+        let mut pools = registry.pools.values().filter(|entry| entry.pool.target().endpoint == *endpoint);
+        pools.any(|entry| entry.pool.lock().slots.live_count() > 0)
+    }
+
     /// All pools.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Pool>> {

@@ -188,9 +188,9 @@ const GAUGE: MetricKind = MetricKind::Gauge;
 catalog! {
     // A listener's traffic to an endpoint.
     STATEMENTS = COUNTER, "gatekeeper_statements_total", [Listener, Endpoint, BackendRole, Outcome],
-        "Statements answered by an endpoint, by outcome.";
+        "Statements answered by an endpoint, or refused by Gatekeeper for want of one of its backends, by outcome.";
     STATEMENT_ERRORS = COUNTER, "gatekeeper_statement_errors_total", [Listener, Endpoint, BackendRole, SqlstateClass],
-        "Errors reported by an endpoint, by SQLSTATE class.";
+        "Errors that clients received, from an endpoint or from Gatekeeper, by SQLSTATE class.";
     STATEMENT_DURATION = MetricKind::Histogram(Buckets::Statements), "gatekeeper_statement_duration_seconds",
         [Listener, Endpoint, BackendRole],
         "Time from the arrival of a statement to the end of its response.";

@@ -35,7 +35,10 @@ use self::{
     provider::{AcquireContext, BackendProvider, TryProgress},
 };
 pub(crate) use self::{
-    connect::Connected, error::AcquireError, lease::PooledAcquirer, random::random_number,
+    connect::Connected,
+    error::AcquireError,
+    lease::{AwaitedPool, PooledAcquirer},
+    random::random_number,
 };
 use super::{
     ListenerSettings,
