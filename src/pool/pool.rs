@@ -161,6 +161,7 @@ impl Pool {
         } else if want.terms.is_refusable
             && let Some(estimate) = state.wait_estimate(now, times.rank)
         {
+            self.metrics.pool_wait_timed_out();
             let limit = state.settings.query_wait_timeout;
             waiter.wait_cell().fail_wait(LeaseError::Overloaded { estimate, limit });
         } else {

@@ -215,7 +215,7 @@ catalog! {
         [Listener, Endpoint, BackendRole],
         "Time that clients waited for a backend connection; 0 if one was idle.";
     POOL_WAIT_TIMEOUTS = COUNTER, "gatekeeper_pool_wait_timeouts_total", [Listener, Endpoint, BackendRole],
-        "Clients that timed out waiting for a backend connection.";
+        "Clients that timed out waiting for a backend connection, or were refused because they would have.";
     POOL_CLOSED = COUNTER, "gatekeeper_pool_backends_closed_total", [Listener, Endpoint, BackendRole, Reason],
         "Pooled backends closed, by reason.";
     PINS = COUNTER, "gatekeeper_pins_total", [Listener, Endpoint, BackendRole, Reason],
