@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::{
     chain::LineHash,
     record::{
-        AdminRequest, BackendRecord, Cancelled, Mint, Record, Route, ServerRecord, Session, Sqlstate,
-        StatementRecord,
+        AdminRequest, BackendRecord, Cancelled, Mint, Record, RefusedStatement, Route, ServerRecord, Session,
+        Sqlstate, StatementRecord,
     },
     text::TextRenderer,
 };
@@ -111,15 +111,7 @@ impl<'a> LineWriter<'a> {
                 self.put_server(&pinned.server);
             }
             Record::StatementExecuted(statement) => self.put_statement(statement, shower),
-            Record::StatementRefused(refused) => {
-                self.put_outcome(false);
-                self.put_field("event.reason", refused.reason);
-                self.put_sqlstate(refused.sqlstate);
-                self.put_session(&refused.session);
-                if let Some(endpoint) = &refused.endpoint {
-                    self.endpoint(endpoint);
-                }
-            }
+            Record::StatementRefused(refused) => self.put_refused(refused),
             Record::StatementCancelled(cancelled) => self.put_cancelled(cancelled),
             Record::BackendOpened(backend) | Record::BackendClosed(backend) => self.put_backend(backend),
             Record::TopologyChanged(change) => {
@@ -166,6 +158,16 @@ impl<'a> LineWriter<'a> {
         self.put_duration(statement.duration);
         self.put_sqlstate(statement.sqlstate);
         self.put_some("db.response.rows", statement.rows);
+    }
+
+    fn put_refused(&mut self, refused: &RefusedStatement) {
+        self.put_outcome(false);
+        self.put_field("event.reason", refused.reason);
+        self.put_sqlstate(refused.sqlstate);
+        self.put_session(&refused.session);
+        if let Some(endpoint) = &refused.endpoint {
+            self.endpoint(endpoint);
+        }
     }
 
     fn put_cancelled(&mut self, cancelled: &Cancelled) {

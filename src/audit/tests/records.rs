@@ -152,8 +152,9 @@ async fn level_sessions_leaves_statements_out_and_nothing_else() {
     audit.close().await;
     let lines = scene.lines();
     assert!(!actions(&lines).contains(&"statement.executed"));
+    assert!(!actions(&lines).contains(&"statement.refused"));
     assert!(actions(&lines).contains(&"statement.cancelled"));
-    assert_eq!(lines.len(), one_of_each(&audit).len() - 3 + 2);
+    assert_eq!(lines.len(), one_of_each(&audit).len() - 4 + 2);
     assert_gap_free(&lines);
 }
 
