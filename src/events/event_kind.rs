@@ -20,6 +20,13 @@ pub enum EventKind {
         /// Reason from a closed set.
         reason: &'static str,
     },
+    /// A listener answered a statement with an error of its own, because no backend was available.
+    StatementRefused {
+        /// The listener.
+        listener: ListenerName,
+        /// Reason from a closed set.
+        reason: &'static str,
+    },
     /// The configuration was reloaded.
     Reloaded {
         /// Trigger: `signal`, `admin`, `console`.
@@ -90,6 +97,7 @@ impl EventKind {
         match self {
             Self::Topology(_) => "topology",
             Self::Refused { .. } => "refused",
+            Self::StatementRefused { .. } => "statement_refused",
             Self::Reloaded { .. } => "reloaded",
             Self::ReloadFailed { .. } => "reload_failed",
             Self::FilesReloaded { .. } => "files_reloaded",
@@ -107,7 +115,7 @@ impl EventKind {
             Self::Topology(change) if change.is_alarm() => EventSeverity::Alarm,
             Self::TokenFailed { .. } => EventSeverity::Alarm,
             Self::ReloadFailed { .. } | Self::FilesUnusable { .. } => EventSeverity::Warning,
-            Self::Refused { .. } | Self::Draining => EventSeverity::Warning,
+            Self::Refused { .. } | Self::StatementRefused { .. } | Self::Draining => EventSeverity::Warning,
             Self::Topology(
                 SnapshotChange::Node { .. } | SnapshotChange::Health { to: Health::Unknown, .. },
             ) => EventSeverity::Warning,
@@ -132,14 +140,20 @@ impl EventKind {
     #[must_use]
     pub const fn listener(&self) -> Option<&ListenerName> {
         match self {
-            Self::Refused { listener, .. } => Some(listener),
+            Self::Refused { listener, .. } | Self::StatementRefused { listener, .. } => Some(listener),
             _ => None,
         }
     }
 
     /// True for events that repeat often and are counted as one event. False for topology changes.
     pub(super) const fn comes_in_floods(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::TokenFailed { .. } | Self::FilesUnusable { .. })
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::StatementRefused { .. }
+                | Self::TokenFailed { .. }
+                | Self::FilesUnusable { .. }
+        )
     }
 
     /// Truncates long texts.
@@ -162,7 +176,7 @@ impl EventKind {
                 cut_text(&mut short);
                 *reason = short.into();
             }
-            Self::Topology(_) | Self::Refused { .. } | Self::Draining => {}
+            Self::Topology(_) | Self::Refused { .. } | Self::StatementRefused { .. } | Self::Draining => {}
         }
         self
     }
@@ -181,6 +195,9 @@ impl fmt::Display for EventKind {
             Self::Topology(change) => change.fmt(f),
             Self::Refused { listener, reason } => {
                 write!(f, "listener `{listener}` refused a client: {}", reason.replace('_', " "))
+            }
+            Self::StatementRefused { listener, reason } => {
+                write!(f, "listener `{listener}` refused a statement: {}", reason.replace('_', " "))
             }
             Self::Reloaded { trigger, changed } if changed.is_empty() => {
                 write!(f, "configuration reloaded ({trigger}): no change")

@@ -41,6 +41,9 @@ async fn a_refused_statement_is_counted_logged_and_audited() {
     })
     .await;
 
+    let events = gatekeeper.get("/v1/events").await.unwrap().body;
+    assert!(events.contains("listener `app` refused a statement: pool timeout"), "{events}");
+
     let lines = audited_until(&file, |line| line.action() == "statement.refused").await;
     let line = lines.iter().find(|line| line.action() == "statement.refused").unwrap();
     let field = |key| line.text(key);
@@ -74,7 +77,7 @@ async fn a_refused_statement_is_counted_logged_and_audited() {
 async fn a_failed_login_is_logged_without_its_password() {
     let stand = Stand::passthrough().await;
     let login = "user=app password=hunter2 dbname=app application_name=reports";
-    stand.connect(login).await.err().expect("the password is wrong");
+    stand.connect(login).await.expect_err("the password is wrong");
     stand.gatekeeper.wait_for_log("client rejected").await;
     let log = stand.gatekeeper.stderr();
     let line = log.lines().find(|line| line.contains("client rejected")).unwrap();

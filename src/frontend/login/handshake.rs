@@ -385,8 +385,8 @@ impl ClientHandshake {
                 tracing::debug!(session = self.facts.id, %error, "not a PostgreSQL client")
             }
             GreetError::Tls(error) => {
-                let message = format!("TLS handshake failed: {}", Chain(&error));
-                self.log_rejection((reason.as_str(), None), None, &message);
+                let error = Chain(&error).to_string();
+                self.services.observers.client_log.tls_handshake_failed(&self.facts, &error);
             }
         }
         self.context.metrics.record_rejection(reason);

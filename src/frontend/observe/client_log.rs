@@ -97,6 +97,19 @@ impl ClientLog {
         );
     }
 
+    /// A client's TLS handshake failed. Each error has lines of its own.
+    pub(crate) fn tls_handshake_failed(&self, client: &record::Session, error: &str) {
+        let Some(more) = self.admit(&format!("{}: {error}", client.listener), "tls") else { return };
+        tracing::warn!(
+            listener = %client.listener,
+            error,
+            session = client.id,
+            client = client.client.map(tracing::field::display),
+            more,
+            "client TLS handshake failed"
+        );
+    }
+
     /// A session ended with an error in Gatekeeper's name.
     pub(crate) fn session_failed(&self, client: &record::Session, reason: &'static str, error: &ClientError) {
         let Some(more) = self.admit(client.listener.as_str(), reason) else { return };

@@ -24,11 +24,15 @@ pub(crate) struct PoolLoad {
 /// The longest lease of a pool.
 #[derive(Debug)]
 pub(crate) struct OldestLease {
+    /// Number of the session.
     pub(crate) session: u64,
+    /// User name of the client.
     pub(crate) user: Option<Box<str>>,
+    /// The client's `application_name`.
     pub(crate) application: Option<Box<str>>,
     /// Activity of the session, as in the admin API.
     pub(crate) state: &'static str,
+    /// Time since the lease.
     pub(crate) held_for: Duration,
 }
 

@@ -20,6 +20,7 @@ use crate::{
     },
     blame::Blame,
     client_error::{ClientError, ClientErrorReason},
+    events::EventKind,
     frontend::{
         acquire::AwaitedPool,
         context::{Observers, Routing},
@@ -167,6 +168,8 @@ impl Recorder {
         path.record_refusal(error.sqlstate.as_str());
         // A client that cancels its own statement needs no line.
         if error.blame != Blame::Client {
+            let (listener, reason) = (self.facts.listener.clone(), error.reason.as_str());
+            self.observers.events.record_event(EventKind::StatementRefused { listener, reason });
             let pool = awaited.map(|awaited| awaited.pool.target().to_string());
             self.observers.client_log.statement_refused(&self.facts, error, pool.as_deref(), load);
         }
