@@ -4,6 +4,7 @@
 //! seconds. Values are not escaped here; the log escapes control characters. Refuses to know: secrets.
 
 use std::{
+    net::SocketAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -12,7 +13,7 @@ use super::pool_load::PoolLoad;
 use crate::{
     audit::record,
     client_error::ClientError,
-    names::EndpointName,
+    names::{EndpointName, ListenerName},
     session::Fate,
     telemetry::{LogLimiter, UnloggedCount},
 };
@@ -95,6 +96,33 @@ impl ClientLog {
             more,
             "client rejected"
         );
+    }
+
+    /// A client was turned away before its first byte was read.
+    pub(crate) fn client_turned_away(
+        &self,
+        listener: &ListenerName,
+        address: Option<SocketAddr>,
+        error: &ClientError,
+    ) {
+        let reason = error.reason.as_str();
+        let Some(more) = self.admit(listener.as_str(), reason) else { return };
+        tracing::warn!(
+            listener = %listener,
+            reason,
+            sqlstate = error.sqlstate.as_str(),
+            error = %error.message,
+            client = address.map(tracing::field::display),
+            more,
+            "client rejected"
+        );
+    }
+
+    /// The process has no descriptor left for a client.
+    pub(crate) fn out_of_descriptors(&self, listener: &ListenerName) {
+        if let Some(more) = self.admit(listener.as_str(), "out_of_descriptors") {
+            tracing::error!(listener = %listener, more, "out of file descriptors: raise the limit on open files");
+        }
     }
 
     /// A client's TLS handshake failed. Each error has lines of its own.
