@@ -1,7 +1,7 @@
 """Dashboard `endpoint`: state, logins, statements and replication of each endpoint."""
 
 from .panel import floor, heatmap, limits, lines, query, stat, table, timeline
-from .words import BAD, GOOD, STATE, STATES, quantile
+from .words import BAD, DOUBTFUL, GOOD, STATE, STATES, quantile
 
 NEXT = "pools"
 NAMED = "{{endpoint}} · {{backend_role}}"
@@ -71,10 +71,10 @@ def serving():
     path = "@path"
     return [
         (8, 8, lines(
-            "Statements by outcome", "Statements that succeeded and that failed.",
+            "Statements by outcome", "Statements that succeeded, that failed, and that Gatekeeper refused for want of a backend.",
             "errors that rise with the number of statements come from the application; errors that rise alone come from the server.",
             "reqps", query("sum by (outcome) (rate(gatekeeper_statements_total{@path}@rate))", "{{outcome}}"),
-            stacked=True, colors={"ok": GOOD, "error": BAD})),
+            stacked=True, colors={"ok": GOOD, "error": BAD, "refused": DOUBTFUL})),
         (8, 8, lines(
             "Errors by SQLSTATE class", "Errors: 53 resources, 57 shutdowns and cancels, 40 conflicts, 42 mistakes in SQL.",
             "57 and 08: the connection to the server was lost. 53: the server is full. 25: a write on a read pool. 40 on a read pool: WAL replay canceled the query.",

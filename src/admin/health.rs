@@ -18,7 +18,8 @@ use super::{
     error::{ErrorBody, Problem},
 };
 use crate::{
-    frontend::ListenerSettings,
+    blame::Chain,
+    frontend::{ListenerSettings, Routing},
     names::EndpointName,
     route::{NoEndpoint, RoutePolicy, decide},
     topology::{EndpointStatus, Health, TopologySnapshot},
@@ -39,6 +40,8 @@ pub(super) struct Readiness {
     ready: bool,
     /// True while the program is shutting down; clients should connect elsewhere.
     draining: bool,
+    /// Problem of the program that concerns all listeners, with its remedy.
+    problem: Option<String>,
     /// The selected listeners.
     listeners: Vec<ListenerReadiness>,
 }
@@ -143,29 +146,38 @@ impl Readiness {
             .iter()
             .filter(|listener| wanted.is_none_or(|name| listener.settings.name.as_str() == name))
             .map(|listener| {
-                assess_listener(&listener.settings, &snapshot, absence, |name| sessions.on_endpoint(name))
+                assess_listener(
+                    &listener.settings,
+                    &snapshot,
+                    absence,
+                    |name| sessions.on_endpoint(name),
+                    |name| describe_missing_token(&context.api.routing, name),
+                )
             })
             .collect();
         let draining = context.is_draining();
-        let ready = !draining && listeners.iter().all(|listener| listener.ready);
-        Self { ready, draining, listeners }
+        let problem = context.api.observers.audit.blocking_error().map(describe_blocked_audit);
+        let ready = !draining && problem.is_none() && listeners.iter().all(|listener| listener.ready);
+        Self { ready, draining, problem, listeners }
     }
 }
 
 /// Stricter than routing. Routing tries an endpoint in doubt, because a failed attempt costs a client nothing. A
 /// readiness check must fail, because a load balancer can send clients elsewhere. While clients wait for a lost writer it
-/// succeeds: all instances wait, and none can do better. `absence` is the time since the writer was up.
+/// succeeds: all instances wait, and none can do better. `absence` is the time since the writer was up. `missing_token`
+/// describes an endpoint to which no login is possible, and no backend is left.
 fn assess_listener(
     settings: &ListenerSettings,
     snapshot: &TopologySnapshot,
     absence: Option<Duration>,
     load: impl Fn(&EndpointName) -> usize,
+    missing_token: impl Fn(&EndpointName) -> Option<String>,
 ) -> ListenerReadiness {
     let decided = decide(&settings.route, snapshot, load, 0, &[]);
     let (endpoint, reason, problem) = match decided {
         Ok(decision) => {
             let name = &decision.endpoint.name;
-            let problem = snapshot.get(name).and_then(describe_problem);
+            let problem = missing_token(name).or_else(|| snapshot.get(name).and_then(describe_problem));
             (Some(name.to_string()), decision.reason.as_str(), problem)
         }
         Err(none) => (None, none.as_str(), Some(describe_missing_endpoint(none, snapshot))),
@@ -183,6 +195,25 @@ fn assess_listener(
         reason,
         problem,
     }
+}
+
+/// The audit log blocks: every client and every statement is refused.
+fn describe_blocked_audit(error: String) -> String {
+    format!(
+        "the audit log cannot be written, and on_full = \"block\" refuses clients: {error}; make the file in [audit] \
+         writable, or free space"
+    )
+}
+
+/// The endpoint's tokens cannot be minted, none is left, and no pool holds a backend.
+fn describe_missing_token(routing: &Routing, name: &EndpointName) -> Option<String> {
+    let endpoints = routing.endpoints.load();
+    let tokens = endpoints.get(name)?.tokens()?.status();
+    let error = tokens.failing.filter(|_| tokens.kept.is_empty() && !routing.pools.has_backends(name))?;
+    Some(format!(
+        "no token for endpoint `{name}`, and no backend is left: {}; `gatekeeper doctor` shows the remedy",
+        Chain(&error)
+    ))
 }
 
 fn describe_problem(status: &EndpointStatus) -> Option<String> {

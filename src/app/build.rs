@@ -9,13 +9,15 @@ use crate::{
     credentials::{Login, TokenOrigin},
     events::Events,
     files::Files,
-    frontend::{Auth, Endpoints, ListenerContext, ListenerSettings, Observers, Users, UsersFileError},
+    frontend::{
+        Auth, ClientLog, Endpoints, ListenerContext, ListenerSettings, Observers, Users, UsersFileError,
+    },
     names::{EndpointName, ListenerName},
     pool::Pools,
     probe::EvidenceSink,
     tasks::{Tasks, Workers},
     telemetry::{
-        Metrics,
+        LogSettings, Metrics,
         traces::{TraceSettings, Tracer},
     },
     tls::{ServerTls, TlsFileError},
@@ -61,7 +63,12 @@ impl ComponentBuilder {
     }
 
     /// Receivers of reports; the exporter of traces runs on the control runtime.
-    pub(super) fn observers(&self, traces: Option<&TraceSettings>, evidence: EvidenceSink) -> Arc<Observers> {
+    pub(super) fn observers(
+        &self,
+        traces: Option<&TraceSettings>,
+        log: &LogSettings,
+        evidence: EvidenceSink,
+    ) -> Arc<Observers> {
         // Registered without traces, too: dashboards show 0.
         let spans = self.metrics.traces();
         let traces = traces.map_or_else(Tracer::off, |settings| {
@@ -75,6 +82,7 @@ impl ComponentBuilder {
             events: self.events.clone(),
             evidence,
             metrics: self.metrics.clone(),
+            client_log: ClientLog::new(log.connections),
         })
     }
 

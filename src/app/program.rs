@@ -92,6 +92,8 @@ pub(super) struct RunningListener {
 }
 
 /// Interval of updates of certificate expiry metrics.
+/// Interval of checks for errors of clients without a log line.
+const LOG_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const CERTIFICATE_METRICS_INTERVAL: Duration = Duration::from_secs(10);
 
 fn evidence_of(login: LoginReport) -> Evidence {
@@ -128,7 +130,7 @@ impl Program {
             outliers: OutlierDetector::default(),
             pools: Arc::clone(&builder.pools),
         });
-        let observers = builder.observers(config.traces.as_ref(), probe.evidence());
+        let observers = builder.observers(config.traces.as_ref(), &config.log, probe.evidence());
         report_logins_of_pools(&builder.pools, &observers);
         let (mut contexts, listener_contexts) = live(Vec::new());
         let (control, commands) = control();
@@ -349,6 +351,7 @@ fn spawn_upkeep(
         builder.files.clone().run(move |reloaded| report::file_reloaded(&reloaded, &program, &events));
     builder.tasks.spawn("file watcher", watch_files);
     builder.tasks.spawn("metrics upkeep", builder.metrics.clone().run_upkeep());
+    builder.tasks.spawn("client log", report_unlogged_errors(Arc::clone(&services.observers)));
     builder.tasks.spawn("certificate watcher", watch_certificates(Arc::clone(routing), listeners));
 }
 
@@ -384,6 +387,15 @@ fn endpoint_to_withdraw(change: &SnapshotChange) -> Option<&EndpointName> {
         SnapshotChange::Role { endpoint, from: Some(from), to } if from != to => Some(endpoint),
         SnapshotChange::Node { endpoint, .. } => Some(endpoint),
         _ => None,
+    }
+}
+
+/// Logs the numbers of the errors of clients that have no line of their own.
+async fn report_unlogged_errors(observers: Arc<Observers>) {
+    let mut ticks = tokio::time::interval(LOG_REPORT_INTERVAL);
+    loop {
+        ticks.tick().await;
+        observers.client_log.report_unlogged();
     }
 }
 

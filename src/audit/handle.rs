@@ -127,6 +127,13 @@ impl Audit {
         }
     }
 
+    /// Error of the last write, if clients wait for the log because of it: with `on_full = "block"`, while writes fail.
+    #[must_use]
+    pub fn blocking_error(&self) -> Option<String> {
+        let log = self.log.as_ref().filter(|log| log.settings.on_full == OnFull::Block)?;
+        log.queue.write_error()
+    }
+
     /// Maximum number of bytes of a statement's text that [`Audit::text`] uses.
     #[must_use]
     pub fn text_limit(&self) -> usize {

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::{
     chain::LineHash,
     record::{
-        AdminRequest, BackendRecord, Cancelled, FailoverRecord, Mint, Record, Route, ServerRecord, Session,
-        Sqlstate, StatementRecord,
+        AdminRequest, BackendRecord, Cancelled, FailoverRecord, Mint, Record, RefusedStatement, Route,
+        ServerRecord, Session, Sqlstate, StatementRecord,
     },
     text::TextRenderer,
 };
@@ -118,6 +118,7 @@ impl<'a> LineWriter<'a> {
                 self.put_server(&resolved.server);
                 self.put_field("db.transaction.id", resolved.xid.to_string());
             }
+            Record::StatementRefused(refused) => self.put_refused(refused),
             Record::StatementCancelled(cancelled) => self.put_cancelled(cancelled),
             Record::BackendOpened(backend) | Record::BackendClosed(backend) => self.put_backend(backend),
             Record::TopologyChanged(change) => {
@@ -178,6 +179,16 @@ impl<'a> LineWriter<'a> {
         self.put_field("failover.unknown", failover.unknown);
         self.put_field("failover.committed", failover.committed);
         self.put_field("failover.sessions_lost", failover.sessions_lost);
+    }
+
+    fn put_refused(&mut self, refused: &RefusedStatement) {
+        self.put_outcome(false);
+        self.put_field("event.reason", refused.reason);
+        self.put_sqlstate(refused.sqlstate);
+        self.put_session(&refused.session);
+        if let Some(endpoint) = &refused.endpoint {
+            self.endpoint(endpoint);
+        }
     }
 
     fn put_cancelled(&mut self, cancelled: &Cancelled) {
@@ -273,6 +284,7 @@ impl RecordSeverity {
     pub(super) const fn of(record: &Record) -> Self {
         match record {
             Record::SessionRejected(_)
+            | Record::StatementRefused(_)
             | Record::TokenFailed(_)
             | Record::TopologyChanged(_)
             | Record::FailoverBegan(_)

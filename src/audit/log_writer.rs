@@ -143,6 +143,7 @@ impl LogWriter {
         while let Err(error) = what(self) {
             if jam.is_none() {
                 jam = Some(self.queue.take_all_room());
+                self.queue.set_write_error(Some(error.to_string()));
                 tracing::error!(%error, "audit log write failed; retrying");
             }
             self.metrics.errors.increment();
@@ -161,6 +162,7 @@ impl LogWriter {
             }
         }
         if let Some(room) = jam {
+            self.queue.set_write_error(None);
             self.queue.release(room);
             tracing::info!("audit log writes resumed");
         }

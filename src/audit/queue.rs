@@ -33,6 +33,8 @@ struct QueueState {
     /// Lower bound of the number of the last entry taken by the writer.
     numbered: u64,
     lost: Option<Lost>,
+    /// Error of the last write, until a write succeeds.
+    write_error: Option<String>,
     reopen: Vec<Reopen>,
     closing: bool,
     /// The writer has taken the last entry.
@@ -83,6 +85,16 @@ const TEXT_BYTES_PER_RECORD: usize = 1024;
 // === impl Queue: submitters ===
 
 impl Queue {
+    /// Error of the last write, until a write succeeds.
+    pub(super) fn write_error(&self) -> Option<String> {
+        self.lock().write_error.clone()
+    }
+
+    /// Notes the failure or success of writes.
+    pub(super) fn set_write_error(&self, error: Option<String>) {
+        self.lock().write_error = error;
+    }
+
     pub(super) fn new(capacity: usize) -> Self {
         let capacity = capacity.clamp(1, u32::MAX as usize);
         Self { state: Mutex::default(), work: Condvar::new(), room: Semaphore::new(capacity), capacity }

@@ -28,6 +28,8 @@ pub enum Record {
     StatementExecuted(Box<StatementRecord>),
     /// A COMMIT whose backend was lost has an outcome.
     CommitResolved(Box<CommitResolved>),
+    /// Gatekeeper answered a statement with an error of its own.
+    StatementRefused(Box<RefusedStatement>),
     /// A client canceled a statement, or a cancel request was forwarded.
     StatementCancelled(Box<Cancelled>),
     /// A backend was opened.
@@ -144,6 +146,19 @@ pub struct CommitResolved {
     pub outcome: &'static str,
     /// Id of the transaction.
     pub xid: u64,
+}
+
+/// A statement that Gatekeeper answered with an error of its own. No server received it.
+#[derive(Clone)]
+pub struct RefusedStatement {
+    /// Session of the statement.
+    pub session: Arc<Session>,
+    /// Endpoint that was meant, if any was eligible.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// Reason from a closed set.
+    pub reason: &'static str,
+    /// SQLSTATE of the error sent to the client.
+    pub sqlstate: Option<Sqlstate>,
 }
 
 /// A forwarded cancel request.
@@ -305,6 +320,7 @@ impl Record {
             Self::SessionPinned(_) => "session.pinned",
             Self::StatementExecuted(_) => "statement.executed",
             Self::CommitResolved(_) => "commit.resolved",
+            Self::StatementRefused(_) => "statement.refused",
             Self::StatementCancelled(_) => "statement.cancelled",
             Self::BackendOpened(_) => "backend.opened",
             Self::BackendClosed(_) => "backend.closed",
@@ -321,7 +337,7 @@ impl Record {
 
     /// True for records that are written from level `writes` on.
     pub(super) const fn is_statement(&self) -> bool {
-        matches!(self, Self::StatementExecuted(_))
+        matches!(self, Self::StatementExecuted(_) | Self::StatementRefused(_))
     }
 
     /// True for records that only report the arrival of a client.

@@ -193,6 +193,12 @@ fn one_of_each(audit: &Audit) -> Vec<Record> {
         statement(audit, "SELECT 'x' /* why */", None),
         statement(audit, "SELECT 1/0", Some("22012")),
         statement(audit, "SELECT 'unterminated", Some("42601")),
+        Record::StatementRefused(Box::new(RefusedStatement {
+            session: session(),
+            endpoint: Some(endpoint()),
+            reason: "pool_timeout",
+            sqlstate: Sqlstate::new("53300"),
+        })),
         Record::StatementCancelled(Box::new(Cancelled {
             session: session(),
             server: Some(server()),

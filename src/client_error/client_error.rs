@@ -392,6 +392,22 @@ impl ClientError {
         .hint("Try again, keep transactions shorter, or raise the pool's size.")
     }
 
+    /// The wait for a backend would exceed `limit`.
+    #[must_use]
+    pub fn pool_overloaded(pool: &str, position: usize, estimate: Duration, limit: Duration) -> Self {
+        Self::new(
+            SqlState::TOO_MANY_CONNECTIONS,
+            Blame::Policy,
+            ClientErrorReason::PoolOverloaded,
+            format!(
+                "pool \"{pool}\" is overloaded: the estimated wait for a server connection is {:.0} s in place \
+                 {position}, longer than query_wait_timeout, {limit:?}",
+                estimate.as_secs_f64()
+            ),
+        )
+        .hint("Try again in a few seconds: the session keeps its place. Keep transactions shorter, or raise the pool's size.")
+    }
+
     /// The client canceled its own wait for a backend.
     #[must_use]
     pub fn cancelled() -> Self {

@@ -43,6 +43,8 @@ closed_set! {
         SettingsLost = "settings_lost",
         /// No backend became free in time.
         PoolTimeout = "pool_timeout",
+        /// The wait for a backend would exceed `query_wait_timeout`.
+        PoolOverloaded = "pool_overloaded",
         /// The client canceled its statement during the wait for a backend.
         Cancelled = "cancelled",
         /// A statement ran longer than `query_timeout`.

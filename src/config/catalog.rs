@@ -154,6 +154,7 @@ pub const KEYS: &[ConfigKey] = &[
     key("traces", "queue", &["TRACES_QUEUE"]),
     key("log", "level", &["LOG_LEVEL"]),
     key("log", "format", &["LOG_FORMAT"]),
+    key("log", "connections", &["LOG_CONNECTIONS"]),
     key("probe", "interval", &["PROBE_INTERVAL"]),
     key("probe", "timeout", &["PROBE_TIMEOUT"]),
     key("probe", "failures", &["PROBE_FAILURES"]),

@@ -184,7 +184,11 @@ pub(super) fn read_log(root: &Section<'_>) -> LogSettings {
             default.filter
         }
     };
-    LogSettings { filter, format: section.word_or("format", &FORMATS, default.format).value }
+    LogSettings {
+        filter,
+        format: section.word_or("format", &FORMATS, default.format).value,
+        connections: section.flag_or("connections", default.connections).value,
+    }
 }
 
 /// Reads `[probe]`.

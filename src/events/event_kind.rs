@@ -21,6 +21,13 @@ pub enum EventKind {
         /// Reason from a closed set.
         reason: &'static str,
     },
+    /// A listener answered a statement with an error of its own, because no backend was available.
+    StatementRefused {
+        /// The listener.
+        listener: ListenerName,
+        /// Reason from a closed set.
+        reason: &'static str,
+    },
     /// The configuration was reloaded.
     Reloaded {
         /// Trigger: `signal`, `admin`, `console`.
@@ -102,6 +109,7 @@ impl EventKind {
         match self {
             Self::Topology(_) => "topology",
             Self::Refused { .. } => "refused",
+            Self::StatementRefused { .. } => "statement_refused",
             Self::Reloaded { .. } => "reloaded",
             Self::ReloadFailed { .. } => "reload_failed",
             Self::FilesReloaded { .. } => "files_reloaded",
@@ -123,7 +131,7 @@ impl EventKind {
             Self::TokenFailed { .. } => EventSeverity::Alarm,
             Self::Failover(FailoverChange { duration: None, .. }) => EventSeverity::Warning,
             Self::ReloadFailed { .. } | Self::FilesUnusable { .. } => EventSeverity::Warning,
-            Self::Refused { .. } | Self::Draining => EventSeverity::Warning,
+            Self::Refused { .. } | Self::StatementRefused { .. } | Self::Draining => EventSeverity::Warning,
             Self::Topology(
                 SnapshotChange::Node { .. } | SnapshotChange::Health { to: Health::Unknown, .. },
             ) => EventSeverity::Warning,
@@ -151,7 +159,9 @@ impl EventKind {
     #[must_use]
     pub const fn listener(&self) -> Option<&ListenerName> {
         match self {
-            Self::Refused { listener, .. } | Self::CommitResolved { listener, .. } => Some(listener),
+            Self::Refused { listener, .. }
+            | Self::StatementRefused { listener, .. }
+            | Self::CommitResolved { listener, .. } => Some(listener),
             _ => None,
         }
     }
@@ -161,6 +171,7 @@ impl EventKind {
         matches!(
             self,
             Self::Refused { .. }
+                | Self::StatementRefused { .. }
                 | Self::TokenFailed { .. }
                 | Self::FilesUnusable { .. }
                 | Self::CommitResolved { .. }
@@ -189,6 +200,7 @@ impl EventKind {
             }
             Self::Topology(_)
             | Self::Refused { .. }
+            | Self::StatementRefused { .. }
             | Self::Failover(_)
             | Self::CommitResolved { .. }
             | Self::Draining => {}
@@ -223,6 +235,9 @@ impl fmt::Display for EventKind {
             Self::Topology(change) => change.fmt(f),
             Self::Refused { listener, reason } => {
                 write!(f, "listener `{listener}` refused a client: {}", reason.replace('_', " "))
+            }
+            Self::StatementRefused { listener, reason } => {
+                write!(f, "listener `{listener}` refused a statement: {}", reason.replace('_', " "))
             }
             Self::Reloaded { trigger, changed } if changed.is_empty() => {
                 write!(f, "configuration reloaded ({trigger}): no change")

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use tokio::sync::Semaphore;
 
 use super::{
-    Console, ListenerSettings, SharedStateRegistry, Users, accept::admission::Admission,
+    ClientLog, Console, ListenerSettings, SharedStateRegistry, Users, accept::admission::Admission,
     acquire::outlier::OutlierDetector, registry::sessions::SessionRegistry,
 };
 use crate::{
@@ -47,6 +47,8 @@ pub struct Observers {
     pub evidence: EvidenceSink,
     /// Factory of metrics.
     pub metrics: Metrics,
+    /// Log lines about clients.
+    pub client_log: ClientLog,
 }
 
 /// Parts of the process that a client needs until its session begins.

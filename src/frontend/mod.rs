@@ -27,6 +27,7 @@ pub use login::{
     identity_map::IdentityMap,
     users::{Users, UsersFile, UsersFileError},
 };
+pub use observe::client_log::ClientLog;
 pub use registry::{
     console_session::{ConsoleSessionEntry, ConsoleSessionGuard},
     current_backend::CurrentBackend,

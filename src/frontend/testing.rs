@@ -8,8 +8,8 @@ use std::{
 use tokio::sync::Semaphore;
 
 use super::{
-    AccessList, Auth, Bind, ClientServices, Endpoints, ListenerContext, ListenerLimits, ListenerSettings,
-    Observers, OutlierDetector, Routing, SharedStateRegistry,
+    AccessList, Auth, Bind, ClientLog, ClientServices, Endpoints, ListenerContext, ListenerLimits,
+    ListenerSettings, Observers, OutlierDetector, Routing, SharedStateRegistry,
 };
 use crate::{
     audit::Audit,
@@ -106,6 +106,7 @@ impl Stand {
             events: Events::default(),
             evidence: sink,
             metrics,
+            client_log: ClientLog::default(),
         };
         let services = ClientServices {
             routing: Arc::new(routing),

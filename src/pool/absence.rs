@@ -85,6 +85,7 @@ impl PoolState {
         }
         if std::mem::take(&mut self.absence.is_absent) {
             self.absence.ended = now;
+            self.restart_estimate(now);
         }
         true
     }

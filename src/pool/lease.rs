@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    BackendHandle, Pool, StartupResponse,
+    BackendHandle, Pool, QueueEstimate, StartupResponse,
     pooled_backend::PooledBackend,
     slots::{SlotKey, Sought},
 };
@@ -53,8 +53,13 @@ pub struct AcquireOptions {
 pub struct WaitTerms {
     /// Start of the wait, if the session has waited elsewhere before: keeps its place among the waiters.
     pub since: Option<Instant>,
+    /// Start of the session's first wait since it was served last, if that wait failed: the next wait takes its place in
+    /// the queue from there.
+    pub unserved_since: Option<Instant>,
     /// The waiter stays in the queue while the endpoint is absent; see [`super::Waited::Held`].
     pub holds: bool,
+    /// The wait is refused at once if it would exceed `query_wait_timeout`.
+    pub is_refusable: bool,
 }
 
 /// A backend, with the generation of a single use.
@@ -81,6 +86,14 @@ pub enum LeaseError {
     Timeout {
         /// Time spent waiting.
         waited: Duration,
+    },
+    /// The wait would exceed `query_wait_timeout`.
+    #[error("{} sessions wait already; the estimated wait is {:.1} s", estimate.position - 1, estimate.wait.as_secs_f64())]
+    Overloaded {
+        /// Estimate at the time of the refusal.
+        estimate: QueueEstimate,
+        /// `query_wait_timeout` of the pool.
+        limit: Duration,
     },
     /// The endpoint rejects logins; carries the last error.
     #[error("the endpoint is down")]

@@ -21,11 +21,13 @@ mod growth;
 mod lease;
 mod login_backoff;
 mod maintenance;
+mod overload;
 #[expect(clippy::module_inception, reason = "the type has the folder's name, and its file has the type's")]
 mod pool;
 mod pool_key;
 mod pooled_backend;
 mod queue;
+mod refused_sessions;
 mod registry;
 mod renewal;
 mod replacement_pool;
@@ -36,16 +38,19 @@ mod state;
 mod status;
 #[cfg(test)]
 mod tests;
+mod unserved_waits;
 mod upkeep;
 mod waiter;
 
 pub use backend_handle::{BackendHandle, CancelGuard};
 pub use filter::Filter;
 pub use lease::{AcquireOptions, Disposition, Lease, LeaseError, Trace, WaitTerms};
+pub use overload::QueueEstimate;
 pub use pool::Pool;
 pub use pool_key::PoolKey;
 pub use registry::{BackendEvent, LoginReport, Pools};
 pub use settings::{PoolMode, PoolSettings};
 pub use startup_response::StartupResponse;
 pub use status::{BackendStatus, PoolPhase, PoolStatus};
+pub use unserved_waits::UnservedWaits;
 pub use waiter::{Waited, Waiter};

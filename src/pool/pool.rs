@@ -11,13 +11,14 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    AcquireOptions, BackendEvent, BackendHandle, Disposition, Lease, PoolKey, PoolPhase, PoolSettings, Pools,
-    StartupResponse, Waiter,
+    AcquireOptions, BackendEvent, BackendHandle, Disposition, Lease, LeaseError, PoolKey, PoolPhase,
+    PoolSettings, Pools, StartupResponse, WaitTerms, Waiter,
     absence::AbsenceState,
     budget::{Budget, BudgetPressure},
     maintenance::Maintenance,
+    overload::OverloadDetector,
     pooled_backend::PooledBackend,
-    queue::Queue,
+    queue::{Queue, WaitTimes},
     slots::{SlotKey, Slots},
     state::{ClosedBackend, DeferredActions, PoolState},
     waiter::Queued,
@@ -65,6 +66,7 @@ impl Pool {
             phase,
             slots: Slots::new(workers),
             queue: Queue::new(workers),
+            overload: OverloadDetector::new(),
             now,
             epoch: 0,
             startup_response: None,
@@ -141,8 +143,10 @@ impl Pool {
     /// Queues `waiter` up, which does not wait yet, and dials as needed. To be called on the worker that `want` names.
     pub fn wait(self: &Arc<Self>, waiter: &mut Waiter, want: &AcquireOptions) {
         let now = Instant::now();
-        let since = want.terms.since.unwrap_or(now);
-        let mut queued = Queued { pool: Arc::clone(self), want: *want, ticket: None, since };
+        let times = WaitTimes::of(&want.terms, now);
+        let terms = WaitTerms { since: Some(times.since), unserved_since: Some(times.rank), ..want.terms };
+        let want = &AcquireOptions { terms, ..*want };
+        let mut queued = Queued { pool: Arc::clone(self), want: *want, ticket: None };
         let mut after = DeferredActions::default();
         let mut state = self.lock();
         // The last absence may have ended since the last tick: a later one concerns the waiter.
@@ -154,13 +158,22 @@ impl Pool {
             waiter.wait_cell().fail_wait(error);
         } else if let Some((place, member)) = self.take(&mut state, want, &mut after) {
             waiter.wait_cell().grant_lease(Lease::new(Arc::clone(self), place, member));
+        } else if want.terms.is_refusable
+            && let Some(estimate) = state.wait_estimate(now, times.rank)
+        {
+            self.metrics.pool_wait_timed_out();
+            let limit = state.settings.query_wait_timeout;
+            waiter.wait_cell().fail_wait(LeaseError::Overloaded { estimate, limit });
         } else {
             if let Some(reason) = absence {
                 // Not polled yet: there is no waker.
                 waiter.wait_cell().notify_absence(reason);
             }
+            if state.queue.is_empty() {
+                state.restart_estimate(now);
+            }
             let cell = Arc::clone(waiter.wait_cell());
-            queued.ticket = Some(state.queue.join(want.worker, since, want.terms.holds, cell));
+            queued.ticket = Some(state.queue.join(want.worker, times, want.terms.holds, cell));
             // A full pool cannot grow.
             after.grow = state.slots.used_count() < state.settings.size;
         }
@@ -295,6 +308,8 @@ impl Pool {
             None if serves => {
                 if let Some(entry) = state.queue.next(member.worker, Instant::now) {
                     state.leases += 1;
+                    let backends = state.slots.live_count();
+                    state.overload.note_grant(now, backends);
                     let place = state.slots.pass_on(place, now);
                     after.add_waker(entry.who.grant_lease(Lease::new(Arc::clone(self), place, member)));
                 }
@@ -339,8 +354,8 @@ impl Pool {
     }
 
     /// A waiter left.
-    pub(super) fn remove_waiter(&self, worker: usize, since: Instant, ticket: u64) {
-        self.lock().queue.leave(worker, since, ticket);
+    pub(super) fn remove_waiter(&self, worker: usize, rank: Instant, ticket: u64) {
+        self.lock().queue.leave(worker, rank, ticket);
     }
 
     /// Counts a session of `worker` that got a backend after waiting.

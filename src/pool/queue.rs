@@ -1,11 +1,14 @@
-//! Waiters in order of arrival.
+//! Waiters in the order of their first unserved wait.
 //!
-//! Promises: first come, first served on each worker; the first waiters of all workers wait about equally long. Refuses
-//! to know: the resource. Plain data: no clock, no wakers.
+//! Promises: first come, first served on each worker; a session that timed out or was refused keeps its place for the
+//! next wait; the first waiters of all workers wait about equally long. Refuses to know: the resource. Plain data: no
+//! clock, no wakers.
 
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
+
+use super::WaitTerms;
 
 /// Waiting lines, one for each worker.
 pub(super) struct Queue<W> {
@@ -15,29 +18,49 @@ pub(super) struct Queue<W> {
 }
 
 struct WaitLine<W> {
-    /// By start of the wait, then by ticket.
+    /// By rank, then by ticket.
     entries: VecDeque<QueueEntry<W>>,
-    /// Waiters since then or longer were notified about the long wait.
-    notified_until: Option<Instant>,
 }
 
 /// A waiter.
 pub(super) struct QueueEntry<W> {
     pub(super) ticket: u64,
-    pub(super) since: Instant,
+    pub(super) times: WaitTimes,
     /// The waiter stays while the endpoint is absent.
     pub(super) holds: bool,
+    /// The waiter was notified about its long wait.
+    is_notified: bool,
     pub(super) who: W,
+}
+
+/// Times of a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WaitTimes {
+    /// Start of the session's first unserved wait: the place in the queue.
+    pub(super) rank: Instant,
+    /// Start of this wait: `query_wait_timeout` counts from here.
+    pub(super) since: Instant,
 }
 
 /// The first waiter of another worker is served before the own only if its wait is longer by the constant and a quarter
 /// of the own wait: moving a backend between workers costs a few system calls and a wake across threads.
 const OTHER_WORKER_HEAD_START: Duration = Duration::from_millis(1);
 
+/// Limit of that quarter: in a long queue a session of another worker must not wait a quarter longer.
+const MAX_OTHER_WORKER_DELAY: Duration = Duration::from_millis(250);
+
+impl WaitTimes {
+    /// Times of a wait on `terms` that begins at `now`, unless the session has waited before.
+    pub(super) fn of(terms: &WaitTerms, now: Instant) -> Self {
+        let since = terms.since.unwrap_or(now);
+        Self { rank: terms.unserved_since.map_or(since, |unserved| unserved.min(since)), since }
+    }
+}
+
 impl<W> Queue<W> {
     /// Empty lines for `workers` workers.
     pub(super) fn new(workers: usize) -> Self {
-        let line = |_| WaitLine { entries: VecDeque::new(), notified_until: None };
+        let line = |_| WaitLine { entries: VecDeque::new() };
         Self { lines: (0..workers.max(1)).map(line).collect(), waiting: 0, tickets: 0 }
     }
 
@@ -51,21 +74,27 @@ impl<W> Queue<W> {
         self.waiting == 0
     }
 
-    /// Adds a waiter that has waited since `since`, behind all that have waited as long; returns the waiter's ticket.
-    pub(super) fn join(&mut self, worker: usize, since: Instant, holds: bool, who: W) -> u64 {
+    /// Adds a waiter, behind all of its rank; returns the waiter's ticket.
+    pub(super) fn join(&mut self, worker: usize, times: WaitTimes, holds: bool, who: W) -> u64 {
         self.tickets += 1;
         self.waiting += 1;
         let ticket = self.tickets;
         let entries = &mut self.line_of(worker).entries;
-        let at = entries.partition_point(|entry| entry.since <= since);
-        entries.insert(at, QueueEntry { ticket, since, holds, who });
+        let at = entries.partition_point(|entry| entry.times.rank <= times.rank);
+        entries.insert(at, QueueEntry { ticket, times, holds, is_notified: false, who });
         ticket
     }
 
-    /// Removes a waiter since `since`; `None` if already removed.
-    pub(super) fn leave(&mut self, worker: usize, since: Instant, ticket: u64) -> Option<W> {
+    /// Number of waiters that are served before a new one of `rank`.
+    pub(super) fn count_ahead(&self, rank: Instant) -> usize {
+        self.lines.iter().map(|line| line.entries.partition_point(|entry| entry.times.rank <= rank)).sum()
+    }
+
+    /// Removes a waiter of `rank`; `None` if already removed.
+    pub(super) fn leave(&mut self, worker: usize, rank: Instant, ticket: u64) -> Option<W> {
         let entries = &mut self.line_of(worker).entries;
-        let at = entries.binary_search_by_key(&(since, ticket), |entry| (entry.since, entry.ticket)).ok()?;
+        let at =
+            entries.binary_search_by_key(&(rank, ticket), |entry| (entry.times.rank, entry.ticket)).ok()?;
         let left = entries.remove(at)?;
         self.waiting -= 1;
         Some(left.who)
@@ -74,15 +103,16 @@ impl<W> Queue<W> {
     /// Removes the next waiter for a backend of `worker`. Reads the clock only if several waiters compete.
     pub(super) fn next(&mut self, worker: usize, now: impl FnOnce() -> Instant) -> Option<QueueEntry<W>> {
         let own = worker % self.lines.len();
-        let since = |line: &WaitLine<W>| line.entries.front().map(|entry| entry.since);
+        let first = |line: &WaitLine<W>| line.entries.front().map(|entry| entry.times);
         let others = (0..self.lines.len()).filter(|other| *other != own);
-        let other = others.filter_map(|other| Some((since(&self.lines[other])?, other))).min();
-        let chosen = match (since(&self.lines[own]), other) {
-            (Some(own_since), Some((other_since, other)))
-                if other_since + OTHER_WORKER_HEAD_START < own_since =>
+        let other = others.filter_map(|other| Some((first(&self.lines[other])?.rank, other))).min();
+        let chosen = match (first(&self.lines[own]), other) {
+            (Some(own_times), Some((other_rank, other)))
+                if other_rank + OTHER_WORKER_HEAD_START < own_times.rank =>
             {
-                let waited = now().saturating_duration_since(own_since);
-                if other_since + OTHER_WORKER_HEAD_START + waited / 4 < own_since { other } else { own }
+                let waited = now().saturating_duration_since(own_times.since);
+                let delay = (waited / 4).min(MAX_OTHER_WORKER_DELAY);
+                if other_rank + OTHER_WORKER_HEAD_START + delay < own_times.rank { other } else { own }
             }
             (Some(_), _) => own,
             (None, Some((_, other))) => other,
@@ -93,13 +123,17 @@ impl<W> Queue<W> {
         next
     }
 
-    /// Removes the first waiter of `worker` if it has waited since `then` or longer.
-    pub(super) fn take_expired(&mut self, worker: usize, then: Instant) -> Option<QueueEntry<W>> {
+    /// Removes the waiters of `worker` that have waited since `then` or longer, by rank.
+    pub(super) fn take_expired(&mut self, worker: usize, then: Instant) -> Vec<QueueEntry<W>> {
         let entries = &mut self.line_of(worker).entries;
-        entries.front().filter(|entry| entry.since <= then)?;
-        let expired = entries.pop_front();
-        self.waiting -= 1;
-        expired
+        if entries.iter().all(|entry| entry.times.since > then) {
+            return Vec::new();
+        }
+        let (expired, stay): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(entries).into_iter().partition(|entry| entry.times.since <= then);
+        *entries = stay;
+        self.waiting -= expired.len();
+        expired.into()
     }
 
     /// Notifies, once each, the waiters of `worker` that have waited since `then` or longer.
@@ -109,14 +143,10 @@ impl<W> Queue<W> {
         then: Instant,
         mut tell: impl FnMut(&QueueEntry<W>),
     ) {
-        let line = self.line_of(worker);
-        let notified_until = line.notified_until;
-        let first = line.entries.partition_point(|entry| {
-            notified_until.is_some_and(|notified_until| entry.since <= notified_until)
-        });
-        for entry in line.entries.range(first..).take_while(|entry| entry.since <= then) {
+        let entries = self.line_of(worker).entries.iter_mut();
+        for entry in entries.filter(|entry| !entry.is_notified && entry.times.since <= then) {
+            entry.is_notified = true;
             tell(entry);
-            line.notified_until = Some(entry.since);
         }
     }
 
@@ -149,7 +179,7 @@ impl<W> Queue<W> {
 
     /// Start of the longest wait.
     pub(super) fn longest_wait_start(&self) -> Option<Instant> {
-        self.lines.iter().filter_map(|line| line.entries.front()).map(|entry| entry.since).min()
+        self.iter().map(|entry| entry.times.since).min()
     }
 
     fn line_of(&mut self, worker: usize) -> &mut WaitLine<W> {

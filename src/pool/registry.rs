@@ -231,6 +231,14 @@ impl Pools {
         pools.map(|entry| entry.pool.levels().backends[PoolBackendState::Leased.index()]).sum()
     }
 
+    /// True if a pool holds a backend of `endpoint`.
+    #[must_use]
+    pub fn has_backends(&self, endpoint: &EndpointName) -> bool {
+        let registry = self.lock();
+        let mut pools = registry.pools.values().filter(|entry| entry.pool.target().endpoint == *endpoint);
+        pools.any(|entry| entry.pool.lock().slots.live_count() > 0)
+    }
+
     /// All pools.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Pool>> {
@@ -482,7 +490,10 @@ impl Pool {
         match phase {
             PoolPhase::Withdrawn => state.fail_waiters(&LeaseError::Withdrawn, &mut after),
             PoolPhase::Closed => state.fail_waiters(&LeaseError::Closed, &mut after),
-            PoolPhase::Open => self.serve_waiters(state, &mut after),
+            PoolPhase::Open => {
+                state.restart_estimate(state.now);
+                self.serve_waiters(state, &mut after);
+            }
             PoolPhase::Paused | PoolPhase::Draining => {}
         }
         self.sort_out_all(state, &mut after);

@@ -5,9 +5,10 @@ use std::{sync::Arc, task::Waker};
 use tokio::time::Instant;
 
 use super::{
-    LeaseError, PoolPhase, PoolSettings, StartupResponse,
+    LeaseError, PoolPhase, PoolSettings, QueueEstimate, StartupResponse,
     absence::AbsenceState,
     login_backoff::LoginBackoff,
+    overload::{OverloadDetector, QueueLoad},
     pooled_backend::{BackendRecord, PooledBackend},
     queue::Queue,
     slots::{Occupancy, Slots},
@@ -21,6 +22,7 @@ pub(super) struct PoolState {
     pub(super) phase: PoolPhase,
     pub(super) slots: Slots<PooledBackend, BackendRecord>,
     pub(super) queue: Queue<Arc<WaitCell>>,
+    pub(super) overload: OverloadDetector,
     /// Time of the last tick: exact enough for minutes, without a clock read.
     pub(super) now: Instant,
     /// Backends of earlier epochs are closed on return.
@@ -122,6 +124,26 @@ impl PoolState {
         for entry in self.queue.drain() {
             after.add_waker(entry.who.fail_wait(error.clone()));
         }
+    }
+
+    /// The estimate for a waiter of `rank` that would wait longer than `query_wait_timeout`, if the estimate is sure.
+    pub(super) fn wait_estimate(&mut self, now: Instant, rank: Instant) -> Option<QueueEstimate> {
+        let limit = self.settings.query_wait_timeout;
+        if limit.is_zero() || self.phase != PoolPhase::Open || self.absence().is_some() {
+            return None;
+        }
+        let load = QueueLoad {
+            rank,
+            waiting: self.queue.len() + 1,
+            ahead: self.queue.count_ahead(rank),
+            backends: self.slots.used_count(),
+        };
+        self.overload.refusal(now, limit, load)
+    }
+
+    /// Begins to measure the service rate. Called when the first session waits, or the pool serves again.
+    pub(super) fn restart_estimate(&mut self, now: Instant) {
+        self.overload.restart(now, self.settings.query_wait_timeout);
     }
 
     /// Reason to close the backend instead of reuse, if any.

@@ -24,18 +24,20 @@ impl Pool {
             && let Some(then) = now.checked_sub(settings.query_wait_timeout)
             && state.absence.counts_since(then)
         {
-            while let Some(entry) = state.queue.take_expired(worker, then) {
+            for entry in state.queue.take_expired(worker, then) {
                 self.metrics.pool_wait_timed_out();
-                after.add_waker(entry.who.fail_wait(LeaseError::Timeout { waited: now - entry.since }));
+                let waited = now - entry.times.since;
+                after.add_waker(entry.who.fail_wait(LeaseError::Timeout { waited }));
             }
         }
         if !settings.wait_notice.is_zero()
             && let Some(then) = now.checked_sub(settings.wait_notice)
         {
             state.queue.notify_long_waits(worker, then, |entry| {
-                after.add_waker(entry.who.notify_long_wait(now - entry.since))
+                after.add_waker(entry.who.notify_long_wait(now - entry.times.since))
             });
         }
+        state.overload.expire_refused(now, settings.query_wait_timeout);
         sort_out(state, worker, now, &mut after);
         after.grow |= state.growth_reason(now, usize::MAX).is_some() || self.is_under_pressure();
         let empty = state.slots.used_count() == 0 && state.queue.is_empty();

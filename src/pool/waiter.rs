@@ -7,8 +7,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
-
 use super::{AcquireOptions, Disposition, Lease, LeaseError, Pool};
 
 /// A session's place in queues for backends: created once and reused; only the first wait allocates.
@@ -37,10 +35,10 @@ pub enum Waited {
 /// Queue and start of a wait.
 pub(super) struct Queued {
     pub(super) pool: Arc<Pool>,
+    /// With the times of this wait.
     pub(super) want: AcquireOptions,
     /// `None` if the wait ended before the start.
     pub(super) ticket: Option<u64>,
-    pub(super) since: Instant,
 }
 
 /// Result cell between pool and waiter. Locked behind the pool's lock, never before.
@@ -102,14 +100,17 @@ impl Waiter {
             }
             seat.clear();
             drop(seat);
-            let Some(Queued { pool, want, since, .. }) = self.queued.take() else { return Poll::Pending };
+            let Some(Queued { pool, want, .. }) = self.queued.take() else { return Poll::Pending };
             let lease = match outcome {
                 WaitOutcome::Lease(lease) => lease.moved_to(want.worker),
                 WaitOutcome::Failed(error) => return Poll::Ready(Waited::Failed(error)),
                 WaitOutcome::None => None,
             };
             if let Some(lease) = lease {
-                pool.count_wait(want.worker, since.elapsed());
+                pool.count_wait(
+                    want.worker,
+                    want.terms.since.map_or(Duration::ZERO, |since| since.elapsed()),
+                );
                 return Poll::Ready(Waited::Lease(lease));
             }
             // The backend could not be used: back into the queue.
@@ -119,9 +120,9 @@ impl Waiter {
 
     /// Leaves the queue: the statement was canceled, or the client is gone.
     pub fn leave(&mut self) {
-        let Some(Queued { pool, want, ticket, since }) = self.queued.take() else { return };
-        if let Some(ticket) = ticket {
-            pool.remove_waiter(want.worker, since, ticket);
+        let Some(Queued { pool, want, ticket }) = self.queued.take() else { return };
+        if let (Some(ticket), Some(rank)) = (ticket, want.terms.unserved_since) {
+            pool.remove_waiter(want.worker, rank, ticket);
         }
         let Some(seat) = &self.seat else { return };
         let mut seat = seat.lock();

@@ -273,10 +273,8 @@ impl Session {
 
     /// No backend is available: the client's next request gets `client_error`, and the session continues. A transaction known to
     /// the client and to no backend has failed.
-    pub fn fail(&mut self, client_error: ClientError) {
-        if let Some(session) = self.pooled_mut() {
-            session.fail(client_error);
-        }
+    pub fn fail(&mut self, client_error: ClientError) -> bool {
+        self.pooled_mut().is_some_and(|session| session.fail(client_error))
     }
 
     /// Takes the state of the backend, if the backend can be returned: nothing is in progress there, and no state of the

@@ -188,9 +188,9 @@ const GAUGE: MetricKind = MetricKind::Gauge;
 catalog! {
     // A listener's traffic to an endpoint.
     STATEMENTS = COUNTER, "gatekeeper_statements_total", [Listener, Endpoint, BackendRole, Outcome],
-        "Statements answered by an endpoint, by outcome.";
+        "Statements answered by an endpoint, or refused by Gatekeeper for want of one of its backends, by outcome.";
     STATEMENT_ERRORS = COUNTER, "gatekeeper_statement_errors_total", [Listener, Endpoint, BackendRole, SqlstateClass],
-        "Errors reported by an endpoint, by SQLSTATE class.";
+        "Errors that clients received, from an endpoint or from Gatekeeper, by SQLSTATE class.";
     STATEMENT_DURATION = MetricKind::Histogram(Buckets::Statements), "gatekeeper_statement_duration_seconds",
         [Listener, Endpoint, BackendRole],
         "Time from the arrival of a statement to the end of its response.";
@@ -215,7 +215,7 @@ catalog! {
         [Listener, Endpoint, BackendRole],
         "Time that clients waited for a backend connection; 0 if one was idle.";
     POOL_WAIT_TIMEOUTS = COUNTER, "gatekeeper_pool_wait_timeouts_total", [Listener, Endpoint, BackendRole],
-        "Clients that timed out waiting for a backend connection.";
+        "Clients that timed out waiting for a backend connection, or were refused because they would have.";
     POOL_CLOSED = COUNTER, "gatekeeper_pool_backends_closed_total", [Listener, Endpoint, BackendRole, Reason],
         "Pooled backends closed, by reason.";
     PINS = COUNTER, "gatekeeper_pins_total", [Listener, Endpoint, BackendRole, Reason],

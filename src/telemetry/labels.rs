@@ -19,6 +19,18 @@ closed_set! {
 }
 
 closed_set! {
+    /// Outcome of a statement.
+    pub enum StatementOutcome {
+        /// The server reported success.
+        Ok = "ok",
+        /// The server reported an error, or the connection broke.
+        Error = "error",
+        /// Gatekeeper answered with an error of its own; no server received the statement.
+        Refused = "refused",
+    }
+}
+
+closed_set! {
     /// Outcome of a request to the admin API.
     pub enum AdminOutcome {
         /// Answered.
@@ -241,6 +253,8 @@ closed_set! {
     pub enum SqlstateClass {
         /// Connection exception.
         C08 = "08",
+        /// Feature not supported.
+        C0A = "0A",
         /// Data exception.
         C22 = "22",
         /// Integrity constraint violation.
@@ -297,7 +311,8 @@ mod tests {
             ("40001", "40"),
             ("42P01", "42"),
             ("P0001", "P0"),
-            ("0A000", "other"),
+            ("0A000", "0A"),
+            ("01000", "other"),
             ("5", "other"),
             ("", "other"),
         ] {

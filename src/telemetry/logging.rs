@@ -238,7 +238,8 @@ mod tests {
 
     #[test]
     fn a_json_line_has_the_names_that_cloud_logging_reads() {
-        let settings = LogSettings { filter: "info".into(), format: LogFormat::Json };
+        let settings =
+            LogSettings { filter: "info".into(), format: LogFormat::Json, ..LogSettings::default() };
         let page = logged(&settings, || {
             tracing::warn!(endpoint = %"reads", attempts = 3, ok = false, "login \"failed\"");
             tracing::debug!("hidden by the filter");
@@ -277,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_level_alone_is_that_of_gatekeeper() {
-        let settings = LogSettings { filter: "debug".into(), format: LogFormat::Text };
+        let settings = LogSettings { filter: "debug".into(), ..LogSettings::default() };
         let page = logged(&settings, || {
             tracing::debug!("ours");
             tracing::debug!(target: "rustls::client", "theirs");
@@ -307,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_wrong_filter_is_refused_with_a_hint() {
-        let settings = LogSettings { filter: "gatekeeper=loud=er".into(), format: LogFormat::Text };
+        let settings = LogSettings { filter: "gatekeeper=loud=er".into(), ..LogSettings::default() };
         let error = build_subscriber(&settings, io::sink).err().unwrap();
         assert!(error.to_string().contains("`gatekeeper=loud=er` is not a valid log filter"), "{error}");
     }

@@ -11,6 +11,7 @@
 pub mod catalog;
 mod distribution;
 pub mod labels;
+mod log_limiter;
 mod logging;
 mod openmetrics;
 mod process;
@@ -21,6 +22,7 @@ mod shards;
 mod timings;
 pub mod traces;
 
+pub use log_limiter::{LogLimiter, UnloggedCount};
 pub use logging::{LogError, LogFilter, start_log};
 pub use record::{
     AdminMetrics, AuditMetrics, BackendPresence, ClientPresence, EndpointMetrics, HoldPresence,

@@ -7,6 +7,8 @@ pub struct LogSettings {
     pub filter: String,
     /// Format of lines.
     pub format: LogFormat,
+    /// Each login and each end of a session is logged. Default no.
+    pub connections: bool,
 }
 
 /// Format of log lines.
@@ -21,6 +23,6 @@ pub enum LogFormat {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Text }
+        Self { filter: "info".to_owned(), format: LogFormat::Text, connections: false }
     }
 }

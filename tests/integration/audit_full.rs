@@ -76,11 +76,19 @@ async fn block_fails_statements_loses_none_and_resumes() {
     stand.gatekeeper.wait_for_log("audit log write failed; retrying").await;
     // New clients are rejected, too.
     assert_eq!(refused(stand.connect(APP).await).sqlstate, "53400");
+    let ready = stand.gatekeeper.get("/readyz").await.unwrap();
+    assert_eq!(ready.status, 503, "{}", ready.body);
+    assert!(
+        ready.body.contains("the audit log cannot be written") && ready.body.contains("free space"),
+        "{}",
+        ready.body
+    );
     let whole = fs::read(&file).unwrap();
     assert!(whole.ends_with(b"\n"), "half a line is left in the file");
 
     limit(&stand, None);
     stand.gatekeeper.wait_for_log("audit log writes resumed").await;
+    assert_eq!(stand.gatekeeper.get("/readyz").await.unwrap().status, 200);
     let ran = rows(&stand).await;
     assert_eq!(ran, answered, "what was refused did not run");
     let lines = until(PATIENCE, async || {
@@ -117,6 +125,8 @@ async fn shed_continues_to_serve_and_records_the_loss() {
         }
     })
     .await;
+    let ready = stand.gatekeeper.get("/readyz").await.unwrap();
+    assert_eq!(ready.status, 200, "clients are served: {}", ready.body);
     limit(&stand, None);
     stand.gatekeeper.wait_for_log("audit log writes resumed").await;
     assert_eq!(rows(&stand).await, ran);

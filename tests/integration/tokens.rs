@@ -172,6 +172,28 @@ async fn no_statement_fails_during_a_token_command_outage() {
     connect_alice(stand.listener).await.simple_query("SELECT 1").await.unwrap();
 }
 
+#[tokio::test]
+async fn a_program_without_tokens_and_backends_is_not_ready() {
+    let server = server().await;
+    server.tokens().fail("ERROR: (gcloud.auth) no active account").unwrap();
+    let listener = "auth = { method = \"trust\" }\npool = { mode = \"transaction\", size = 2 }";
+    let probe = "[probe]\ninterval = \"300ms\"\n";
+    let config = config(&server, &login(&server.tokens().command_words(), &[ALICE], ""), listener, probe);
+    let stand = Stand::start(server, &config).await;
+    until(PATIENCE, async || {
+        let ready = stand.gatekeeper.get("/readyz").await.unwrap();
+        let says = ready.body.contains("no active account") && ready.body.contains("gatekeeper doctor");
+        if ready.status == 503 && says { Ok(()) } else { Err((ready.status, ready.body)) }
+    })
+    .await;
+    stand.server.tokens().heal().unwrap();
+    until(PATIENCE, async || {
+        let ready = stand.gatekeeper.get("/readyz").await.unwrap();
+        if ready.status == 200 { Ok(()) } else { Err((ready.status, ready.body)) }
+    })
+    .await;
+}
+
 const FAILED_MINTS: &str =
     "gatekeeper_token_mints_total{endpoint=\"primary\",backend_role=\"primary\",outcome=\"error\"}";
 

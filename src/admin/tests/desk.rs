@@ -118,6 +118,7 @@ impl Desk {
             events: Events::default(),
             evidence: probe.evidence(),
             metrics: metrics.clone(),
+            client_log: crate::frontend::ClientLog::default(),
         };
         let (control, commands) = control();
         let api = Api {

@@ -25,7 +25,7 @@ async fn ready_means_that_every_listener_has_an_endpoint_that_is_up() {
     );
     assert_eq!(
         desk.get("/readyz?listener=app").await.json(),
-        json!({"ready": true, "draining": false, "listeners": [{
+        json!({"ready": true, "draining": false, "problem": null, "listeners": [{
             "name": "app", "route": "primary", "ready": true, "holding": false, "endpoint": "primary", "reason": "writer", "problem": null,
         }]})
     );

@@ -57,9 +57,10 @@ fn one_of_each_is_one_of_each() {
         Record::CommitResolved(_) => 15,
         Record::FailoverBegan(_) => 16,
         Record::FailoverEnded(_) => 17,
+        Record::StatementRefused(_) => 18,
     };
     let seen: BTreeSet<i32> = one_of_each(&Audit::off()).iter().map(number).collect();
-    assert_eq!(seen, (0..18).collect());
+    assert_eq!(seen, (0..19).collect());
 }
 
 #[tokio::test]
@@ -154,8 +155,9 @@ async fn level_sessions_leaves_statements_out_and_nothing_else() {
     audit.close().await;
     let lines = scene.lines();
     assert!(!actions(&lines).contains(&"statement.executed"));
+    assert!(!actions(&lines).contains(&"statement.refused"));
     assert!(actions(&lines).contains(&"statement.cancelled"));
-    assert_eq!(lines.len(), one_of_each(&audit).len() - 3 + 2);
+    assert_eq!(lines.len(), one_of_each(&audit).len() - 4 + 2);
     assert_gap_free(&lines);
 }
 

@@ -402,9 +402,9 @@ fn what_is_wrong_in_the_environment_is_named_with_its_variable() {
             &["GATEKEEPER_BACKEND_HSOT: unknown variable; did you mean GATEKEEPER_BACKEND_HOST?"],
         ),
         (
-            &[host, ("GATEKEEPER_MAXIMUM_CONNECTIONS", "x")],
+            &[host, ("GATEKEEPER_MAXIMUM_BACKEND_CONNECTIONS", "x")],
             &[
-                "GATEKEEPER_MAXIMUM_CONNECTIONS: unknown variable; unset it (the nearest known one is GATEKEEPER_BACKEND_CONNECT_TIMEOUT)",
+                "GATEKEEPER_MAXIMUM_BACKEND_CONNECTIONS: unknown variable; unset it (the nearest known one is GATEKEEPER_PRIMARY_BACKEND_CONNECT_TIMEOUT)",
             ],
         ),
         (

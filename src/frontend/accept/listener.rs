@@ -168,6 +168,8 @@ fn hand_over(
         Admitted::Refused(permit, client_error) => (permit, Some(client_error)),
         Admitted::Turned(client_error) => {
             context.metrics.record_rejection(RefusalReason::MaxClients);
+            let client_log = &services.observers.client_log;
+            client_log.client_turned_away(&context.settings.name, address, &client_error);
             turn_away(&socket, &client_error);
             return;
         }
@@ -179,7 +181,7 @@ fn hand_over(
     };
     let descriptors = Arc::clone(&services.descriptors).try_acquire_many_owned(needed).ok();
     if descriptors.is_none() {
-        tracing::error!(listener = %context.settings.name, "out of file descriptors: raise the limit on open files");
+        services.observers.client_log.out_of_descriptors(&context.settings.name);
     }
     let client_error = client_error.or_else(|| descriptors.is_none().then(ClientError::no_descriptors));
     // Prefers this worker among those with the fewest clients, which needs no wake-up.

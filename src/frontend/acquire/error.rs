@@ -6,6 +6,7 @@ use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
     blame::Blame,
     client_error::ClientError,
+    pool::QueueEstimate,
     route::NoEndpoint,
     telemetry::labels::{ConnectPhase, HoldOutcome},
 };
@@ -32,6 +33,9 @@ pub(crate) enum AcquireError {
     /// No backend of the pool became free in time.
     #[error("no backend of pool {pool} became free within {waited:?}")]
     Timeout { pool: String, waited: Duration },
+    /// The wait for a backend of the pool would exceed `query_wait_timeout`.
+    #[error("pool {pool} is overloaded: estimated wait {:?} in place {}", estimate.wait, estimate.position)]
+    Overloaded { pool: String, estimate: QueueEstimate, limit: Duration },
     /// The program is shutting down.
     #[error("the program is shutting down")]
     Closed,
@@ -55,7 +59,9 @@ impl AcquireError {
         match self {
             Self::Closed => HoldOutcome::Shutdown,
             Self::HoldExpired { .. } | Self::NoEndpoint(_) => HoldOutcome::Expired,
-            Self::Down(..) | Self::ProbedDown(..) | Self::Timeout { .. } => HoldOutcome::Served,
+            Self::Down(..) | Self::ProbedDown(..) | Self::Timeout { .. } | Self::Overloaded { .. } => {
+                HoldOutcome::Served
+            }
         }
     }
 
@@ -64,6 +70,9 @@ impl AcquireError {
         match self {
             Self::NoEndpoint(none) => ClientError::no_endpoint(none.to_string()),
             Self::Timeout { pool, waited } => ClientError::pool_timeout(pool, *waited),
+            Self::Overloaded { pool, estimate, limit } => {
+                ClientError::pool_overloaded(pool, estimate.position, estimate.wait, *limit)
+            }
             Self::Closed => ClientError::shutdown(),
             Self::ProbedDown(..) => ClientError::endpoint(Blame::Endpoint, self.describe()),
             Self::HoldExpired { waited, cause } => ClientError::hold_expired(*waited, &cause.describe()),
@@ -89,7 +98,7 @@ impl AcquireError {
                 None => format!("endpoint \"{endpoint}\" {}", describe_failure(error)),
             },
             Self::HoldExpired { cause, .. } => cause.describe(),
-            Self::Timeout { .. } | Self::Closed => self.to_string(),
+            Self::Timeout { .. } | Self::Overloaded { .. } | Self::Closed => self.to_string(),
         }
     }
 }

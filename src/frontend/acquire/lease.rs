@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     backend::{ConnectError, EndpointHandle},
-    frontend::context::{ClientServices, ListenerContext},
+    frontend::{
+        context::{ClientServices, ListenerContext},
+        observe::pool_load::PoolLoad,
+    },
     names::{DatabaseName, UserName},
     pool::{self, Disposition, Lease, Pool, PoolKey, Trace, WaitTerms, Waited, Waiter},
     probe::Evidence,
@@ -39,6 +42,15 @@ pub(crate) struct LeaseProvider {
     routes: Arc<RouteCounts>,
     /// State shared by the sessions of the database, if backends are shared.
     shared: Option<Arc<SharedState>>,
+    /// The pool of the last wait, with its metrics.
+    awaited: Option<AwaitedPool>,
+}
+
+/// A pool in which the session waits or has waited.
+#[derive(Clone)]
+pub(crate) struct AwaitedPool {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) path: Arc<PathCounts>,
 }
 
 /// A pool, and its use by this session.
@@ -73,6 +85,7 @@ impl LeaseProvider {
             waiter: Waiter::new(),
             routes: listener.metrics.routes(tasks::current_worker()),
             shared: None,
+            awaited: None,
         }
     }
 }
@@ -117,6 +130,7 @@ impl BackendProvider for LeaseProvider {
         };
         let lease = place.pool.try_lease(&wish);
         if lease.is_none() {
+            self.awaited = Some(AwaitedPool { pool: Arc::clone(&place.pool), path: Arc::clone(&place.path) });
             place.pool.wait(&mut self.waiter, &wish);
         }
         lease
@@ -277,10 +291,20 @@ impl PooledAcquirer {
         self.context.observers.evidence.want_sample();
     }
 
+    /// Takes the pool of the last wait. A statement may fail without a wait, when no endpoint is eligible.
+    pub(crate) fn take_awaited_pool(&mut self) -> Option<AwaitedPool> {
+        self.provider.awaited.take()
+    }
+
+    /// Current load of a pool of the process.
+    pub(crate) fn pool_load(&self, pool: &Pool) -> PoolLoad {
+        PoolLoad::of(pool, &self.context.sessions)
+    }
+
     /// Ends the wait after the client has canceled its statement.
     pub(crate) fn leave(&mut self) {
         self.provider.waiter.leave();
-        self.end_wait(HoldOutcome::Left);
+        self.end_unserved(HoldOutcome::Left);
     }
 
     /// True if the backend is the one returned last by this session, and unused since.

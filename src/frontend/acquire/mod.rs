@@ -27,13 +27,18 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use self::{
     connect::ConnectProvider,
     hold::{Hold, HoldBudget, Pause, writer_seen_up},
     provider::{AcquireContext, BackendProvider, TryProgress},
 };
 pub(crate) use self::{
-    connect::Connected, error::AcquireError, lease::PooledAcquirer, random::random_number,
+    connect::Connected,
+    error::AcquireError,
+    lease::{AwaitedPool, PooledAcquirer},
+    random::random_number,
 };
 use super::{
     ListenerSettings,
@@ -43,10 +48,10 @@ use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle},
     blame::Chain,
     names::EndpointName,
-    pool::{Disposition, LeaseError, WaitTerms},
+    pool::{Disposition, LeaseError, UnservedWaits, WaitTerms},
     route::{
         NoEndpoint, Outlier, RerunCause, RouteNeed, RoutePolicy, RouteReason, RouteRequest, RouteSide,
-        decide, decide_split,
+        WhenNoReader, decide, decide_split,
     },
     session::FreshnessCheck,
     telemetry::labels::HoldOutcome,
@@ -65,6 +70,8 @@ pub(crate) struct BackendAcquirer<P: BackendProvider> {
     side: RouteSide,
     wait: Option<Wait>,
     hold_budget: HoldBudget,
+    /// By side.
+    unserved: [UnservedWaits; 2],
     /// Freshness of the backend that was acquired last.
     freshness: FreshnessCheck,
 }
@@ -166,6 +173,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             side: RouteSide::Writer,
             wait: None,
             hold_budget: HoldBudget::default(),
+            unserved: Default::default(),
             freshness: FreshnessCheck::Enough,
         }
     }
@@ -192,9 +200,12 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     ) -> Poll<Result<Step<P::Backend>, AcquireError>> {
         let progress = self.poll_tries(request, cx);
         match &progress {
-            Poll::Ready(Ok(Step::Acquired(_))) => self.end_wait(HoldOutcome::Served),
+            Poll::Ready(Ok(Step::Acquired(_))) => {
+                self.unserved_waits().clear();
+                self.end_wait(HoldOutcome::Served);
+            }
             Poll::Ready(Ok(Step::Notice(_))) => {}
-            Poll::Ready(Err(error)) => self.end_wait(error.hold_outcome()),
+            Poll::Ready(Err(error)) => self.end_unserved(error.hold_outcome()),
             Poll::Pending => {
                 let wait = self.wait.get_or_insert_default();
                 wait.hold.begin_wait();
@@ -259,6 +270,8 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     fn begin_try(&mut self, request: &AcquireRequest) -> Option<P::Backend> {
         let terms = WaitTerms {
             since: self.wait.as_ref().and_then(|wait| wait.hold.began()),
+            unserved_since: self.unserved_waits().since(Instant::now()),
+            is_refusable: self.is_refusable(),
             holds: self.side == RouteSide::Writer && self.may_hold(),
         };
         let place = match self.side {
@@ -316,6 +329,10 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                 }
                 let pool = decided.map(|decided| P::describe(&decided.place)).unwrap_or_default();
                 Some(AcquireError::Timeout { pool, waited })
+            }
+            LeaseError::Overloaded { estimate, limit } => {
+                let pool = decided.map(|decided| P::describe(&decided.place)).unwrap_or_default();
+                Some(AcquireError::Overloaded { pool, estimate, limit })
             }
             LeaseError::Down(error) => self.login_failed(&decided?, need, error),
             LeaseError::ProbedDown(reason) => {
@@ -376,7 +393,10 @@ impl<P: BackendProvider> BackendAcquirer<P> {
         let failure = match reason {
             LeaseError::Down(error) => AcquireError::down(endpoint, error),
             LeaseError::ProbedDown(reason) => AcquireError::probed_down(endpoint, reason),
-            LeaseError::Timeout { .. } | LeaseError::Withdrawn | LeaseError::Closed => return,
+            LeaseError::Timeout { .. }
+            | LeaseError::Overloaded { .. }
+            | LeaseError::Withdrawn
+            | LeaseError::Closed => return,
         };
         tracing::debug!(error = %Chain(&failure), "session waits for a writer");
         self.wait.get_or_insert_default().failure = Some(failure);
@@ -562,7 +582,7 @@ impl<P: BackendProvider> BackendAcquirer<P> {
         self.provider.leave();
         let failure = self.wait.as_mut().and_then(|wait| wait.failure.take());
         let error = self.final_error(failure.unwrap_or(AcquireError::NoEndpoint(NoEndpoint::Writer)));
-        self.end_wait(HoldOutcome::Expired);
+        self.end_unserved(HoldOutcome::Expired);
         Some(error)
     }
 
@@ -572,9 +592,43 @@ impl<P: BackendProvider> BackendAcquirer<P> {
         let waited = wait.hold.began().map_or(Duration::ZERO, |began| began.elapsed());
         match error {
             AcquireError::Down(_, ref failure) if !failure.is_absence() => error,
-            AcquireError::Timeout { .. } | AcquireError::Closed | AcquireError::HoldExpired { .. } => error,
+            AcquireError::Timeout { .. }
+            | AcquireError::Overloaded { .. }
+            | AcquireError::Closed
+            | AcquireError::HoldExpired { .. } => error,
             cause => AcquireError::HoldExpired { waited, cause: Box::new(cause) },
         }
+    }
+
+    /// Failed waits on the current side.
+    const fn unserved_waits(&mut self) -> &mut UnservedWaits {
+        match self.side {
+            RouteSide::Writer => &mut self.unserved[0],
+            RouteSide::Reader => &mut self.unserved[1],
+        }
+    }
+
+    /// True if a wait at the decided endpoint may be refused at once. A read that the writer may serve waits first: an
+    /// overloaded read pool must not send all its reads to the writer.
+    fn is_refusable(&self) -> bool {
+        match &self.context.listener.settings.route {
+            RoutePolicy::Split(_) => self.side == RouteSide::Writer,
+            RoutePolicy::ReadPool { when_no_reader: WhenNoReader::Primary } => {
+                self.reason() != RouteReason::ReadPool
+            }
+            RoutePolicy::ReadPool { when_no_reader: WhenNoReader::Refuse }
+            | RoutePolicy::Primary
+            | RoutePolicy::Secondary
+            | RoutePolicy::Endpoint(_) => true,
+        }
+    }
+
+    /// Ends an acquisition that has failed, or that the client has canceled: the next wait counts from its start.
+    fn end_unserved(&mut self, outcome: HoldOutcome) {
+        let now = Instant::now();
+        let began = self.wait.as_ref().and_then(|wait| wait.hold.began()).unwrap_or(now);
+        self.unserved_waits().note_failure(began, now);
+        self.end_wait(outcome);
     }
 
     /// Ends the acquisition, and the hold with `outcome`.

@@ -282,3 +282,19 @@ async fn a_pool_and_a_connect_report_the_same_failure() {
     let now = std::time::Instant::now();
     assert!(stand.services.routing.outliers.avoids(&"p".parse().unwrap(), now), "other sessions keep away");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_read_with_another_way_is_not_refused() {
+    let stand = Stand::new(CLUSTER);
+    let refuses = |route: RoutePolicy| {
+        let listener = stand.listener(route, HOLD);
+        let (user, database) = (UserName::new("alice").unwrap(), DatabaseName::new("shop").unwrap());
+        let startup = StartupMessage::new(ProtocolVersion::V3_0);
+        let mut acquirer = PooledAcquirer::pooled(&stand.services, &listener, user, database, startup);
+        acquirer.pool().unwrap();
+        acquirer.is_refusable()
+    };
+    assert!(!refuses(READ_POOL), "the writer may serve the read");
+    assert!(refuses(RoutePolicy::ReadPool { when_no_reader: WhenNoReader::Refuse }));
+    assert!(refuses(RoutePolicy::Primary));
+}

@@ -39,7 +39,7 @@ use crate::{
         labels::{AuthFailure, RefusalReason},
     },
     tls::Stream,
-    wire::StartupMessage,
+    wire::{SqlState, StartupMessage},
 };
 
 /// Handshake of one client, up to its session, with the facts known so far.
@@ -195,7 +195,7 @@ impl ClientHandshake {
             Ok(Err(AuthenticateError::Unjudged(failed))) => return self.not_opened(failed).await,
             Ok(Err(AuthenticateError::Failed(why, client_error))) => {
                 self.context.metrics.authentication_failed(why);
-                self.refuse(client_error).await;
+                self.refuse_because(client_error, Some(why.as_str())).await;
                 return None;
             }
             Ok(Ok(proved)) => proved,
@@ -284,6 +284,11 @@ impl ClientHandshake {
                 if let Some(client) = &mut self.client {
                     client.say(&words).await.ok();
                 }
+                self.log_rejection(
+                    ("endpoint", None),
+                    sqlstate.as_ref().map(SqlState::as_str),
+                    "the server refused the login",
+                );
                 self.rejected("endpoint", sqlstate.and_then(|state| Sqlstate::new(state.as_str())));
                 None
             }
@@ -379,12 +384,10 @@ impl ClientHandshake {
             GreetError::Foreign(error) => {
                 tracing::debug!(session = self.facts.id, %error, "not a PostgreSQL client")
             }
-            GreetError::Tls(error) => tracing::info!(
-                listener = %self.context.settings.name,
-                client = ?self.facts.client,
-                error = %Chain(&error),
-                "client TLS handshake failed"
-            ),
+            GreetError::Tls(error) => {
+                let error = Chain(&error).to_string();
+                self.services.observers.client_log.tls_handshake_failed(&self.facts, &error);
+            }
         }
         self.context.metrics.record_rejection(reason);
         self.rejected(reason.as_str(), None);
@@ -401,19 +404,37 @@ impl ClientHandshake {
 
     /// Rejects the client; counts and records the rejection.
     pub(crate) async fn refuse(&mut self, client_error: ClientError) {
+        self.refuse_because(client_error, None).await;
+    }
+
+    /// Rejects the client; `cause` is for the log alone.
+    async fn refuse_because(&mut self, client_error: ClientError, cause: Option<&'static str>) {
+        self.log_rejection(
+            (client_error.reason.as_str(), cause),
+            Some(client_error.sqlstate.as_str()),
+            &client_error.message,
+        );
         self.rejected(client_error.reason.as_str(), Sqlstate::new(client_error.sqlstate.as_str()));
         self.turn_down(&client_error).await;
     }
 
     /// Rejects the client and counts the rejection.
     async fn turn_down(&mut self, client_error: &ClientError) {
-        tracing::debug!(session = self.facts.id, reason = client_error.reason.as_str(), "client refused");
         if let Some(reason) = refusal_label(client_error.reason) {
             self.context.metrics.record_rejection(reason);
         }
         if let Some(client) = &mut self.client {
             last_words(&mut client.stream, client_error).await.ok();
         }
+    }
+
+    fn log_rejection(
+        &self,
+        because: (&'static str, Option<&'static str>),
+        sqlstate: Option<&str>,
+        message: &str,
+    ) {
+        self.services.observers.client_log.client_rejected(&self.facts, because, sqlstate, message);
     }
 
     fn rejected(&self, reason: &'static str, sqlstate: Option<Sqlstate>) {
@@ -448,7 +469,7 @@ fn refusal_label(reason: ClientErrorReason) -> Option<RefusalReason> {
         }
         ClientErrorReason::Shutdown | ClientErrorReason::Killed => RefusalReason::Draining,
         ClientErrorReason::Authentication | ClientErrorReason::UserNotListed => return None,
-        ClientErrorReason::PoolTimeout => RefusalReason::NoEndpoint,
+        ClientErrorReason::PoolTimeout | ClientErrorReason::PoolOverloaded => RefusalReason::NoEndpoint,
         ClientErrorReason::Audit
         | ClientErrorReason::SettingsLost
         | ClientErrorReason::Cancelled

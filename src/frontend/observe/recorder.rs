@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use super::session_tracer::Traced;
+use super::{pool_load::PoolLoad, session_tracer::Traced};
 use crate::{
     audit::{
         Record, Submit,
@@ -21,9 +21,11 @@ use crate::{
             StatementRecord,
         },
     },
-    client_error::ClientError,
+    blame::Blame,
+    client_error::{ClientError, ClientErrorReason},
     events::EventKind,
     frontend::{
+        acquire::AwaitedPool,
         context::{Observers, Routing},
         registry::entry::SessionEntry,
         relay::session_end::SessionEnd,
@@ -35,7 +37,7 @@ use crate::{
     session::{Fate, Pin, ResolvedCommit, StatementReport},
     telemetry::{
         BackendPresence, ClientPresence, PathCounts,
-        labels::{ClientState, Direction, Outcome, SessionOutcome},
+        labels::{ClientState, Direction, SessionOutcome, StatementOutcome},
     },
     topology::DeclaredRole,
     wire::SqlState,
@@ -100,6 +102,7 @@ impl Recorder {
             arrived,
         } = of;
         presence.enter(ClientState::Idle);
+        observers.client_log.session_opened(&facts);
         Self {
             facts,
             user,
@@ -154,12 +157,32 @@ impl Recorder {
     pub(crate) fn record_fate(&self, fate: Fate) {
         self.presence.listener().transaction_interrupted(fate);
         self.observers.events.record_fate(fate);
-        tracing::debug!(
-            session = self.facts.id,
-            endpoint = self.server.as_ref().map(|server| server.endpoint.name.as_str()),
-            fate = fate.as_str(),
-            "transaction interrupted"
-        );
+        let endpoint = self.server.as_ref().map(|server| &server.endpoint.name);
+        self.observers.client_log.transaction_interrupted(&self.facts, endpoint, fate);
+    }
+
+    /// Records a statement that Gatekeeper has answered with an error of its own, for want of a backend of `awaited`.
+    pub(crate) fn record_refusal(
+        &mut self,
+        error: &ClientError,
+        awaited: Option<&AwaitedPool>,
+        load: impl FnOnce() -> Option<PoolLoad>,
+    ) {
+        let path = awaited.map_or(&self.path, |awaited| &awaited.path);
+        path.record_refusal(error.sqlstate.as_str());
+        // A client that cancels its own statement needs no line.
+        if error.blame != Blame::Client {
+            let (listener, reason) = (self.facts.listener.clone(), error.reason.as_str());
+            self.observers.events.record_event(EventKind::StatementRefused { listener, reason });
+            let pool = awaited.map(|awaited| awaited.pool.target().to_string());
+            self.observers.client_log.statement_refused(&self.facts, error, pool.as_deref(), load);
+        }
+        self.submit(Record::StatementRefused(Box::new(record::RefusedStatement {
+            session: Arc::clone(&self.facts),
+            endpoint: awaited.map(|awaited| Arc::clone(awaited.pool.endpoint().endpoint())),
+            reason: error.reason.as_str(),
+            sqlstate: Sqlstate::new(error.sqlstate.as_str()),
+        })));
     }
 
     /// Records the outcome of a COMMIT in doubt.
@@ -241,9 +264,9 @@ impl Recorder {
     pub(crate) fn record_statement(&mut self, report: StatementReport) {
         let duration = report.ended.saturating_duration_since(report.started);
         match &report.error {
-            None => self.path.record_statement(Outcome::Ok, duration),
+            None => self.path.record_statement(StatementOutcome::Ok, duration),
             Some(state) => {
-                self.path.record_statement(Outcome::Error, duration);
+                self.path.record_statement(StatementOutcome::Error, duration);
                 self.path.record_error(state.as_str());
                 if *state == SqlState::READ_ONLY_TRANSACTION
                     && let Some(server) = &self.server
@@ -312,12 +335,15 @@ impl Recorder {
             self.record_fate(Fate::SessionLost);
         }
         let reason = end.blame().is_some().then(|| end.as_str());
-        tracing::debug!(
-            session = entry.id,
-            endpoint = self.server.as_ref().map(|server| server.endpoint.name.as_str()),
-            end = end.as_str(),
-            "session closed"
-        );
+        let client_log = &self.observers.client_log;
+        if let Some(error) = end.last_words() {
+            self.path.record_error(error.sqlstate.as_str());
+            // An orderly shutdown ends all sessions.
+            if error.reason != ClientErrorReason::Shutdown {
+                client_log.session_failed(&self.facts, end.as_str(), &error);
+            }
+        }
+        client_log.session_closed(&self.facts, end.as_str(), self.arrived);
         if self.owns_backend
             && let Some(server) = self.server.clone()
         {

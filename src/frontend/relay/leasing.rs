@@ -117,13 +117,18 @@ impl Leasing {
             reason = client_error.reason.as_str(),
             "no backend connection for a statement"
         );
-        parts.session.fail(client_error);
+        let awaited = self.acquirer.take_awaited_pool();
+        if parts.session.fail(client_error.clone()) {
+            let load = || awaited.as_ref().map(|awaited| self.acquirer.pool_load(&awaited.pool));
+            parts.recorder.record_refusal(&client_error, awaited.as_ref(), load);
+        }
         LeaseProgress::Done
     }
 
     fn attach(&mut self, parts: &mut LeasingParts<'_>, mut lease: Lease) {
         self.is_waiting = false;
         let acquirer = &mut self.acquirer;
+        acquirer.take_awaited_pool();
         parts.recorder.record_lease(lease.running(), acquirer.reason(), acquirer.path());
         let untouched = acquirer.follows(&lease);
         if let Some(tracked_state) = lease.tracked_state.take() {

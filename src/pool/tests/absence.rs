@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 use super::*;
 
 fn holding() -> AcquireOptions {
-    AcquireOptions { terms: WaitTerms { since: None, holds: true }, ..want() }
+    AcquireOptions { terms: WaitTerms { holds: true, ..WaitTerms::default() }, ..want() }
 }
 
 async fn held(waiter: &mut Waiter) -> LeaseError {
@@ -121,7 +121,7 @@ async fn who_has_waited_elsewhere_is_served_by_its_first_wait() {
     pool.wait(&mut late, &want());
     pool.wait(
         &mut early,
-        &AcquireOptions { terms: WaitTerms { since: Some(first), holds: false }, ..want() },
+        &AcquireOptions { terms: WaitTerms { since: Some(first), ..WaitTerms::default() }, ..want() },
     );
     leased.release(Disposition::Clean);
     assert!(peek(&mut late).is_none());
@@ -137,7 +137,7 @@ async fn a_wait_begun_at_an_absent_predecessor_counts_from_the_creation_of_the_p
     let pool = stand.pool();
     let leased = lease(&pool).await.unwrap();
     let mut waiter = Waiter::new();
-    let terms = WaitTerms { since: Some(first), holds: true };
+    let terms = WaitTerms { since: Some(first), holds: true, ..WaitTerms::default() };
     pool.wait(&mut waiter, &AcquireOptions { terms, ..want() });
     tokio::time::sleep(stand.settings.query_wait_timeout / 2).await;
     assert!(peek(&mut waiter).is_none());

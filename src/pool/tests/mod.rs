@@ -8,6 +8,7 @@ mod identity;
 mod lease;
 mod metrics;
 mod operations;
+mod overload;
 mod property;
 mod renewal;
 mod replacement_pool;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::pool::{
-    queue::Queue,
+    queue::{Queue, WaitTimes},
     slots::{Occupancy, Slots, Sought},
 };
 
@@ -107,14 +107,15 @@ fn the_queue_serves_each_worker_in_order_and_loses_nobody() {
             let worker = chance.below(3);
             match chance.below(5) {
                 0 | 1 => {
-                    let ticket = queue.join(worker, now, false, who);
+                    let ticket = queue.join(worker, WaitTimes { rank: now, since: now }, false, who);
                     model[worker].push_back((ticket, who, now));
                 }
                 2 | 3 => {
                     let next = queue.next(worker, || now);
                     let line = model.iter_mut().find(|line| {
-                        next.as_ref()
-                            .is_some_and(|next| line.front() == Some(&(next.ticket, next.who, next.since)))
+                        next.as_ref().is_some_and(|next| {
+                            line.front() == Some(&(next.ticket, next.who, next.times.since))
+                        })
                     });
                     match line {
                         Some(line) => drop(line.pop_front()),

@@ -412,24 +412,25 @@ impl Pooled {
     }
 
     /// No backend is to be had: the client's next request is answered with `client_error`, and the session goes on. A transaction
-    /// that the client was told of, and no backend, has failed.
-    pub(super) fn fail(&mut self, client_error: ClientError) {
+    /// that the client was told of, and no backend, has failed. True if the client receives the error.
+    pub(super) fn fail(&mut self, client_error: ClientError) -> bool {
         self.on_backend_event(BackendEvent::Refused);
         if self.is_in_doubt() {
             if let Some(commits) = &mut self.commits {
                 commits.give_up();
             }
-            return;
+            return false;
         }
         if self.begin.wants_backend() {
             // The client has requested nothing able to fail.
             self.begin.wait_for_statement();
-            return;
+            return false;
         }
         self.request.refuse_next(client_error);
         if self.begin.fail() {
             self.conversation.fail_transaction();
         }
+        true
     }
 
     /// Whether what is under way on the held backend, or has to go ahead of what the client says, is the session's own: a

@@ -13,7 +13,7 @@ use crate::{
     session::Pin,
     telemetry::{
         catalog::{self, Buckets, Label},
-        labels::{CloseReason, Direction, Outcome, PoolBackendState, SqlstateClass},
+        labels::{CloseReason, Direction, PoolBackendState, SqlstateClass, StatementOutcome},
         registry::{Counter, Level},
         shards::{Shards, Tally},
         timings::{Timings, Total},
@@ -24,7 +24,7 @@ use crate::{
 pub struct PathMetrics {
     shards: Shards<PathCounts>,
     flushed: Mutex<Flushed>,
-    statements: Each<Outcome, Counter>,
+    statements: Each<StatementOutcome, Counter>,
     errors: Each<SqlstateClass, Counter>,
     duration: LabelSet,
     overhead: LabelSet,
@@ -46,7 +46,7 @@ pub struct PathMetrics {
 /// cache line.
 #[repr(align(128))]
 pub struct PathCounts {
-    statements: [Tally; Outcome::ALL.len()],
+    statements: [Tally; StatementOutcome::ALL.len()],
     transactions: Tally,
     state_checks: Tally,
     traffic: [Tally; Direction::ALL.len()],
@@ -212,12 +212,18 @@ fn sum_buckets(buckets: &[Total]) -> (u64, Duration) {
 
 impl PathCounts {
     /// Records an answered statement.
-    pub fn record_statement(&self, outcome: Outcome, duration: Duration) {
+    pub fn record_statement(&self, outcome: StatementOutcome, duration: Duration) {
         self.statements[outcome.index()].increment();
         self.duration.record(duration);
     }
 
-    /// Records an error of the endpoint.
+    /// Records a statement that Gatekeeper has refused with `sqlstate`. Its wait is no duration of a statement.
+    pub fn record_refusal(&self, sqlstate: &str) {
+        self.statements[StatementOutcome::Refused.index()].increment();
+        self.record_error(sqlstate);
+    }
+
+    /// Records an error that a client received.
     pub fn record_error(&self, sqlstate: &str) {
         self.errors[SqlstateClass::of(sqlstate).index()].increment();
     }

@@ -11,7 +11,7 @@ use crate::{
     sql::ClassifyReason,
     telemetry::{
         catalog::{CATALOG, Metric, MetricKind},
-        labels::{Certificate, ClientState, ConnectPhase, Direction, Outcome},
+        labels::{Certificate, ClientState, ConnectPhase, Direction, Outcome, StatementOutcome},
     },
     topology::{DeclaredRole, Health},
 };
@@ -66,7 +66,7 @@ fn every_series_is_there_before_its_first_event() {
     let path = metrics.path(&listener(), &endpoint());
     let before: BTreeSet<String> = series(&metrics.render());
     let path = path.of(0);
-    path.record_statement(Outcome::Error, Duration::from_millis(3));
+    path.record_statement(StatementOutcome::Error, Duration::from_millis(3));
     path.record_error("40P01");
     path.record_error("0A000");
     assert_eq!(series(&metrics.render()), before, "an event made a new series");
@@ -186,7 +186,7 @@ fn sessions_go_on_counting_while_a_page_of_five_thousand_series_is_written() {
                 while !done.load(Relaxed) {
                     for path in paths {
                         // Uses both locks: that of the shards, and that of long durations.
-                        path.of(worker).record_statement(Outcome::Ok, Duration::from_secs(1000));
+                        path.of(worker).record_statement(StatementOutcome::Ok, Duration::from_secs(1000));
                     }
                     rounds.fetch_add(1, Relaxed);
                 }
@@ -340,7 +340,7 @@ fn workers_that_count_while_others_look_lose_nothing() {
                 let counts = path.of(worker);
                 scope.spawn(move || {
                     for _ in 0..10_000 {
-                        counts.record_statement(Outcome::Error, Duration::from_millis(1));
+                        counts.record_statement(StatementOutcome::Error, Duration::from_millis(1));
                         counts.record_error("40001");
                         counts.overhead(Duration::from_micros(10));
                         counts.record_transaction();
