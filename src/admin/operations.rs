@@ -36,6 +36,7 @@ pub(super) async fn reload(State(context): State<Arc<AdminContext>>) -> Result<J
 /// Replaces the filter of the log until the next start, or a reload with another filter.
 #[utoipa::path(post, path = "/v1/log", tag = "operations", security(("key" = [])), request_body = LogFilterBody, responses(
     (status = 200, description = "The filter is in use.", body = LogFilterBody),
+    (status = 400, description = "The body has no filter.", body = ErrorBody),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
     (status = 422, description = "The filter is invalid; the previous one stays in use.", body = ErrorBody),
     (status = 503, description = "The program is ending.", body = ErrorBody),

@@ -95,6 +95,7 @@ impl Program {
             ("admin", config.admin != self.config.admin),
             ("audit", config.audit != self.config.audit),
             ("log.format", config.log.format != self.config.log.format),
+            ("log.connections", config.log.connections != self.config.log.connections),
             ("traces", config.traces != self.config.traces),
             ("workers", config.runtime.workers != self.config.runtime.workers),
         ] {
