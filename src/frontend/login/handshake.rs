@@ -17,6 +17,7 @@ use crate::{
         Record,
         record::{self, Route, SessionRejected, Sqlstate},
     },
+    backend::TcpPath,
     blame::Chain,
     client_error::{ClientError, ClientErrorReason},
     events::EventKind,
@@ -314,7 +315,9 @@ impl ClientHandshake {
         let server = login_result.current_backend.as_ref().map(CurrentBackend::record);
         let owns_backend = matches!(login_result.current_backend, Some(CurrentBackend::Own(_)));
         let LoginResult { client_key, current_backend, reason, .. } = login_result;
-        let entry = SessionEntry::new(Arc::clone(&facts), client_key, current_backend, reason);
+        let entry = SessionEntry::new(Arc::clone(&facts), client_key, current_backend, reason)
+            .with_client_path(TcpPath::of(&client.stream))
+            .with_loss_limit(context.settings.limits.hold);
         let registered = services.sessions.register(entry);
         // After the registration, because a client may cancel as soon as its key arrives.
         if let Err(error) = client.say(&login_result.greeting).await {
@@ -446,7 +449,9 @@ fn refusal_label(reason: ClientErrorReason) -> Option<RefusalReason> {
         ClientErrorReason::NoEndpoint | ClientErrorReason::Endpoint | ClientErrorReason::BackendLost => {
             RefusalReason::NoEndpoint
         }
-        ClientErrorReason::Shutdown | ClientErrorReason::Killed => RefusalReason::Draining,
+        ClientErrorReason::Shutdown | ClientErrorReason::Killed | ClientErrorReason::Withdrawn => {
+            RefusalReason::Draining
+        }
         ClientErrorReason::Authentication | ClientErrorReason::UserNotListed => return None,
         ClientErrorReason::PoolTimeout => RefusalReason::NoEndpoint,
         ClientErrorReason::Audit

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use tokio::sync::Notify;
@@ -16,7 +16,14 @@ use super::{
     current_backend::CurrentBackend,
     entry::{SessionCommand, SessionEntry},
 };
-use crate::{audit::record, names::EndpointName, wire::BackendKey};
+use crate::{
+    audit::record,
+    names::EndpointName,
+    route::RouteReason,
+    telemetry::labels::TerminationReason,
+    topology::{DeclaredRole, TopologySnapshot},
+    wire::BackendKey,
+};
 
 /// Logged-in sessions and console clients.
 #[derive(Default)]
@@ -164,6 +171,27 @@ impl SessionRegistry {
             backend.endpoint().name() == endpoint && opened < then
         };
         self.list().iter().filter(|entry| entry.lose_backend(|backend| is_older(entry, backend))).count()
+    }
+
+    /// Ends the use of backends at endpoints that have lost the role of writer. A pooled session loses its backend at once; a
+    /// dedicated session ends after its transaction. Sessions whose route names the endpoint stay.
+    pub fn end_writer_roles(&self, topology: &TopologySnapshot, now: Instant) {
+        for entry in self.with_backends() {
+            let Some(backend) = entry.current_backend() else { continue };
+            let endpoint = backend.endpoint();
+            let is_lost = endpoint.endpoint().role == DeclaredRole::Primary
+                && entry.reason() != RouteReason::Named
+                && topology.has_lost_writer_role(endpoint.name());
+            if is_lost && entry.end_writer_role(&backend, now) {
+                tracing::debug!(session = entry.id, endpoint = %endpoint.name(), "the endpoint is no longer the writer");
+                endpoint.metrics().backends_terminated(TerminationReason::Role, 1);
+            }
+        }
+    }
+
+    /// Sessions that may have a backend.
+    pub(crate) fn with_backends(&self) -> Vec<Arc<SessionEntry>> {
+        self.lock().by_pid.values().filter(|entry| entry.may_hold_backend()).cloned().collect()
     }
 
     /// Returns when no session remains.

@@ -205,15 +205,19 @@ impl Relay {
         }
     }
 
-    /// Executes a pending stop, kill or drain command; a drain waits for an idle session.
+    /// Executes a pending command; a drain and a withdrawal wait for an idle session.
     fn obey_command(&self) -> Result<(), SessionEnd> {
         match self.registered.pending_command() {
             None => Ok(()),
-            Some(SessionCommand::Drain) if !self.session.is_idle() => Ok(()),
+            Some(SessionCommand::Withdraw | SessionCommand::Drain) if !self.session.is_idle() => Ok(()),
+            Some(SessionCommand::Withdraw | SessionCommand::Expel) => {
+                Err(SessionEnd::Refused(ClientError::withdrawn()))
+            }
             Some(SessionCommand::Drain | SessionCommand::Stop) => {
                 Err(SessionEnd::Refused(ClientError::shutdown()))
             }
             Some(SessionCommand::Kill) => Err(SessionEnd::Refused(ClientError::killed())),
+            Some(SessionCommand::GiveUp) => Err(SessionEnd::Vanished),
         }
     }
 
