@@ -41,18 +41,18 @@ pub(super) async fn follow(
     let mut lost_writers = Vec::new();
     loop {
         let snapshot = topology.load();
-        let lost = find_lost_writers(&snapshot);
-        if lost != lost_writers {
-            // The watchdog repeats it, for sessions that begin at this moment.
-            sessions.end_writer_roles(&snapshot, Instant::now());
-            lost_writers = lost;
-        }
         for status in &snapshot.endpoints {
             let known = known.entry(status.endpoint.name.clone()).or_default();
             if let Some(answered) = known.last_answer_of_lost_server(status) {
                 end_leases(&status.endpoint.name, answered, &endpoints.load(), &sessions);
             }
             known.update(status, &pools);
+        }
+        let lost = find_lost_writers(&snapshot);
+        if lost != lost_writers {
+            // The watchdog repeats it, for sessions that begin at this moment.
+            sessions.end_writer_roles(&snapshot, Instant::now());
+            lost_writers = lost;
         }
         if changes.changed().await.is_err() {
             return;

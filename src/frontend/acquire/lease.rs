@@ -248,14 +248,6 @@ impl PooledAcquirer {
         self.reader = None;
     }
 
-    /// Time within which a read pool begins to answer a read; zero without a limit.
-    pub(crate) fn read_deadline(&self) -> Duration {
-        match &self.context.listener.settings.route {
-            RoutePolicy::Split(settings) => settings.read_deadline,
-            _ => Duration::ZERO,
-        }
-    }
-
     /// True if the last probe of the backend's endpoint has failed.
     pub(crate) fn is_failing(&self, lease: &Lease) -> bool {
         let snapshot = self.context.routing.topology.load();
