@@ -2,12 +2,15 @@
 
 use std::{fs, net::SocketAddr, time::Duration};
 
+use futures_util::future::join_all;
 use gatekeeper::testing::{
     sandbox::{APP, DATABASE},
     wire::tag::backend as b,
 };
 
-use crate::harness::{Frames, Gatekeeper, Pooled, Shape, Split, frames::query, raw::Message, until};
+use crate::harness::{
+    Frames, Gatekeeper, Pooled, Shape, Split, frames::query, raw::Message, split::last_route, until,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SLEEP: &str = "SELECT pg_sleep(600)";
@@ -126,4 +129,28 @@ async fn dedicated_sessions_end_with_their_server() {
     assert_eq!(last_error(&mut open).await, words("FATAL", "08006"));
     assert_eq!(split.gatekeeper.metric(&terminated("node")).await, Some(2.0));
     old.thaw();
+}
+
+#[tokio::test]
+async fn reads_leave_the_queue_of_a_stuck_read_pool() {
+    let split = Split::with("read_deadline = \"1s\"").await;
+    // The endpoint never counts as down, so only the deadline helps those in the queue.
+    reload(&split.gatekeeper, |config| config.replace("failures = 2", "failures = 1000")).await;
+    let mut clients = Vec::new();
+    for _ in 0..30 {
+        clients.push(split.client().await);
+    }
+    let nodes = ["reads-1", "reads-2"].map(|name| split.sandbox.node(name));
+    until(LIMIT, async || {
+        clients[0].ask("SELECT 1").await.unwrap();
+        match last_route(&mut clients[0]).await {
+            route if route.starts_with("reads") => Ok(()),
+            route => Err(route),
+        }
+    })
+    .await;
+    nodes.iter().for_each(|node| node.freeze());
+    let answers = join_all(clients.iter_mut().map(|client| client.ask("SELECT 7"))).await;
+    assert_eq!(answers, vec![Ok("7".to_owned()); 30], "while the nodes stand still");
+    nodes.iter().for_each(|node| node.thaw());
 }
