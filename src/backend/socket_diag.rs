@@ -206,7 +206,9 @@ mod tests {
             let (client, server, _listener) = connect(local);
             let (there, back) = (path_of(&client), path_of(&server));
             for path in [&there, &back] {
-                let TcpState::Open(progress) = diag.read_state(path).unwrap() else { panic!("gone: {path:?}") };
+                let TcpState::Open(progress) = diag.read_state(path).unwrap() else {
+                    panic!("gone: {path:?}")
+                };
                 assert!(!progress.is_silent(), "{progress:?}");
             }
             SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();

@@ -15,11 +15,12 @@ use super::{
     maintenance::{Maintenance, SlotGuard},
     pooled_backend::{BackendRecord, PooledBackend},
     registry::{DATABASE_LIMIT, LoginReport, ROLE_LIMIT},
+    server_keepalive,
     slots::SlotKey,
     state::{DeferredActions, GrowthReason},
 };
 use crate::{
-    backend::{Backend, ConnectError},
+    backend::{Backend, ConnectError, ConnectRequest},
     blame::Chain,
     session::TrackedBackendState,
     topology::{DeclaredRole, NodeId},
@@ -165,17 +166,36 @@ impl Pool {
     async fn log_in_and_identify(&self) -> Result<(Backend, Option<NodeId>), ConnectError> {
         let mut request = self.target.request();
         if !self.endpoint.endpoint().role.serves_reads() || !self.settings().splits {
-            let mut backend = self.endpoint.connect(request).await?;
+            let mut backend = self.connect(request).await?;
             self.derive_limit(&mut backend).await?;
             return Ok((backend, None));
         }
         let asked = request.startup.get(READ_ONLY).unwrap_or(b"off").to_vec();
         request.startup.set(READ_ONLY, "on");
-        let mut backend = self.endpoint.connect(request).await?;
+        let mut backend = self.connect(request).await?;
         backend.logged_in.parameters.pretend(READ_ONLY, &asked);
         let node = self.endpoint.identify_standby(&mut backend).await?;
         self.derive_limit(&mut backend).await?;
         Ok((backend, node))
+    }
+
+    /// Logs in, with keepalive of the server unless the endpoint refuses such parameters.
+    ///
+    /// Cancel safety: a dropped call closes the new connection.
+    async fn connect(&self, request: ConnectRequest) -> Result<Backend, ConnectError> {
+        if !self.endpoint.refuses_parameters()
+            && let Some(with_keepalive) = server_keepalive::with_keepalive(&request)
+        {
+            match self.endpoint.connect(with_keepalive).await {
+                Err(error) if server_keepalive::may_refuse_parameters(&error) => {}
+                result => return result,
+            }
+            let backend = self.endpoint.connect(request).await?;
+            tracing::info!(endpoint = %self.endpoint.name(), "the endpoint refuses tcp_keepalives_idle as a startup parameter");
+            self.endpoint.note_refused_parameters();
+            return Ok(backend);
+        }
+        self.endpoint.connect(request).await
     }
 
     /// Reads the server's `max_connections` for the endpoint's budget, if no limit is configured and the address stands

@@ -29,6 +29,7 @@ mod queue;
 mod registry;
 mod renewal;
 mod replacement_pool;
+mod server_keepalive;
 mod settings;
 mod slots;
 mod startup_response;

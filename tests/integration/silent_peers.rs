@@ -17,8 +17,7 @@ const SLEEP: &str = "SELECT pg_sleep(600)";
 const SLEEPING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
 const QUICK_PROBE: &str = "[probe]\ninterval = \"200ms\"\ntimeout = \"300ms\"\n";
 
-const PROBES: &str =
-    "gatekeeper_probes_total{endpoint=\"primary\",backend_role=\"primary\",outcome=\"ok\"}";
+const PROBES: &str = "gatekeeper_probes_total{endpoint=\"primary\",backend_role=\"primary\",outcome=\"ok\"}";
 
 /// Changes the configuration.
 async fn reload(gatekeeper: &Gatekeeper, change: impl FnOnce(String) -> String) {

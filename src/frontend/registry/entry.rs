@@ -327,8 +327,7 @@ impl SessionEntry {
 // === impl SessionCommand ===
 
 impl SessionCommand {
-    const ALL: [Self; 6] =
-        [Self::Withdraw, Self::Drain, Self::Expel, Self::Kill, Self::Stop, Self::GiveUp];
+    const ALL: [Self; 6] = [Self::Withdraw, Self::Drain, Self::Expel, Self::Kill, Self::Stop, Self::GiveUp];
 }
 
 // === impl Activity ===

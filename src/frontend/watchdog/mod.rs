@@ -21,7 +21,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::watched_session::{BackendEvidence, PeerState, WatchedSession};
 use super::{
     context::{Observers, Routing},
-    registry::{entry::{SessionCommand, SessionEntry}, sessions::SessionRegistry},
+    registry::{
+        entry::{SessionCommand, SessionEntry},
+        sessions::SessionRegistry,
+    },
 };
 use crate::{
     backend::{SocketDiag, TcpPath, TcpState},
@@ -174,11 +177,7 @@ fn report_unreadable(error: &io::Error) {
 }
 
 /// How long an endpoint that is down has not answered the probe, not even by an error.
-fn endpoint_silence(
-    topology: &TopologySnapshot,
-    endpoint: &EndpointName,
-    now: Instant,
-) -> Option<Duration> {
+fn endpoint_silence(topology: &TopologySnapshot, endpoint: &EndpointName, now: Instant) -> Option<Duration> {
     let status = topology.get(endpoint).filter(|status| status.health == Health::Down)?;
     status.last_answer.map(|answered| now.saturating_duration_since(answered))
 }

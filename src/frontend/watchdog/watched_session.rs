@@ -5,10 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    backend::TcpState,
-    frontend::registry::entry::Activity,
-};
+use crate::{backend::TcpState, frontend::registry::entry::Activity};
 
 /// What the watchdog remembers of a session that has a backend.
 #[derive(Debug, Default)]
@@ -91,7 +88,8 @@ impl WatchedSession {
         match self.backend.note(is_silent, limit, now) {
             // A server may stand still although its kernel acknowledges.
             PeerState::Fine | PeerState::Silent | PeerState::Suspect
-                if without_data >= limit && evidence.endpoint_silence.is_some_and(|silence| silence >= limit) =>
+                if without_data >= limit
+                    && evidence.endpoint_silence.is_some_and(|silence| silence >= limit) =>
             {
                 PeerState::Lost
             }
@@ -176,7 +174,11 @@ mod tests {
         assert_eq!(session.judge_backend(silent, HOLD, start + SECOND * 89), PeerState::Silent);
         let answering = evidence(Some(tcp(0, SECOND * 600)), None);
         assert_eq!(session.judge_backend(answering, HOLD, start + SECOND * 90), PeerState::Fine);
-        assert_eq!(session.judge_backend(silent, HOLD, start + SECOND * 91), PeerState::Suspect, "begins anew");
+        assert_eq!(
+            session.judge_backend(silent, HOLD, start + SECOND * 91),
+            PeerState::Suspect,
+            "begins anew"
+        );
         assert_eq!(session.judge_backend(silent, HOLD, start + SECOND * 181), PeerState::Lost);
     }
 
