@@ -153,3 +153,27 @@ async fn reads_leave_the_queue_of_a_stuck_read_pool() {
     assert_eq!(answers, vec![Ok("7".to_owned()); 30], "while the nodes stand still");
     nodes.iter().for_each(|node| node.thaw());
 }
+
+#[tokio::test]
+async fn a_backend_has_keepalive_of_the_server() {
+    let pooled = Pooled::of(2).await;
+    let mut client = pooled.client().await;
+    let show = "SHOW tcp_keepalives_idle";
+    assert_eq!(client.ask(show).await.unwrap(), "30");
+    // A session's own value follows the session.
+    client.ask("SET tcp_keepalives_idle = 77").await.unwrap();
+    let mut other = pooled.client().await;
+    assert_eq!(other.ask(show).await.unwrap(), "30");
+    assert_eq!(client.ask(show).await.unwrap(), "77");
+    client.ask("RESET tcp_keepalives_idle").await.unwrap();
+    assert_eq!(client.ask(show).await.unwrap(), "30");
+    client.ask("SET tcp_keepalives_idle = 78").await.unwrap();
+    client.ask("DISCARD ALL").await.unwrap();
+    assert_eq!(client.ask(show).await.unwrap(), "30");
+    let parameters = [("database", DATABASE), ("options", "-c tcp_keepalives_idle=79")];
+    let mut own = Frames::log_in(pooled.listener(), APP, &parameters).await;
+    assert_eq!(own.ask(show).await.unwrap(), "79");
+    own.ask("RESET ALL").await.unwrap();
+    assert_eq!(own.ask(show).await.unwrap(), "79");
+    assert_eq!(other.ask(show).await.unwrap(), "30");
+}

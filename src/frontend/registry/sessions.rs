@@ -254,3 +254,62 @@ impl Drop for Registered {
         self.sessions.remove(&self.entry, self.own.as_ref());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        frontend::{
+            registry::current_backend::OwnBackend,
+            testing::{Stand, snapshot},
+        },
+        names::ListenerName,
+        route::RouteReason,
+    };
+
+    /// Registers a dedicated session at the endpoint `p`.
+    fn dedicated(stand: &Stand, id: u64, reason: RouteReason) -> Registered {
+        let facts = record::Session {
+            id,
+            listener: ListenerName::new("app").unwrap(),
+            client: None,
+            tls: None,
+            user: None,
+            database_user: None,
+            database: None,
+            method: None,
+            application: None,
+        };
+        let endpoint = stand.services.routing.endpoints.load().get(&"p".parse().unwrap()).unwrap().clone();
+        let own = OwnBackend { endpoint, server_key: None, peer: None, local: None };
+        let key = BackendKey::new(1, &id.to_be_bytes()).unwrap();
+        let backend = Some(CurrentBackend::Own(Arc::new(own)));
+        let entry = SessionEntry::new(Arc::new(facts), key, backend, reason);
+        stand.services.sessions.register(entry.with_loss_limit(Duration::from_secs(90)))
+    }
+
+    #[tokio::test]
+    async fn a_lost_role_withdraws_the_sessions_of_the_route() {
+        let now = Instant::now();
+        for (topology, is_lost) in [
+            ("p primary up primary", false),
+            ("p primary down primary", false),
+            ("p primary up standby", true),
+            ("p primary down primary\nq primary up primary", true),
+        ] {
+            let stand = Stand::new("p primary up primary");
+            let [written, named] = [(1, RouteReason::Writer), (2, RouteReason::Named)]
+                .map(|(id, why)| dedicated(&stand, id, why));
+            stand.services.sessions.end_writer_roles(&snapshot(topology), now);
+            let withdrawn = is_lost.then_some(SessionCommand::Withdraw);
+            assert_eq!(written.pending_command(), withdrawn, "{topology}");
+            assert_eq!(named.pending_command(), None, "{topology}");
+            written.expel_late(now + Duration::from_secs(89));
+            assert_eq!(written.pending_command(), withdrawn, "{topology}");
+            written.expel_late(now + Duration::from_secs(90));
+            assert_eq!(written.pending_command(), is_lost.then_some(SessionCommand::Expel), "{topology}");
+        }
+    }
+}

@@ -50,7 +50,7 @@ struct Silence {
 pub(super) const MIN_STATEMENT_TIME: Duration = Duration::from_secs(5);
 
 /// Silence after which a client is given up: with the time to detect it, less than a minute.
-const CLIENT_SILENCE_LIMIT: Duration = Duration::from_secs(45);
+const CLIENT_SILENCE_LIMIT: Duration = Duration::from_secs(40);
 
 // === impl WatchedSession ===
 
@@ -209,8 +209,8 @@ mod tests {
         assert_eq!(session.judge_client(TcpState::Gone, start), PeerState::Fine, "of another namespace");
         assert_eq!(session.judge_client(tcp(0, SECOND), start), PeerState::Fine);
         assert_eq!(session.judge_client(tcp(3, SECOND), start + SECOND * 5), PeerState::Suspect);
-        assert_eq!(session.judge_client(tcp(7, SECOND), start + SECOND * 45), PeerState::Silent);
-        assert_eq!(session.judge_client(tcp(7, SECOND), start + SECOND * 50), PeerState::Lost);
+        assert_eq!(session.judge_client(tcp(7, SECOND), start + SECOND * 44), PeerState::Silent);
+        assert_eq!(session.judge_client(tcp(7, SECOND), start + SECOND * 45), PeerState::Lost);
         assert_eq!(session.judge_client(TcpState::Gone, start + SECOND * 51), PeerState::Lost);
     }
 }
