@@ -177,3 +177,45 @@ async fn a_backend_has_keepalive_of_the_server() {
     assert_eq!(own.ask(show).await.unwrap(), "79");
     assert_eq!(other.ask(show).await.unwrap(), "30");
 }
+
+#[tokio::test]
+async fn nothing_is_sent_to_a_suspect_server_before_it_answers() {
+    let failed = "gatekeeper_probes_total{endpoint=\"primary\",backend_role=\"primary\",outcome=\"error\"}";
+    let split = Split::with("").await;
+    let [primary, reads] = [split.sandbox.endpoint("primary"), split.sandbox.endpoint("reads")];
+    let [old, new] = [&primary.nodes()[0], &reads.nodes()[0]];
+    old.sql(DATABASE, "CREATE TABLE t (a int); GRANT ALL ON t TO app").await.unwrap();
+    new.catch_up(old).await.unwrap();
+    for is_lost in [false, true] {
+        let mut client = split.client().await;
+        client.ask("BEGIN").await.unwrap();
+        client.ask("INSERT INTO t VALUES (1)").await.unwrap();
+        let before = split.gatekeeper.metric(failed).await.unwrap();
+        old.freeze();
+        until(LIMIT, async || match split.gatekeeper.metric(failed).await {
+            Some(failures) if failures > before => Ok(()),
+            seen => Err(seen),
+        })
+        .await;
+        client.send(&query("COMMIT")).await;
+        if is_lost {
+            new.promote().await.unwrap();
+            primary.middleman().lead_to(&[new.address()]);
+            assert_eq!(next_error(&mut client).await, words("ERROR", "40001"), "not 08007");
+            client.read_until(b::READY_FOR_QUERY).await;
+            old.thaw();
+        } else {
+            old.thaw();
+            let received = client.read_until(b::READY_FOR_QUERY).await;
+            assert_eq!(
+                received.iter().map(|message| message.tag).collect::<Vec<_>>(),
+                [b::COMMAND_COMPLETE, b::READY_FOR_QUERY]
+            );
+        }
+        assert_eq!(client.ask("SELECT count(*) FROM t").await.unwrap(), if is_lost { "0" } else { "1" });
+        if !is_lost {
+            client.ask("DELETE FROM t").await.unwrap();
+            new.catch_up(old).await.unwrap();
+        }
+    }
+}

@@ -254,6 +254,11 @@ impl PooledAcquirer {
         snapshot.get(lease.running().endpoint().name()).is_some_and(|status| status.failures > 0)
     }
 
+    /// As [`Self::is_failing`], for a backend that is not of a read pool: reads have a deadline.
+    pub(crate) fn is_suspect_writer(&self, lease: &Lease) -> bool {
+        self.side == RouteSide::Writer && self.is_failing(lease)
+    }
+
     /// Records the replay position of a node.
     pub(crate) fn replayed(&self, lease: &Lease, lsn: Option<u64>, asked_at: std::time::Instant) {
         let (Some(decided), Some(node)) = (self.decided(), lease.node()) else { return };
