@@ -49,6 +49,16 @@ async fn last_error(client: &mut Frames) -> (String, String) {
     (last.field(b'S'), last.field(b'C'))
 }
 
+/// Waits until the probe has answered since the last login.
+async fn answers_probes(split: &Split) {
+    let probed = split.gatekeeper.metric(PROBES).await.unwrap();
+    until(LIMIT, async || match split.gatekeeper.metric(PROBES).await {
+        Some(probes) if probes >= probed + 2.0 => Ok(()),
+        seen => Err(seen),
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_server_that_stands_still_is_given_up_after_hold() {
     let shape = Shape { size: 4, listener: "hold = \"1s\"", rest: QUICK_PROBE, ..Shape::default() };
@@ -114,13 +124,7 @@ async fn dedicated_sessions_end_with_their_server() {
     let [old, new] = [&primary.nodes()[0], &reads.nodes()[0]];
     let [mut idle, mut open] = [split.plain().await, split.plain().await];
     open.ask("BEGIN").await.unwrap();
-    let probed = split.gatekeeper.metric(PROBES).await.unwrap();
-    // The probe has answered since the logins.
-    until(LIMIT, async || match split.gatekeeper.metric(PROBES).await {
-        Some(probes) if probes >= probed + 2.0 => Ok(()),
-        seen => Err(seen),
-    })
-    .await;
+    answers_probes(&split).await;
     old.freeze();
     new.promote().await.unwrap();
     primary.middleman().lead_to(&[new.address()]);
@@ -190,6 +194,7 @@ async fn nothing_is_sent_to_a_suspect_server_before_it_answers() {
         let mut client = split.client().await;
         client.ask("BEGIN").await.unwrap();
         client.ask("INSERT INTO t VALUES (1)").await.unwrap();
+        answers_probes(&split).await;
         let before = split.gatekeeper.metric(failed).await.unwrap();
         old.freeze();
         until(LIMIT, async || match split.gatekeeper.metric(failed).await {
