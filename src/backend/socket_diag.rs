@@ -120,10 +120,10 @@ fn address_bytes(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(address) => {
             let mut bytes = [0; 16];
-            bytes[..4].copy_from_slice(&address.octets());
+            bytes[..4].copy_from_slice(&address.to_bits().to_be_bytes());
             bytes
         }
-        IpAddr::V6(address) => address.octets(),
+        IpAddr::V6(address) => address.to_bits().to_be_bytes(),
     }
 }
 

@@ -17,7 +17,6 @@ use crate::{
         Record,
         record::{self, Route, SessionRejected, Sqlstate},
     },
-    backend::TcpPath,
     blame::Chain,
     client_error::{ClientError, ClientErrorReason},
     events::EventKind,
@@ -315,10 +314,9 @@ impl ClientHandshake {
         let server = login_result.current_backend.as_ref().map(CurrentBackend::record);
         let owns_backend = matches!(login_result.current_backend, Some(CurrentBackend::Own(_)));
         let LoginResult { client_key, current_backend, reason, .. } = login_result;
-        let entry = SessionEntry::new(Arc::clone(&facts), client_key, current_backend, reason)
-            .with_client_path(TcpPath::of(&client.stream))
-            .with_loss_limit(context.settings.limits.hold);
-        let registered = services.sessions.register(entry);
+        let entry = SessionEntry::new(Arc::clone(&facts), client_key, current_backend, reason);
+        let registered =
+            services.sessions.register(entry.with_client(&client.stream, context.settings.limits.hold));
         // After the registration, because a client may cancel as soon as its key arrives.
         if let Err(error) = client.say(&login_result.greeting).await {
             tracing::debug!(session = facts.id, %error, "client gone");
@@ -340,8 +338,8 @@ impl ClientHandshake {
             };
             services.observers.audit.submit_now(Record::BackendOpened(Box::new(backend)));
         }
-        let traced = Traced::connected(&services.observers.traces, &facts, arrived);
         let recorder = Recorder::new(RecorderConfig {
+            traced: Traced::connected(&services.observers.traces, &facts, arrived),
             facts,
             user: login_result.user,
             server,
@@ -355,7 +353,6 @@ impl ClientHandshake {
             backend_presence: login_result.presence,
             observers: Arc::clone(&services.observers),
             routing: Arc::clone(&services.routing),
-            traced,
             arrived,
         });
         let options = session_options(&services.observers, &context.settings.limits);

@@ -19,6 +19,7 @@ use crate::{
     pool::BackendHandle,
     route::RouteReason,
     session::Pins,
+    tls::Stream,
     wire::{BackendKey, TransactionStatus},
 };
 
@@ -129,13 +130,13 @@ impl SessionEntry {
         }
     }
 
-    /// Sets the addresses of the client's connection.
-    pub(crate) fn with_client_path(self, client_path: Option<TcpPath>) -> Self {
-        Self { client_path, ..self }
+    /// Notes the client's connection, and sets [`Self::loss_limit`] to the `hold` of the listener, or to the shortest limit.
+    pub(crate) fn with_client(self, client: &Stream, hold: Duration) -> Self {
+        Self { client_path: TcpPath::of(client), ..self.with_loss_limit(hold) }
     }
 
-    /// Sets [`Self::loss_limit`] to the `hold` of the listener, or to the shortest limit.
-    pub(crate) fn with_loss_limit(self, hold: Duration) -> Self {
+    /// Sets [`Self::loss_limit`] to `hold`, or to the shortest limit.
+    pub(super) fn with_loss_limit(self, hold: Duration) -> Self {
         Self { loss_limit: hold.max(MIN_LOSS_LIMIT), ..self }
     }
 

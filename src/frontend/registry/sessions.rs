@@ -40,6 +40,8 @@ struct RegisteredSessions {
     by_pid: BTreeMap<(i32, u64), Arc<SessionEntry>>,
     on_endpoint: HashMap<EndpointName, usize>,
     console_sessions: Vec<Arc<ConsoleSessionEntry>>,
+    /// Time at which another server was last found at the address of an endpoint.
+    replaced_at: HashMap<EndpointName, SystemTime>,
     /// Command to all sessions, later sessions included.
     standing: Option<SessionCommand>,
 }
@@ -50,6 +52,15 @@ pub struct Registered {
     entry: Arc<SessionEntry>,
     /// Endpoint of a dedicated session.
     own: Option<EndpointName>,
+}
+
+/// Time of the login of a session's backend.
+fn login_time(entry: &SessionEntry, backend: &CurrentBackend) -> SystemTime {
+    match backend {
+        // The login of a dedicated session includes that of its backend.
+        CurrentBackend::Own(_) => entry.started_at,
+        CurrentBackend::Leased(running) => running.opened(),
+    }
 }
 
 // === impl SessionRegistry ===
@@ -162,15 +173,17 @@ impl SessionRegistry {
     /// Ends the use of all backends at `endpoint` that logged in before `then`: their server is gone, even if the connections
     /// have not ended. Returns their number.
     pub fn lose_backends(&self, endpoint: &EndpointName, then: SystemTime) -> usize {
+        self.lock().replaced_at.insert(endpoint.clone(), SystemTime::now());
         let is_older = |entry: &SessionEntry, backend: &CurrentBackend| {
-            let opened = match backend {
-                // The login of a dedicated session includes that of its backend.
-                CurrentBackend::Own(_) => entry.started_at,
-                CurrentBackend::Leased(running) => running.opened(),
-            };
-            backend.endpoint().name() == endpoint && opened < then
+            backend.endpoint().name() == endpoint && login_time(entry, backend) < then
         };
         self.list().iter().filter(|entry| entry.lose_backend(|backend| is_older(entry, backend))).count()
+    }
+
+    /// True if another server was found at the endpoint of `backend` after its login. The backend may belong to either.
+    pub(crate) fn was_server_replaced(&self, entry: &SessionEntry, backend: &CurrentBackend) -> bool {
+        let replaced_at = self.lock().replaced_at.get(backend.endpoint().name()).copied();
+        replaced_at.is_some_and(|replaced_at| login_time(entry, backend) < replaced_at)
     }
 
     /// Ends the use of backends at endpoints that have lost the role of writer. A pooled session loses its backend at once; a
@@ -311,5 +324,17 @@ mod tests {
             written.expel_late(now + Duration::from_secs(90));
             assert_eq!(written.pending_command(), is_lost.then_some(SessionCommand::Expel), "{topology}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_replaced_server_is_remembered_for_later_logins() {
+        let stand = Stand::new("p primary up primary");
+        let session = dedicated(&stand, 1, RouteReason::Named);
+        let sessions = &stand.services.sessions;
+        let backend = session.current_backend().unwrap();
+        assert!(!sessions.was_server_replaced(&session, &backend));
+        let before = session.started_at - Duration::from_secs(1);
+        assert_eq!(sessions.lose_backends(backend.endpoint().name(), before), 0, "it logged in later");
+        assert!(sessions.was_server_replaced(&session, &backend));
     }
 }

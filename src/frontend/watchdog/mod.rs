@@ -119,18 +119,26 @@ impl Watchdog {
             tcp: backend.tcp_path().and_then(|path| self.sockets.read_state(&path)),
             endpoint_silence: endpoint_silence(topology, endpoint.name(), now),
         };
-        match session.judge_backend(evidence, entry.loss_limit(), now) {
-            PeerState::Fine | PeerState::Silent => {}
-            PeerState::Suspect => {
-                tracing::debug!(session = entry.id, endpoint = %endpoint.name(), "a server acknowledges nothing");
-                self.observers.evidence.submit(endpoint.name(), Evidence::Silent);
+        let state = session.judge_backend(evidence, entry.loss_limit(), now);
+        if state == PeerState::Suspect {
+            tracing::debug!(session = entry.id, endpoint = %endpoint.name(), "a server acknowledges nothing");
+            self.observers.evidence.submit(endpoint.name(), Evidence::Silent);
+        }
+        let reason = match state {
+            PeerState::Fine => return,
+            // It logged in too late for the comparison with the last probe of the server before.
+            PeerState::Suspect | PeerState::Silent if self.sessions.was_server_replaced(entry, &backend) => {
+                TerminationReason::Node
             }
-            PeerState::Lost => {
-                if entry.lose_backend(|current| current.is_same_connection(&backend)) {
-                    tracing::warn!(session = entry.id, endpoint = %endpoint.name(), "connection given up: the server is silent");
-                    endpoint.metrics().backends_terminated(TerminationReason::Silence, 1);
-                }
-            }
+            PeerState::Suspect | PeerState::Silent => return,
+            PeerState::Lost => TerminationReason::Silence,
+        };
+        if entry.lose_backend(|current| current.is_same_connection(&backend)) {
+            tracing::warn!(
+                session = entry.id, endpoint = %endpoint.name(), reason = reason.as_str(),
+                "connection given up: the server is silent"
+            );
+            endpoint.metrics().backends_terminated(reason, 1);
         }
     }
 
