@@ -38,18 +38,33 @@ pub(super) async fn follow(
 ) {
     let mut changes = topology.changes();
     let mut known: HashMap<EndpointName, KnownHealth> = HashMap::new();
+    let mut lost_writers = Vec::new();
     loop {
-        for status in &topology.load().endpoints {
+        let snapshot = topology.load();
+        for status in &snapshot.endpoints {
             let known = known.entry(status.endpoint.name.clone()).or_default();
             if let Some(answered) = known.last_answer_of_lost_server(status) {
                 end_leases(&status.endpoint.name, answered, &endpoints.load(), &sessions);
             }
             known.update(status, &pools);
         }
+        let lost = find_lost_writers(&snapshot);
+        if lost != lost_writers {
+            // The watchdog repeats it, for sessions that begin at this moment.
+            sessions.end_writer_roles(&snapshot, Instant::now());
+            lost_writers = lost;
+        }
         if changes.changed().await.is_err() {
             return;
         }
     }
+}
+
+/// Endpoints declared primary that are not the writer.
+fn find_lost_writers(snapshot: &TopologySnapshot) -> Vec<EndpointName> {
+    let declared = snapshot.endpoints.iter().filter(|status| status.endpoint.role == DeclaredRole::Primary);
+    let names = declared.map(|status| &status.endpoint.name);
+    names.filter(|name| snapshot.has_lost_writer_role(name)).cloned().collect()
 }
 
 /// Ends the use of backends of a server that is gone, and last `answered` the probe then. Backends that logged in later may

@@ -24,7 +24,7 @@ use crate::{
     events::EventKind,
     frontend::{
         Bind, ClientServices, Endpoints, Listener, ListenerContext, Observers, OutlierDetector, Routing,
-        SharedStateRegistry,
+        SharedStateRegistry, Watchdog,
     },
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
@@ -346,6 +346,9 @@ fn spawn_upkeep(
         Arc::clone(&services.sessions),
     );
     builder.tasks.spawn("probed health", follow_health);
+    let (sessions, observers) = (Arc::clone(&services.sessions), Arc::clone(&services.observers));
+    let watchdog = Watchdog::new(sessions, Arc::clone(routing), observers);
+    builder.tasks.spawn("watchdog", watchdog.run());
     let (program, events) = (builder.metrics.program(), builder.events.clone());
     let watch_files =
         builder.files.clone().run(move |reloaded| report::file_reloaded(&reloaded, &program, &events));

@@ -1,6 +1,13 @@
 //! Handle of an endpoint.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use tokio::{
     io::AsyncWriteExt,
@@ -48,6 +55,8 @@ struct SharedEndpoint {
     /// Permits for checks of clients' passwords: as many as for logins, and separate.
     judging: Semaphore,
     metrics: Arc<EndpointMetrics>,
+    /// The endpoint refuses startup parameters of Gatekeeper.
+    refuses_parameters: AtomicBool,
     connector: Connector,
     /// With permits of its own: logins of sessions to a silent server must not delay the probe.
     probe_connector: Connector,
@@ -124,6 +133,7 @@ impl EndpointHandle {
             accepted,
             judging,
             metrics,
+            refuses_parameters: AtomicBool::new(false),
             connector,
             probe_connector,
         };
@@ -186,6 +196,16 @@ impl EndpointHandle {
     /// [`ConnectError`] with place and cause.
     pub async fn connect(&self, request: ConnectRequest) -> Result<Backend, ConnectError> {
         self.shared.connector.clone().oneshot(request).await
+    }
+
+    /// True after [`Self::note_refused_parameters`].
+    pub(crate) fn refuses_parameters(&self) -> bool {
+        self.shared.refuses_parameters.load(Ordering::Relaxed)
+    }
+
+    /// The endpoint refuses startup parameters of Gatekeeper, and admits logins without them: a pooler, for instance.
+    pub(crate) fn note_refused_parameters(&self) {
+        self.shared.refuses_parameters.store(true, Ordering::Relaxed);
     }
 
     /// As [`EndpointHandle::connect`], with permits apart from those of sessions and pools.

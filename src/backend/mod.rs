@@ -21,6 +21,8 @@ mod refusal_before_tls;
 mod refused;
 mod settings;
 mod socket;
+mod socket_diag;
+mod tcp_state;
 
 pub use accepted::AcceptedPassword;
 pub use connection::{Backend, reported_role};
@@ -34,6 +36,9 @@ pub use reach::{Resolved, reach, reach_unix, resolve};
 pub(crate) use refused::log_text as fault_words;
 pub use refused::{CredentialKind, Refused};
 pub use settings::{EndpointSettings, ProbeLogin};
+pub use socket::KEEPALIVE;
+pub use socket_diag::SocketDiag;
+pub use tcp_state::{TcpPath, TcpProgress, TcpState};
 
 #[cfg(test)]
 mod tests;

@@ -489,6 +489,18 @@ impl ClientError {
         )
     }
 
+    /// The endpoint of a dedicated session is no longer the writer.
+    #[must_use]
+    pub fn withdrawn() -> Self {
+        Self::new(
+            SqlState::ADMIN_SHUTDOWN,
+            Blame::Endpoint,
+            ClientErrorReason::Withdrawn,
+            "terminating connection because the server is no longer the writer",
+        )
+        .hint("Connect again.")
+    }
+
     /// The audit log cannot record a statement that must be audited.
     #[must_use]
     pub fn audit() -> Self {

@@ -37,6 +37,8 @@ closed_set! {
         Shutdown = "shutdown",
         /// An operator ended the session.
         Killed = "killed",
+        /// The endpoint of a dedicated session is no longer the writer.
+        Withdrawn = "withdrawn",
         /// A statement that must be audited cannot be recorded.
         Audit = "audit",
         /// The session's settings could not be applied to another backend.

@@ -68,7 +68,11 @@ pub(super) async fn serve_client(console: &Console, client: ConsoleClient) {
         biased;
         command = visit.wait_for_command() => ConsoleEnd::Refused(match command {
             SessionCommand::Kill => ClientError::killed(),
-            SessionCommand::Drain | SessionCommand::Stop => ClientError::shutdown(),
+            SessionCommand::Withdraw
+            | SessionCommand::Drain
+            | SessionCommand::Expel
+            | SessionCommand::Stop
+            | SessionCommand::GiveUp => ClientError::shutdown(),
         }),
         end = serve_messages(console, &mut line, output, &visit, &mut presence, &mut commands) => end,
     };

@@ -14,6 +14,7 @@ mod relay;
 mod settings;
 #[cfg(test)]
 mod testing;
+mod watchdog;
 
 pub use accept::listener::Listener;
 pub use acquire::{
@@ -37,3 +38,4 @@ pub use registry::{
 #[cfg(test)]
 pub use registry::{current_backend::OwnBackend, sessions::Registered};
 pub use settings::{Auth, BackendLossPolicy, Bind, ListenerLimits, ListenerSettings, SessionTimeouts};
+pub use watchdog::Watchdog;

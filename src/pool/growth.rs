@@ -15,11 +15,12 @@ use super::{
     maintenance::{Maintenance, SlotGuard},
     pooled_backend::{BackendRecord, PooledBackend},
     registry::{DATABASE_LIMIT, LoginReport, ROLE_LIMIT},
+    server_keepalive,
     slots::SlotKey,
     state::{DeferredActions, GrowthReason},
 };
 use crate::{
-    backend::{Backend, ConnectError},
+    backend::{Backend, ConnectError, ConnectRequest},
     blame::Chain,
     session::{ServerIdentity, TrackedBackendState},
     topology::{DeclaredRole, NodeId},
@@ -164,7 +165,7 @@ impl Pool {
         let mut request = self.target.request();
         let settings = self.settings();
         if !self.endpoint.endpoint().role.serves_reads() || !settings.splits {
-            let mut backend = self.endpoint.connect(request).await?;
+            let mut backend = self.connect(request).await?;
             self.derive_limit(&mut backend).await?;
             let server =
                 if settings.resolves_commits { self.identify_server(&mut backend).await? } else { None };
@@ -172,7 +173,7 @@ impl Pool {
         }
         let asked = request.startup.get(READ_ONLY).unwrap_or(b"off").to_vec();
         request.startup.set(READ_ONLY, "on");
-        let mut backend = self.endpoint.connect(request).await?;
+        let mut backend = self.connect(request).await?;
         backend.logged_in.parameters.pretend(READ_ONLY, &asked);
         let node = self.endpoint.identify_standby(&mut backend).await?;
         self.derive_limit(&mut backend).await?;
@@ -183,6 +184,25 @@ impl Pool {
     async fn identify_server(&self, backend: &mut Backend) -> Result<Option<ServerIdentity>, ConnectError> {
         let state = self.endpoint.read_state(backend).await?;
         Ok(state.and_then(|state| Some(ServerIdentity::new(state.timeline?, state.node?.started_us))))
+    }
+
+    /// Logs in, with keepalive of the server unless the endpoint refuses such parameters.
+    ///
+    /// Cancel safety: a dropped call closes the new connection.
+    async fn connect(&self, request: ConnectRequest) -> Result<Backend, ConnectError> {
+        if !self.endpoint.refuses_parameters()
+            && let Some(with_keepalive) = server_keepalive::with_keepalive(&request)
+        {
+            match self.endpoint.connect(with_keepalive).await {
+                Err(error) if server_keepalive::may_refuse_parameters(&error) => {}
+                result => return result,
+            }
+            let backend = self.endpoint.connect(request).await?;
+            tracing::info!(endpoint = %self.endpoint.name(), "the endpoint refuses tcp_keepalives_idle as a startup parameter");
+            self.endpoint.note_refused_parameters();
+            return Ok(backend);
+        }
+        self.endpoint.connect(request).await
     }
 
     /// Reads the server's `max_connections` for the endpoint's budget, if no limit is configured and the address stands

@@ -31,6 +31,7 @@ mod refused_sessions;
 mod registry;
 mod renewal;
 mod replacement_pool;
+mod server_keepalive;
 mod settings;
 mod slots;
 mod startup_response;

@@ -17,6 +17,8 @@ pub enum Evidence {
     ReadOnlyRefused,
     /// A connection in use broke, or was ended by the server.
     ConnectionLost,
+    /// The server acknowledges nothing on a connection in use.
+    Silent,
     /// A login failed through the endpoint's fault.
     LoginFailed,
     /// A server reported its role (`in_hot_standby`) at the login of a session or pool backend. Only a role that

@@ -105,6 +105,7 @@ impl Prober {
             let failed = matches!(
                 outcome,
                 ProbeOutcome::Failed(_)
+                    | ProbeOutcome::Refused(_)
                     | ProbeOutcome::Unasked(_)
                     | ProbeOutcome::NoCredentials { answer: None, .. }
             );
@@ -229,7 +230,7 @@ impl Prober {
         }
         let asked_at = Instant::now();
         if !matches!(error.failure(), ConnectFailure::Token(_)) {
-            return (asked_at, ProbeOutcome::Failed(reason));
+            return (asked_at, failed_login(error));
         }
         match self.check_liveness().await {
             ProbeOutcome::Alive => (asked_at, ProbeOutcome::NoCredentials { answer: None, reason }),
@@ -313,7 +314,14 @@ fn is_saturation(error: &ConnectError) -> bool {
 fn not_connected(error: &ConnectError) -> ProbeOutcome {
     match error.blame() {
         Blame::Us => ProbeOutcome::Unasked(Chain(error).to_string().into()),
-        _ => failed_outcome(error),
+        _ => failed_login(error),
+    }
+}
+
+fn failed_login(error: &ConnectError) -> ProbeOutcome {
+    match error.refused() {
+        Some(_) => ProbeOutcome::Refused(Chain(error).to_string().into()),
+        None => failed_outcome(error),
     }
 }
 

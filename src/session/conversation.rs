@@ -432,6 +432,16 @@ impl Conversation {
         self.queue.is_settled()
     }
 
+    /// True between two units of the client, if only a transaction is in progress: an internal Sync changes nothing.
+    pub(super) fn is_between_units(&self) -> bool {
+        self.status != TransactionStatus::Failed
+            && !self.in_batch
+            && self.is_settled()
+            && !self.queue.is_skipping()
+            && self.client.at_boundary()
+            && self.server.at_boundary()
+    }
+
     /// True if nothing is in progress on the backend, in either direction: an internal batch may follow.
     pub(super) fn is_at_rest(&self) -> bool {
         self.is_idle() && self.server.at_boundary()

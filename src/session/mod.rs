@@ -440,6 +440,12 @@ impl Session {
         self.pooled().is_some_and(Pooled::is_preparing)
     }
 
+    /// True if a Sync of Gatekeeper may precede the client's next message: no request is in progress.
+    #[must_use]
+    pub fn may_ping(&self) -> bool {
+        self.pooled().is_some() && self.conversation().is_between_units() && !self.is_preparing()
+    }
+
     /// True if a read pool has not begun to answer a read that can run again elsewhere.
     #[must_use]
     pub fn has_unanswered_read(&self) -> bool {

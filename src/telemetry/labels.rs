@@ -107,7 +107,9 @@ closed_set! {
     pub enum TerminationReason {
         /// Another server answers at the address.
         Node = "node",
-        /// A read pool has answered neither a read, within its deadline, nor the probe.
+        /// The endpoint is no longer the writer.
+        Role = "role",
+        /// The server answers nothing: for `hold`, or, with a read pool, for the deadline of a read.
         Silence = "silence",
     }
 }

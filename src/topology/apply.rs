@@ -47,6 +47,10 @@ pub fn apply_observation(
             status.last_error = Some(Arc::clone(reason));
         }
         ProbeOutcome::Failed(reason) => note_failure(status, reason, observation, rules),
+        ProbeOutcome::Refused(reason) => {
+            status.last_answer = Some(observation.ended_at);
+            note_failure(status, reason, observation, rules);
+        }
         ProbeOutcome::Unasked(reason) => status.last_error = Some(Arc::clone(reason)),
     }
     add_endpoint_changes(&before, status, &mut changes);
@@ -170,12 +174,14 @@ fn note_success(status: &mut EndpointStatus, observation: &Observation) {
     status.failures = 0;
     status.last_error = None;
     status.last_success = Some(observation.ended_at);
+    status.last_answer = Some(observation.ended_at);
     set_health(status, Health::Up, observation);
 }
 
 /// Records a reachable server. The ability to log in stays as recorded; an endpoint down for silence becomes up.
 fn note_reachable(status: &mut EndpointStatus, observation: &Observation) {
     status.failures = 0;
+    status.last_answer = Some(observation.ended_at);
     if status.health == Health::Down {
         set_health(status, Health::Up, observation);
     }

@@ -38,6 +38,8 @@ pub enum ProbeOutcome {
     },
     /// Connection or login failed. The reason holds no secret.
     Failed(Arc<str>),
+    /// The server answered with an error. The reason holds no secret.
+    Refused(Arc<str>),
     /// The probe failed locally, for example without a file descriptor: no information.
     Unasked(Arc<str>),
 }

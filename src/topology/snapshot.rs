@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Endpoint, EndpointStatus, NODE_RETRY_INTERVAL, ReplayReport, WriterSamples, elect_writer};
+use super::{
+    Endpoint, EndpointStatus, NODE_RETRY_INTERVAL, ObservedRole, ReplayReport, WriterSamples, elect_writer,
+};
 use crate::names::EndpointName;
 
 /// Status of every endpoint. Replaced as a whole; the probe's publisher is the only writer.
@@ -34,6 +36,18 @@ impl TopologySnapshot {
     #[must_use]
     pub fn get(&self, name: &EndpointName) -> Option<&EndpointStatus> {
         self.endpoints.iter().find(|status| status.endpoint.name == *name)
+    }
+
+    /// True if `endpoint`, which was the writer, is so no longer: another endpoint is the writer, or the server reports
+    /// recovery. Silence is no evidence.
+    #[must_use]
+    pub fn has_lost_writer_role(&self, endpoint: &EndpointName) -> bool {
+        let is_standby =
+            || self.get(endpoint).is_some_and(|status| status.observed == Some(ObservedRole::Standby));
+        match &self.writer {
+            Some(writer) => writer != endpoint,
+            None => is_standby(),
+        }
     }
 
     /// True if `replayed` adds information: a session need not send other reports.

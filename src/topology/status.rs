@@ -26,6 +26,8 @@ pub struct EndpointStatus {
     pub nodes: Vec<NodeStatus>,
     /// When a probe last succeeded.
     pub last_success: Option<Instant>,
+    /// When the server last answered a probe, if only by an error.
+    pub last_answer: Option<Instant>,
     /// When `health` last changed.
     pub since: Option<Instant>,
     /// Why the last probe failed, or had no credentials for a new login; `None` after a success. Never holds a secret; may hold an address.
@@ -81,6 +83,7 @@ impl EndpointStatus {
             node: None,
             nodes: Vec::new(),
             last_success: None,
+            last_answer: None,
             since: None,
             last_error: None,
             failures: 0,

@@ -61,6 +61,7 @@ mod reload;
 mod replication;
 mod sandbox;
 mod session_timeouts;
+mod silent_peers;
 mod sockets;
 mod split;
 mod status_page;

@@ -185,6 +185,7 @@ impl Desk {
                 endpoint,
                 server_key: Some(BackendKey::new(41, b"theirs").unwrap()),
                 peer: Some("192.0.2.2:5432".parse().unwrap()),
+                local: None,
             }))),
             RouteReason::Writer,
         ))

@@ -22,6 +22,7 @@ use rustix::{
     io::Errno,
     net::{SendFlags, SocketFlags},
 };
+use socket2::SockRef;
 use tokio::{io::unix::AsyncFd, time::sleep};
 
 use super::{
@@ -29,6 +30,7 @@ use super::{
     client::{self, AcceptedClient},
 };
 use crate::{
+    backend::KEEPALIVE,
     client_error::ClientError,
     frontend::{
         Bind,
@@ -52,8 +54,6 @@ pub struct Listener {
 const ACCEPT_BACKLOG_CLIENTS: i32 = 4096;
 /// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
 const ACCEPT_FAILURE_PAUSE: Duration = Duration::from_millis(50);
-/// Interval of TCP keepalive probes, as towards endpoints.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Listener {
     /// Binds and listens. A socket file without a listening process is replaced; a new socket file has the permissions
@@ -83,6 +83,9 @@ impl Listener {
     /// The error of the operating system, if the descriptor is not a socket.
     pub fn from_inherited(socket: OwnedFd, bind: Bind) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
+        if let Bind::Tcp(_) = bind {
+            prepare_tcp(&SockRef::from(&socket))?;
+        }
         Ok(Self { socket, bind, bound_here: false })
     }
 
@@ -213,22 +216,27 @@ fn turn_away(socket: &OwnedFd, client_error: &ClientError) {
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
-    use socket2::{Domain, Socket, TcpKeepalive, Type};
+    use socket2::{Domain, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         // `::` means every IPv6 address; dual stack needs two listeners, as in PostgreSQL.
         socket.set_only_v6(true)?;
     }
-    // Inherited by accepted sockets.
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(
-        &TcpKeepalive::new().with_time(KEEPALIVE_INTERVAL).with_interval(KEEPALIVE_INTERVAL),
-    )?;
+    prepare_tcp(&SockRef::from(&socket))?;
     socket.bind(&address.into())?;
     socket.listen(ACCEPT_BACKLOG_CLIENTS)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+/// Sets the options of a listening TCP socket; accepted sockets inherit them.
+///
+/// Without `TCP_USER_TIMEOUT`, which would also end a client that is alive and reads slowly; the watchdog detects a client
+/// that acknowledges nothing.
+fn prepare_tcp(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&KEEPALIVE)
 }
 
 fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
@@ -256,6 +264,29 @@ impl Drop for Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn accepted_sockets_detect_a_vanished_client() {
+        let inherited = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let bind = Bind::Tcp(inherited.local_addr().unwrap());
+        let inherited = Listener::from_inherited(inherited.into(), bind).unwrap();
+        for listener in [Listener::bind(&Bind::Tcp(([127, 0, 0, 1], 0).into()), 0).unwrap(), inherited] {
+            let Bind::Tcp(address) = listener.local_address().unwrap() else { panic!("a TCP address") };
+            let _client = std::net::TcpStream::connect(address).unwrap();
+            let accepted = loop {
+                match rustix::net::accept(&listener.socket) {
+                    Err(Errno::WOULDBLOCK) => std::thread::yield_now(),
+                    accepted => break accepted.unwrap(),
+                }
+            };
+            let socket = SockRef::from(&accepted);
+            assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+            let detected = socket.tcp_keepalive_time().unwrap()
+                + socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
+            assert_eq!(detected, Duration::from_secs(60));
+            assert_eq!(socket.tcp_user_timeout().unwrap(), None, "it would cut clients that read slowly");
+        }
+    }
 
     #[test]
     fn only_a_socket_that_nobody_answers_on_is_replaced() {

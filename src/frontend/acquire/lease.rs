@@ -262,18 +262,15 @@ impl PooledAcquirer {
         self.reader = None;
     }
 
-    /// Time within which a read pool begins to answer a read; zero without a limit.
-    pub(crate) fn read_deadline(&self) -> Duration {
-        match &self.context.listener.settings.route {
-            RoutePolicy::Split(settings) => settings.read_deadline,
-            _ => Duration::ZERO,
-        }
-    }
-
     /// True if the last probe of the backend's endpoint has failed.
     pub(crate) fn is_failing(&self, lease: &Lease) -> bool {
         let snapshot = self.context.routing.topology.load();
         snapshot.get(lease.running().endpoint().name()).is_some_and(|status| status.failures > 0)
+    }
+
+    /// As [`Self::is_failing`], for a backend that is not of a read pool: reads have a deadline.
+    pub(crate) fn is_suspect_writer(&self, lease: &Lease) -> bool {
+        self.side == RouteSide::Writer && self.is_failing(lease)
     }
 
     /// Records the replay position of a node.

@@ -21,13 +21,14 @@ pub(crate) mod shared_state;
 mod tests;
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
 use self::{
     connect::ConnectProvider,
@@ -49,6 +50,7 @@ use crate::{
     blame::Chain,
     names::EndpointName,
     pool::{Disposition, LeaseError, UnservedWaits, WaitTerms},
+    probe::Evidence,
     route::{
         NoEndpoint, Outlier, RerunCause, RouteNeed, RoutePolicy, RouteReason, RouteRequest, RouteSide,
         WhenNoReader, decide, decide_split,
@@ -106,6 +108,8 @@ struct Wait {
     passed_over: u8,
     /// Reason to send a read to the writer.
     turned: Option<RouteReason>,
+    /// Deadline of a read in the queue of a read pool.
+    read_deadline: Option<Pin<Box<Sleep>>>,
     /// The last failed try.
     failure: Option<AcquireError>,
 }
@@ -153,6 +157,21 @@ impl AcquireRequest {
         floor: None,
         apart: false,
     };
+}
+
+// === impl Wait ===
+
+impl Wait {
+    /// Stays with the endpoint tried last, whose deadline begins anew.
+    fn stay(mut self, limit: Duration, cx: &mut Context<'_>) -> Self {
+        self.tried.pop();
+        if let Some(deadline) = &mut self.read_deadline {
+            deadline.as_mut().reset(Instant::now() + limit);
+            // The new time is polled, too: else nothing wakes the session.
+            let _: Poll<()> = deadline.as_mut().poll(cx);
+        }
+        self
+    }
 }
 
 // === impl BackendAcquirer ===
@@ -249,7 +268,13 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                     }
                 }
             }
-            match ready!(self.provider.poll(cx)) {
+            let Poll::Ready(progress) = self.provider.poll(cx) else {
+                if self.leaves_slow_reader(request.need, cx) {
+                    continue;
+                }
+                return Poll::Pending;
+            };
+            match progress {
                 TryProgress::Acquired(backend) => {
                     if let Some(step) = self.accept_backend(request, backend) {
                         return Poll::Ready(Ok(step));
@@ -412,6 +437,42 @@ impl<P: BackendProvider> BackendAcquirer<P> {
         let name = P::endpoint(&decided.place).name().clone();
         self.wait.get_or_insert_default().tried.push(name);
         self.decide(need).is_ok()
+    }
+
+    /// Leaves the queue of a read pool in which a read has waited for its deadline, if another endpoint may serve. All backends of
+    /// the pool may be stuck, and a longer wait would not show if they are.
+    fn leaves_slow_reader(&mut self, need: RouteNeed, cx: &mut Context<'_>) -> bool {
+        let limit = self.read_deadline();
+        if self.side != RouteSide::Reader || limit.is_zero() {
+            return false;
+        }
+        let wait = self.wait.get_or_insert_default();
+        let deadline = wait.read_deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
+        if deadline.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        let Some(decided) = self.slot().take() else { return false };
+        let endpoint = P::endpoint(&decided.place).name().clone();
+        self.context.observers.evidence.submit(&endpoint, Evidence::Silent);
+        let leaves = self.goes_on_without(&decided, need);
+        if leaves {
+            tracing::debug!(%endpoint, "a read leaves the queue of a read pool after its deadline");
+            self.provider.leave();
+        } else {
+            // No other endpoint is left: the read keeps its place.
+            self.side = RouteSide::Reader;
+            *self.slot() = Some(decided);
+            self.wait = self.wait.take().map(|wait| wait.stay(limit, cx));
+        }
+        leaves
+    }
+
+    /// Time within which a read pool begins to answer a read; zero without a limit.
+    pub(crate) fn read_deadline(&self) -> Duration {
+        match &self.context.listener.settings.route {
+            RoutePolicy::Split(settings) => settings.read_deadline,
+            _ => Duration::ZERO,
+        }
     }
 
     /// Accepts a backend; `None` if the node behind it is unsuitable.

@@ -129,6 +129,7 @@ impl BackendLogin<'_> {
             endpoint: endpoint.clone(),
             server_key: backend.logged_in.key.clone(),
             peer: backend.peer,
+            local: backend.stream.tcp().and_then(|tcp| tcp.local_addr().ok()),
         };
         Ok(LoginResult {
             greeting: output,

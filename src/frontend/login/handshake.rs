@@ -320,7 +320,8 @@ impl ClientHandshake {
         let owns_backend = matches!(login_result.current_backend, Some(CurrentBackend::Own(_)));
         let LoginResult { client_key, current_backend, reason, .. } = login_result;
         let entry = SessionEntry::new(Arc::clone(&facts), client_key, current_backend, reason);
-        let registered = services.sessions.register(entry);
+        let registered =
+            services.sessions.register(entry.with_client(&client.stream, context.settings.limits.hold));
         // After the registration, because a client may cancel as soon as its key arrives.
         if let Err(error) = client.say(&login_result.greeting).await {
             tracing::debug!(session = facts.id, %error, "client gone");
@@ -342,8 +343,8 @@ impl ClientHandshake {
             };
             services.observers.audit.submit_now(Record::BackendOpened(Box::new(backend)));
         }
-        let traced = Traced::connected(&services.observers.traces, &facts, arrived);
         let recorder = Recorder::new(RecorderConfig {
+            traced: Traced::connected(&services.observers.traces, &facts, arrived),
             facts,
             user: login_result.user,
             server,
@@ -357,7 +358,6 @@ impl ClientHandshake {
             backend_presence: login_result.presence,
             observers: Arc::clone(&services.observers),
             routing: Arc::clone(&services.routing),
-            traced,
             arrived,
         });
         let options = session_options(&services.observers, &context.settings.limits);
@@ -467,7 +467,9 @@ fn refusal_label(reason: ClientErrorReason) -> Option<RefusalReason> {
         ClientErrorReason::NoEndpoint | ClientErrorReason::Endpoint | ClientErrorReason::BackendLost => {
             RefusalReason::NoEndpoint
         }
-        ClientErrorReason::Shutdown | ClientErrorReason::Killed => RefusalReason::Draining,
+        ClientErrorReason::Shutdown | ClientErrorReason::Killed | ClientErrorReason::Withdrawn => {
+            RefusalReason::Draining
+        }
         ClientErrorReason::Authentication | ClientErrorReason::UserNotListed => return None,
         ClientErrorReason::PoolTimeout | ClientErrorReason::PoolOverloaded => RefusalReason::NoEndpoint,
         ClientErrorReason::Audit

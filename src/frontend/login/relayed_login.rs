@@ -50,6 +50,7 @@ pub(crate) async fn log_in(
         Relayed::LoggedIn { version, method, parameters, server_key, client_key: given, status } => {
             tracing::debug!(endpoint = %endpoint.name(), ?method, "login relayed");
             report_role(&login.services.observers.evidence, &endpoint, reported_role(&parameters));
+            let local = stream.tcp().and_then(|tcp| tcp.local_addr().ok());
             Ok(LoginResult {
                 greeting,
                 presence: Some(endpoint.metrics().connected()),
@@ -58,6 +59,7 @@ pub(crate) async fn log_in(
                     endpoint: endpoint.clone(),
                     server_key,
                     peer,
+                    local,
                 }))),
                 endpoint,
                 reason,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
     audit::record,
-    backend::{ConnectError, EndpointHandle},
+    backend::{ConnectError, EndpointHandle, TcpPath},
     pool::{BackendHandle, CancelGuard},
     wire::BackendKey,
 };
@@ -26,6 +26,8 @@ pub struct OwnBackend {
     pub server_key: Option<BackendKey>,
     /// Address of the server.
     pub peer: Option<SocketAddr>,
+    /// Local address of the connection.
+    pub local: Option<SocketAddr>,
 }
 
 /// A pending cancel request. A leased backend is not leased to another session until the request is dropped.
@@ -57,12 +59,30 @@ impl CurrentBackend {
         }
     }
 
+    /// Addresses of the connection; `None` for a Unix-domain socket.
+    pub(crate) fn tcp_path(&self) -> Option<TcpPath> {
+        let (local, peer) = match self {
+            Self::Own(own) => (own.local, own.peer),
+            Self::Leased(running) => (running.local(), running.peer()),
+        };
+        Some(TcpPath { local: local?, peer: peer? })
+    }
+
     /// The server's cancel key.
     #[must_use]
     pub fn server_key(&self) -> Option<&BackendKey> {
         match self {
             Self::Own(own) => own.server_key.as_ref(),
             Self::Leased(running) => running.server_key(),
+        }
+    }
+
+    /// True if both are the same connection.
+    pub(crate) fn is_same_connection(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Own(one), Self::Own(other)) => Arc::ptr_eq(one, other),
+            (Self::Leased(one), Self::Leased(other)) => Arc::ptr_eq(one, other),
+            _ => false,
         }
     }
 

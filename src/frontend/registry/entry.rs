@@ -2,11 +2,11 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering},
     },
     task::Waker,
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::Notify;
@@ -14,10 +14,12 @@ use tokio::sync::Notify;
 use super::current_backend::{Cancel, CurrentBackend};
 use crate::{
     audit::record,
+    backend::TcpPath,
     names::EndpointName,
     pool::BackendHandle,
     route::RouteReason,
     session::Pins,
+    tls::Stream,
     wire::{BackendKey, TransactionStatus},
 };
 
@@ -31,6 +33,13 @@ pub struct SessionEntry {
     pub facts: Arc<record::Session>,
     /// Wall-clock time of the login.
     pub started_at: SystemTime,
+    /// Addresses of the client's connection; `None` for a Unix-domain socket.
+    client_path: Option<TcpPath>,
+    /// True for a session with one backend for life.
+    is_dedicated: bool,
+    loss_limit: Duration,
+    /// When [`Self::end_writer_role`] was called first, for a dedicated session.
+    withdrawn_at: OnceLock<Instant>,
     backend: Mutex<Held>,
     /// Current activity, packed by [`Activity`].
     activity: AtomicU64,
@@ -70,13 +79,23 @@ pub struct Activity {
 /// Command to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionCommand {
+    /// End between two transactions: the endpoint is no longer the writer.
+    Withdraw,
     /// End between two transactions.
     Drain,
+    /// Terminate at once: the endpoint is no longer the writer, and the transaction takes too long.
+    Expel,
     /// Terminate at once, by an operator's command.
     Kill,
     /// Terminate at once, because the program stops.
     Stop,
+    /// Terminate at once: the client's machine is gone.
+    GiveUp,
 }
+
+/// Shortest time after which a silent server counts as lost, and a transaction on an endpoint that is no longer the writer
+/// ends: shorter interruptions of a network are usual.
+const MIN_LOSS_LIMIT: Duration = Duration::from_secs(10);
 
 // === impl SessionEntry ===
 
@@ -95,6 +114,11 @@ impl SessionEntry {
             key,
             facts,
             started_at: SystemTime::now(),
+            client_path: None,
+            // A pooled session begins without a backend.
+            is_dedicated: current_backend.is_some(),
+            loss_limit: MIN_LOSS_LIMIT,
+            withdrawn_at: OnceLock::new(),
             backend: Mutex::new(Held { current_backend, sheltered: false, is_lost: false, reason }),
             exposed: Notify::new(),
             activity: AtomicU64::new(Activity::default().pack()),
@@ -103,6 +127,54 @@ impl SessionEntry {
             backend_lost: AtomicBool::new(false),
             command: AtomicU8::new(0),
             waker: Mutex::new(None),
+        }
+    }
+
+    /// Notes the client's connection, and sets [`Self::loss_limit`] to the `hold` of the listener, or to the shortest limit.
+    pub(crate) fn with_client(self, client: &Stream, hold: Duration) -> Self {
+        Self { client_path: TcpPath::of(client), ..self.with_loss_limit(hold) }
+    }
+
+    /// Sets [`Self::loss_limit`] to `hold`, or to the shortest limit.
+    pub(super) fn with_loss_limit(self, hold: Duration) -> Self {
+        Self { loss_limit: hold.max(MIN_LOSS_LIMIT), ..self }
+    }
+
+    /// Addresses of the client's connection; `None` for a Unix-domain socket.
+    pub(crate) const fn client_path(&self) -> Option<TcpPath> {
+        self.client_path
+    }
+
+    /// How long a silent server, or a transaction on an endpoint that is no longer the writer, is waited for.
+    pub(crate) const fn loss_limit(&self) -> Duration {
+        self.loss_limit
+    }
+
+    /// True if the session may have a backend. No lock is taken.
+    pub(crate) fn may_hold_backend(&self) -> bool {
+        let activity = self.activity();
+        let is_at_rest = !activity.busy && activity.status == TransactionStatus::Idle;
+        self.is_dedicated || !is_at_rest || !self.pins().is_empty()
+    }
+
+    /// The endpoint of `backend` is no longer the writer: a dedicated session ends after its transaction, a pooled one loses the
+    /// backend. True for the first call.
+    pub(crate) fn end_writer_role(&self, backend: &CurrentBackend, now: Instant) -> bool {
+        if !self.is_dedicated {
+            return self.lose_backend(|current| current.is_same_connection(backend));
+        }
+        let is_first = self.withdrawn_at.set(now).is_ok();
+        if is_first {
+            self.send_command(SessionCommand::Withdraw);
+        }
+        is_first
+    }
+
+    /// Ends a session at once that was withdrawn [`Self::loss_limit`] ago.
+    pub(crate) fn expel_late(&self, now: Instant) {
+        let withdrawn_at = self.withdrawn_at.get();
+        if withdrawn_at.is_some_and(|then| now.saturating_duration_since(*then) >= self.loss_limit) {
+            self.send_command(SessionCommand::Expel);
         }
     }
 
@@ -238,12 +310,8 @@ impl SessionEntry {
 
     /// Command to the session, if any.
     pub(crate) fn pending_command(&self) -> Option<SessionCommand> {
-        match self.command.load(Ordering::Acquire) {
-            0 => None,
-            1 => Some(SessionCommand::Drain),
-            2 => Some(SessionCommand::Kill),
-            _ => Some(SessionCommand::Stop),
-        }
+        let number = self.command.load(Ordering::Acquire);
+        SessionCommand::ALL.into_iter().find(|command| *command as u8 + 1 == number)
     }
 
     /// Stores the waker for commands. Read [`Self::pending_command`] after this call, not before.
@@ -255,6 +323,12 @@ impl SessionEntry {
     pub(crate) fn set_activity(&self, activity: Activity) {
         self.activity.store(activity.pack(), Ordering::Relaxed);
     }
+}
+
+// === impl SessionCommand ===
+
+impl SessionCommand {
+    const ALL: [Self; 6] = [Self::Withdraw, Self::Drain, Self::Expel, Self::Kill, Self::Stop, Self::GiveUp];
 }
 
 // === impl Activity ===

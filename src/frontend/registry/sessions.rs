@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use tokio::sync::Notify;
@@ -16,7 +16,14 @@ use super::{
     current_backend::CurrentBackend,
     entry::{SessionCommand, SessionEntry},
 };
-use crate::{audit::record, names::EndpointName, wire::BackendKey};
+use crate::{
+    audit::record,
+    names::EndpointName,
+    route::RouteReason,
+    telemetry::labels::TerminationReason,
+    topology::{DeclaredRole, TopologySnapshot},
+    wire::BackendKey,
+};
 
 /// Logged-in sessions and console clients.
 #[derive(Default)]
@@ -33,6 +40,8 @@ struct RegisteredSessions {
     by_pid: BTreeMap<(i32, u64), Arc<SessionEntry>>,
     on_endpoint: HashMap<EndpointName, usize>,
     console_sessions: Vec<Arc<ConsoleSessionEntry>>,
+    /// Time at which another server was last found at the address of an endpoint.
+    replaced_at: HashMap<EndpointName, SystemTime>,
     /// Command to all sessions, later sessions included.
     standing: Option<SessionCommand>,
 }
@@ -43,6 +52,15 @@ pub struct Registered {
     entry: Arc<SessionEntry>,
     /// Endpoint of a dedicated session.
     own: Option<EndpointName>,
+}
+
+/// Time of the login of a session's backend.
+fn login_time(entry: &SessionEntry, backend: &CurrentBackend) -> SystemTime {
+    match backend {
+        // The login of a dedicated session includes that of its backend.
+        CurrentBackend::Own(_) => entry.started_at,
+        CurrentBackend::Leased(running) => running.opened(),
+    }
 }
 
 // === impl SessionRegistry ===
@@ -155,15 +173,38 @@ impl SessionRegistry {
     /// Ends the use of all backends at `endpoint` that logged in before `then`: their server is gone, even if the connections
     /// have not ended. Returns their number.
     pub fn lose_backends(&self, endpoint: &EndpointName, then: SystemTime) -> usize {
+        self.lock().replaced_at.insert(endpoint.clone(), SystemTime::now());
         let is_older = |entry: &SessionEntry, backend: &CurrentBackend| {
-            let opened = match backend {
-                // The login of a dedicated session includes that of its backend.
-                CurrentBackend::Own(_) => entry.started_at,
-                CurrentBackend::Leased(running) => running.opened(),
-            };
-            backend.endpoint().name() == endpoint && opened < then
+            backend.endpoint().name() == endpoint && login_time(entry, backend) < then
         };
         self.list().iter().filter(|entry| entry.lose_backend(|backend| is_older(entry, backend))).count()
+    }
+
+    /// True if another server was found at the endpoint of `backend` after its login. The backend may belong to either.
+    pub(crate) fn was_server_replaced(&self, entry: &SessionEntry, backend: &CurrentBackend) -> bool {
+        let replaced_at = self.lock().replaced_at.get(backend.endpoint().name()).copied();
+        replaced_at.is_some_and(|replaced_at| login_time(entry, backend) < replaced_at)
+    }
+
+    /// Ends the use of backends at endpoints that have lost the role of writer. A pooled session loses its backend at once; a
+    /// dedicated session ends after its transaction. Sessions whose route names the endpoint stay.
+    pub fn end_writer_roles(&self, topology: &TopologySnapshot, now: Instant) {
+        for entry in self.with_backends() {
+            let Some(backend) = entry.current_backend() else { continue };
+            let endpoint = backend.endpoint();
+            let is_lost = endpoint.endpoint().role == DeclaredRole::Primary
+                && entry.reason() != RouteReason::Named
+                && topology.has_lost_writer_role(endpoint.name());
+            if is_lost && entry.end_writer_role(&backend, now) {
+                tracing::debug!(session = entry.id, endpoint = %endpoint.name(), "the endpoint is no longer the writer");
+                endpoint.metrics().backends_terminated(TerminationReason::Role, 1);
+            }
+        }
+    }
+
+    /// Sessions that may have a backend.
+    pub(crate) fn with_backends(&self) -> Vec<Arc<SessionEntry>> {
+        self.lock().by_pid.values().filter(|entry| entry.may_hold_backend()).cloned().collect()
     }
 
     /// Returns when no session remains.
@@ -224,5 +265,76 @@ impl std::ops::Deref for Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.sessions.remove(&self.entry, self.own.as_ref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        frontend::{
+            registry::current_backend::OwnBackend,
+            testing::{Stand, snapshot},
+        },
+        names::ListenerName,
+        route::RouteReason,
+    };
+
+    /// Registers a dedicated session at the endpoint `p`.
+    fn dedicated(stand: &Stand, id: u64, reason: RouteReason) -> Registered {
+        let facts = record::Session {
+            id,
+            listener: ListenerName::new("app").unwrap(),
+            client: None,
+            tls: None,
+            user: None,
+            database_user: None,
+            database: None,
+            method: None,
+            application: None,
+        };
+        let endpoint = stand.services.routing.endpoints.load().get(&"p".parse().unwrap()).unwrap().clone();
+        let own = OwnBackend { endpoint, server_key: None, peer: None, local: None };
+        let key = BackendKey::new(1, &id.to_be_bytes()).unwrap();
+        let backend = Some(CurrentBackend::Own(Arc::new(own)));
+        let entry = SessionEntry::new(Arc::new(facts), key, backend, reason);
+        stand.services.sessions.register(entry.with_loss_limit(Duration::from_secs(90)))
+    }
+
+    #[tokio::test]
+    async fn a_lost_role_withdraws_the_sessions_of_the_route() {
+        let now = Instant::now();
+        for (topology, is_lost) in [
+            ("p primary up primary", false),
+            ("p primary down primary", false),
+            ("p primary up standby", true),
+            ("p primary down primary\nq primary up primary", true),
+        ] {
+            let stand = Stand::new("p primary up primary");
+            let [written, named] = [(1, RouteReason::Writer), (2, RouteReason::Named)]
+                .map(|(id, why)| dedicated(&stand, id, why));
+            stand.services.sessions.end_writer_roles(&snapshot(topology), now);
+            let withdrawn = is_lost.then_some(SessionCommand::Withdraw);
+            assert_eq!(written.pending_command(), withdrawn, "{topology}");
+            assert_eq!(named.pending_command(), None, "{topology}");
+            written.expel_late(now + Duration::from_secs(89));
+            assert_eq!(written.pending_command(), withdrawn, "{topology}");
+            written.expel_late(now + Duration::from_secs(90));
+            assert_eq!(written.pending_command(), is_lost.then_some(SessionCommand::Expel), "{topology}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_replaced_server_is_remembered_for_later_logins() {
+        let stand = Stand::new("p primary up primary");
+        let session = dedicated(&stand, 1, RouteReason::Named);
+        let sessions = &stand.services.sessions;
+        let backend = session.current_backend().unwrap();
+        assert!(!sessions.was_server_replaced(&session, &backend));
+        let before = session.started_at - Duration::from_secs(1);
+        assert_eq!(sessions.lose_backends(backend.endpoint().name(), before), 0, "it logged in later");
+        assert!(sessions.was_server_replaced(&session, &backend));
     }
 }

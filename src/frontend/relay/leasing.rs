@@ -216,12 +216,36 @@ impl Leasing {
         true
     }
 
-    /// True if a catalog comparison uses the backend.
+    /// Sends a Sync ahead of the client's next message if the endpoint has not answered the last probe: what is not sent to a
+    /// server that is gone cannot have taken effect. True if the message must wait.
+    pub(super) fn begins_ping(&mut self, parts: &mut LeasingParts<'_>) -> bool {
+        let is_suspect = parts.backend.lease().is_some_and(|lease| self.acquirer.is_suspect_writer(lease));
+        if !is_suspect
+            || self.renewal.is_running()
+            || parts.from_client.has_cleared()
+            || parts.session.to_backend().is_some()
+            || !parts.session.may_ping()
+        {
+            return false;
+        }
+        let Some(lease) = parts.backend.detach() else { return false };
+        // A cancel request has no statement to cancel yet.
+        parts.registered.leased(lease.running(), self.acquirer.reason(), true);
+        self.renewal.start_ping(lease);
+        true
+    }
+
+    /// True if the client's next message waits for the response to a Sync.
+    pub(super) const fn is_pinging(&self) -> bool {
+        self.renewal.is_pinging()
+    }
+
+    /// True if a catalog comparison, or a ping, uses the backend.
     pub(super) const fn is_renewing(&self) -> bool {
         self.renewal.is_running()
     }
 
-    /// The end of a running catalog comparison.
+    /// The end of a running catalog comparison or ping.
     pub(super) fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Option<Renewed> {
         self.renewal.poll(cx)
     }

@@ -32,7 +32,7 @@ use std::{
 use self::{
     backend_side::{BackendSide, SessionBackend},
     batch_timer::BatchTimer,
-    catalog_renewal::Renewed,
+    catalog_renewal::{BackendWork, Renewed},
     client_side::ClientSide,
     leasing::{LeaseProgress, Leasing, LeasingParts},
     overhead::OverheadTimer,
@@ -177,7 +177,8 @@ impl Relay {
         self.poll_pauses(cx)?;
         self.client.received.rest();
         self.backend.received.rest();
-        self.activity.update(&self.session, &self.registered, &mut self.recorder);
+        let is_pinging = self.is_pinging();
+        self.activity.update(&self.session, is_pinging, &self.registered, &mut self.recorder);
         self.wait_for_more(cx);
         self.watch_read(cx);
         self.poll_timer(cx)
@@ -186,11 +187,12 @@ impl Relay {
     /// Ends a session over one of its time limits.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         let owes_client = self.owes_client();
+        let is_pinging = self.is_pinging();
         let Some(timer) = &mut self.timer else { return Ok(()) };
         let statements = self.session.statements_started();
         let (phase, progress) = if owes_client {
             (SessionPhase::Writing, self.client.sent_bytes())
-        } else if self.session.wants_backend() {
+        } else if self.session.wants_backend() || is_pinging {
             (SessionPhase::Waiting, statements)
         } else if !self.session.is_settled() {
             (SessionPhase::Statement, statements)
@@ -205,15 +207,19 @@ impl Relay {
         }
     }
 
-    /// Executes a pending stop, kill or drain command; a drain waits for an idle session.
+    /// Executes a pending command; a drain and a withdrawal wait for an idle session.
     fn obey_command(&self) -> Result<(), SessionEnd> {
         match self.registered.pending_command() {
             None => Ok(()),
-            Some(SessionCommand::Drain) if !self.session.is_idle() => Ok(()),
+            Some(SessionCommand::Withdraw | SessionCommand::Drain) if !self.session.is_idle() => Ok(()),
+            Some(SessionCommand::Withdraw | SessionCommand::Expel) => {
+                Err(SessionEnd::Refused(ClientError::withdrawn()))
+            }
             Some(SessionCommand::Drain | SessionCommand::Stop) => {
                 Err(SessionEnd::Refused(ClientError::shutdown()))
             }
             Some(SessionCommand::Kill) => Err(SessionEnd::Refused(ClientError::killed())),
+            Some(SessionCommand::GiveUp) => Err(SessionEnd::Vanished),
         }
     }
 
@@ -288,7 +294,7 @@ impl Relay {
     /// Reads from the client and passes the bytes to the machine; pending if no bytes can be read or processed now.
     fn read_client(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SessionEnd> {
         // Responses of the machine are sent before the next request is read.
-        let deaf = self.session.to_client().is_some();
+        let deaf = self.session.to_client().is_some() || self.is_pinging();
         if deaf || self.client.received.has_ended() || self.session.is_backlogged() {
             return Ok(Poll::Pending);
         }
@@ -306,11 +312,31 @@ impl Relay {
                     self.unheard = true;
                     return Ok(Poll::Pending);
                 }
+                if self.begins_ping(now) {
+                    return Ok(Poll::Pending);
+                }
                 self.judge_client(now)?;
             }
             Poll::Ready(gone) => self.client_gone(gone.err())?,
         }
         Ok(Poll::Ready(()))
+    }
+
+    /// Holds the client's message back until a suspect server has answered a Sync; false without suspicion.
+    fn begins_ping(&mut self, now: Instant) -> bool {
+        let Some(leasing) = &mut self.leasing else { return false };
+        leasing.begins_ping(&mut LeasingParts {
+            session: &mut self.session,
+            backend: &mut self.backend,
+            from_client: &self.client.received,
+            registered: &self.registered,
+            recorder: &mut self.recorder,
+            now,
+        })
+    }
+
+    fn is_pinging(&self) -> bool {
+        self.leasing.as_ref().is_some_and(Leasing::is_pinging)
     }
 
     /// Sends the machine's own responses to the client.
@@ -438,22 +464,24 @@ impl Relay {
         Ok(())
     }
 
-    /// Takes the backend back once the names are compared; true if so.
+    /// Takes the backend back once the names are compared, or a ping is answered; true if so.
     fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Result<bool, SessionEnd> {
         let running = self.leasing.as_mut().filter(|leasing| leasing.is_renewing());
         let renewed = running.and_then(|leasing| leasing.poll_renewal(cx));
-        let Some(Renewed { lease, unasked, result }) = renewed else { return Ok(false) };
+        let Some(Renewed { work, lease, unasked, result }) = renewed else { return Ok(false) };
         self.registered.admit_cancels();
         self.backend.connection = SessionBackend::Leased(lease);
         let is_new = match result {
             Ok(()) => true,
-            Err(QueryError::Refused { words, .. }) => {
+            Err(QueryError::Refused { words, .. }) if work == BackendWork::Catalog => {
                 tracing::warn!(session = self.registered.id, error = %words, "cannot compare the system catalog");
                 false
             }
             Err(_) => return self.backend_ended().map(|()| true),
         };
-        self.session.on_catalogue(is_new);
+        if work == BackendWork::Catalog {
+            self.session.on_catalogue(is_new);
+        }
         self.backend.received.read_before(unasked);
         self.unheard = true;
         let now = self.turn.now();

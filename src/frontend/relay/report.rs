@@ -50,10 +50,17 @@ pub(super) struct ActivityReport {
 // === impl ActivityReport ===
 
 impl ActivityReport {
-    pub(super) fn update(&mut self, session: &Session, registered: &Registered, recorder: &mut Recorder) {
+    /// Stores the activity of `session`; `is_pinging`: the client's message waits for the server.
+    pub(super) fn update(
+        &mut self,
+        session: &Session,
+        is_pinging: bool,
+        registered: &Registered,
+        recorder: &mut Recorder,
+    ) {
         let activity = Activity {
             begun: session.statements_started(),
-            busy: !session.is_settled() || session.wants_backend(),
+            busy: !session.is_settled() || session.wants_backend() || is_pinging,
             status: session.status(),
         };
         if activity != self.stored {

@@ -176,3 +176,16 @@ async fn who_gives_up_while_it_is_dialed_leaves_the_backend_to_others() {
     until("it is idle", || idle(&pool) == 1).await;
     assert!(pool.try_lease(&want()).is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_may_refuse_the_keepalive_settings() {
+    let stand = Stand::new(2).await;
+    stand.server.shared.refuses_keepalive.store(true, std::sync::atomic::Ordering::SeqCst);
+    let pool = stand.pool();
+    let one = lease(&pool).await.unwrap();
+    assert_eq!((stand.server.accepted(), stand.server.logins()), (2, 1));
+    let other = lease(&pool).await.unwrap();
+    assert_eq!((stand.server.accepted(), stand.server.logins()), (3, 2), "the refusal is remembered");
+    one.release(Disposition::Clean);
+    other.release(Disposition::Clean);
+}

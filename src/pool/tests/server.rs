@@ -35,6 +35,8 @@ pub(super) struct Shared {
     pub(super) logins: AtomicUsize,
     /// Logins are answered with this SQLSTATE.
     pub(super) refusal: Mutex<Option<[u8; 5]>>,
+    /// Logins with settings of the server's keepalive are refused, as by a pooler.
+    pub(super) refuses_keepalive: AtomicBool,
     /// Maximum number of connections; a login beyond is refused with 53300. Zero means no limit.
     pub(super) capacity: AtomicUsize,
     /// Reported `max_connections`.
@@ -146,7 +148,20 @@ async fn serve(mut tcp: TcpStream, shared: Arc<Shared>) -> Option<()> {
             shared.holds_cancels.subscribe().wait_for(|holds| !holds).await.ok()?;
             return None;
         }
-        FirstPacket::Startup(_) => {}
+        FirstPacket::Startup(startup) => {
+            let has_keepalive = startup.get("tcp_keepalives_idle") == Some(b"30");
+            if has_keepalive && shared.refuses_keepalive.load(SeqCst) {
+                let mut refusal = Vec::new();
+                ErrorResponse::new(
+                    Severity::Fatal,
+                    SqlState::PROTOCOL_VIOLATION,
+                    "unsupported startup parameter",
+                )
+                .write(&mut refusal);
+                tcp.write_all(&refusal).await.ok()?;
+                return None;
+            }
+        }
         other => panic!("a StartupMessage was awaited: {other:?}"),
     }
     shared.holds.subscribe().wait_for(|holds| !holds).await.ok()?;

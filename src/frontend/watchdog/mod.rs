@@ -1,0 +1,191 @@
+//! Watches the sessions that have a backend, once a second: silent servers, vanished clients, and late withdrawals.
+//!
+//! Linux sends no keepalive probes while data is unacknowledged, and gives a connection up after a quarter of an hour. The
+//! watchdog reads the kernel's state of such connections instead.
+//!
+//! Promises: a suspicion alone changes no client, and only wakes the probe; no timer and no system call for a statement
+//! that is shorter than 5 s. Refuses to know: messages, and the fate of a transaction.
+
+mod watched_session;
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use foldhash::fast::RandomState;
+use tokio::time::{MissedTickBehavior, interval};
+
+use self::watched_session::{BackendEvidence, PeerState, WatchedSession};
+use super::{
+    context::{Observers, Routing},
+    registry::{
+        entry::{SessionCommand, SessionEntry},
+        sessions::SessionRegistry,
+    },
+};
+use crate::{
+    backend::{SocketDiag, TcpPath, TcpState},
+    names::EndpointName,
+    probe::Evidence,
+    telemetry::labels::TerminationReason,
+    topology::{Health, TopologySnapshot},
+};
+
+/// Watches all sessions of the process.
+pub struct Watchdog {
+    sessions: Arc<SessionRegistry>,
+    routing: Arc<Routing>,
+    observers: Arc<Observers>,
+    sockets: SocketStates,
+    /// By the number of the session.
+    watched: HashMap<u64, WatchedSession, RandomState>,
+    ticks: u64,
+}
+
+/// Source of the kernel's states.
+struct SocketStates {
+    diag: Option<SocketDiag>,
+}
+
+/// Interval of checks.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Ticks between two checks of a client.
+const CLIENT_TICKS: u64 = 5;
+
+/// Sessions that are checked before other tasks of the thread run.
+const SESSIONS_PER_TURN: usize = 256;
+
+// === impl Watchdog ===
+
+impl Watchdog {
+    /// A watchdog of `sessions`.
+    #[must_use]
+    pub fn new(sessions: Arc<SessionRegistry>, routing: Arc<Routing>, observers: Arc<Observers>) -> Self {
+        let watched = HashMap::default();
+        Self { sessions, routing, observers, sockets: SocketStates::open(), watched, ticks: 0 }
+    }
+
+    /// Watches forever.
+    ///
+    /// Cancel safe.
+    pub async fn run(mut self) {
+        let mut due = interval(TICK);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            due.tick().await;
+            self.tick(Instant::now()).await;
+        }
+    }
+
+    async fn tick(&mut self, now: Instant) {
+        let topology = self.routing.topology.load();
+        self.sessions.end_writer_roles(&topology, now);
+        let entries = self.sessions.with_backends();
+        let mut before = std::mem::take(&mut self.watched);
+        for turn in entries.chunks(SESSIONS_PER_TURN) {
+            for entry in turn {
+                let mut session = before.remove(&entry.id).unwrap_or_default();
+                entry.expel_late(now);
+                self.check_backend(entry, &mut session, &topology, now);
+                // Spreads the clients over the ticks.
+                if entry.id.wrapping_add(self.ticks).is_multiple_of(CLIENT_TICKS) {
+                    self.check_client(entry, &mut session, now);
+                }
+                self.watched.insert(entry.id, session);
+            }
+            tokio::task::yield_now().await;
+        }
+        self.ticks = self.ticks.wrapping_add(1);
+    }
+
+    /// Gives up the backend of a session whose server is silent for too long.
+    fn check_backend(
+        &mut self,
+        entry: &SessionEntry,
+        session: &mut WatchedSession,
+        topology: &TopologySnapshot,
+        now: Instant,
+    ) {
+        if !session.is_long_at_work(entry.activity(), now) {
+            return;
+        }
+        let Some(backend) = entry.current_backend() else { return };
+        let endpoint = backend.endpoint();
+        let evidence = BackendEvidence {
+            tcp: backend.tcp_path().and_then(|path| self.sockets.read_state(&path)),
+            endpoint_silence: endpoint_silence(topology, endpoint.name(), now),
+        };
+        let state = session.judge_backend(evidence, entry.loss_limit(), now);
+        if state == PeerState::Suspect {
+            tracing::debug!(session = entry.id, endpoint = %endpoint.name(), "a server acknowledges nothing");
+            self.observers.evidence.submit(endpoint.name(), Evidence::Silent);
+        }
+        let reason = match state {
+            PeerState::Fine => return,
+            // It logged in too late for the comparison with the last probe of the server before.
+            PeerState::Suspect | PeerState::Silent if self.sessions.was_server_replaced(entry, &backend) => {
+                TerminationReason::Node
+            }
+            PeerState::Suspect | PeerState::Silent => return,
+            PeerState::Lost => TerminationReason::Silence,
+        };
+        if entry.lose_backend(|current| current.is_same_connection(&backend)) {
+            tracing::warn!(
+                session = entry.id, endpoint = %endpoint.name(), reason = reason.as_str(),
+                "connection given up: the server is silent"
+            );
+            endpoint.metrics().backends_terminated(reason, 1);
+        }
+    }
+
+    /// Ends a session whose client is gone.
+    fn check_client(&mut self, entry: &SessionEntry, session: &mut WatchedSession, now: Instant) {
+        let state = entry.client_path().and_then(|path| self.sockets.read_state(&path));
+        if state.is_some_and(|state| session.judge_client(state, now) == PeerState::Lost) {
+            tracing::info!(session = entry.id, listener = %entry.facts.listener, "session ends: its client is gone");
+            entry.send_command(SessionCommand::GiveUp);
+        }
+    }
+}
+
+// === impl SocketStates ===
+
+impl SocketStates {
+    fn open() -> Self {
+        let mut states = Self { diag: None };
+        match SocketDiag::open() {
+            Ok(diag) => states.diag = Some(diag),
+            Err(error) => report_unreadable(&error),
+        }
+        states
+    }
+
+    /// State of a connection; `None` if the kernel does not tell.
+    fn read_state(&mut self, path: &TcpPath) -> Option<TcpState> {
+        match self.diag.as_mut()?.read_state(path) {
+            Ok(state) => Some(state),
+            Err(error) => {
+                report_unreadable(&error);
+                self.diag = None;
+                None
+            }
+        }
+    }
+}
+
+fn report_unreadable(error: &io::Error) {
+    tracing::warn!(
+        %error,
+        "cannot read the state of TCP connections: a silent peer is detected by keepalive and by the probe only"
+    );
+}
+
+/// How long an endpoint that is down has not answered the probe, not even by an error.
+fn endpoint_silence(topology: &TopologySnapshot, endpoint: &EndpointName, now: Instant) -> Option<Duration> {
+    let status = topology.get(endpoint).filter(|status| status.health == Health::Down)?;
+    status.last_answer.map(|answered| now.saturating_duration_since(answered))
+}
