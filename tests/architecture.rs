@@ -133,6 +133,22 @@ const LAYERS: &[Layer] = &[
         ],
     ),
     Layer(
+        "writer_move",
+        Effects,
+        &[
+            "closed_set",
+            "names",
+            "topology",
+            "tasks",
+            "telemetry",
+            "events",
+            "audit",
+            "backend",
+            "probe",
+            "frontend",
+        ],
+    ),
+    Layer(
         "admin",
         Effects,
         &[
@@ -154,6 +170,7 @@ const LAYERS: &[Layer] = &[
             "backend",
             "pool",
             "frontend",
+            "writer_move",
         ],
     ),
     Layer(
@@ -174,6 +191,7 @@ const LAYERS: &[Layer] = &[
             "credentials",
             "pool",
             "frontend",
+            "writer_move",
             "admin",
         ],
     ),
@@ -220,6 +238,7 @@ const LAYERS: &[Layer] = &[
             "pool",
             "probe",
             "frontend",
+            "writer_move",
             "admin",
             "console",
             "config",

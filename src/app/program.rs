@@ -23,7 +23,7 @@ use crate::{
     console::{Averages, ConfigLine, Console, ConsoleContext, ConsoleSettings, keep_averages},
     frontend::{
         Bind, ClientServices, Endpoints, Listener, ListenerContext, Observers, OutlierDetector, Routing,
-        SharedStateRegistry,
+        SessionRegistry, SharedStateRegistry,
     },
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
@@ -32,6 +32,7 @@ use crate::{
     tasks::Workers,
     telemetry::{LogError, Metrics},
     topology::{SnapshotChange, TopologySnapshot},
+    writer_move::{MoverParts, WriterMover},
 };
 
 /// Reason for a failed start.
@@ -122,16 +123,19 @@ impl Program {
             outliers: OutlierDetector::default(),
             pools: Arc::clone(&builder.pools),
         });
+        let sessions = Arc::<SessionRegistry>::default();
         let observers = builder.observers(config.traces.as_ref(), probe.evidence());
         report_logins_of_pools(&builder.pools, &observers);
         let (mut contexts, listener_contexts) = live(Vec::new());
         let (control, commands) = control();
+        let mover = start_mover(&builder, &routing, &observers, &sessions, (&probe, &workers));
         let api = admin::Api {
             routing,
             observers,
-            sessions: Arc::default(),
+            sessions,
             listeners: listener_contexts,
             control,
+            mover,
             metrics: builder.metrics.clone(),
         };
         let console = build_console(&builder, &api, console_settings, config_lines);
@@ -243,6 +247,23 @@ fn report_logins_of_pools(pools: &Pools, observers: &Arc<Observers>) {
     }));
 }
 
+fn start_mover(
+    builder: &ComponentBuilder,
+    routing: &Arc<Routing>,
+    observers: &Arc<Observers>,
+    sessions: &Arc<SessionRegistry>,
+    (probe, workers): (&Probe, &Workers),
+) -> Arc<WriterMover> {
+    let parts = MoverParts {
+        routing: Arc::clone(routing),
+        sessions: Arc::clone(sessions),
+        observers: Arc::clone(observers),
+        decisions: probe.decisions(),
+        workers: workers.clone(),
+    };
+    WriterMover::start(parts, &builder.tasks)
+}
+
 fn build_console(
     builder: &ComponentBuilder,
     api: &admin::Api,
@@ -260,6 +281,7 @@ fn build_console(
         listeners: api.listeners.clone(),
         averages,
         control: api.control.clone(),
+        mover: Arc::clone(&api.mover),
         metrics: builder.metrics.admin(),
     })
 }

@@ -10,11 +10,11 @@ use super::{
     chain::LineHash,
     record::{
         AdminRequest, BackendRecord, Cancelled, Mint, Record, Route, ServerRecord, Session, Sqlstate,
-        StatementRecord,
+        StatementRecord, WriterMove,
     },
     text::TextRenderer,
 };
-use crate::{closed_set::closed_set, topology::Endpoint};
+use crate::{closed_set::closed_set, names::EndpointName, topology::Endpoint};
 
 /// The version of `schema.json`. Incompatible changes increase the number.
 pub(super) const SCHEMA_VERSION: u64 = 1;
@@ -134,6 +134,7 @@ impl<'a> LineWriter<'a> {
                 self.put_field("admin.command", &command.command);
                 self.put_sqlstate(command.sqlstate);
             }
+            Record::WriterMoved(step) => self.put_writer_move(step),
         }
     }
 
@@ -195,6 +196,17 @@ impl<'a> LineWriter<'a> {
         self.put_field("http.response.status_code", request.status);
     }
 
+    fn put_writer_move(&mut self, step: &WriterMove) {
+        self.put_outcome(step.error.is_none());
+        self.put_some("event.reason", step.error.as_deref());
+        self.put_field("move.phase", step.phase);
+        self.put_some("move.from", step.from.as_ref().map(EndpointName::as_str));
+        self.put_field("move.to", step.to.as_str());
+        self.put_field("admin.through", step.through);
+        self.put_client(step.client);
+        self.put_some("user.name", step.user.as_ref().map(|user| user.as_str()));
+    }
+
     fn put_session(&mut self, session: &Session) {
         self.put_field("session.id", format_args!("{}", session.id));
         self.put_field("listener", session.listener.as_str());
@@ -252,6 +264,7 @@ impl RecordSeverity {
     pub(super) const fn of(record: &Record) -> Self {
         match record {
             Record::SessionRejected(_) | Record::TokenFailed(_) | Record::TopologyChanged(_) => Self::Warning,
+            Record::WriterMoved(_) => Self::Warning,
             Record::ConfigReloaded(reload) if reload.error.is_some() => Self::Warning,
             _ => Self::Info,
         }

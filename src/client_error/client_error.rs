@@ -463,6 +463,12 @@ impl ClientError {
         )
     }
 
+    /// The writer has moved to another endpoint than the session's.
+    #[must_use]
+    pub fn writer_moved() -> Self {
+        Self::killed().hint("The writer has moved to another server. Connect again.")
+    }
+
     /// The audit log cannot record a statement that must be audited.
     #[must_use]
     pub fn audit() -> Self {

@@ -68,6 +68,8 @@ pub(super) async fn serve_client(console: &Console, client: ConsoleClient) {
         biased;
         command = visit.wait_for_command() => ConsoleEnd::Refused(match command {
             SessionCommand::Kill => ClientError::killed(),
+            // Not sent to consoles, which have no backend.
+            SessionCommand::Retire | SessionCommand::Evict => ClientError::writer_moved(),
             SessionCommand::Drain | SessionCommand::Stop => ClientError::shutdown(),
         }),
         end = serve_messages(console, &mut line, output, &visit, &mut presence, &mut commands) => end,

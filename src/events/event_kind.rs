@@ -62,6 +62,17 @@ pub enum EventKind {
         /// Short description of the command.
         what: String,
     },
+    /// A phase of a move of the writer.
+    WriterMove {
+        /// The new writer.
+        endpoint: EndpointName,
+        /// Phase from a closed set.
+        phase: &'static str,
+        /// Description of the phase.
+        text: String,
+        /// The move ended without effect.
+        is_failure: bool,
+    },
     /// A shutdown was requested.
     Draining,
 }
@@ -96,6 +107,7 @@ impl EventKind {
             Self::FilesUnusable { .. } => "files_unusable",
             Self::TokenFailed { .. } => "token_failed",
             Self::Operated { .. } => "operated",
+            Self::WriterMove { .. } => "writer_move",
             Self::Draining => "draining",
         }
     }
@@ -108,12 +120,14 @@ impl EventKind {
             Self::TokenFailed { .. } => EventSeverity::Alarm,
             Self::ReloadFailed { .. } | Self::FilesUnusable { .. } => EventSeverity::Warning,
             Self::Refused { .. } | Self::Draining => EventSeverity::Warning,
+            Self::WriterMove { is_failure: true, .. } => EventSeverity::Warning,
             Self::Topology(
                 SnapshotChange::Node { .. } | SnapshotChange::Health { to: Health::Unknown, .. },
             ) => EventSeverity::Warning,
             Self::Topology(_)
             | Self::Reloaded { .. }
             | Self::FilesReloaded { .. }
+            | Self::WriterMove { .. }
             | Self::Operated { .. } => EventSeverity::Info,
         }
     }
@@ -123,7 +137,7 @@ impl EventKind {
     pub const fn endpoint(&self) -> Option<&EndpointName> {
         match self {
             Self::Topology(change) => change.endpoint(),
-            Self::TokenFailed { endpoint, .. } => Some(endpoint),
+            Self::TokenFailed { endpoint, .. } | Self::WriterMove { endpoint, .. } => Some(endpoint),
             _ => None,
         }
     }
@@ -154,7 +168,9 @@ impl EventKind {
                 cut_text(what);
                 cut_text(error);
             }
-            Self::FilesReloaded { what } | Self::Operated { what, .. } => cut_text(what),
+            Self::FilesReloaded { what: text }
+            | Self::Operated { what: text, .. }
+            | Self::WriterMove { text, .. } => cut_text(text),
             Self::Topology(SnapshotChange::Health { reason: Some(reason), .. })
                 if reason.len() > MAX_TEXT_CHARACTERS =>
             {
@@ -199,6 +215,8 @@ impl fmt::Display for EventKind {
                 write!(f, "no token for user `{user}` of endpoint `{endpoint}`: {error}")
             }
             Self::Operated { through, what } => write!(f, "an operator ({through}): {what}"),
+            Self::WriterMove { text, is_failure: true, .. } => write!(f, "the writer was not moved: {text}"),
+            Self::WriterMove { text, .. } => f.write_str(text),
             Self::Draining => f.write_str("shutdown requested: draining sessions"),
         }
     }

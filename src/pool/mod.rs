@@ -36,6 +36,7 @@ mod state;
 mod status;
 #[cfg(test)]
 mod tests;
+mod turn_away;
 mod upkeep;
 mod waiter;
 

@@ -94,6 +94,19 @@ impl Workers {
         }
     }
 
+    /// Returns when every worker has run a new task: each poll of a task that was under way at the call is over then.
+    ///
+    /// Cancel safe.
+    pub async fn pass_barrier(&self) {
+        let (passed, mut all_passed) = mpsc::channel::<()>(1);
+        for index in 0..self.len() {
+            let passed = passed.clone();
+            self.spawn_on(index, "barrier", move || async move { drop(passed) });
+        }
+        drop(passed);
+        all_passed.recv().await;
+    }
+
     /// Cancels every task and waits until all workers have ended.
     ///
     /// Cancel safety: after a drop the workers still end, without waiting.

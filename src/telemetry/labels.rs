@@ -97,6 +97,8 @@ closed_set! {
         Node = "node",
         /// A read pool has answered neither a read, within its deadline, nor the probe.
         Silence = "silence",
+        /// The endpoint is fenced: the writer is another endpoint.
+        Moved = "moved",
     }
 }
 
@@ -209,6 +211,8 @@ closed_set! {
         TwoWriters = "two_writers",
         /// Declared and observed role began to differ.
         Mismatch = "mismatch",
+        /// An endpoint takes no writes until an operator ends the fence.
+        Fenced = "fenced",
     }
 }
 

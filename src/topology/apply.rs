@@ -8,8 +8,9 @@ use std::{
 };
 
 use super::{
-    DeclaredRole, Endpoint, EndpointStatus, Health, NodeStatus, Observation, ObservedRole, ProbeAnswer,
-    ProbeOutcome, ReplayReport, SnapshotChange, TopologySnapshot, WalPosition, elect_writer,
+    DecisionError, DeclaredRole, Endpoint, EndpointStatus, Fence, Health, NodeStatus, Observation,
+    ObservedRole, OperatorDecision, ProbeAnswer, ProbeOutcome, ReplayReport, SnapshotChange,
+    TopologySnapshot, WalPosition, elect_writer, status::WritableAnswers,
 };
 
 /// Rules for applying observations.
@@ -50,6 +51,8 @@ pub fn apply_observation(
         ProbeOutcome::Unasked(reason) => status.last_error = Some(Arc::clone(reason)),
     }
     add_endpoint_changes(&before, status, &mut changes);
+    let election = elect_writer(&next.endpoints, &next.control);
+    next.control.follow_election(&next.endpoints, election.writer.as_ref());
     add_snapshot_changes(snapshot, &mut next, &mut changes);
     samples::follow_writer(snapshot, &mut next, Some(observation));
     (next, changes)
@@ -99,15 +102,27 @@ pub fn apply_configuration(
         _ => EndpointStatus::unknown(endpoint),
     };
     let endpoints = endpoints.into_iter().map(kept).collect();
-    let mut next = TopologySnapshot {
-        endpoints,
-        writer_samples: Arc::clone(&snapshot.writer_samples),
-        ..TopologySnapshot::default()
-    };
+    let mut next = TopologySnapshot { endpoints, ..snapshot.clone() };
+    next.control.follow_configuration(&snapshot.endpoints, &next.endpoints);
     let mut changes = Vec::new();
     add_snapshot_changes(snapshot, &mut next, &mut changes);
     samples::follow_writer(snapshot, &mut next, None);
     (next, changes)
+}
+
+/// Returns the snapshot after an operator's decision, with the changes.
+///
+/// # Errors
+/// [`DecisionError`]: nothing changes.
+pub fn apply_decision(
+    snapshot: &TopologySnapshot,
+    decision: &OperatorDecision,
+) -> Result<(TopologySnapshot, Vec<SnapshotChange>), DecisionError> {
+    let mut next = TopologySnapshot { control: decision.decide_control(snapshot)?, ..snapshot.clone() };
+    let mut changes = Vec::new();
+    add_snapshot_changes(snapshot, &mut next, &mut changes);
+    samples::follow_writer(snapshot, &mut next, None);
+    Ok((next, changes))
 }
 
 fn apply_answer(
@@ -119,6 +134,10 @@ fn apply_answer(
     note_success(status, observation);
     let position = answer.lsn.map(|lsn| WalPosition { lsn, asked_at: observation.asked_at });
     status.observed = Some(answer.role);
+    status.writable = (answer.role == ObservedRole::Primary).then(|| WritableAnswers {
+        first: status.writable.map_or(observation.ended_at, |known| known.first),
+        last_asked: observation.asked_at,
+    });
     status.read_only = Some(answer.read_only);
     status.position = position;
     status.timeline = answer.timeline;
@@ -237,13 +256,13 @@ fn add_endpoint_changes(before: &EndpointStatus, after: &EndpointStatus, changes
     }
 }
 
-/// Adds the changes of the whole snapshot.
+/// Elects the writer, who is the incumbent from now on, and adds the changes of the whole snapshot.
 fn add_snapshot_changes(
     before: &TopologySnapshot,
     next: &mut TopologySnapshot,
     changes: &mut Vec<SnapshotChange>,
 ) {
-    let election = elect_writer(&next.endpoints, before.writer.as_ref());
+    let election = elect_writer(&next.endpoints, &next.control);
     if election.writer != before.writer {
         changes.push(SnapshotChange::Writer { from: before.writer.clone(), to: election.writer.clone() });
     }
@@ -259,8 +278,23 @@ fn add_snapshot_changes(
         (true, false) => changes.push(SnapshotChange::TwoWritersEnded),
         _ => {}
     }
+    add_fence_changes(&before.control.fences, &next.control.fences, changes);
+    if election.writer.is_some() {
+        next.control.incumbent.clone_from(&election.writer);
+    }
     next.writer = election.writer;
     next.two_writers = election.two_writers;
+}
+
+fn add_fence_changes(before: &[Fence], next: &[Fence], changes: &mut Vec<SnapshotChange>) {
+    for Fence { endpoint, cause } in next.iter().filter(|fence| !before.contains(fence)) {
+        changes.push(SnapshotChange::Fenced { endpoint: endpoint.clone(), cause: *cause });
+    }
+    for Fence { endpoint, .. } in before {
+        if next.iter().all(|fence| fence.endpoint != *endpoint) {
+            changes.push(SnapshotChange::FenceEnded { endpoint: endpoint.clone() });
+        }
+    }
 }
 
 #[cfg(test)]

@@ -54,9 +54,10 @@ fn one_of_each_is_one_of_each() {
         Record::ConfigReloaded(_) => 12,
         Record::AdminRequest(_) => 13,
         Record::ConsoleCommand(_) => 14,
+        Record::WriterMoved(_) => 15,
     };
     let seen: BTreeSet<i32> = one_of_each(&Audit::off()).iter().map(number).collect();
-    assert_eq!(seen, (0..15).collect());
+    assert_eq!(seen, (0..16).collect());
 }
 
 #[tokio::test]

@@ -28,17 +28,23 @@ use crate::{
             recorder::{Recorder, RecorderConfig},
             session_tracer::{self, Traced},
         },
-        registry::{cancel, current_backend::CurrentBackend, entry::SessionEntry},
+        registry::{
+            cancel,
+            current_backend::CurrentBackend,
+            entry::{SessionCommand, SessionEntry},
+            sessions::Registered,
+        },
         relay::{Relay, teardown::last_words},
     },
     handshake::Negotiation,
-    names::{DatabaseName, UserName},
+    names::{DatabaseName, EndpointName, UserName},
     session::SessionOptions,
     telemetry::{
         ClientPresence,
         labels::{AuthFailure, RefusalReason},
     },
     tls::Stream,
+    topology::{TopologySnapshot, WriterControl},
     wire::StartupMessage,
 };
 
@@ -316,6 +322,9 @@ impl ClientHandshake {
         let LoginResult { client_key, current_backend, reason, .. } = login_result;
         let entry = SessionEntry::new(Arc::clone(&facts), client_key, current_backend, reason);
         let registered = services.sessions.register(entry);
+        if let Some(server) = &server {
+            end_if_writer_moved(&registered, &services.routing.topology.load(), &server.endpoint.name);
+        }
         // After the registration, because a client may cancel as soon as its key arrives.
         if let Err(error) = client.say(&login_result.greeting).await {
             tracing::debug!(session = facts.id, %error, "client gone");
@@ -421,6 +430,16 @@ impl ClientHandshake {
         self.services.observers.events.record_event(EventKind::Refused { listener, reason });
         let rejected = SessionRejected { session: Arc::clone(&self.facts), reason, sqlstate };
         self.services.observers.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
+    }
+}
+
+/// Ends a session whose endpoint was the writer at the login, and is not any more: the sessions on the endpoint may have
+/// been ended before the registration.
+fn end_if_writer_moved(registered: &Registered, snapshot: &TopologySnapshot, endpoint: &EndpointName) {
+    let WriterControl { is_held, fences, .. } = &snapshot.control;
+    let has_changed = *is_held || fences.iter().any(|fence| fence.endpoint == *endpoint);
+    if has_changed && registered.reason().is_for_writer() && snapshot.writer.as_ref() != Some(endpoint) {
+        registered.send_command(SessionCommand::Evict);
     }
 }
 

@@ -70,8 +70,12 @@ pub struct Activity {
 /// Command to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionCommand {
+    /// End between two transactions: the writer is being moved to another endpoint.
+    Retire,
     /// End between two transactions.
     Drain,
+    /// Terminate at once: the writer has moved to another endpoint.
+    Evict,
     /// Terminate at once, by an operator's command.
     Kill,
     /// Terminate at once, because the program stops.
@@ -240,8 +244,10 @@ impl SessionEntry {
     pub(crate) fn pending_command(&self) -> Option<SessionCommand> {
         match self.command.load(Ordering::Acquire) {
             0 => None,
-            1 => Some(SessionCommand::Drain),
-            2 => Some(SessionCommand::Kill),
+            1 => Some(SessionCommand::Retire),
+            2 => Some(SessionCommand::Drain),
+            3 => Some(SessionCommand::Evict),
+            4 => Some(SessionCommand::Kill),
             _ => Some(SessionCommand::Stop),
         }
     }

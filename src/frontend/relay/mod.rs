@@ -209,7 +209,10 @@ impl Relay {
     fn obey_command(&self) -> Result<(), SessionEnd> {
         match self.registered.pending_command() {
             None => Ok(()),
-            Some(SessionCommand::Drain) if !self.session.is_idle() => Ok(()),
+            Some(SessionCommand::Retire | SessionCommand::Drain) if !self.session.is_idle() => Ok(()),
+            Some(SessionCommand::Retire | SessionCommand::Evict) => {
+                Err(SessionEnd::Refused(ClientError::writer_moved()))
+            }
             Some(SessionCommand::Drain | SessionCommand::Stop) => {
                 Err(SessionEnd::Refused(ClientError::shutdown()))
             }
