@@ -126,6 +126,7 @@ pub(super) async fn cancel_move(
         (status = 204, description = "The endpoint is no longer fenced."),
         (status = 401, description = "No valid key was shown.", body = ErrorBody),
         (status = 404, description = "The endpoint is not fenced.", body = ErrorBody),
+        (status = 409, description = "Its server accepts writes beside the writer.", body = ErrorBody),
         (status = 503, description = "The program is ending.", body = ErrorBody),
     ))]
 pub(super) async fn end_fence(
@@ -138,6 +139,10 @@ pub(super) async fn end_fence(
     match context.api.mover.end_fence(&name, &origin_of(client)).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(DecisionError::Ended) => Err(Problem::draining()),
+        Err(error @ DecisionError::StillWritable) => {
+            let message = format!("{error}: stop or demote it first, or move the writer to it");
+            Err(Problem::new(StatusCode::CONFLICT, "still_writable", message))
+        }
         Err(_) => Err(not_fenced()),
     }
 }

@@ -129,6 +129,12 @@ async fn end_fence(
             let message = DecisionError::Ended.to_string();
             Err(ErrorResponse::new(Severity::Error, SqlState::ADMIN_SHUTDOWN, message))
         }
+        Err(error @ DecisionError::StillWritable) => {
+            let message = format!("endpoint \"{endpoint}\" stays fenced: {error}");
+            let report = ErrorResponse::new(Severity::Error, SqlState::new(*b"55006"), message);
+            let hint = "Stop or demote it first, or move the writer to it.";
+            Err(ErrorResponse { hint: Some(hint.into()), ..report })
+        }
         Err(_) => {
             let message = format!("endpoint \"{endpoint}\" is not fenced");
             Err(undefined_object(message, "SHOW ENDPOINTS shows those that are."))

@@ -22,7 +22,13 @@ pub struct Election {
 /// Elects among `endpoints` within the bounds of `control`, whose incumbent stays the writer in doubt.
 #[must_use]
 pub fn elect_writer(endpoints: &[EndpointStatus], control: &WriterControl) -> Election {
-    let candidates: Vec<_> = endpoints.iter().filter(|status| control.may_elect(status)).collect();
+    let incumbent = endpoints.iter().find(|status| Some(&status.endpoint.name) == control.incumbent.as_ref());
+    // A server that accepted writes beside the incumbent has other data, and does not replace an incumbent that falls
+    // silent afterwards.
+    let is_rival =
+        |status: &EndpointStatus| incumbent.is_some_and(|writer| status.wrote_before_answer_of(writer));
+    let candidates: Vec<_> =
+        endpoints.iter().filter(|status| control.may_elect(status) && !is_rival(status)).collect();
     let writer = match candidates.iter().any(|status| status.says_writable()) {
         _ if control.is_held => None,
         true => elect_writable(&candidates, control),

@@ -28,6 +28,9 @@ pub enum DecisionError {
     /// The writer is being moved.
     #[error("the writer is being moved")]
     Held,
+    /// The server of a fenced endpoint accepts writes beside the writer.
+    #[error("the server accepts writes beside the writer")]
+    StillWritable,
     /// The endpoint is not fenced.
     #[error("the endpoint is not fenced")]
     NotFenced,
@@ -55,9 +58,22 @@ impl OperatorDecision {
                 if !control.end_fence(name) {
                     return Err(DecisionError::NotFenced);
                 }
+                if has_writable_rival(snapshot, name) {
+                    return Err(DecisionError::StillWritable);
+                }
             }
         }
         Ok(control)
+    }
+}
+
+/// True if the server of the endpoint accepts writes, and another server is the writer: without the fence, the loss of
+/// the writer would make a server the writer whose data differ.
+fn has_writable_rival(snapshot: &TopologySnapshot, endpoint: &EndpointName) -> bool {
+    let incumbent = snapshot.control.incumbent.as_ref().and_then(|name| snapshot.get(name));
+    match (snapshot.get(endpoint), incumbent) {
+        (Some(status), Some(incumbent)) => status.says_writable() && !status.is_same_server(incumbent),
+        _ => false,
     }
 }
 

@@ -74,7 +74,7 @@ impl MoveError {
     pub(super) fn from_decision(error: DecisionError, to: &EndpointName) -> Self {
         match error {
             DecisionError::UnknownEndpoint | DecisionError::NotFenced => Self::UnknownEndpoint(to.clone()),
-            DecisionError::NotWritable => Self::InRecovery(to.clone()),
+            DecisionError::NotWritable | DecisionError::StillWritable => Self::InRecovery(to.clone()),
             DecisionError::Held => Self::InProgress(to.clone()),
             DecisionError::Ended => Self::ShuttingDown,
         }

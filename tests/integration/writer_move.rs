@@ -11,7 +11,7 @@ use std::{
 };
 
 use gatekeeper::testing::{
-    sandbox::{APP, DATABASE, Sandbox, SandboxOptions},
+    sandbox::{APP, DATABASE, Sandbox, SandboxOptions, Stop},
     wire::tag::backend as b,
 };
 use serde_json::Value;
@@ -27,6 +27,7 @@ use crate::harness::{
 
 const LIMIT: Duration = Duration::from_secs(60);
 const CLIENTS: usize = 6;
+const HELD: &str = "gatekeeper_held_clients{listener=\"app\"}";
 const COUNT: &str = "SELECT count(*) FROM ledger";
 
 /// Gatekeeper in front of the endpoints `primary` and `dr`. Listeners: `app` with pooling, `plain` with a backend for
@@ -129,12 +130,23 @@ impl Pair {
                 }
             }
         };
+        let is_quiet = |topology: &Value| topology["move"]["phase"] == "quiet";
+        // A client that arrives during the hold is held, too.
+        let arriving = async {
+            self.topology(is_quiet).await;
+            assert_eq!(self.client().await.ask("SELECT pg_is_in_recovery()").await.unwrap(), "f");
+        };
         let promoting = async {
-            self.topology(|topology| topology["move"]["phase"] == "quiet").await;
+            self.topology(is_quiet).await;
+            until(LIMIT, async || match self.gatekeeper.metric(HELD).await {
+                Some(held) if held > CLIENTS as f64 => Ok(()),
+                seen => Err(seen),
+            })
+            .await;
             self.node("dr").catch_up(self.node("primary")).await.unwrap();
             self.sandbox.promote_secondary().await.unwrap();
         };
-        tokio::join!(moving, promoting);
+        tokio::join!(moving, arriving, promoting);
     }
 
     async fn rows(&self, node: &str) -> u64 {
@@ -343,7 +355,7 @@ async fn a_refused_move_leaves_everything() {
         let answer = pair.gatekeeper.ask("DELETE", "/v1/topology/writer", "", "").await.unwrap();
         assert_eq!(answer.status, 202);
     };
-    let body = "{\"endpoint\": \"dr\", \"wait\": 0, \"promotion_wait\": 600}";
+    let body = "{\"endpoint\": \"dr\", \"wait\": 1, \"promotion_wait\": 600}";
     let (refusal, ()) = tokio::join!(pair.refused_move(body), canceled);
     assert_eq!(refusal, (409, "canceled".to_owned()));
     pair.grows("primary").await;
@@ -393,8 +405,13 @@ async fn a_lost_writer_is_replaced_by_its_declared_peer() {
     pair.node("dr").start().await.unwrap();
     client.ask("INSERT INTO ledger VALUES (0, 5)").await.unwrap();
     assert_eq!((pair.rows("primary").await, pair.rows("dr").await), (old, 5));
-    let unfence =
-        async || pair.gatekeeper.ask("DELETE", "/v1/topology/fences/primary", "", "").await.unwrap().status;
+    let unfence = async || {
+        let path = "/v1/topology/fences/primary";
+        pair.gatekeeper.ask("DELETE", path, "", "").await.unwrap().status
+    };
+    assert_eq!(unfence().await, 409, "it accepts writes");
+    pair.node("primary").stop(Stop::Fast).await.unwrap();
+    pair.topology(|topology| topology["endpoints"][0]["health"] == "down").await;
     assert_eq!((unfence().await, unfence().await), (204, 404));
     let topology = pair.topology(|topology| topology["fences"].as_array().unwrap().is_empty()).await;
     assert_eq!(topology["writer"], "dr", "the writer stays");

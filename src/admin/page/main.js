@@ -79,7 +79,7 @@ function tell() {
   const old = age > OLD;
   document.body.classList.toggle("old", old);
   const ready = picture.readiness.ready;
-  const bad = picture.topology.two_writers || picture.topology.endpoints.some((it) => it.role_mismatch || it.health === "down");
+  const bad = picture.topology.two_writers || picture.topology.endpoints.some((it) => it.role_mismatch || it.fenced !== null || it.health === "down");
   const words = ready ? (bad ? "serving, with problems" : "healthy") : "not ready";
   show(part("state"), old ? `not live: last seen ${duration(age / 1000)} ago` : words);
   part("state").className = old || !ready ? "bad" : bad ? "fair" : "good";
