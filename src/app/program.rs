@@ -16,7 +16,7 @@ use super::{
     probed_health, report, shutdown,
 };
 use crate::{
-    admin::{self, ControlCommand, control},
+    admin::{self, ControlCommand, ProgramControl, control},
     audit::{Audit, AuditError},
     backend::EndpointHandle,
     config::{Config, ConfigSource, LoadedConfig},
@@ -123,21 +123,11 @@ impl Program {
             outliers: OutlierDetector::default(),
             pools: Arc::clone(&builder.pools),
         });
-        let sessions = Arc::<SessionRegistry>::default();
         let observers = builder.observers(config.traces.as_ref(), probe.evidence());
         report_logins_of_pools(&builder.pools, &observers);
         let (mut contexts, listener_contexts) = live(Vec::new());
         let (control, commands) = control();
-        let mover = start_mover(&builder, &routing, &observers, &sessions, (&probe, &workers));
-        let api = admin::Api {
-            routing,
-            observers,
-            sessions,
-            listeners: listener_contexts,
-            control,
-            mover,
-            metrics: builder.metrics.clone(),
-        };
+        let api = build_api(&builder, (routing, observers), listener_contexts, control, (&probe, &workers));
         let console = build_console(&builder, &api, console_settings, config_lines);
         let services = Arc::new(client_services(&config, &api, console)?);
         let listeners = builder.listeners(&config.listeners, &services.routing.endpoints.load());
@@ -247,21 +237,25 @@ fn report_logins_of_pools(pools: &Pools, observers: &Arc<Observers>) {
     }));
 }
 
-fn start_mover(
+/// The parts that admin API and console share, with the mover of the writer.
+fn build_api(
     builder: &ComponentBuilder,
-    routing: &Arc<Routing>,
-    observers: &Arc<Observers>,
-    sessions: &Arc<SessionRegistry>,
+    (routing, observers): (Arc<Routing>, Arc<Observers>),
+    listeners: Live<Vec<Live<ListenerContext>>>,
+    control: ProgramControl,
     (probe, workers): (&Probe, &Workers),
-) -> Arc<WriterMover> {
+) -> admin::Api {
+    let sessions = Arc::<SessionRegistry>::default();
     let parts = MoverParts {
-        routing: Arc::clone(routing),
-        sessions: Arc::clone(sessions),
-        observers: Arc::clone(observers),
+        routing: Arc::clone(&routing),
+        sessions: Arc::clone(&sessions),
+        observers: Arc::clone(&observers),
         decisions: probe.decisions(),
         workers: workers.clone(),
     };
-    WriterMover::start(parts, &builder.tasks)
+    let mover = WriterMover::start(parts, &builder.tasks);
+    let metrics = builder.metrics.clone();
+    admin::Api { routing, observers, sessions, listeners, control, mover, metrics }
 }
 
 fn build_console(

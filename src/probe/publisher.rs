@@ -156,6 +156,9 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
         }
         self.count(&observation.endpoint);
         for change in &changes {
+            if let SnapshotChange::Fenced { endpoint, .. } = change {
+                self.count(endpoint);
+            }
             self.report_change(change);
         }
     }
@@ -225,10 +228,10 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
         }
         self.publish();
         self.sample_writer(Duration::ZERO);
-        if let Some(seen) = seen {
-            self.count(&seen.endpoint);
-        }
         for change in &changes {
+            if let Some(endpoint) = change.endpoint() {
+                self.count(endpoint);
+            }
             self.report_change(change);
         }
         Ok(())
@@ -347,6 +350,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
         };
         let metrics = running.endpoint.metrics();
         metrics.state(status.health, status.observed, status.has_mismatch());
+        metrics.set_fenced(self.snapshot.control.fence_of(endpoint).is_some());
         let position = status.position.filter(|_| status.health == Health::Up);
         let behind = position.and_then(|position| self.snapshot.writer_samples.bytes_behind(position.lsn));
         let fresh = position.and_then(|position| self.snapshot.writer_samples.fresh_as_of(position.lsn));

@@ -37,14 +37,13 @@ use crate::{
         relay::{Relay, teardown::last_words},
     },
     handshake::Negotiation,
-    names::{DatabaseName, EndpointName, UserName},
+    names::{DatabaseName, UserName},
     session::SessionOptions,
     telemetry::{
         ClientPresence,
         labels::{AuthFailure, RefusalReason},
     },
     tls::Stream,
-    topology::{TopologySnapshot, WriterControl},
     wire::StartupMessage,
 };
 
@@ -321,10 +320,7 @@ impl ClientHandshake {
         let owns_backend = matches!(login_result.current_backend, Some(CurrentBackend::Own(_)));
         let LoginResult { client_key, current_backend, reason, .. } = login_result;
         let entry = SessionEntry::new(Arc::clone(&facts), client_key, current_backend, reason);
-        let registered = services.sessions.register(entry);
-        if let Some(server) = &server {
-            end_if_writer_moved(&registered, &services.routing.topology.load(), &server.endpoint.name);
-        }
+        let registered = register_session(&services, entry, server.as_ref());
         // After the registration, because a client may cancel as soon as its key arrives.
         if let Err(error) = client.say(&login_result.greeting).await {
             tracing::debug!(session = facts.id, %error, "client gone");
@@ -433,14 +429,21 @@ impl ClientHandshake {
     }
 }
 
-/// Ends a session whose endpoint was the writer at the login, and is not any more: the sessions on the endpoint may have
-/// been ended before the registration.
-fn end_if_writer_moved(registered: &Registered, snapshot: &TopologySnapshot, endpoint: &EndpointName) {
-    let WriterControl { is_held, fences, .. } = &snapshot.control;
-    let has_changed = *is_held || fences.iter().any(|fence| fence.endpoint == *endpoint);
+/// Registers a session. Ends the session if its endpoint was the writer at the login and is not any more: the sessions on
+/// the endpoint may have been ended before the registration.
+fn register_session(
+    services: &ClientServices,
+    entry: SessionEntry,
+    server: Option<&record::ServerRecord>,
+) -> Registered {
+    let registered = services.sessions.register(entry);
+    let Some(endpoint) = server.map(|server| &server.endpoint.name) else { return registered };
+    let snapshot = services.routing.topology.load();
+    let has_changed = snapshot.control.is_held || snapshot.control.fence_of(endpoint).is_some();
     if has_changed && registered.reason().is_for_writer() && snapshot.writer.as_ref() != Some(endpoint) {
         registered.send_command(SessionCommand::Evict);
     }
+    registered
 }
 
 /// Options of a session: the text that audit log and traces need of a statement, and the listener's choice for a lost backend.
