@@ -264,7 +264,8 @@ fn add_snapshot_changes(
 ) {
     let election = elect_writer(&next.endpoints, &next.control);
     if election.writer != before.writer {
-        changes.push(SnapshotChange::Writer { from: before.writer.clone(), to: election.writer.clone() });
+        let (from, to) = (before.writer.clone(), election.writer.clone());
+        changes.push(SnapshotChange::Writer { from, to, is_moving: next.control.is_held });
     }
     match (before.two_writers, election.two_writers) {
         (false, true) => changes.push(SnapshotChange::TwoWriters {

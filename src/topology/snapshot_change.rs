@@ -57,6 +57,8 @@ pub enum SnapshotChange {
         from: Option<EndpointName>,
         /// Current writer.
         to: Option<EndpointName>,
+        /// An operator moves the writer: the absence is planned.
+        is_moving: bool,
     },
     /// Several servers report that they accept writes: the data may be diverging.
     TwoWriters {
@@ -169,7 +171,7 @@ impl SnapshotChange {
             self,
             Self::Health { to: Health::Down, .. }
                 | Self::Mismatch { .. }
-                | Self::Writer { to: None, .. }
+                | Self::Writer { to: None, is_moving: false, .. }
                 | Self::TwoWriters { .. }
                 | Self::Fenced { cause: FenceCause::Replaced | FenceCause::TwoWriters, .. }
         )
@@ -206,7 +208,10 @@ impl fmt::Display for SnapshotChange {
             Self::Node { endpoint, from, to } => {
                 write!(f, "another server answers for endpoint `{endpoint}`: {to}, was {from}")
             }
-            Self::Writer { from, to } => write!(f, "the writer is {}, was {}", named(to), named(from)),
+            Self::Writer { from, to: None, is_moving: true } => {
+                write!(f, "the writer is none while an operator moves it, was {}", named(from))
+            }
+            Self::Writer { from, to, .. } => write!(f, "the writer is {}, was {}", named(to), named(from)),
             Self::TwoWriters { endpoints } => {
                 f.write_str("several servers report that they accept writes:")?;
                 for endpoint in endpoints {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     names::EndpointName,
     probe::{FreshAnswer, NoAnswer},
-    topology::{DecisionError, ObservedRole},
+    topology::{DecisionError, DeclaredRole, ObservedRole},
 };
 
 /// Reason for a move without effect: the writer is the same as before.
@@ -14,6 +14,11 @@ pub enum MoveError {
     /// The endpoint is not in the configuration.
     #[error("endpoint `{0}` does not exist")]
     UnknownEndpoint(EndpointName),
+    /// The endpoint serves reads: its backends are read-only, and its address may stand for several servers.
+    #[error(
+        "endpoint `{0}` is declared {1}: only an endpoint declared primary or secondary can be the writer"
+    )]
+    ServesReads(EndpointName, DeclaredRole),
     /// Another move is under way.
     #[error("the writer is being moved to endpoint `{0}`")]
     InProgress(EndpointName),
@@ -47,6 +52,7 @@ impl MoveError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::UnknownEndpoint(_) => "not_found",
+            Self::ServesReads(..) => "serves_reads",
             Self::InProgress(_) => "move_in_progress",
             Self::InRecovery(_) => "in_recovery",
             Self::ReadOnly(_) => "read_only",
@@ -65,7 +71,7 @@ impl MoveError {
             Self::InProgress(_) => b"55006",
             Self::InRecovery(_) | Self::ReadOnly(_) => b"25006",
             Self::NoAnswer(..) => b"08001",
-            Self::NoLogin(_) => b"55000",
+            Self::NoLogin(_) | Self::ServesReads(..) => b"55000",
             Self::Canceled => b"57014",
             Self::ShuttingDown => b"57P01",
         }

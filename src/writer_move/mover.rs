@@ -108,10 +108,14 @@ impl WriterMover {
     /// Begins a move.
     ///
     /// # Errors
-    /// [`MoveError`] if the endpoint does not exist, or if another move is under way.
+    /// [`MoveError`] if the endpoint does not exist or serves reads, or if another move is under way.
     pub fn begin_move(&self, request: MoveRequest) -> Result<PendingMove, MoveError> {
-        if self.retirer.routing.endpoints.load().get(&request.to).is_none() {
-            return Err(MoveError::UnknownEndpoint(request.to));
+        match self.retirer.routing.endpoints.load().get(&request.to) {
+            None => return Err(MoveError::UnknownEndpoint(request.to)),
+            Some(target) if target.endpoint().role.serves_reads() => {
+                return Err(MoveError::ServesReads(request.to, target.endpoint().role));
+            }
+            Some(_) => {}
         }
         let from = self.retirer.routing.topology.load().control.incumbent.clone();
         let mut running = self.lock();

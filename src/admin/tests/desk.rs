@@ -156,6 +156,13 @@ impl Desk {
         self.snapshot.publish(snapshot);
     }
 
+    /// Changes the decisions that bind the election.
+    pub(super) fn control(&mut self, control: WriterControl) {
+        let before = (*self.context.api.routing.topology.load()).clone();
+        let writer = elect_writer(&before.endpoints, &control).writer;
+        self.snapshot.publish(TopologySnapshot { control, writer, ..before });
+    }
+
     /// `GET path`
     pub(super) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &[]).await

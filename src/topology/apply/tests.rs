@@ -319,7 +319,7 @@ fn a_writer_that_is_taken_out_of_the_configuration_is_missed() {
     let story = Story::of(PAIR).tell(&["a primary", "r standby"]);
     let (next, changes) = apply_configuration(&story.snapshot, [endpoint("r", DeclaredRole::ReadPool)]);
     assert_eq!(next.writer, None);
-    assert_eq!(changes, [SnapshotChange::Writer { from: Some(name("a")), to: None }]);
+    assert_eq!(changes, [SnapshotChange::Writer { from: Some(name("a")), to: None, is_moving: false }]);
 }
 
 #[test]
@@ -418,13 +418,17 @@ fn moves_and_fences_are_reported() {
         Story::of(WITH_DR).play(&["a primary", "dr primary", "!hold", "!move dr", "a standby", "!unfence a"]);
     let changes: Vec<_> = story.changes.iter().map(ToString::to_string).collect();
     let expected = [
-        "the writer is none, was `a`",
+        "the writer is none while an operator moves it, was `a`",
         "the writer is `dr`, was none",
         "endpoint `a` is fenced: an operator moved the writer",
         "endpoint `a` is no longer fenced",
     ];
     let last: Vec<_> = changes.iter().filter(|change| expected.contains(&change.as_str())).collect();
     assert_eq!(last, expected, "{changes:#?}");
+    assert!(
+        story.changes.iter().all(|change| change.kind() != "writer" || !change.is_alarm()),
+        "all is planned"
+    );
     assert_eq!(story.snapshot.override_of_configuration(), Some(&name("dr")));
     assert!(story.status("dr").has_mismatch(), "the configuration has to change, too");
 }
