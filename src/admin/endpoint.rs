@@ -9,7 +9,7 @@ use crate::{
     blame::Chain,
     credentials::TokenStatus,
     tls::{CertificateFacts, Negotiation, TlsMode},
-    topology::{EndpointStatus, FenceCause, NodeStatus, ObservedRole, WalPosition},
+    topology::{EndpointStatus, FenceCause, NodeStatus, ObservedRole, TopologySnapshot, WalPosition},
 };
 
 /// An endpoint.
@@ -143,10 +143,13 @@ impl EndpointView {
         status: &EndpointStatus,
         handle: &EndpointHandle,
         sessions: usize,
-        (writer, fence): (bool, Option<FenceCause>),
+        snapshot: &TopologySnapshot,
         clock: Clock,
     ) -> Self {
         let endpoint = &status.endpoint;
+        let writer = snapshot.writer.as_ref() == Some(&endpoint.name);
+        let role_mismatch = snapshot.has_mismatch(status);
+        let fence = snapshot.control.fence_of(&endpoint.name);
         Self {
             name: endpoint.name.to_string(),
             cluster: endpoint.cluster.to_string(),
@@ -154,7 +157,7 @@ impl EndpointView {
             address: endpoint.address.to_string(),
             declared_role: endpoint.role.as_str(),
             observed_role: status.observed.map(ObservedRole::as_str),
-            role_mismatch: status.has_mismatch(),
+            role_mismatch,
             writer,
             fenced: fence.map(FenceCause::as_str),
             health: status.health.as_str(),

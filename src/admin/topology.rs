@@ -116,9 +116,7 @@ impl Topology {
                 .filter_map(|status| {
                     let handle = handles.get(&status.endpoint.name)?;
                     let sessions = sessions.on_endpoint(handle.name()) + routing.pools.leased(handle.name());
-                    let writer = snapshot.writer.as_ref() == Some(handle.name());
-                    let fence = snapshot.control.fence_of(handle.name());
-                    Some(EndpointView::new(status, handle, sessions, (writer, fence), clock))
+                    Some(EndpointView::new(status, handle, sessions, &snapshot, clock))
                 })
                 .collect(),
         }

@@ -156,7 +156,8 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
         }
         self.count(&observation.endpoint);
         for change in &changes {
-            if let SnapshotChange::Fenced { endpoint, .. } = change {
+            let other = change.endpoint().filter(|endpoint| **endpoint != observation.endpoint);
+            if let Some(endpoint) = other {
                 self.count(endpoint);
             }
             self.report_change(change);
@@ -349,7 +350,7 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
             return;
         };
         let metrics = running.endpoint.metrics();
-        metrics.state(status.health, status.observed, status.has_mismatch());
+        metrics.state(status.health, status.observed, self.snapshot.has_mismatch(status));
         metrics.set_fenced(self.snapshot.control.fence_of(endpoint).is_some());
         let position = status.position.filter(|_| status.health == Health::Up);
         let behind = position.and_then(|position| self.snapshot.writer_samples.bytes_behind(position.lsn));

@@ -53,7 +53,10 @@ pub fn apply_observation(
     add_endpoint_changes(&before, status, &mut changes);
     let election = elect_writer(&next.endpoints, &next.control);
     next.control.follow_election(&next.endpoints, election.writer.as_ref());
-    add_snapshot_changes(snapshot, &mut next, &mut changes);
+    let mut elected = Vec::new();
+    add_snapshot_changes(snapshot, &mut next, &mut elected);
+    add_mismatch_changes(snapshot, &next, &mut changes);
+    changes.extend(elected);
     samples::follow_writer(snapshot, &mut next, Some(observation));
     (next, changes)
 }
@@ -121,6 +124,7 @@ pub fn apply_decision(
     let mut next = TopologySnapshot { control: decision.decide_control(snapshot)?, ..snapshot.clone() };
     let mut changes = Vec::new();
     add_snapshot_changes(snapshot, &mut next, &mut changes);
+    add_mismatch_changes(snapshot, &next, &mut changes);
     samples::follow_writer(snapshot, &mut next, None);
     Ok((next, changes))
 }
@@ -245,14 +249,24 @@ fn add_endpoint_changes(before: &EndpointStatus, after: &EndpointStatus, changes
             to: observed,
         });
     }
-    match (before.has_mismatch(), after.has_mismatch()) {
-        (false, true) => changes.push(SnapshotChange::Mismatch {
-            endpoint: endpoint.clone(),
-            declared: after.endpoint.role,
-            observed,
-        }),
-        (true, false) => changes.push(SnapshotChange::MismatchEnded { endpoint: endpoint.clone() }),
-        _ => {}
+}
+
+/// Adds the begins and ends of contradictions between declared and observed roles.
+fn add_mismatch_changes(
+    before: &TopologySnapshot,
+    next: &TopologySnapshot,
+    changes: &mut Vec<SnapshotChange>,
+) {
+    for (before_status, status) in before.endpoints.iter().zip(&next.endpoints) {
+        let endpoint = status.endpoint.name.clone();
+        match (before.has_mismatch(before_status), next.has_mismatch(status), status.observed) {
+            (false, true, Some(observed)) => {
+                let declared = status.endpoint.role;
+                changes.push(SnapshotChange::Mismatch { endpoint, declared, observed });
+            }
+            (true, false, _) => changes.push(SnapshotChange::MismatchEnded { endpoint }),
+            _ => {}
+        }
     }
 }
 

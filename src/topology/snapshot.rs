@@ -42,6 +42,18 @@ impl TopologySnapshot {
         self.endpoints.iter().find(|status| status.endpoint.name == *name)
     }
 
+    /// True if the reported role of `status` contradicts the declared role. Of several endpoints declared primary one is
+    /// the writer, and the others may be standbys.
+    #[must_use]
+    pub fn has_mismatch(&self, status: &EndpointStatus) -> bool {
+        let is_primary = |status: &EndpointStatus| status.endpoint.role == DeclaredRole::Primary;
+        let is_peer = |writer: &EndpointStatus| {
+            is_primary(writer) && is_primary(status) && writer.endpoint.name != status.endpoint.name
+        };
+        let writer = self.writer.as_ref().and_then(|name| self.get(name));
+        status.has_mismatch() && !writer.is_some_and(is_peer)
+    }
+
     /// Endpoint that an operator made the writer against its declared role.
     #[must_use]
     pub fn override_of_configuration(&self) -> Option<&EndpointName> {

@@ -387,6 +387,10 @@ async fn a_lost_writer_is_replaced_by_its_declared_peer() {
     assert_eq!(open.ask("SELECT 1").await, Err("40001".to_owned()));
     let topology = pair.topology(|topology| topology["writer"] == "dr").await;
     assert_eq!(fences(&topology), [("primary", "replaced")]);
+    let mismatches = |topology: &Value| {
+        topology["endpoints"].as_array().unwrap().iter().any(|it| it["role_mismatch"] == true)
+    };
+    assert!(!mismatches(&topology), "a pair is as declared");
     // The old server returns writable, with rows of its own.
     pair.node("primary").start().await.unwrap();
     pair.node("primary")
