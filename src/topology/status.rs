@@ -102,7 +102,7 @@ impl EndpointStatus {
     /// True if the reported role differs from the declared role. [`super::TopologySnapshot::has_mismatch`] also knows
     /// the other endpoints.
     #[must_use]
-    pub(super) fn has_mismatch(&self) -> bool {
+    pub fn has_mismatch(&self) -> bool {
         self.observed.is_some_and(|observed| observed != self.endpoint.role.expected_role())
     }
 
