@@ -188,6 +188,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_barrier_waits_for_the_running_polls() {
+        let workers = Workers::start(2).unwrap();
+        let (begun, begins) = oneshot::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let ended = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let flag = Arc::clone(&ended);
+        workers.spawn_on(1, "busy", || async move {
+            begun.send(()).unwrap();
+            // One poll, which blocks the worker.
+            released.recv().unwrap();
+            flag.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        begins.await.unwrap();
+        let mut barrier = std::pin::pin!(workers.pass_barrier());
+        let early = tokio::time::timeout(Duration::from_millis(50), &mut barrier).await;
+        assert!(early.is_err(), "the poll is under way");
+        release.send(()).unwrap();
+        barrier.await;
+        assert!(ended.load(std::sync::atomic::Ordering::SeqCst));
+        workers.shutdown().await;
+        workers.pass_barrier().await;
+    }
+
+    #[tokio::test]
     async fn a_worker_counts_its_living_tasks_and_survives_a_panic() {
         let workers = Workers::start(1).unwrap();
         let (started, ready) = oneshot::channel();
