@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::harness::{
     Answer, Frames, Gatekeeper,
-    audit::audited,
+    audit::audited_until,
     connect,
     frames::{query, statement, sync},
     psql, refused, until,
@@ -119,6 +119,7 @@ impl Pair {
                     let body = "{\"endpoint\": \"dr\", \"wait\": 1, \"promotion_wait\": 60}";
                     let answer = self.post(body).await;
                     assert_eq!(answer.status, 200, "{}", answer.body);
+                    eprintln!("writer_move: {}", answer.body);
                 }
                 Interface::Console => {
                     let address = self.listener(15432);
@@ -305,7 +306,8 @@ async fn clients_feel_latency_alone(interface: Interface) {
     pair.has_rows("dr", &rows).await;
     assert_eq!(pair.node("dr").sql(DATABASE, &format!("{COUNT} WHERE client = 99")).await.unwrap(), "0");
     assert_eq!(pair.rows("primary").await, old, "a write has reached the old server");
-    let records = audited(&pair.sandbox.folder().join("audit.jsonl"));
+    let file = pair.sandbox.folder().join("audit.jsonl");
+    let records = audited_until(&file, |record| record.text("move.phase") == "moved").await;
     let phases: Vec<_> = records.iter().filter(|it| it.action() == "writer.move").collect();
     let through = if interface == Interface::Api { "admin" } else { "console" };
     assert!(phases.iter().all(|record| record.text("admin.through") == through));
@@ -419,6 +421,36 @@ async fn a_lost_writer_is_replaced_by_its_declared_peer() {
     assert_eq!((unfence().await, unfence().await), (204, 404));
     let topology = pair.topology(|topology| topology["fences"].as_array().unwrap().is_empty()).await;
     assert_eq!(topology["writer"], "dr", "the writer stays");
+}
+
+#[tokio::test]
+async fn a_silent_writer_of_a_pair_loses_its_sessions() {
+    let pair = Pair::start(["primary", "primary"]).await;
+    let [mut open, mut idle] = [pair.client().await, pair.client().await];
+    let mut plain = pair.plain().await;
+    for client in [&mut open, &mut plain] {
+        client.ask("BEGIN").await.unwrap();
+        client.ask("INSERT INTO ledger VALUES (0, 0)").await.unwrap();
+    }
+    idle.ask("SELECT 1").await.unwrap();
+    // Its connections stay open.
+    pair.node("primary").freeze();
+    pair.sandbox.promote_secondary().await.unwrap();
+    pair.topology(|topology| topology["writer"] == "dr").await;
+    assert_eq!(last_error(&mut plain).await, ("FATAL".to_owned(), "57P01".to_owned()));
+    assert_eq!(open.ask("INSERT INTO ledger VALUES (0, 1)").await, Err("40001".to_owned()));
+    open.ask("ROLLBACK").await.unwrap();
+    for client in [&mut open, &mut idle] {
+        client.ask("INSERT INTO ledger VALUES (0, 2)").await.unwrap();
+    }
+    pair.node("primary").thaw();
+    pair.topology(|topology| topology["two_writers"] == true).await;
+    open.ask("INSERT INTO ledger VALUES (0, 3)").await.unwrap();
+    assert_eq!((pair.rows("primary").await, pair.rows("dr").await), (0, 3));
+    let terminated = "gatekeeper_backends_terminated_total{endpoint=\"primary\",backend_role=\"primary\",reason=\"moved\"}";
+    assert_eq!(pair.gatekeeper.metric(terminated).await, Some(1.0));
+    let fenced = "gatekeeper_endpoint_fenced{endpoint=\"primary\",backend_role=\"primary\"}";
+    assert_eq!(pair.gatekeeper.metric(fenced).await, Some(1.0));
 }
 
 #[tokio::test]
