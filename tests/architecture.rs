@@ -78,7 +78,7 @@ const LAYERS: &[Layer] = &[
     Layer("files", Runtime, &[]),
     Layer("sandbox", Sandbox, &["tasks"]),
     Layer("telemetry", Effects, &["closed_set", "names", "blame", "topology", "route", "session"]),
-    Layer("events", Effects, &["closed_set", "names", "topology"]),
+    Layer("events", Effects, &["closed_set", "names", "topology", "session"]),
     Layer("audit", Effects, &["closed_set", "names", "sql", "topology", "tasks", "telemetry"]),
     Layer("tls", Effects, &["closed_set", "blame", "topology", "live", "files"]),
     Layer("credentials", Effects, &["closed_set", "names", "blame", "topology", "live", "tls"]),

@@ -1,6 +1,9 @@
 //! Reports events outside sessions to log, metrics and audit log: mints, topology, files.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
     audit::{
@@ -10,10 +13,11 @@ use crate::{
     backend::EndpointHandle,
     blame::Chain,
     credentials::Mint,
-    events::{EventKind, Events},
+    events::{EventKind, Events, FailoverChange},
     files::Reloaded,
     frontend::ListenerContext,
     pool::{BackendEvent, BackendHandle, PoolKey},
+    session::Fate,
     telemetry::{
         EndpointMetrics, ProgramMetrics,
         labels::{Certificate, Outcome},
@@ -99,7 +103,7 @@ pub(super) fn topology_changed(
     audit: &Audit,
     events: &Events,
 ) {
-    events.topology_changed(change, snapshot);
+    let failovers = events.topology_changed(change, snapshot);
     let endpoint =
         change.endpoint().and_then(|name| snapshot.get(name)).map(|status| Arc::clone(&status.endpoint));
     audit.submit_now(Record::TopologyChanged(Box::new(TopologyChange {
@@ -108,6 +112,29 @@ pub(super) fn topology_changed(
         from: change.from().map(Into::into),
         to: change.to().map(Into::into),
     })));
+    for failover in failovers {
+        audit_failover(&failover, snapshot, audit);
+    }
+}
+
+fn audit_failover(change: &FailoverChange, snapshot: &TopologySnapshot, audit: &Audit) {
+    let status = change.writer.as_ref().and_then(|name| snapshot.get(name));
+    let record = Box::new(record::FailoverRecord {
+        endpoint: status.map(|status| Arc::clone(&status.endpoint)),
+        duration: change.duration.map(|duration| Duration::try_from(duration).unwrap_or_default()),
+        rolled_back: change.fates.of(Fate::RolledBack),
+        unknown: change.fates.of(Fate::Unknown),
+        committed: change.fates.of(Fate::Committed),
+        sessions_lost: change.fates.of(Fate::SessionLost),
+    });
+    let event = EventKind::Failover(change.clone());
+    if change.duration.is_some() {
+        tracing::info!("{event}");
+        audit.submit_now(Record::FailoverEnded(record));
+    } else {
+        tracing::warn!("{event}");
+        audit.submit_now(Record::FailoverBegan(record));
+    }
 }
 
 /// Changed files were reloaded.

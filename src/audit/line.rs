@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::{
     chain::LineHash,
     record::{
-        AdminRequest, BackendRecord, Cancelled, Mint, Record, Route, ServerRecord, Session, Sqlstate,
-        StatementRecord, WriterMove,
+        AdminRequest, BackendRecord, Cancelled, FailoverRecord, Mint, Record, Route, ServerRecord, Session,
+        Sqlstate, StatementRecord, WriterMove,
     },
     text::TextRenderer,
 };
@@ -111,6 +111,13 @@ impl<'a> LineWriter<'a> {
                 self.put_server(&pinned.server);
             }
             Record::StatementExecuted(statement) => self.put_statement(statement, shower),
+            Record::CommitResolved(resolved) => {
+                self.put_outcome(resolved.outcome == "committed");
+                self.put_field("event.reason", resolved.outcome);
+                self.put_session(&resolved.session);
+                self.put_server(&resolved.server);
+                self.put_field("db.transaction.id", resolved.xid.to_string());
+            }
             Record::StatementCancelled(cancelled) => self.put_cancelled(cancelled),
             Record::BackendOpened(backend) | Record::BackendClosed(backend) => self.put_backend(backend),
             Record::TopologyChanged(change) => {
@@ -121,6 +128,7 @@ impl<'a> LineWriter<'a> {
                     self.endpoint(endpoint);
                 }
             }
+            Record::FailoverBegan(failover) | Record::FailoverEnded(failover) => self.put_failover(failover),
             Record::TokenMinted(mint) | Record::TokenFailed(mint) => self.put_mint(mint),
             Record::ConfigReloaded(reload) => {
                 self.put_outcome(reload.error.is_none());
@@ -158,6 +166,19 @@ impl<'a> LineWriter<'a> {
         self.put_duration(statement.duration);
         self.put_sqlstate(statement.sqlstate);
         self.put_some("db.response.rows", statement.rows);
+    }
+
+    fn put_failover(&mut self, failover: &FailoverRecord) {
+        if let Some(endpoint) = &failover.endpoint {
+            self.endpoint(endpoint);
+        }
+        if let Some(duration) = failover.duration {
+            self.put_duration(duration);
+        }
+        self.put_field("failover.rolled_back", failover.rolled_back);
+        self.put_field("failover.unknown", failover.unknown);
+        self.put_field("failover.committed", failover.committed);
+        self.put_field("failover.sessions_lost", failover.sessions_lost);
     }
 
     fn put_cancelled(&mut self, cancelled: &Cancelled) {
@@ -263,8 +284,12 @@ impl RecordSeverity {
     /// Severity of a record.
     pub(super) const fn of(record: &Record) -> Self {
         match record {
-            Record::SessionRejected(_) | Record::TokenFailed(_) | Record::TopologyChanged(_) => Self::Warning,
-            Record::WriterMoved(_) => Self::Warning,
+            Record::SessionRejected(_)
+            | Record::TokenFailed(_)
+            | Record::TopologyChanged(_)
+            | Record::FailoverBegan(_)
+            | Record::FailoverEnded(_)
+            | Record::WriterMoved(_) => Self::Warning,
             Record::ConfigReloaded(reload) if reload.error.is_some() => Self::Warning,
             _ => Self::Info,
         }

@@ -26,6 +26,8 @@ pub enum Record {
     SessionPinned(Box<Pinned>),
     /// A statement was answered.
     StatementExecuted(Box<StatementRecord>),
+    /// A COMMIT whose backend was lost has an outcome.
+    CommitResolved(Box<CommitResolved>),
     /// A client canceled a statement, or a cancel request was forwarded.
     StatementCancelled(Box<Cancelled>),
     /// A backend was opened.
@@ -34,6 +36,10 @@ pub enum Record {
     BackendClosed(Box<BackendRecord>),
     /// The observed topology changed.
     TopologyChanged(Box<TopologyChange>),
+    /// The writer was lost or replaced.
+    FailoverBegan(Box<FailoverRecord>),
+    /// A writer accepts writes again.
+    FailoverEnded(Box<FailoverRecord>),
     /// A token was minted.
     TokenMinted(Box<Mint>),
     /// A token could not be minted.
@@ -129,6 +135,19 @@ pub struct StatementRecord {
     pub rows: Option<u64>,
 }
 
+/// A COMMIT whose backend was lost has an outcome.
+#[derive(Clone)]
+pub struct CommitResolved {
+    /// Session of the transaction.
+    pub session: Arc<Session>,
+    /// The lost backend, or the one that was asked.
+    pub server: ServerRecord,
+    /// Outcome from a closed set: `committed`, `rolled_back`, `unresolved`.
+    pub outcome: &'static str,
+    /// Id of the transaction.
+    pub xid: u64,
+}
+
 /// A forwarded cancel request.
 #[derive(Clone)]
 pub struct Cancelled {
@@ -168,6 +187,23 @@ pub struct TopologyChange {
     pub from: Option<Box<str>>,
     /// Value after.
     pub to: Option<Box<str>>,
+}
+
+/// Beginning or end of a failover.
+#[derive(Clone)]
+pub struct FailoverRecord {
+    /// The lost writer at the beginning, the new one at the end.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// Time between the beginning and the end; `None` at the beginning.
+    pub duration: Option<Duration>,
+    /// Lost transactions that were rolled back.
+    pub rolled_back: u64,
+    /// Lost transactions that may have taken effect.
+    pub unknown: u64,
+    /// Lost transactions that took effect.
+    pub committed: u64,
+    /// Sessions that ended with their backend.
+    pub sessions_lost: u64,
 }
 
 /// An attempt to mint a token.
@@ -289,10 +325,13 @@ impl Record {
             Self::SessionClosed(_) => "session.closed",
             Self::SessionPinned(_) => "session.pinned",
             Self::StatementExecuted(_) => "statement.executed",
+            Self::CommitResolved(_) => "commit.resolved",
             Self::StatementCancelled(_) => "statement.cancelled",
             Self::BackendOpened(_) => "backend.opened",
             Self::BackendClosed(_) => "backend.closed",
             Self::TopologyChanged(_) => "topology.changed",
+            Self::FailoverBegan(_) => "failover.began",
+            Self::FailoverEnded(_) => "failover.ended",
             Self::TokenMinted(_) => "token.minted",
             Self::TokenFailed(_) => "token.failed",
             Self::ConfigReloaded(_) => "config.reloaded",

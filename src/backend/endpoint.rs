@@ -30,7 +30,7 @@ use crate::{
         labels::{ConnectPhase, Outcome},
     },
     tls::{ClientTls, TlsFileError},
-    topology::{Endpoint, NodeId, ObservedRole},
+    topology::{Endpoint, NodeId, ObservedRole, ProbeAnswer},
     wire::{BackendKey, DecodeError, StartupMessage, frontend},
 };
 
@@ -226,6 +226,17 @@ impl EndpointHandle {
         Err(self.error(failure))
     }
 
+    /// Reads the state of a new backend's server. `None` without permission.
+    ///
+    /// Cancel safety: the backend is of no further use.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the query broke the connection.
+    pub async fn read_state(&self, backend: &mut Backend) -> Result<Option<ProbeAnswer>, ConnectError> {
+        let state = query_state(&mut backend.stream, Questions::All);
+        self.query_before_session(&backend.unread, state).await
+    }
+
     /// Reads the number of connections for ordinary users. `None` without permission.
     ///
     /// Cancel safety: the backend is of no further use.
@@ -233,14 +244,24 @@ impl EndpointHandle {
     /// # Errors
     /// [`ConnectError`]: the query broke the connection.
     pub async fn read_connection_limit(&self, backend: &mut Backend) -> Result<Option<usize>, ConnectError> {
-        if !backend.unread.is_empty() {
+        let asked = query(&mut backend.stream, CONNECTION_LIMIT_SQL, read_connection_limit);
+        self.query_before_session(&backend.unread, asked).await
+    }
+
+    /// Answer to a query on a new backend; `None` if the server refuses the query. The `unread` messages behind ReadyForQuery
+    /// belong to the session: with any, nothing is asked.
+    async fn query_before_session<T>(
+        &self,
+        unread: &[u8],
+        asked: impl Future<Output = Result<T, QueryError>>,
+    ) -> Result<Option<T>, ConnectError> {
+        if !unread.is_empty() {
             return Ok(None);
         }
         let limit = self.settings().connect_timeout;
-        let asked = query(&mut backend.stream, CONNECTION_LIMIT_SQL, read_connection_limit);
         let broken = |source| ConnectFailure::Broken { phase: ConnectPhase::Login, source };
         let failure = match timeout(limit, asked).await {
-            Ok(Ok(connections)) => return Ok(Some(connections)),
+            Ok(Ok(answer)) => return Ok(Some(answer)),
             Ok(Err(QueryError::Refused { .. } | QueryError::Nothing)) => return Ok(None),
             Ok(Err(QueryError::Broken(source))) => broken(source),
             Ok(Err(error)) => broken(io::Error::new(io::ErrorKind::InvalidData, error)),

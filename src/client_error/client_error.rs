@@ -18,6 +18,8 @@ pub struct ClientError {
     pub sqlstate: SqlState,
     /// Primary message.
     pub message: Cow<'static, str>,
+    /// Facts beside the message.
+    pub detail: Option<Cow<'static, str>>,
     /// Remedy.
     pub hint: Option<Cow<'static, str>>,
     /// Party responsible; not sent to the client.
@@ -301,6 +303,14 @@ impl ClientError {
         .hint("Find out if it took effect before you run it again.")
     }
 
+    /// The server was lost, and no server can tell if the transaction `xid` has taken effect.
+    #[must_use]
+    pub fn transaction_unresolved(xid: u64) -> Self {
+        Self::transaction_unknown()
+            .detail(format!("The id of the transaction is {xid}."))
+            .hint("Ask pg_xact_status for the transaction before you run it again.")
+    }
+
     /// The server was lost between two transactions, and with it session state.
     #[must_use]
     pub fn session_state_lost() -> Self {
@@ -493,7 +503,12 @@ impl ClientError {
         reason: ClientErrorReason,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { sqlstate, message: message.into(), hint: None, blame, reason }
+        Self { sqlstate, message: message.into(), detail: None, hint: None, blame, reason }
+    }
+
+    fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(detail.into());
+        self
     }
 
     fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
@@ -516,7 +531,7 @@ impl ClientError {
             severity,
             sqlstate: self.sqlstate,
             message: Cow::Borrowed(&self.message),
-            detail: None,
+            detail: self.detail.as_deref().map(Cow::Borrowed),
             hint: self.hint.as_deref().map(Cow::Borrowed),
             routine: None,
         }

@@ -106,6 +106,7 @@ pub const KEYS: &[ConfigKey] = &[
     key("listener", "client_write_timeout", &["LISTEN_CLIENT_WRITE_TIMEOUT"]),
     key("listener", "hold", &["LISTEN_HOLD"]),
     key("listener", "on_backend_loss", &["LISTEN_ON_BACKEND_LOSS"]),
+    key("listener", "resolve_commits", &["LISTEN_RESOLVE_COMMITS"]),
     key("listener.auth", "method", &["LISTEN_AUTH"]),
     key("listener.auth", "users_file", &["LISTEN_USERS_FILE"]),
     key("listener.auth", "name", &["LISTEN_CERTIFICATE_NAME"]),

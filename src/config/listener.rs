@@ -15,7 +15,7 @@ use crate::{
     backend::EndpointSettings,
     frontend::{Auth, BackendLossPolicy, Bind, ListenerLimits, ListenerSettings, SessionTimeouts},
     names::{EndpointName, ListenerName},
-    pool::PoolSettings,
+    pool::{PoolMode, PoolSettings},
     route::{RoutePolicy, WhenNoReader},
     topology::DeclaredRole,
 };
@@ -60,7 +60,18 @@ fn read_listener(
     open.note(section, auth.as_ref(), &reached);
     let limits = read_limits(section);
     let splits = matches!(route, Some(RoutePolicy::Split(_)));
-    let pool = PoolSettings { splits, ..pool::read_pool(section, auth.as_ref(), limits.max_clients) };
+    let pool = PoolSettings {
+        splits,
+        resolves_commits: limits.on_backend_loss == BackendLossPolicy::ResolveCommits,
+        ..pool::read_pool(section, auth.as_ref(), limits.max_clients)
+    };
+    if pool.resolves_commits && pool.mode != PoolMode::Transaction {
+        section.problem(
+            "resolve_commits",
+            "a session with a backend for life ends with its backend, and gets no outcome of its COMMIT",
+            "write pool = { mode = \"transaction\", … }, or remove the key",
+        );
+    }
     if splits {
         split::check_split(section, auth.as_ref(), pool.mode, &reached);
     }
@@ -335,6 +346,23 @@ fn read_timeouts(section: &Section<'_>) -> SessionTimeouts {
     }
 }
 
+/// Reads `on_backend_loss` and `resolve_commits`.
+fn read_backend_loss(section: &Section<'_>) -> BackendLossPolicy {
+    let policy = section.word_or("on_backend_loss", &ON_BACKEND_LOSS, BackendLossPolicy::Error).value;
+    match (policy, section.flag("resolve_commits").value) {
+        (BackendLossPolicy::Disconnect, true) => {
+            section.problem(
+                "resolve_commits",
+                "a client that is disconnected gets no outcome of its COMMIT",
+                "write on_backend_loss = \"error\"",
+            );
+            policy
+        }
+        (_, true) => BackendLossPolicy::ResolveCommits,
+        (policy, false) => policy,
+    }
+}
+
 fn read_limits(section: &Section<'_>) -> ListenerLimits {
     let default = ListenerLimits::default();
     ListenerLimits {
@@ -349,6 +377,6 @@ fn read_limits(section: &Section<'_>) -> ListenerLimits {
         login_timeout: section.positive_duration("login_timeout", default.login_timeout),
         timeouts: read_timeouts(section),
         hold: section.duration("hold", default.hold).value,
-        on_backend_loss: section.word_or("on_backend_loss", &ON_BACKEND_LOSS, default.on_backend_loss).value,
+        on_backend_loss: read_backend_loss(section),
     }
 }

@@ -40,6 +40,7 @@ pub(super) fn read_pool(section: &Section<'_>, auth: Option<&Auth>, max_clients:
         pin_on_functions: read_functions(&pool),
         strict_isolation: pool.word_or("isolation", &ISOLATION, default.strict_isolation).value,
         splits: false,
+        resolves_commits: false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::FailoverChange;
 use crate::{
     closed_set::closed_set,
     names::{EndpointName, ListenerName, UserName},
@@ -55,6 +56,17 @@ pub enum EventKind {
         /// Reason.
         error: String,
     },
+    /// A failover began or ended.
+    Failover(FailoverChange),
+    /// A COMMIT whose backend was lost has an outcome.
+    CommitResolved {
+        /// Listener of the session.
+        listener: ListenerName,
+        /// Id of the transaction.
+        xid: u64,
+        /// Outcome from a closed set.
+        outcome: &'static str,
+    },
     /// An operator ran a command.
     Operated {
         /// Interface: `admin`, `console`.
@@ -106,6 +118,9 @@ impl EventKind {
             Self::FilesReloaded { .. } => "files_reloaded",
             Self::FilesUnusable { .. } => "files_unusable",
             Self::TokenFailed { .. } => "token_failed",
+            Self::Failover(FailoverChange { duration: None, .. }) => "failover_began",
+            Self::Failover(_) => "failover_ended",
+            Self::CommitResolved { .. } => "commit_resolved",
             Self::Operated { .. } => "operated",
             Self::WriterMove { .. } => "writer_move",
             Self::Draining => "draining",
@@ -118,6 +133,7 @@ impl EventKind {
         match self {
             Self::Topology(change) if change.is_alarm() => EventSeverity::Alarm,
             Self::TokenFailed { .. } => EventSeverity::Alarm,
+            Self::Failover(FailoverChange { duration: None, .. }) => EventSeverity::Warning,
             Self::ReloadFailed { .. } | Self::FilesUnusable { .. } => EventSeverity::Warning,
             Self::Refused { .. } | Self::Draining => EventSeverity::Warning,
             Self::WriterMove { is_failure: true, .. } => EventSeverity::Warning,
@@ -125,6 +141,8 @@ impl EventKind {
                 SnapshotChange::Node { .. } | SnapshotChange::Health { to: Health::Unknown, .. },
             ) => EventSeverity::Warning,
             Self::Topology(_)
+            | Self::Failover(_)
+            | Self::CommitResolved { .. }
             | Self::Reloaded { .. }
             | Self::FilesReloaded { .. }
             | Self::WriterMove { .. }
@@ -138,6 +156,7 @@ impl EventKind {
         match self {
             Self::Topology(change) => change.endpoint(),
             Self::TokenFailed { endpoint, .. } | Self::WriterMove { endpoint, .. } => Some(endpoint),
+            Self::Failover(change) => change.writer.as_ref(),
             _ => None,
         }
     }
@@ -146,14 +165,20 @@ impl EventKind {
     #[must_use]
     pub const fn listener(&self) -> Option<&ListenerName> {
         match self {
-            Self::Refused { listener, .. } => Some(listener),
+            Self::Refused { listener, .. } | Self::CommitResolved { listener, .. } => Some(listener),
             _ => None,
         }
     }
 
     /// True for events that repeat often and are counted as one event. False for topology changes.
     pub(super) const fn comes_in_floods(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::TokenFailed { .. } | Self::FilesUnusable { .. })
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::TokenFailed { .. }
+                | Self::FilesUnusable { .. }
+                | Self::CommitResolved { .. }
+        )
     }
 
     /// Truncates long texts.
@@ -178,7 +203,11 @@ impl EventKind {
                 cut_text(&mut short);
                 *reason = short.into();
             }
-            Self::Topology(_) | Self::Refused { .. } | Self::Draining => {}
+            Self::Topology(_)
+            | Self::Refused { .. }
+            | Self::Failover(_)
+            | Self::CommitResolved { .. }
+            | Self::Draining => {}
         }
         self
     }
@@ -188,6 +217,19 @@ fn cut_text(text: &mut String) {
     if let Some((end, _)) = text.char_indices().nth(MAX_TEXT_CHARACTERS) {
         text.truncate(end);
         text.push('…');
+    }
+}
+
+fn describe_failover(change: &FailoverChange, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let FailoverChange { writer, duration, fates } = change;
+    match (writer, duration) {
+        (Some(writer), None) => write!(f, "failover began: the writer `{writer}` was lost ({fates})"),
+        (None, None) => write!(f, "failover began: no server accepts writes ({fates})"),
+        (writer, Some(duration)) => {
+            let writer = writer.as_ref().map_or("none", EndpointName::as_str);
+            let seconds = duration.as_secs_f64();
+            write!(f, "failover ended after {seconds:.1} s: the writer is `{writer}` ({fates})")
+        }
     }
 }
 
@@ -213,6 +255,11 @@ impl fmt::Display for EventKind {
             }
             Self::TokenFailed { endpoint, user, error } => {
                 write!(f, "no token for user `{user}` of endpoint `{endpoint}`: {error}")
+            }
+            Self::Failover(change) => describe_failover(change, f),
+            Self::CommitResolved { listener, xid, outcome } => {
+                let outcome = outcome.replace('_', " ");
+                write!(f, "transaction {xid} through listener `{listener}`, whose server was lost: {outcome}")
             }
             Self::Operated { through, what } => write!(f, "an operator ({through}): {what}"),
             Self::WriterMove { text, is_failure: true, .. } => write!(f, "the writer was not moved: {text}"),

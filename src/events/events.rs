@@ -4,8 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use super::{Event, EventKind, WriterPeriod, WriterPeriods, ring::Ring};
-use crate::topology::{SnapshotChange, TopologySnapshot};
+use super::{
+    Event, EventKind, FailoverChange, WriterPeriod, WriterPeriods, failover::FailoverTracker, ring::Ring,
+};
+use crate::{
+    session::Fate,
+    topology::{SnapshotChange, TopologySnapshot},
+};
 
 /// Recent events. Cheap to clone; all clones share the store.
 #[derive(Clone, Default)]
@@ -17,6 +22,7 @@ pub struct Events {
 struct RecentEvents {
     ring: Ring,
     terms: WriterPeriods,
+    failovers: FailoverTracker,
 }
 
 impl Events {
@@ -26,18 +32,35 @@ impl Events {
         self.lock().ring.push(what, Timestamp::now());
     }
 
-    /// Records a topology change and the topology after the change.
-    pub fn topology_changed(&self, change: &SnapshotChange, snapshot: &TopologySnapshot) {
+    /// Counts a transaction whose backend was lost.
+    pub fn record_fate(&self, fate: Fate) {
+        self.lock().failovers.record_fate(fate, Timestamp::now());
+    }
+
+    /// Records a topology change and the topology after the change. Returns the failovers that begin or end with it.
+    pub fn topology_changed(
+        &self,
+        change: &SnapshotChange,
+        snapshot: &TopologySnapshot,
+    ) -> Vec<FailoverChange> {
         let what = EventKind::Topology(change.clone()).with_bounded_texts();
         let now = Timestamp::now();
         let mut kept = self.lock();
         kept.ring.push(what, now);
         kept.terms.follow(snapshot, now);
+        let failovers = kept.failovers.follow(snapshot, now);
+        for failover in &failovers {
+            kept.ring.push(EventKind::Failover(failover.clone()), now);
+        }
+        failovers
     }
 
     /// Records the topology at the start.
     pub fn begin(&self, snapshot: &TopologySnapshot) {
-        self.lock().terms.follow(snapshot, Timestamp::now());
+        let now = Timestamp::now();
+        let mut kept = self.lock();
+        kept.terms.follow(snapshot, now);
+        kept.failovers.follow(snapshot, now);
     }
 
     /// At most `limit` events with a `seq` greater than `after`, newest first.

@@ -8,10 +8,12 @@ mod event;
 mod event_kind;
 #[expect(clippy::module_inception, reason = "the type has the folder's name, and its file has the type's")]
 mod events;
+mod failover;
 mod ring;
 mod writer_period;
 
 pub use event::Event;
 pub use event_kind::EventKind;
 pub use events::Events;
+pub use failover::FailoverChange;
 pub use writer_period::{WriterPeriod, WriterPeriods};

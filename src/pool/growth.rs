@@ -21,7 +21,7 @@ use super::{
 use crate::{
     backend::{Backend, ConnectError},
     blame::Chain,
-    session::TrackedBackendState,
+    session::{ServerIdentity, TrackedBackendState},
     topology::{DeclaredRole, NodeId},
 };
 
@@ -108,10 +108,7 @@ impl Pool {
             };
             let Some(place) = guard.take_slot() else { return };
             match dialed {
-                Ok(Greeted::Backend(greeted)) => {
-                    let (backend, node) = *greeted;
-                    pool.add_new_backend((place, epoch), permit, backend, node, worker)
-                }
+                Ok(Greeted::Backend(new)) => pool.add_new_backend((place, epoch), permit, *new, worker),
                 Ok(Greeted::Full(error)) => {
                     drop(permit);
                     pool.note_no_room(place, &error, worker);
@@ -156,18 +153,22 @@ impl Pool {
         }
     }
 
-    /// Logs in; for a splitting listener also reads the identity of a server that serves reads.
+    /// Logs in; for a splitting listener also reads the identity of a server that serves reads, and for one that resolves
+    /// commits the identity of a server that accepts writes.
     ///
     /// A backend for reads starts read-only. After an accidental promotion of the server, a write misjudged as a read
     /// fails as on a standby, and is not lost. Clients do not see the setting.
     ///
     /// Cancel safety: a dropped call closes the new connection.
-    async fn log_in_and_identify(&self) -> Result<(Backend, Option<NodeId>), ConnectError> {
+    async fn log_in_and_identify(&self) -> Result<NewBackend, ConnectError> {
         let mut request = self.target.request();
-        if !self.endpoint.endpoint().role.serves_reads() || !self.settings().splits {
+        let settings = self.settings();
+        if !self.endpoint.endpoint().role.serves_reads() || !settings.splits {
             let mut backend = self.endpoint.connect(request).await?;
             self.derive_limit(&mut backend).await?;
-            return Ok((backend, None));
+            let server =
+                if settings.resolves_commits { self.identify_server(&mut backend).await? } else { None };
+            return Ok(NewBackend { backend, node: None, server });
         }
         let asked = request.startup.get(READ_ONLY).unwrap_or(b"off").to_vec();
         request.startup.set(READ_ONLY, "on");
@@ -175,7 +176,13 @@ impl Pool {
         backend.logged_in.parameters.pretend(READ_ONLY, &asked);
         let node = self.endpoint.identify_standby(&mut backend).await?;
         self.derive_limit(&mut backend).await?;
-        Ok((backend, node))
+        Ok(NewBackend { backend, node, server: None })
+    }
+
+    /// Reads the identity of a server that accepts writes; `None` without permission.
+    async fn identify_server(&self, backend: &mut Backend) -> Result<Option<ServerIdentity>, ConnectError> {
+        let state = self.endpoint.read_state(backend).await?;
+        Ok(state.and_then(|state| Some(ServerIdentity::new(state.timeline?, state.node?.started_us))))
     }
 
     /// Reads the server's `max_connections` for the endpoint's budget, if no limit is configured and the address stands
@@ -198,10 +205,10 @@ impl Pool {
         self: &Arc<Self>,
         (place, epoch): (SlotKey, u64),
         permit: Permit,
-        mut backend: Backend,
-        node: Option<NodeId>,
+        new: NewBackend,
         worker: usize,
     ) {
+        let NewBackend { mut backend, node, server } = new;
         let Some(pools) = self.pools.upgrade() else { return };
         let running = Arc::new(BackendHandle::new(self, place.index, &backend, node));
         let presence = backend.presence.take();
@@ -237,7 +244,8 @@ impl Pool {
             maintenance: Maintenance::Settle,
         };
         state.slots.fill_reserved(place, record, now);
-        let tracked_state = Box::new(TrackedBackendState::new(Arc::clone(&login.parameters), random_key()));
+        let tracked_state = TrackedBackendState::new(Arc::clone(&login.parameters), random_key());
+        let tracked_state = Box::new(tracked_state.on_server(server));
         let member = PooledBackend { stream: backend.stream, tracked_state, running, login, worker };
         if backend.unread.is_empty() {
             self.place_backend(&mut state, place, member, &mut after);
@@ -329,10 +337,19 @@ fn random_key() -> [u8; 16] {
     key
 }
 
+/// A backend after the login.
+struct NewBackend {
+    backend: Backend,
+    /// Known for a server that serves reads, if the listener splits.
+    node: Option<NodeId>,
+    /// Known for a server that accepts writes, if the listener resolves commits.
+    server: Option<ServerIdentity>,
+}
+
 /// Result of a login.
 enum Greeted {
     /// A backend.
-    Backend(Box<(Backend, Option<NodeId>)>),
+    Backend(Box<NewBackend>),
     /// The server is full, and pools hold backends.
     Full(ConnectError),
 }

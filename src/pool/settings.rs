@@ -29,6 +29,9 @@ pub struct PoolSettings {
     /// The listener splits reads: backends of endpoints that serve reads learn the node's identity, and a server that
     /// is not a standby gets no reads. Default no.
     pub splits: bool,
+    /// The listener resolves commits in doubt: backends of an endpoint that accepts writes learn the server's timeline.
+    /// Default no.
+    pub resolves_commits: bool,
 }
 
 closed_set! {
@@ -69,6 +72,7 @@ impl PoolSettings {
             pin_on_functions: Vec::new(),
             strict_isolation: false,
             splits: false,
+            resolves_commits: false,
         }
     }
 }

@@ -229,3 +229,33 @@ pub(super) fn write_last_route(held: &SettingValues, answer: &[u8], mut pen: Bat
     pen.end_within_transaction();
     ProxyBatch::Apply { wanted: held.with(LAST_ROUTE, Some(answer)), failed: None }
 }
+
+/// Writes the query for the id of the client's transaction, with a Sync for a separate batch.
+pub(super) fn write_commit_id(synced: bool, mut pen: BatchWriter<'_>) -> ProxyBatch {
+    let commit_id = &pen.internal_statements.commit_id;
+    if synced {
+        pen.execute(commit_id, &[]);
+        pen.end_within_transaction();
+        return ProxyBatch::CommitId { id: None };
+    }
+    let left = pen.execute_within(commit_id, &[]);
+    // The server sends the id before it commits, with the Sync behind.
+    frontend::write_flush(pen.out);
+    ProxyBatch::CommitIdWithin { left, id: None }
+}
+
+/// Writes the batch that asks for the status of a transaction.
+pub(super) fn write_commit_status(parameters: &[Option<&[u8]>], mut pen: BatchWriter<'_>) -> ProxyBatch {
+    let commit_status = &pen.internal_statements.commit_status;
+    pen.execute(commit_status, parameters);
+    frontend::write_sync(pen.out);
+    ProxyBatch::CommitStatus { status: None }
+}
+
+/// Writes the batch that ends the server process `pid`, if the login may do so.
+pub(super) fn write_terminate(pid: i32, mut pen: BatchWriter<'_>) -> ProxyBatch {
+    let terminate = &pen.internal_statements.terminate;
+    pen.execute(terminate, &[Some(pid.to_string().as_bytes())]);
+    frontend::write_sync(pen.out);
+    ProxyBatch::Aside
+}

@@ -72,6 +72,8 @@ pub enum BackendLossPolicy {
     /// The client gets an error, and the session continues.
     #[default]
     Error,
+    /// As [`Self::Error`], and a server is asked for the outcome of a COMMIT.
+    ResolveCommits,
     /// The client is disconnected, as it is by a server that is lost.
     Disconnect,
 }
@@ -172,10 +174,28 @@ impl Conversation {
         error: Option<SqlState>,
         status: TransactionStatus,
     ) {
-        let texts = texts(self.text_capture.as_deref());
-        self.reports.extend(requests.iter().find_map(|it| it.report_interruption(now, error, texts)));
+        let report = self.report_interrupted(now, requests, error);
+        self.reports.extend(report);
         self.status = status;
         self.transactions += u64::from(status == TransactionStatus::Idle);
+    }
+
+    /// Report of the statement among `requests`, which ended at `now` without a response of the server.
+    pub(super) fn report_interrupted(
+        &self,
+        now: Instant,
+        requests: &[PendingRequest],
+        error: Option<SqlState>,
+    ) -> Option<StatementReport> {
+        let texts = texts(self.text_capture.as_deref());
+        requests.iter().find_map(|it| it.report_interruption(now, error, texts))
+    }
+
+    /// Ends the transaction whose outcome is decided, with the report of its last statement.
+    pub(super) fn end_resolved(&mut self, report: Option<StatementReport>) {
+        self.reports.extend(report);
+        self.status = TransactionStatus::Idle;
+        self.transactions += 1;
     }
 
     /// Ends the failed transaction without a backend, and with an error.

@@ -20,6 +20,12 @@ pub(super) struct InternalStatements {
     pub set: Arc<SharedStatement>,
     /// [`POSITION`].
     pub position: Arc<SharedStatement>,
+    /// [`COMMIT_ID`].
+    pub commit_id: Arc<SharedStatement>,
+    /// [`COMMIT_STATUS`].
+    pub commit_status: Arc<SharedStatement>,
+    /// [`TERMINATE`].
+    pub terminate: Arc<SharedStatement>,
 }
 
 /// One letter for each kind of state that holds a backend.
@@ -52,6 +58,36 @@ pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0')::pg_catal
 const SET: &str = "SELECT pg_catalog.set_config($1, \
 pg_catalog.convert_from($2, pg_catalog.getdatabaseencoding()), $3) IS NULL";
 
+/// `synchronous_commit`, insert and flush position in bytes of WAL, and the id of the current transaction, if one is assigned.
+/// Assigns none.
+///
+/// <https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT>
+const COMMIT_ID: &str = "SELECT pg_catalog.concat_ws(' ', pg_catalog.current_setting('synchronous_commit'), \
+pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')::pg_catalog.int8, \
+pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_flush_lsn(), '0/0')::pg_catalog.int8, \
+pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text)";
+
+/// Status of the transaction $1 after $2 seconds; NULL if it cannot be told. $3: the server was started since; $4 and $5: insert
+/// and flush position in bytes of WAL when the id was known.
+///
+/// A crashed server may assign an id again whose WAL it had not flushed. So the id counts only if the WAL up to the insert
+/// position has survived: recovery has replayed it, or the server was shut down in order behind it. WAL between the two
+/// positions may be lost in a crash, and with it the transaction. WAL before the flush position is never lost, except by a
+/// server with another history.
+const COMMIT_STATUS: &str = "SELECT CASE \
+WHEN NOT $3::pg_catalog.text::pg_catalog.bool THEN pg_catalog.pg_xact_status($1::pg_catalog.text::pg_catalog.xid8) \
+WHEN w.replayed IS NULL THEN CASE WHEN (SELECT pg_catalog.pg_wal_lsn_diff(c.redo_lsn, '0/0') \
+FROM pg_catalog.pg_control_checkpoint() c) OPERATOR(pg_catalog.>=) $4::pg_catalog.text::pg_catalog.numeric \
+THEN pg_catalog.pg_xact_status($1::pg_catalog.text::pg_catalog.xid8) END \
+WHEN w.replayed OPERATOR(pg_catalog.<) $5::pg_catalog.text::pg_catalog.numeric THEN NULL \
+WHEN w.replayed OPERATOR(pg_catalog.<) $4::pg_catalog.text::pg_catalog.numeric THEN 'aborted' \
+ELSE pg_catalog.pg_xact_status($1::pg_catalog.text::pg_catalog.xid8) END \
+FROM pg_catalog.pg_sleep($2::pg_catalog.text::pg_catalog.float8), \
+LATERAL (SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0') AS replayed) w";
+
+/// Ends the server process of a lost connection.
+const TERMINATE: &str = "SELECT pg_catalog.pg_terminate_backend($1::pg_catalog.text::pg_catalog.int4)";
+
 // === impl InternalStatements ===
 
 impl InternalStatements {
@@ -65,12 +101,17 @@ impl InternalStatements {
             statements: phrase(STATEMENTS),
             set: phrase(SET),
             position: phrase(POSITION),
+            commit_id: phrase(COMMIT_ID),
+            commit_status: phrase(COMMIT_STATUS),
+            terminate: phrase(TERMINATE),
         }
     }
 
     /// All statements.
-    pub(super) fn all(&self) -> [&SharedStatement; 6] {
-        let Self { pins, setting, settings, statements, set, position } = self;
-        [pins, setting, settings, statements, set, position].map(|statement| &**statement)
+    pub(super) fn all(&self) -> [&SharedStatement; 9] {
+        let Self { pins, setting, settings, statements, set, position, commit_id, commit_status, terminate } =
+            self;
+        [pins, setting, settings, statements, set, position, commit_id, commit_status, terminate]
+            .map(|statement| &**statement)
     }
 }

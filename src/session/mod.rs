@@ -26,6 +26,7 @@ mod batch_facts;
 mod batch_writer;
 mod captured_texts;
 mod cluster_commands;
+mod commit_id;
 mod consumed_input;
 mod conversation;
 mod database_state;
@@ -58,6 +59,7 @@ use std::{
 };
 
 pub use cluster_commands::ClusterEvent;
+pub use commit_id::{CommitOutcome, ResolvedCommit, ServerIdentity};
 pub use consumed_input::ConsumedInput;
 pub use conversation::{BackendLossPolicy, SessionOptions};
 pub use database_state::{CatalogInstant, DatabaseState};
@@ -396,6 +398,11 @@ impl Session {
         self.pooled_mut()?.poll_fate()
     }
 
+    /// A COMMIT in doubt whose outcome is decided, once.
+    pub fn poll_resolved_commit(&mut self) -> Option<ResolvedCommit> {
+        self.pooled_mut()?.poll_resolved_commit()
+    }
+
     /// Reason of the last replay on another backend, once.
     pub fn poll_rerun(&mut self) -> Option<RouteReason> {
         self.pooled_mut()?.poll_rerun()
@@ -481,7 +488,7 @@ impl Session {
     /// True if nothing is in progress: no transaction, no batch without Sync, no pending response, no partial client message.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.conversation().is_idle()
+        self.conversation().is_idle() && !self.pooled().is_some_and(Pooled::is_in_doubt)
     }
 
     /// True if no response is pending.

@@ -2,6 +2,7 @@
 
 use super::{
     backend_statements::BackendStatements,
+    commit_id::{CommitId, CommitStatus},
     internal_statements::InternalStatements,
     setting_values::SettingValues,
     state_check::{StateCheck, next_value},
@@ -28,6 +29,12 @@ pub(super) enum ProxyBatch {
     Aside,
     /// A node's replay position, which has to be `required` at least.
     Position { required: u64, replayed: Option<u64> },
+    /// The id of the transaction that the client is about to commit.
+    CommitId { id: Option<CommitId> },
+    /// The same within a client's batch. `left` CloseComplete messages are pending.
+    CommitIdWithin { left: usize, id: Option<CommitId> },
+    /// Status of a transaction whose COMMIT is in doubt.
+    CommitStatus { status: Option<CommitStatus> },
     /// What the client has said, and will not hear the answer to: it is said again elsewhere.
     Dropped,
 }
@@ -40,15 +47,21 @@ impl ProxyBatch {
         match self {
             Self::StateCheck(check) => check.on_answer(frame),
             // Each applied setting ends with a Close of the portal.
-            Self::AgainWithin { left, .. } | Self::SequencesWithin { left }
+            Self::AgainWithin { left, .. }
+            | Self::SequencesWithin { left }
+            | Self::CommitIdWithin { left, .. }
                 if frame.tag() == b::CLOSE_COMPLETE =>
             {
                 *left = left.saturating_sub(1);
             }
             Self::Position { replayed, .. } if frame.tag() == b::DATA_ROW => {
-                let mut row = Reader::new(frame.body());
-                let text = row.i16().ok().and_then(|_| next_value(&mut row));
-                *replayed = text.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+                *replayed = first_column(frame).and_then(|text| text.parse().ok());
+            }
+            Self::CommitId { id } | Self::CommitIdWithin { id, .. } if frame.tag() == b::DATA_ROW => {
+                *id = first_column(frame).and_then(CommitId::parse);
+            }
+            Self::CommitStatus { status } if frame.tag() == b::DATA_ROW => {
+                *status = first_column(frame).and_then(CommitStatus::parse);
             }
             _ => {}
         }
@@ -63,6 +76,8 @@ impl ProxyBatch {
             | Self::Again { failed }
             | Self::AgainWithin { failed, .. } => *failed = Some(state),
             Self::Position { replayed, .. } => *replayed = None,
+            Self::CommitId { id } | Self::CommitIdWithin { id, .. } => *id = None,
+            Self::CommitStatus { status } => *status = None,
             Self::Sequences | Self::SequencesWithin { .. } | Self::Aside | Self::Dropped => {}
         }
     }
@@ -79,7 +94,12 @@ impl ProxyBatch {
 
     /// True if the batch is over before a ReadyForQuery.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self, Self::AgainWithin { left: 0, .. } | Self::SequencesWithin { left: 0 })
+        matches!(
+            self,
+            Self::AgainWithin { left: 0, .. }
+                | Self::SequencesWithin { left: 0 }
+                | Self::CommitIdWithin { left: 0, .. }
+        )
     }
 
     /// Whether the server refused it.
@@ -91,6 +111,8 @@ impl ProxyBatch {
             | Self::Again { failed }
             | Self::AgainWithin { failed, .. } => failed.is_some(),
             Self::Position { replayed, .. } => replayed.is_none(),
+            Self::CommitId { id } | Self::CommitIdWithin { id, .. } => id.is_none(),
+            Self::CommitStatus { status } => status.is_none(),
             Self::Sequences | Self::SequencesWithin { .. } | Self::Aside | Self::Dropped => false,
         }
     }
@@ -105,4 +127,11 @@ impl ProxyBatch {
             }
         }
     }
+}
+
+/// Text of the first column of a DataRow; `None` for NULL.
+fn first_column<'a>(frame: &Frame<'a>) -> Option<&'a str> {
+    let mut row = Reader::new(frame.body());
+    row.i16().ok()?;
+    std::str::from_utf8(next_value(&mut row)?).ok()
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    backend_statements::BackendStatements, reported_parameters::ReportedParameters,
-    setting_values::SettingValues, split::ReplayBuffer,
+    backend_statements::BackendStatements, commit_id::ServerIdentity,
+    reported_parameters::ReportedParameters, setting_values::SettingValues, split::ReplayBuffer,
 };
 use crate::handshake::Parameters;
 
@@ -24,6 +24,8 @@ pub struct TrackedBackendState {
     /// The backend received an unread statement: state invisible in the catalogs and not cleared by `DISCARD ALL` may
     /// remain.
     unread: bool,
+    /// The server; `None` if not known, or if the server was a standby at the login.
+    server: Option<ServerIdentity>,
 }
 
 /// Number of an unnamed statement that belongs to no session: the backend may have any.
@@ -43,7 +45,19 @@ impl TrackedBackendState {
             unnamed: 0,
             replay_buffer: ReplayBuffer::default(),
             unread: false,
+            server: None,
         }
+    }
+
+    /// With the identity of the server at the login.
+    #[must_use]
+    pub fn on_server(self, server: Option<ServerIdentity>) -> Self {
+        Self { server, ..self }
+    }
+
+    /// The server; `None` if not known, or if the server was a standby at the login.
+    pub(super) const fn server(&self) -> Option<ServerIdentity> {
+        self.server
     }
 
     /// A backend that was reset by `DISCARD ALL`: as it was after its login.

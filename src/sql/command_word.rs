@@ -53,6 +53,15 @@ pub fn may_run_in_failed_transaction(text: &[u8]) -> bool {
     }
 }
 
+/// True if `text` begins with a command that may change rows: INSERT, UPDATE, DELETE, MERGE, or WITH. A text that changes
+/// rows by a function is not recognized.
+#[must_use]
+pub fn begins_with_row_change(text: &[u8]) -> bool {
+    let Some(Token::Word(word)) = Lexer::new(text).next() else { return false };
+    let changes = ["insert", "update", "delete", "merge", "with"];
+    changes.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+}
+
 const WORDS: &[(&str, ClassifyReason)] = &[
     ("insert", ClassifyReason::Writes),
     ("update", ClassifyReason::Writes),
@@ -99,6 +108,18 @@ mod tests {
             "COMMENT ON DATABASE shop IS 'ours'",
         ] {
             assert!(!names_database(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_word_tells_a_change_of_rows() {
+        for text in
+            ["INSERT INTO t VALUES (1)", "/* a */ with x AS (SELECT 1) SELECT 1", "\n-- b\nDelete FROM t"]
+        {
+            assert!(begins_with_row_change(text.as_bytes()), "{text}");
+        }
+        for text in ["SELECT 1", "COPY t FROM stdin", "", "(SELECT 1)", "\"insert\"", "VALUES (1)"] {
+            assert!(!begins_with_row_change(text.as_bytes()), "{text}");
         }
     }
 }

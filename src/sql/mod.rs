@@ -61,7 +61,7 @@ mod transaction_steps;
 pub use classification::Classification;
 pub use classifier::{Classifier, ClassifierOptions};
 pub use classify_reason::ClassifyReason;
-pub use command_word::{may_run_in_failed_transaction, names_database};
+pub use command_word::{begins_with_row_change, may_run_in_failed_transaction, names_database};
 pub use effects::Effects;
 pub use hint::Hint;
 pub use lexical_settings::LexicalSettings;

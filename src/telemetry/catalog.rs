@@ -240,6 +240,8 @@ catalog! {
         "Finished waits of clients for a writer, by outcome.";
     INTERRUPTED_TRANSACTIONS = COUNTER, "gatekeeper_interrupted_transactions_total", [Listener, Fate],
         "Transactions whose backend was lost, by fate.";
+    COMMITS_IN_DOUBT = COUNTER, "gatekeeper_commits_in_doubt_total", [Listener, Outcome],
+        "COMMITs whose backend was lost and whose outcome a server was asked for, by outcome.";
     CLIENT_CONNECTIONS = COUNTER, "gatekeeper_client_connections_total", [Listener],
         "Client connections accepted.";
     CLIENT_REFUSALS = COUNTER, "gatekeeper_client_refusals_total", [Listener, Reason],

@@ -74,6 +74,8 @@ enum Fault {
 impl Form {
     const ALL: [Self; 5] =
         [Self::Implicit, Self::ImplicitBatch, Self::Explicit, Self::ExplicitBatch, Self::Pipeline];
+    /// Forms whose outcome the server can tell after a crash.
+    const RESOLVED: [Self; 3] = [Self::ImplicitBatch, Self::Explicit, Self::ExplicitBatch];
 
     /// The messages of a transaction with `insert`, each sent when the one before is answered.
     fn messages(self, insert: &str) -> Vec<Vec<u8>> {
@@ -96,9 +98,11 @@ async fn insert(client: &mut Frames, form: Form, sql: &str) -> Outcome {
     for message in messages {
         client.send(&message).await;
         let mut status = b'I';
-        for _ in 0..readies {
+        for ready in 0..readies {
             for answer in client.read_until(b::READY_FOR_QUERY).await {
                 match answer.tag {
+                    // BEGIN was not executed, and what is pipelined behind it is no transaction.
+                    b::ERROR_RESPONSE if ready == 0 && readies > 1 && is_not_executed(&answer) => {}
                     b::ERROR_RESPONSE => outcome = worse(outcome, outcome_of(&answer)),
                     b::COMMAND_COMPLETE if answer.body == b"ROLLBACK\0" => {
                         outcome = worse(outcome, Outcome::NotThere)
@@ -125,9 +129,14 @@ fn outcome_of(error: &Message) -> Outcome {
         "40001" | "57P03" | "25P02" => Outcome::NotThere,
         "08007" => Outcome::Unknown,
         // The transaction before was lost in the moment of its state check.
-        "08006" if error.field(b'H').contains("not executed") => Outcome::NotThere,
+        "08006" if is_not_executed(error) => Outcome::NotThere,
         _ => panic!("a client got {error:?}"),
     }
+}
+
+/// True for an error about session state lost before the request.
+fn is_not_executed(error: &Message) -> bool {
+    error.field(b'C') == "08006" && error.field(b'H').contains("not executed")
 }
 
 /// The less certain of two answers about one row.
@@ -139,13 +148,14 @@ fn worse(one: Outcome, other: Outcome) -> Outcome {
 async fn write(
     split_listener: std::net::SocketAddr,
     number: usize,
+    forms: &'static [Form],
     stop: Arc<AtomicBool>,
 ) -> (History, Duration) {
     let mut client = Frames::log_in(split_listener, APP, &[("database", DATABASE)]).await;
     let (mut history, mut longest) = (History::new(), Duration::ZERO);
     while !stop.load(Relaxed) {
         let sql = format!("INSERT INTO ledger VALUES ({number}, {})", history.len());
-        let form = Form::ALL[(history.len() + number) % Form::ALL.len()];
+        let form = forms[(history.len() + number) % forms.len()];
         let begun = Instant::now();
         history.push(insert(&mut client, form, &sql).await);
         longest = longest.max(begun.elapsed());
@@ -220,7 +230,19 @@ async fn judge(writer: &Node, histories: &[History]) -> HashMap<Outcome, usize> 
 
 /// Runs `faults` one after another, with `rest` between them.
 async fn play(faults: &[Fault], rest: Duration) {
-    let split = Split::start(SplitShape { size: 4, ..SplitShape::default() }).await;
+    let shape = SplitShape { size: 4, ..SplitShape::default() };
+    play_in(shape, &Form::ALL, faults, rest).await;
+}
+
+/// Runs `faults` one after another, with `rest` between them, while clients write in `forms`. Returns the count of each
+/// outcome.
+async fn play_in(
+    shape: SplitShape<'_>,
+    forms: &'static [Form],
+    faults: &[Fault],
+    rest: Duration,
+) -> HashMap<Outcome, usize> {
+    let split = Split::start(shape).await;
     let mut writer = split.sandbox.node("primary");
     writer
         .sql(DATABASE, "CREATE TABLE ledger (client int, row int); GRANT ALL ON ledger TO app")
@@ -230,7 +252,7 @@ async fn play(faults: &[Fault], rest: Duration) {
     writer.set("synchronous_standby_names", "FIRST 2 (*)").await.unwrap();
     let (stop, mut clients) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
     for number in 0..CLIENTS {
-        let written = write(split.listener(), number, Arc::clone(&stop));
+        let written = write(split.listener(), number, forms, Arc::clone(&stop));
         clients.spawn(async move { (number, written.await) });
     }
     goes_on(writer).await;
@@ -253,6 +275,20 @@ async fn play(faults: &[Fault], rest: Duration) {
     if faults.iter().any(|fault| matches!(fault, Fault::Replace)) {
         split.sandbox.node("primary").thaw();
     }
+    tally
+}
+
+/// The same in a listener that resolves commits: none stays in doubt.
+async fn resolve(faults: &[Fault], rest: Duration) {
+    let shape = SplitShape { size: CLIENTS, listener: "resolve_commits = true\n", ..SplitShape::default() };
+    let tally = play_in(shape, &Form::RESOLVED, faults, rest).await;
+    assert_eq!(tally.get(&Outcome::Unknown), None, "{tally:?}");
+}
+
+#[tokio::test]
+async fn a_crash_leaves_no_commit_in_doubt() {
+    let faults = [Fault::Crash, Fault::Terminate, Fault::Crash, Fault::Terminate, Fault::Crash];
+    resolve(&faults, Duration::from_millis(200)).await;
 }
 
 #[tokio::test]
@@ -274,5 +310,6 @@ async fn for_long() {
     while Instant::now() < end {
         let faults = [Fault::Crash, Fault::Terminate, Fault::Restart, Fault::Terminate, Fault::Replace];
         play(&faults, Duration::from_secs(2)).await;
+        resolve(&faults[..4], Duration::from_secs(2)).await;
     }
 }

@@ -21,6 +21,7 @@ mod client_auth;
 mod client_certificates;
 mod client_passwords;
 mod client_tls;
+mod commits_in_doubt;
 mod console;
 mod copy;
 mod cut_messages;

@@ -97,7 +97,7 @@ async fn the_page_requires_the_key_and_shows_a_failovers_writer() {
     let down =
         |text: &str| text.contains("The writer primary is down") && text.contains("no server accepts writes");
     browser.reads("#headline", down).await;
-    browser.reads("#state", |text| text == "not ready").await;
+    browser.reads("#state", |text| text == "holding clients").await;
     sandbox.promote_secondary().await.unwrap();
     browser
         .reads("#headline", |text| text.contains("dr is declared secondary, but its server reports primary"))

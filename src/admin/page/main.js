@@ -79,11 +79,12 @@ function tell() {
   const old = age > OLD;
   document.body.classList.toggle("old", old);
   const ready = picture.readiness.ready;
+  const holding = ready && picture.readiness.listeners.some((it) => it.holding);
   const bad = picture.topology.two_writers || picture.topology.endpoints.some((it) => it.role_mismatch || it.fenced !== null || it.health === "down");
-  const words = ready ? (bad ? "serving, with problems" : "healthy") : "not ready";
+  const words = !ready ? "not ready" : holding ? "holding clients" : bad ? "serving, with problems" : "healthy";
   show(part("state"), old ? `not live: last seen ${duration(age / 1000)} ago` : words);
-  part("state").className = old || !ready ? "bad" : bad ? "fair" : "good";
-  document.title = old || !ready ? "✗ Gatekeeper" : bad ? "! Gatekeeper" : "Gatekeeper";
+  part("state").className = old || !ready || holding ? "bad" : bad ? "fair" : "good";
+  document.title = old || !ready || holding ? "✗ Gatekeeper" : bad ? "! Gatekeeper" : "Gatekeeper";
 }
 
 part("login").addEventListener("submit", async (event) => {

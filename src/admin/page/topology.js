@@ -116,8 +116,9 @@ export function map(picture) {
 
 function listenerCard(listener, ready) {
   const target = ready?.endpoint ?? null;
-  return el("article.listener", { "data-target": target, class: `listener ${ready?.ready ? "" : "bad"}` },
-    el("h4", {}, listener.name, ready?.ready ? null : el("span.badge.down", {}, "not ready")),
+  const problem = !ready?.ready ? "not ready" : ready.holding ? "holding clients" : null;
+  return el("article.listener", { "data-target": target, class: `listener ${problem === null ? "" : "bad"}` },
+    el("h4", {}, listener.name, problem === null ? null : el("span.badge.down", {}, problem)),
     el("p.route", {}, `${listener.route} → `, target === null ? "nowhere" : strong(target)),
     el("p.small", {}, listener.bind),
     el("p.small", {}, `${count(listener.clients, "client")} of ${listener.max_clients.toLocaleString()}, ${listener.auth}, TLS ${listener.tls}`));

@@ -54,10 +54,13 @@ fn one_of_each_is_one_of_each() {
         Record::ConfigReloaded(_) => 12,
         Record::AdminRequest(_) => 13,
         Record::ConsoleCommand(_) => 14,
-        Record::WriterMoved(_) => 15,
+        Record::CommitResolved(_) => 15,
+        Record::FailoverBegan(_) => 16,
+        Record::FailoverEnded(_) => 17,
+        Record::WriterMoved(_) => 18,
     };
     let seen: BTreeSet<i32> = one_of_each(&Audit::off()).iter().map(number).collect();
-    assert_eq!(seen, (0..16).collect());
+    assert_eq!(seen, (0..19).collect());
 }
 
 #[tokio::test]

@@ -114,6 +114,21 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
                 ],
             ),
             (
+                &[("route = \"primary\"", "route = \"primary\"\nresolve_commits = true")],
+                &[
+                    "g.toml:13:19: listener.app.resolve_commits: a session with a backend for life ends with its backend, and gets no outcome of its COMMIT; write pool = { mode = \"transaction\", … }, or remove the key",
+                ],
+            ),
+            (
+                &[(
+                    "route = \"primary\"",
+                    "route = \"primary\"\nresolve_commits = true\non_backend_loss = \"disconnect\"",
+                )],
+                &[
+                    "g.toml:13:19: listener.app.resolve_commits: a client that is disconnected gets no outcome of its COMMIT; write on_backend_loss = \"error\"",
+                ],
+            ),
+            (
                 &[("route = \"primary\"", "route = \"primary\"\nlogin_timeout = \"0\"")],
                 &[
                     "g.toml:13:17: listener.app.login_timeout: cannot be zero; write how long it may take (default \"10s\")",

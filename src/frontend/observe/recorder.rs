@@ -16,9 +16,13 @@ use super::session_tracer::Traced;
 use crate::{
     audit::{
         Record, Submit,
-        record::{self, BackendRecord, Route, ServerRecord, SessionClosed, Sqlstate, StatementRecord},
+        record::{
+            self, BackendRecord, CommitResolved, Route, ServerRecord, SessionClosed, Sqlstate,
+            StatementRecord,
+        },
     },
     client_error::ClientError,
+    events::EventKind,
     frontend::{
         context::{Observers, Routing},
         registry::entry::SessionEntry,
@@ -28,7 +32,7 @@ use crate::{
     pool::BackendHandle,
     probe::Evidence,
     route::RouteReason,
-    session::{Fate, Pin, StatementReport},
+    session::{Fate, Pin, ResolvedCommit, StatementReport},
     telemetry::{
         BackendPresence, ClientPresence, PathCounts,
         labels::{ClientState, Direction, Outcome, SessionOutcome},
@@ -149,12 +153,27 @@ impl Recorder {
     /// Records a transaction whose backend was lost.
     pub(crate) fn record_fate(&self, fate: Fate) {
         self.presence.listener().transaction_interrupted(fate);
+        self.observers.events.record_fate(fate);
         tracing::debug!(
             session = self.facts.id,
             endpoint = self.server.as_ref().map(|server| server.endpoint.name.as_str()),
             fate = fate.as_str(),
             "transaction interrupted"
         );
+    }
+
+    /// Records the outcome of a COMMIT in doubt.
+    pub(crate) fn record_resolved_commit(&mut self, resolved: ResolvedCommit) {
+        let ResolvedCommit { xid, outcome } = resolved;
+        self.presence.listener().commit_resolved(outcome);
+        let listener = self.facts.listener.clone();
+        let outcome = outcome.as_str();
+        tracing::info!(session = self.facts.id, %listener, xid, outcome, "commit in doubt resolved");
+        self.observers.events.record_event(EventKind::CommitResolved { listener, xid, outcome });
+        if let Some(server) = self.server.clone() {
+            let session = Arc::clone(&self.facts);
+            self.submit(Record::CommitResolved(Box::new(CommitResolved { session, server, outcome, xid })));
+        }
     }
 
     /// Records a read that is rerun on another endpoint.

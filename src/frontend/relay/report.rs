@@ -21,6 +21,9 @@ pub(super) fn report_events(session: &mut Session, backend: &BackendSide, record
     if let Some(fate) = session.poll_fate() {
         recorder.record_fate(fate);
     }
+    if let Some(resolved) = session.poll_resolved_commit() {
+        recorder.record_resolved_commit(resolved);
+    }
     while let Some(report) = session.poll_report() {
         recorder.record_statement(report);
     }

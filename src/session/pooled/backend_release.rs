@@ -6,10 +6,12 @@ use std::time::Instant;
 use super::{
     BackendEvent, BackendLossPolicy, Pooled, SettleContext, SettleStep, ShapeCheck,
     client_input::ClientInput,
+    commit_resolution::CommitResolution,
+    commits::DoubtStep,
     internal_error::InternalError,
     interrupted_units::InterruptedUnit,
     interruption::{self, Interruption},
-    requests::{EffectNotes, Requests},
+    requests::{CommitRequests, EffectNotes, Requests},
     unit_classifier::UnitClassifier,
 };
 use crate::{
@@ -22,6 +24,7 @@ use crate::{
         proxy_batch::ProxyBatch,
         setting_values::SettingValues,
         state_check::{StateCheck, StateReport},
+        tracked_backend_state::TrackedBackendState,
     },
     sql::Effects,
     wire::{Frame, FrameError, SqlState, TransactionStatus, backend, tag::backend as b},
@@ -31,7 +34,7 @@ const LOST: RouteReason = RouteReason::Rerun(RerunCause::NodeLost);
 
 impl Pooled {
     /// A message that answers an internal request.
-    pub(super) fn on_own_answer(&mut self, frame: &Frame<'_>) -> Result<(), InternalError> {
+    pub(super) fn on_own_answer(&mut self, now: Instant, frame: &Frame<'_>) -> Result<(), InternalError> {
         let is_ready = frame.tag() == b::READY_FOR_QUERY;
         let is_over = self.conversation.queue_mut().own().is_some_and(|own| {
             if !is_ready {
@@ -40,7 +43,7 @@ impl Pooled {
             is_ready || own.is_over()
         });
         if is_over {
-            self.on_proxy_batch_ready()?;
+            self.on_proxy_batch_ready(now)?;
         }
         if is_ready {
             self.undo_what_was_begun(frame.body())?;
@@ -49,19 +52,19 @@ impl Pooled {
     }
 
     /// A batch of our own is over.
-    fn on_proxy_batch_ready(&mut self) -> Result<(), InternalError> {
+    fn on_proxy_batch_ready(&mut self, now: Instant) -> Result<(), InternalError> {
         let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
         match self.conversation.queue_mut().take_own() {
             Some(own) => {
                 own.settle(self.database.internal_statements(), held.statements_mut());
-                self.on_own_batch(own)
+                self.on_own_batch(now, own)
             }
             None => Ok(()),
         }
     }
 
     /// Handles the result of a batch of our own.
-    fn on_own_batch(&mut self, own: ProxyBatch) -> Result<(), InternalError> {
+    fn on_own_batch(&mut self, now: Instant, own: ProxyBatch) -> Result<(), InternalError> {
         match own {
             ProxyBatch::Apply { wanted, failed } => self.on_settings_applied(wanted, failed)?,
             ProxyBatch::Again { .. } => {
@@ -76,6 +79,15 @@ impl Pooled {
                 self.conversation.end_with(ClientError::transaction_lost());
             }
             ProxyBatch::Position { required, replayed } => self.on_position(required, replayed),
+            ProxyBatch::CommitId { id } | ProxyBatch::CommitIdWithin { id, .. } => {
+                if let Some(commits) = &mut self.commits {
+                    commits.note_id(id);
+                }
+            }
+            ProxyBatch::CommitStatus { status } => {
+                let step = self.commits.as_mut().and_then(|commits| commits.on_status(status));
+                self.take_doubt_step(now, step)?;
+            }
             ProxyBatch::AgainWithin { .. }
             | ProxyBatch::Begin { failed: None }
             | ProxyBatch::Sequences
@@ -342,7 +354,7 @@ impl Pooled {
 
     /// True if the session does not end with the writer's backend as a matter of course.
     fn survives_writer(&self) -> bool {
-        !self.is_on_reader() && self.on_backend_loss == BackendLossPolicy::Error
+        !self.is_on_reader() && self.on_backend_loss != BackendLossPolicy::Disconnect
     }
 
     /// The backend is gone at `now`; whether the session can go on without it.
@@ -356,6 +368,41 @@ impl Pooled {
         goes_on
     }
 
+    // --- a COMMIT in doubt
+
+    /// True if the outcome of a COMMIT is not known yet: no further message of the client is processed.
+    pub(in crate::session) fn is_in_doubt(&self) -> bool {
+        self.commits.as_ref().is_some_and(|commits| commits.is_in_doubt())
+    }
+
+    /// Asks a newly leased backend for the outcome of the COMMIT in doubt.
+    pub(super) fn resolve_commit(&mut self, now: Instant) -> Result<(), InternalError> {
+        if !self.conversation.is_settled() {
+            return Ok(());
+        }
+        let leased = self.backend.held().map(TrackedBackendState::server);
+        let step = self.commits.as_mut().and_then(|commits| commits.next_step(leased));
+        self.backend.note_use();
+        self.take_doubt_step(now, step)
+    }
+
+    fn take_doubt_step(&mut self, now: Instant, step: Option<DoubtStep>) -> Result<(), InternalError> {
+        match step {
+            Some(DoubtStep::Decided(outcome)) => {
+                if let Some(mut resolution) = CommitResolution::of(self) {
+                    resolution.answer(now, outcome);
+                }
+            }
+            Some(DoubtStep::Ask { query, terminates }) => {
+                if let Some(mut commits) = CommitRequests::of(self)? {
+                    commits.ask_status(query, terminates);
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
     /// Ends what is under way on the lost backend, and answers it in the server's place.
     fn interrupt(&mut self, now: Instant) -> Result<(), InternalError> {
         self.conversation.forget_server();
@@ -363,15 +410,25 @@ impl Pooled {
         let open = is_open.then(|| self.batch.end());
         let units = self.conversation.queue_mut().interrupt(open);
         let may_have_written = self.router.as_ref().is_none_or(|split| split.may_have_written());
-        self.fate = Interruption::of(self).answer(now, &units, may_have_written);
-        if self.fate == Some(Fate::Unknown)
+        let is_in_doubt = CommitResolution::of(self).is_some_and(|mut it| it.begin(now, &units));
+        if !is_in_doubt {
+            self.fate = Interruption::of(self).answer(now, &units, may_have_written);
+        }
+        if (is_in_doubt || self.fate == Some(Fate::Unknown))
             && let Some(split) = &mut self.router
         {
             // Later reads must see what may have been written.
             split.on_unit_over(now, TransactionStatus::Idle, true);
         }
         self.undo(units.into_iter().flat_map(InterruptedUnit::into_requests).collect())?;
-        self.leave_lost_backend()
+        self.leave_lost_backend()?;
+        if is_in_doubt {
+            if let Some(split) = &mut self.router {
+                split.want_writer();
+            }
+            self.backend.on(BackendEvent::Needed)?;
+        }
+        Ok(())
     }
 
     /// Forgets the lost backend.

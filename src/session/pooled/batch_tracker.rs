@@ -3,7 +3,10 @@
 //! Promises: the facts of a batch cover each statement that the batch may execute, bound in it or before it. Refuses to
 //! know: texts and responses.
 
-use crate::{session::batch_facts::BatchFacts, sql::TransactionCommands};
+use crate::{
+    session::batch_facts::BatchFacts,
+    sql::{self, TransactionCommands},
+};
 
 /// Facts about the client's open batch.
 #[derive(Default)]
@@ -11,13 +14,34 @@ pub(in crate::session) struct BatchTracker {
     open: BatchFacts,
     /// Commands of the statements bound to portals with a name: a later batch may execute them.
     named_portals: TransactionCommands,
+    row_changes: RowChanges,
+}
+
+/// Statements of the open batch that change rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum RowChanges {
+    /// Texts are not read.
+    #[default]
+    Unread,
+    None,
+    /// A statement is bound that changes rows.
+    Bound,
 }
 
 // === impl BatchTracker ===
 
 impl BatchTracker {
-    /// Notes a Bind of a statement with `commands`.
-    pub(in crate::session) fn on_bind(&mut self, portal: &[u8], commands: TransactionCommands) {
+    /// A tracker; `reads_texts`: it notes which batches change rows.
+    pub(in crate::session) fn new(reads_texts: bool) -> Self {
+        let row_changes = if reads_texts { RowChanges::None } else { RowChanges::Unread };
+        Self { row_changes, ..Self::default() }
+    }
+
+    /// Notes a Bind of the statement `text` with `commands`.
+    pub(in crate::session) fn on_bind(&mut self, portal: &[u8], text: &[u8], commands: TransactionCommands) {
+        if self.row_changes == RowChanges::None && sql::begins_with_row_change(text) {
+            self.row_changes = RowChanges::Bound;
+        }
         self.open.add_commands(commands);
         if !portal.is_empty() {
             self.named_portals |= commands;
@@ -32,8 +56,16 @@ impl BatchTracker {
         }
     }
 
+    /// True if the open batch executes statements, and one changes rows.
+    pub(in crate::session) fn changes_rows(&self) -> bool {
+        self.row_changes == RowChanges::Bound && self.open.executes() > 0
+    }
+
     /// Ends the batch with a Sync, or a Query. Returns its facts.
     pub(in crate::session) fn end(&mut self) -> BatchFacts {
+        if self.row_changes == RowChanges::Bound {
+            self.row_changes = RowChanges::None;
+        }
         std::mem::take(&mut self.open)
     }
 
@@ -52,7 +84,7 @@ mod tests {
     #[test]
     fn a_batch_has_the_commands_that_it_binds() {
         let mut tracker = BatchTracker::default();
-        tracker.on_bind(b"", COMMIT);
+        tracker.on_bind(b"", b"", COMMIT);
         tracker.on_execute(b"");
         let facts = tracker.end();
         assert_eq!((facts.commands(), facts.executes()), (COMMIT, 1));
@@ -63,12 +95,25 @@ mod tests {
     #[test]
     fn a_named_portal_is_executed_later() {
         let mut tracker = BatchTracker::default();
-        tracker.on_bind(b"p", COMMIT);
+        tracker.on_bind(b"p", b"", COMMIT);
         tracker.end();
         tracker.on_execute(b"p");
         assert_eq!(tracker.end().commands(), COMMIT);
         tracker.forget_portals();
         tracker.on_execute(b"p");
         assert_eq!(tracker.end().commands(), TransactionCommands::NONE);
+    }
+
+    #[test]
+    fn a_batch_with_a_changing_statement_changes_rows() {
+        let mut tracker = BatchTracker::new(true);
+        tracker.on_bind(b"", b"INSERT INTO t VALUES (1)", TransactionCommands::NONE);
+        assert!(!tracker.changes_rows(), "nothing is executed");
+        tracker.on_execute(b"");
+        assert!(tracker.changes_rows());
+        tracker.end();
+        tracker.on_bind(b"", b"SELECT 1", TransactionCommands::NONE);
+        tracker.on_execute(b"");
+        assert!(!tracker.changes_rows());
     }
 }

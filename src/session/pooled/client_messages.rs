@@ -13,7 +13,7 @@ use super::{
     local_replies::LocalReplies,
     message_action::{MessageAction, is_end},
     partial_message::PartialMessage,
-    requests::{BindMessages, Prelude, PreludeOutcome, Requests, StatementMessages},
+    requests::{BindMessages, CommitRequests, Prelude, PreludeOutcome, Requests, StatementMessages},
     unit_routing::{StayDecision, UnitRouting},
 };
 use crate::{
@@ -53,6 +53,11 @@ impl Pooled {
         unread: &[u8],
         full: bool,
     ) -> Result<ConsumedInput, FrameError> {
+        if self.is_in_doubt() {
+            let asked = self.resolve_commit(now);
+            self.end_on(asked);
+            return Ok(ConsumedInput::default());
+        }
         self.replay_next(now)?;
         if self.has_more_to_say_again() {
             return Ok(ConsumedInput::default());
@@ -278,13 +283,26 @@ impl Pooled {
         if !self.on_prelude(prepared)? {
             return Ok(MessageAction::Wait);
         }
+        if CommitRequests::of(self)?.is_some_and(|mut commits| commits.holds_commit(message, shown)) {
+            return Ok(MessageAction::AwaitResponses);
+        }
+        self.begin_unit(message, shown)?;
+        self.process(now, message, shown)
+    }
+
+    /// Notes a message that reaches the backend now, for a split route.
+    fn begin_unit(
+        &mut self,
+        message: &ClientMessage<'_>,
+        shown: &mut ClientInput<'_>,
+    ) -> Result<(), InternalError> {
         if self.router.is_some() {
             Prelude::of(self)?.tell_last_route(message, shown);
         }
         if let Some(mut routing) = UnitRouting::of(self) {
             routing.begin_unit(message);
         }
-        self.process(now, message, shown)
+        Ok(())
     }
 
     /// Discards a message behind an error sent by Gatekeeper. A Sync is answered, and ends the discarding.

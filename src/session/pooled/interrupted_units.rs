@@ -101,6 +101,20 @@ impl InterruptedUnit {
         self.facts.has_failed()
     }
 
+    /// True if nothing of the unit but the end of a transaction of `status` is unanswered: COMMIT, or the Sync of a batch that
+    /// is a transaction.
+    pub(in crate::session) fn only_commits(&self, status: TransactionStatus) -> bool {
+        let is_whole = !self.is_open() && !self.is_reported();
+        is_whole
+            && match status {
+                TransactionStatus::Open => {
+                    self.commands() == TransactionCommands::COMMIT && self.executes() == 1
+                }
+                TransactionStatus::Idle => matches!(self.requests[..], [PendingRequest::Sync { .. }]),
+                TransactionStatus::Failed => false,
+            }
+    }
+
     /// True if the client has not sent the Sync of the batch.
     pub(in crate::session) fn is_open(&self) -> bool {
         self.end == UnitEnd::Open

@@ -10,6 +10,7 @@
 //! | [`session_settings`], [`startup_settings`] | settings of the session, and of its start-up packet |
 //! | [`cleanup`], [`outdated_texts`], [`sequences`] | state possibly left on the backend: side effects, state checks, pins |
 //! | [`deferred_begin`] | a BEGIN answered and not yet sent |
+//! | [`commits`] | the transaction that is being committed, and a COMMIT in doubt |
 //! | [`outgoing`] | bytes that Gatekeeper itself sends |
 //! | [`super::split`] | a split route: lookahead, replay, freshness |
 //!
@@ -23,6 +24,7 @@
 //! | [`requests`] | requests to the held backend: ahead of a message, and for it; what a statement means for the session |
 //! | [`server_messages`], [`response_opening`] | each message of the server |
 //! | [`backend_release`] | requests of the session itself: state checks, and replays |
+//! | [`interruption`], [`commit_resolution`] | the loss of the backend, and the outcome of a COMMIT in doubt |
 //!
 //! [`requests`] and the other types named by a role (`LocalReplies`, `UnitRouting`, …) borrow the components that they work
 //! with, for one message.
@@ -35,6 +37,8 @@ mod client_input;
 mod client_message;
 mod client_messages;
 mod client_statements;
+mod commit_resolution;
+mod commits;
 mod deferred_begin;
 mod internal_error;
 mod interrupted_units;
@@ -75,11 +79,12 @@ pub(super) use self::{
 };
 use self::{
     backend_state::BackendSlot, batch_tracker::BatchTracker, cleanup::Cleanup,
-    client_statements::ClientStatements, internal_error::InternalError, outgoing::Outgoing,
-    request_state::RequestState, sequences::SequenceTracker, session_settings::SessionSettings,
-    startup_settings::StartupSettings,
+    client_statements::ClientStatements, commits::CommitTracker, internal_error::InternalError,
+    outgoing::Outgoing, request_state::RequestState, sequences::SequenceTracker,
+    session_settings::SessionSettings, startup_settings::StartupSettings,
 };
 use super::{
+    commit_id::ResolvedCommit,
     conversation::{BackendLossPolicy, Conversation, SessionOptions},
     database_state::DatabaseState,
     fate::Fate,
@@ -119,6 +124,8 @@ pub struct Pooled {
     on_backend_loss: BackendLossPolicy,
     /// Fate of the transaction whose backend was lost, not reported to the driver yet.
     fate: Option<Fate>,
+    /// `None` if commits in doubt are not resolved.
+    commits: Option<Box<CommitTracker>>,
     /// `None` for a listener with a single endpoint.
     router: Option<Box<Router>>,
 }
@@ -150,6 +157,7 @@ impl Pooled {
         options: SessionOptions,
     ) -> Self {
         let statements = ClientStatements::new(&database, Reading::of(&known));
+        let resolves = options.on_backend_loss == BackendLossPolicy::ResolveCommits;
         let mut new = Self {
             conversation: Conversation::new(TransactionStatus::Idle, options),
             database,
@@ -161,11 +169,12 @@ impl Pooled {
             startup: StartupSettings::new(startup),
             cleanup: Cleanup::default(),
             sequences: SequenceTracker::default(),
-            batch: BatchTracker::default(),
+            batch: BatchTracker::new(resolves),
             begin: DeferredBegin::default(),
             outgoing: Outgoing::default(),
             on_backend_loss: options.on_backend_loss,
             fate: None,
+            commits: resolves.then(Box::default),
             router: None,
         };
         new.learn();
@@ -406,6 +415,12 @@ impl Pooled {
     /// that the client was told of, and no backend, has failed.
     pub(super) fn fail(&mut self, client_error: ClientError) {
         self.on_backend_event(BackendEvent::Refused);
+        if self.is_in_doubt() {
+            if let Some(commits) = &mut self.commits {
+                commits.give_up();
+            }
+            return;
+        }
         if self.begin.wants_backend() {
             // The client has requested nothing able to fail.
             self.begin.wait_for_statement();
@@ -421,7 +436,9 @@ impl Pooled {
     /// cancel request that came now would not end the client's statement, but what the statement relies on.
     pub(super) fn is_preparing(&self) -> bool {
         self.backend.is_held()
-            && (self.conversation.queue().is_own() || self.has_prelude(self.conversation.status()))
+            && (self.is_in_doubt()
+                || self.conversation.queue().is_own()
+                || self.has_prelude(self.conversation.status()))
     }
 
     /// What goes to the backend before anything of the client's.
@@ -506,6 +523,11 @@ impl Pooled {
     /// Fate of a transaction whose backend was lost, once.
     pub(super) fn poll_fate(&mut self) -> Option<Fate> {
         self.fate.take()
+    }
+
+    /// A COMMIT in doubt whose outcome is decided, once.
+    pub(super) fn poll_resolved_commit(&mut self) -> Option<ResolvedCommit> {
+        self.commits.as_mut()?.poll_resolved()
     }
 
     /// Reason of the last replay on another backend, once.

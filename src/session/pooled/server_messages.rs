@@ -9,9 +9,10 @@ use crate::session::{
     pin::Pin,
     pooled::{
         BackendEvent, Pooled, SettingReport, ShapeCheck,
+        commits::TransactionId,
         internal_error::InternalError,
         partial_message::PartialMessage,
-        requests::{Requests, SettingRequests},
+        requests::{CommitRequests, Requests, SettingRequests},
         response_opening::ResponseOpening,
     },
     proxy_batch::ProxyBatch,
@@ -206,7 +207,7 @@ impl Pooled {
             _ => {}
         }
         if self.conversation.queue().is_own() {
-            self.on_own_answer(frame)?;
+            self.on_own_answer(now, frame)?;
             return Ok(false);
         }
         self.cleanup.on_response(self.conversation.queue_mut().take_side_effects());
@@ -236,8 +237,23 @@ impl Pooled {
         let led = self.conversation.queue().led_back_by_query();
         self.conversation.on_answer(now, frame);
         self.on_unit_over(now);
+        self.follow_transaction()?;
         // The client gets ReadyForQuery after the settings are applied again.
         Ok(!self.apply_again(&led)? && !self.send_withheld_reports())
+    }
+
+    /// Forgets the id of a transaction that is over, or asks for the id of one that has begun to change rows.
+    fn follow_transaction(&mut self) -> Result<(), InternalError> {
+        match &mut self.commits {
+            Some(commits) if self.conversation.status() != TransactionStatus::Open => commits.forget_id(),
+            Some(commits) if commits.id() == TransactionId::Wanted => {
+                if let Some(mut commits) = CommitRequests::of(self)? {
+                    commits.ask_early();
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Applies `reset` settings again, ahead of ReadyForQuery; false if there is nothing to apply.
@@ -452,7 +468,7 @@ impl Pooled {
         }
         // Within the client's batch, an error there is the client's: a cancellation, say.
         if let Some(own) = self.conversation.queue_mut().own()
-            && !matches!(own, ProxyBatch::SequencesWithin { .. })
+            && !matches!(own, ProxyBatch::SequencesWithin { .. } | ProxyBatch::CommitIdWithin { .. })
         {
             own.on_error(state);
             if matches!(own, ProxyBatch::Again { .. } | ProxyBatch::AgainWithin { .. }) {

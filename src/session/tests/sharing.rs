@@ -252,7 +252,7 @@ fn a_statement_is_prepared_under_a_shared_name_and_made_again_where_it_is_missin
     let mut script =
         vec![one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'S', b"")]), server(b'1', b""), server(b'Z', b"I")];
     let (to_backend, to_client, _) = played(&script);
-    assert_eq!(to_backend, "P__gatekeeper_7.SELECT 1 | S");
+    assert_eq!(to_backend, "P__gatekeeper_a.SELECT 1 | S");
     assert_eq!(to_client, "1 | ZI");
     let play = |talk: &mut Talk, script: &[(RouteSide, Vec<u8>)]| {
         script.iter().for_each(|(side, bytes)| talk.say(side, bytes, 1000));
@@ -264,7 +264,7 @@ fn a_statement_is_prepared_under_a_shared_name_and_made_again_where_it_is_missin
     script = vec![one_batch(&[(b'B', BIND_S), (b'E', EXECUTE), (b'S', b"")])];
     play(&mut talk, &script);
     let sent = shown(&talk.to_backend, Speaker::Client);
-    assert_eq!(sent, "P__gatekeeper_7.SELECT 1 | B.__gatekeeper_7 | E | S");
+    assert_eq!(sent, "P__gatekeeper_a.SELECT 1 | B.__gatekeeper_a | E | S");
     talk.to_client.clear();
     let answer = [server(b'1', b""), server(b'2', b""), server(b'C', b"SELECT 1\0"), server(b'Z', b"I")];
     play(&mut talk, &answer);
@@ -365,11 +365,11 @@ fn a_name_is_not_used_before_it_is_known_whether_it_was_made() {
     let pipeline =
         one_batch(&[(b'E', EXECUTE), (b'P', b"s\0SELECT 1\0\0\0"), (b'S', b""), (b'B', BIND_S), (b'S', b"")]);
     let before = played(std::slice::from_ref(&pipeline)).0;
-    assert_eq!(before, "E | P__gatekeeper_7.SELECT 1 | S");
+    assert_eq!(before, "E | P__gatekeeper_a.SELECT 1 | S");
     let failed = [pipeline.clone(), server(b'E', ERROR), server(b'Z', b"I")];
     assert_eq!(played(&failed).0, format!("{before} | B.s | S"), "the server says that there is none");
     let made = [pipeline, server(b'C', b"SELECT 1\0"), server(b'1', b""), server(b'Z', b"I")];
-    assert_eq!(played(&made).0, format!("{before} | B.__gatekeeper_7 | S"));
+    assert_eq!(played(&made).0, format!("{before} | B.__gatekeeper_a | S"));
 }
 
 #[test]
@@ -414,7 +414,7 @@ fn a_result_is_compared_before_anything_is_bound() {
     let batch = one_batch(&[(b'B', BIND_S), (b'E', EXECUTE), (b'S', b"")]).1;
     let preparation = one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'D', b"Ss\0"), (b'S', b"")]).1;
     for (text_limit, step) in (1..30).flat_map(|step| [(None, step), (Some(50), step)]) {
-        for (kind, sent) in [(23, "B.__gatekeeper_7 | E | S"), (25, "B | E | S")] {
+        for (kind, sent) in [(23, "B.__gatekeeper_a | E | S"), (25, "B | E | S")] {
             let mut talk = Talk::new(text_limit);
             talk.say(&Client, &preparation, 1000);
             talk.say(&Server, &[frame(b'1', b""), description(23), frame(b'Z', b"I")].concat(), step);
@@ -422,7 +422,7 @@ fn a_result_is_compared_before_anything_is_bound() {
             talk.to_client.clear();
             talk.to_backend.clear();
             talk.say(&Client, &batch, step);
-            let asked = "P__gatekeeper_7.SELECT 1 | DS__gatekeeper_7 | H";
+            let asked = "P__gatekeeper_a.SELECT 1 | DS__gatekeeper_a | H";
             assert_eq!(shown(&talk.to_backend, Speaker::Client), asked);
             talk.say(&Server, &[frame(b'1', b""), description(kind)].concat(), step);
             assert_eq!(shown(&talk.to_backend, Speaker::Client), format!("{asked} | {sent}"));
@@ -584,7 +584,7 @@ fn what_a_skipped_close_leaves_is_known() {
         one_batch(&[(b'B', BIND_S), (b'S', b"")]),
     ]);
     assert!(
-        sent.ends_with(" | S | CS__gatekeeper_7 | P__gatekeeper_7.SELECT 1 | B.__gatekeeper_7 | S"),
+        sent.ends_with(" | S | CS__gatekeeper_a | P__gatekeeper_a.SELECT 1 | B.__gatekeeper_a | S"),
         "{sent}"
     );
 }
@@ -657,12 +657,12 @@ fn no_text_that_is_executed_has_a_name_of_ours() {
         server(b'Z', b"I"),
         client(b'Q', b"DEALLOCATE s\0"),
     ]);
-    assert_eq!(to_backend, "P__gatekeeper_7.SELECT 1 | S | CSs | Ps.SELECT 1 | S | QDEALLOCATE s");
+    assert_eq!(to_backend, "P__gatekeeper_a.SELECT 1 | S | CSs | Ps.SELECT 1 | S | QDEALLOCATE s");
 }
 
 #[test]
 fn an_error_speaks_of_a_statement_by_the_clients_name() {
-    let name = format!("__gatekeeper_{}7", "0".repeat(47));
+    let name = format!("__gatekeeper_{}a", "0".repeat(47));
     let text = |name: &str| format!("SERROR\0C26000\0Mprepared statement \"{name}\" does not exist\0\0");
     let script = [
         one_batch(&[(b'P', b"s\0SELECT 1\0\0\0"), (b'S', b"")]),
@@ -679,7 +679,7 @@ fn an_error_speaks_of_a_statement_by_the_clients_name() {
 
 #[test]
 fn an_error_knows_the_name_that_is_closed_behind_it() {
-    let name = format!("__gatekeeper_{}7", "0".repeat(47));
+    let name = format!("__gatekeeper_{}a", "0".repeat(47));
     let wrong = format!("SERROR\0C08P01\0Mprepared statement \"{name}\" requires 0\0\0");
     let bind = (b'B', BIND_S);
     let script = [

@@ -105,8 +105,8 @@ fn a_result_that_a_standby_lacks_is_the_writers() {
     assert_eq!(sides(&talk), [RouteSide::Reader, RouteSide::Reader, RouteSide::Writer]);
     talk.say(&Server, &[frame(b'1', b""), description(23)].concat(), 7);
     let to_backend = shown(&talk.to_backend, Speaker::Client);
-    let asked = "P__gatekeeper_7.SELECT 1 | DS__gatekeeper_7 | H";
-    assert_eq!(to_backend, format!("{asked} | B.__gatekeeper_7 | E | S"));
+    let asked = "P__gatekeeper_a.SELECT 1 | DS__gatekeeper_a | H";
+    assert_eq!(to_backend, format!("{asked} | B.__gatekeeper_a | E | S"));
     assert!(talk.to_client.is_empty());
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::{ClientPresence, Each, RouteCounts, Scope, clients::Clients, routes::Routes, unix_seconds};
 use crate::{
-    session::Fate,
+    session::{CommitOutcome, Fate},
     telemetry::{
         catalog::{self, Label},
         labels::{AuthFailure, ClientState, HoldOutcome, Outcome, RefusalReason, SessionOutcome},
@@ -31,6 +31,7 @@ pub struct ListenerMetrics {
     hold_duration: Histogram,
     holds: Each<HoldOutcome, Counter>,
     interrupted: Each<Fate, Counter>,
+    commits_in_doubt: Each<CommitOutcome, Counter>,
 }
 
 /// A client on hold, counted until [`HoldPresence::end`] or drop.
@@ -60,6 +61,7 @@ impl ListenerMetrics {
             hold_duration: scope.histogram(&catalog::HOLD_DURATION),
             holds: scope.each(Label::Outcome, |scope| scope.counter(&catalog::HOLDS)),
             interrupted: scope.each(Label::Fate, |scope| scope.counter(&catalog::INTERRUPTED_TRANSACTIONS)),
+            commits_in_doubt: scope.each(Label::Outcome, |scope| scope.counter(&catalog::COMMITS_IN_DOUBT)),
         }
     }
 
@@ -107,6 +109,11 @@ impl ListenerMetrics {
     /// Records a transaction whose backend was lost.
     pub fn transaction_interrupted(&self, fate: Fate) {
         self.interrupted.of(fate).increment();
+    }
+
+    /// Records the outcome of a COMMIT in doubt.
+    pub fn commit_resolved(&self, outcome: CommitOutcome) {
+        self.commits_in_doubt.of(outcome).increment();
     }
 
     /// A cancel request came in; with an unknown key it is an error.

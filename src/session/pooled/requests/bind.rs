@@ -83,7 +83,7 @@ impl<'a> BindMessages<'a> {
         match requests.statement_for_use(bound.statement()) {
             Some(statement) => self.bind_named(&statement, message, shown),
             None => {
-                requests.batch.on_bind(bound.portal(), TransactionCommands::UNKNOWN);
+                requests.batch.on_bind(bound.portal(), b"", TransactionCommands::UNKNOWN);
                 requests.hide_shared(bound.statement(), shown);
                 MessageAction::Forward
             }
@@ -118,7 +118,7 @@ impl<'a> BindMessages<'a> {
         self.effects.guard_sequences(effects, f::BIND, shown);
         self.effects.note(effects, statement.text(), Some(rest));
         let requests = self.requests();
-        requests.batch.on_bind(portal, statement.transaction_commands());
+        requests.batch.on_bind(portal, statement.text(), statement.transaction_commands());
         let names = effects.intersects(NAMING);
         if statement.lists_prepared() || (names && requests.may_show_shared(statement.text())) {
             requests.statements.note_list(effects);
@@ -233,7 +233,8 @@ impl<'a> BindMessages<'a> {
         if exists {
             // The definition stays as it is until the Bind is queued.
             let definition = requests.statements.unnamed_mut().take_definition();
-            requests.batch.on_bind(message.bound().portal(), sql::transaction_commands(text_of(&definition)));
+            let text = text_of(&definition);
+            requests.batch.on_bind(message.bound().portal(), text, sql::transaction_commands(text));
             let is_accepted = self.note_unnamed(text_of(&definition), message, shown);
             self.requests().statements.unnamed_mut().put_definition(definition);
             if !is_accepted {

@@ -5,6 +5,7 @@
 //! sent.
 
 mod bind;
+mod commits;
 mod effects;
 mod messages;
 mod own_names;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 pub(super) use self::{
     bind::BindMessages,
+    commits::CommitRequests,
     effects::EffectNotes,
     messages::StatementMessages,
     prelude::{Prelude, PreludeOutcome},
@@ -31,6 +33,7 @@ use super::{
     client_input::ClientInput,
     client_message::ClientMessage,
     client_statements::{ClientStatements, ShapeCheck},
+    commits::CommitTracker,
     deferred_begin::DeferredBegin,
     internal_error::InternalError,
     message_action::MessageAction,
@@ -73,6 +76,7 @@ struct SessionFacts<'a> {
     settings: &'a mut SessionSettings,
     startup: &'a mut StartupSettings,
     begin: &'a mut DeferredBegin,
+    commits: Option<&'a mut CommitTracker>,
     router: Option<&'a mut Router>,
 }
 
@@ -119,6 +123,7 @@ impl<'a> Requests<'a> {
             settings: &mut session.settings,
             startup: &mut session.startup,
             begin: &mut session.begin,
+            commits: session.commits.as_deref_mut(),
             router: session.router.as_deref_mut(),
         };
         Ok((requests, facts))

@@ -47,7 +47,7 @@ impl<'a> Prelude<'a> {
     /// # Errors
     /// [`InternalError::NoBackend`]: the session holds no backend.
     pub(in crate::session::pooled) fn of(session: &'a mut Pooled) -> Result<Self, InternalError> {
-        let (requests, SessionFacts { settings, startup, begin, router }) = Requests::split_off(session)?;
+        let (requests, SessionFacts { settings, startup, begin, router, .. }) = Requests::split_off(session)?;
         let settings = SettingRequests::new(requests, settings, startup, router.as_deref());
         Ok(Self { settings, begin, router })
     }
