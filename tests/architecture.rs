@@ -226,6 +226,7 @@ const LAYERS: &[Layer] = &[
             "handshake",
             "sql",
             "topology",
+            "session",
             "live",
             "tasks",
             "files",

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::{
     chain::LineHash,
     record::{
-        AdminRequest, BackendRecord, Cancelled, FailoverRecord, Mint, Record, Route, ServerRecord, Session,
-        Sqlstate, StatementRecord, WriterMove,
+        AdminRequest, BackendRecord, Cancelled, ConsoleCommand, FailoverRecord, Mint, Record, Route,
+        ServerRecord, Session, Sqlstate, StatementRecord, WriterMove,
     },
     text::TextRenderer,
 };
@@ -136,12 +136,7 @@ impl<'a> LineWriter<'a> {
                 self.put_some("event.reason", reload.error.as_deref());
             }
             Record::AdminRequest(request) => self.put_admin_request(request),
-            Record::ConsoleCommand(command) => {
-                self.put_outcome(command.sqlstate.is_none());
-                self.put_session(&command.session);
-                self.put_field("admin.command", &command.command);
-                self.put_sqlstate(command.sqlstate);
-            }
+            Record::ConsoleCommand(command) => self.put_console_command(command),
             Record::WriterMoved(step) => self.put_writer_move(step),
         }
     }
@@ -215,6 +210,13 @@ impl<'a> LineWriter<'a> {
         self.put_field("http.request.method", &request.method);
         self.put_field("url.path", &request.path);
         self.put_field("http.response.status_code", request.status);
+    }
+
+    fn put_console_command(&mut self, command: &ConsoleCommand) {
+        self.put_outcome(command.sqlstate.is_none());
+        self.put_session(&command.session);
+        self.put_field("admin.command", &command.command);
+        self.put_sqlstate(command.sqlstate);
     }
 
     fn put_writer_move(&mut self, step: &WriterMove) {
