@@ -36,5 +36,6 @@ pub mod testing;
 pub(crate) mod tls;
 pub(crate) mod topology;
 pub(crate) mod wire;
+pub(crate) mod writer_move;
 
 pub use cli::main;

@@ -12,6 +12,7 @@ use crate::{
     frontend::{ListenerContext, Observers, Routing, SessionRegistry},
     live::Live,
     telemetry::{AdminMetrics, Metrics},
+    writer_move::WriterMover,
 };
 
 /// The parts of the program that the admin API shows and controls.
@@ -27,6 +28,8 @@ pub struct Api {
     pub listeners: Live<Vec<Live<ListenerContext>>>,
     /// Reload and stop.
     pub control: ProgramControl,
+    /// Moves the writer.
+    pub mover: Arc<WriterMover>,
     /// The metrics.
     pub metrics: Metrics,
 }

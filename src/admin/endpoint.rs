@@ -9,7 +9,7 @@ use crate::{
     blame::Chain,
     credentials::TokenStatus,
     tls::{CertificateFacts, Negotiation, TlsMode},
-    topology::{EndpointStatus, NodeStatus, ObservedRole, WalPosition},
+    topology::{EndpointStatus, FenceCause, NodeStatus, ObservedRole, TopologySnapshot, WalPosition},
 };
 
 /// An endpoint.
@@ -28,6 +28,9 @@ pub(super) struct EndpointView {
     role_mismatch: bool,
     /// True for the current writer.
     writer: bool,
+    /// Reason for a fence, which keeps writes from the endpoint until an operator ends the fence: `moved`, `replaced`,
+    /// `two_writers`; absent otherwise.
+    fenced: Option<&'static str>,
     /// Health, `up` if a login succeeds: `unknown`, `up`, `down`.
     health: &'static str,
     /// Time of the last change of `health`.
@@ -140,10 +143,13 @@ impl EndpointView {
         status: &EndpointStatus,
         handle: &EndpointHandle,
         sessions: usize,
-        writer: bool,
+        snapshot: &TopologySnapshot,
         clock: Clock,
     ) -> Self {
         let endpoint = &status.endpoint;
+        let writer = snapshot.writer.as_ref() == Some(&endpoint.name);
+        let role_mismatch = snapshot.has_mismatch(status);
+        let fence = snapshot.control.fence_of(&endpoint.name);
         Self {
             name: endpoint.name.to_string(),
             cluster: endpoint.cluster.to_string(),
@@ -151,8 +157,9 @@ impl EndpointView {
             address: endpoint.address.to_string(),
             declared_role: endpoint.role.as_str(),
             observed_role: status.observed.map(ObservedRole::as_str),
-            role_mismatch: status.has_mismatch(),
+            role_mismatch,
             writer,
+            fenced: fence.map(FenceCause::as_str),
             health: status.health.as_str(),
             health_since: status.since.map(|at| clock.since(at)),
             last_success: status.last_success.map(|at| clock.since(at)),

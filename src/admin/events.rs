@@ -41,7 +41,7 @@ pub(super) struct EventView {
     /// Sequence number, greater than of all earlier events. A repeated event gets a new number.
     seq: u64,
     /// Kind, from a closed set: `topology`, `refused`, `reloaded`, `reload_failed`, `files_reloaded`, `files_unusable`,
-    /// `token_failed`, `operated`, `draining`.
+    /// `token_failed`, `operated`, `writer_move`, `draining`.
     kind: &'static str,
     /// `info`, `warning`, `alarm`.
     severity: &'static str,

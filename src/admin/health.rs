@@ -231,7 +231,7 @@ fn describe_missing_endpoint(none: NoEndpoint, snapshot: &TopologySnapshot) -> S
     let changed: Vec<_> = snapshot
         .endpoints
         .iter()
-        .filter(|status| status.has_mismatch())
+        .filter(|status| snapshot.has_mismatch(status))
         .filter_map(|status| {
             let observed = status.observed?.as_str();
             let endpoint = &status.endpoint;

@@ -33,6 +33,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod topology;
+mod writer;
 
 pub use client::{AdminClient, AdminClientError, AdminResponse};
 pub use context::Api;

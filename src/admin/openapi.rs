@@ -10,7 +10,9 @@ use utoipa::{
     },
 };
 
-use super::{events, health, info, login, metrics, operations, page, pools, sessions, stream, topology};
+use super::{
+    events, health, info, login, metrics, operations, page, pools, sessions, stream, topology, writer,
+};
 
 /// The description of the API.
 #[derive(OpenApi)]
@@ -30,6 +32,9 @@ use super::{events, health, info, login, metrics, operations, page, pools, sessi
         health::readiness,
         metrics::metrics,
         topology::topology,
+        writer::move_writer,
+        writer::cancel_move,
+        writer::end_fence,
         events::list,
         sessions::list,
         sessions::kill,

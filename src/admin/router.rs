@@ -22,7 +22,7 @@ use super::{
     guard::check_request,
     health, info,
     login::{self, MAX_LOGIN_BYTES},
-    metrics, openapi, operations, page, pools, sessions, stream, topology,
+    metrics, openapi, operations, page, pools, sessions, stream, topology, writer,
 };
 
 /// One path with its handler and cost.
@@ -65,6 +65,8 @@ pub(super) fn all_routes() -> Vec<Route> {
         route("/v1/stream", Cost::Work, get(stream::stream)),
         route("/v1/events", Cost::Work, get(events::list)),
         route("/v1/topology", Cost::Work, get(topology::topology)),
+        route("/v1/topology/writer", Cost::Patience, post(writer::move_writer).delete(writer::cancel_move)),
+        route("/v1/topology/fences/{name}", Cost::Patience, delete(writer::end_fence)),
         route("/v1/sessions", Cost::Work, get(sessions::list)),
         route("/v1/sessions/{id}", Cost::Work, delete(sessions::kill)),
         route("/v1/pools", Cost::Work, get(pools::list)),

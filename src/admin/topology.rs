@@ -12,6 +12,7 @@ use super::{
     endpoint::EndpointView,
     error::ErrorBody,
     moment::{Clock, Moment},
+    writer::{FenceView, MoveView},
 };
 use crate::events::WriterPeriod;
 
@@ -22,6 +23,13 @@ pub(super) struct Topology {
     writer: Option<String>,
     /// True if several servers accept writes: an alarm.
     two_writers: bool,
+    /// Endpoint that an operator made the writer although the configuration declares another role: exchange the roles
+    /// in the configuration, too, since a restart forgets the move. Absent otherwise.
+    appointed: Option<String>,
+    /// Endpoints that take no writes until an operator ends the fence.
+    fences: Vec<FenceView>,
+    /// The move of the writer that is under way.
+    r#move: Option<MoveView>,
     /// Greatest age of an endpoint's last successful probe, in seconds; absent while an endpoint has none.
     age_seconds: Option<f64>,
     /// History of the writer, newest first, as observed by the probe. Changes between two probes are seen at the
@@ -88,6 +96,9 @@ impl Topology {
         Self {
             writer: snapshot.writer.as_ref().map(ToString::to_string),
             two_writers: snapshot.two_writers,
+            appointed: snapshot.override_of_configuration().map(ToString::to_string),
+            fences: FenceView::all(&snapshot.control),
+            r#move: context.api.mover.progress().map(|progress| MoveView::new(progress, clock)),
             age_seconds: ages.collect::<Option<Vec<_>>>().and_then(|ages| ages.into_iter().reduce(f64::max)),
             writers: context
                 .api
@@ -105,8 +116,7 @@ impl Topology {
                 .filter_map(|status| {
                     let handle = handles.get(&status.endpoint.name)?;
                     let sessions = sessions.on_endpoint(handle.name()) + routing.pools.leased(handle.name());
-                    let writer = snapshot.writer.as_ref() == Some(handle.name());
-                    Some(EndpointView::new(status, handle, sessions, writer, clock))
+                    Some(EndpointView::new(status, handle, sessions, &snapshot, clock))
                 })
                 .collect(),
         }

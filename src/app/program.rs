@@ -16,7 +16,7 @@ use super::{
     probed_health, report, shutdown,
 };
 use crate::{
-    admin::{self, ControlCommand, control},
+    admin::{self, ControlCommand, ProgramControl, control},
     audit::{Audit, AuditError},
     backend::EndpointHandle,
     config::{Config, ConfigSource, LoadedConfig},
@@ -24,7 +24,7 @@ use crate::{
     events::EventKind,
     frontend::{
         Bind, ClientServices, Endpoints, Listener, ListenerContext, Observers, OutlierDetector, Routing,
-        SharedStateRegistry, Watchdog,
+        SessionRegistry, SharedStateRegistry, Watchdog,
     },
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
@@ -33,6 +33,7 @@ use crate::{
     tasks::Workers,
     telemetry::{LogError, LogFilter, Metrics},
     topology::{SnapshotChange, TopologySnapshot},
+    writer_move::{MoverParts, WriterMover},
 };
 
 /// Reason for a failed start.
@@ -134,14 +135,7 @@ impl Program {
         report_logins_of_pools(&builder.pools, &observers);
         let (mut contexts, listener_contexts) = live(Vec::new());
         let (control, commands) = control();
-        let api = admin::Api {
-            routing,
-            observers,
-            sessions: Arc::default(),
-            listeners: listener_contexts,
-            control,
-            metrics: builder.metrics.clone(),
-        };
+        let api = build_api(&builder, (routing, observers), listener_contexts, control, (&probe, &workers));
         let console = build_console(&builder, &api, console_settings, config_lines);
         let services = Arc::new(client_services(&config, &api, console)?);
         let listeners = builder.listeners(&config.listeners, &services.routing.endpoints.load());
@@ -283,6 +277,27 @@ fn report_logins_of_pools(pools: &Pools, observers: &Arc<Observers>) {
     }));
 }
 
+/// The parts that admin API and console share, with the mover of the writer.
+fn build_api(
+    builder: &ComponentBuilder,
+    (routing, observers): (Arc<Routing>, Arc<Observers>),
+    listeners: Live<Vec<Live<ListenerContext>>>,
+    control: ProgramControl,
+    (probe, workers): (&Probe, &Workers),
+) -> admin::Api {
+    let sessions = Arc::<SessionRegistry>::default();
+    let parts = MoverParts {
+        routing: Arc::clone(&routing),
+        sessions: Arc::clone(&sessions),
+        observers: Arc::clone(&observers),
+        decisions: probe.decisions(),
+        workers: workers.clone(),
+    };
+    let mover = WriterMover::start(parts, &builder.tasks);
+    let metrics = builder.metrics.clone();
+    admin::Api { routing, observers, sessions, listeners, control, mover, metrics }
+}
+
 fn build_console(
     builder: &ComponentBuilder,
     api: &admin::Api,
@@ -300,6 +315,7 @@ fn build_console(
         listeners: api.listeners.clone(),
         averages,
         control: api.control.clone(),
+        mover: Arc::clone(&api.mover),
         metrics: builder.metrics.admin(),
     })
 }

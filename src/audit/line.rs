@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use super::{
     chain::LineHash,
     record::{
-        AdminRequest, BackendRecord, Cancelled, FailoverRecord, Mint, Record, RefusedStatement, Route,
-        ServerRecord, Session, Sqlstate, StatementRecord,
+        AdminRequest, BackendRecord, Cancelled, ConsoleCommand, FailoverRecord, Mint, Record,
+        RefusedStatement, Route, ServerRecord, Session, Sqlstate, StatementRecord, WriterMove,
     },
     text::TextRenderer,
 };
-use crate::{closed_set::closed_set, topology::Endpoint};
+use crate::{closed_set::closed_set, names::EndpointName, topology::Endpoint};
 
 /// The version of `schema.json`. Incompatible changes increase the number.
 pub(super) const SCHEMA_VERSION: u64 = 1;
@@ -137,12 +137,8 @@ impl<'a> LineWriter<'a> {
                 self.put_some("event.reason", reload.error.as_deref());
             }
             Record::AdminRequest(request) => self.put_admin_request(request),
-            Record::ConsoleCommand(command) => {
-                self.put_outcome(command.sqlstate.is_none());
-                self.put_session(&command.session);
-                self.put_field("admin.command", &command.command);
-                self.put_sqlstate(command.sqlstate);
-            }
+            Record::ConsoleCommand(command) => self.put_console_command(command),
+            Record::WriterMoved(step) => self.put_writer_move(step),
         }
     }
 
@@ -227,6 +223,24 @@ impl<'a> LineWriter<'a> {
         self.put_field("http.response.status_code", request.status);
     }
 
+    fn put_console_command(&mut self, command: &ConsoleCommand) {
+        self.put_outcome(command.sqlstate.is_none());
+        self.put_session(&command.session);
+        self.put_field("admin.command", &command.command);
+        self.put_sqlstate(command.sqlstate);
+    }
+
+    fn put_writer_move(&mut self, step: &WriterMove) {
+        self.put_outcome(step.error.is_none());
+        self.put_some("event.reason", step.error.as_deref());
+        self.put_field("move.phase", step.phase);
+        self.put_some("move.from", step.from.as_ref().map(EndpointName::as_str));
+        self.put_field("move.to", step.to.as_str());
+        self.put_field("admin.through", step.through);
+        self.put_client(step.client);
+        self.put_some("user.name", step.user.as_ref().map(|user| user.as_str()));
+    }
+
     fn put_session(&mut self, session: &Session) {
         self.put_field("session.id", format_args!("{}", session.id));
         self.put_field("listener", session.listener.as_str());
@@ -288,7 +302,8 @@ impl RecordSeverity {
             | Record::TokenFailed(_)
             | Record::TopologyChanged(_)
             | Record::FailoverBegan(_)
-            | Record::FailoverEnded(_) => Self::Warning,
+            | Record::FailoverEnded(_)
+            | Record::WriterMoved(_) => Self::Warning,
             Record::ConfigReloaded(reload) if reload.error.is_some() => Self::Warning,
             _ => Self::Info,
         }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::text::QueryText;
 use crate::{
-    names::{DatabaseName, ListenerName, UserName},
+    names::{DatabaseName, EndpointName, ListenerName, UserName},
     topology::Endpoint,
 };
 
@@ -52,6 +52,8 @@ pub enum Record {
     AdminRequest(Box<AdminRequest>),
     /// A console command.
     ConsoleCommand(Box<ConsoleCommand>),
+    /// A phase of a move of the writer by an operator.
+    WriterMoved(Box<WriterMove>),
 }
 
 /// Fields that every record of a session repeats. Rebuilt when more becomes known.
@@ -267,6 +269,25 @@ pub struct ConsoleCommand {
     pub sqlstate: Option<Sqlstate>,
 }
 
+/// A phase of a move of the writer by an operator.
+#[derive(Clone)]
+pub struct WriterMove {
+    /// Phase from a closed set: `hold`, `quiet`, `moved`, `failed`.
+    pub phase: &'static str,
+    /// The previous writer, if known.
+    pub from: Option<EndpointName>,
+    /// The new writer.
+    pub to: EndpointName,
+    /// Interface of the operator: `admin`, `console`.
+    pub through: &'static str,
+    /// Address of the operator.
+    pub client: Option<SocketAddr>,
+    /// Console user.
+    pub user: Option<UserName>,
+    /// Reason of the failure; `None` on success.
+    pub error: Option<Box<str>>,
+}
+
 /// The server of a connection.
 #[derive(Clone)]
 pub struct ServerRecord {
@@ -332,6 +353,7 @@ impl Record {
             Self::ConfigReloaded(_) => "config.reloaded",
             Self::AdminRequest(_) => "admin.request",
             Self::ConsoleCommand(_) => "admin.command",
+            Self::WriterMoved(_) => "writer.move",
         }
     }
 

@@ -259,5 +259,14 @@ fn one_of_each(audit: &Audit) -> Vec<Record> {
             command: "PAUSE orders".into(),
             sqlstate: Sqlstate::new("42501"),
         })),
+        Record::WriterMoved(Box::new(WriterMove {
+            phase: "failed",
+            from: Some(EndpointName::new("primary").unwrap()),
+            to: EndpointName::new("dr").unwrap(),
+            through: "console",
+            client: Some("127.0.0.1:9".parse().unwrap()),
+            user: Some(UserName::new("alice").unwrap()),
+            error: Some("the move was canceled".into()),
+        })),
     ]
 }

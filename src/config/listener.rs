@@ -313,14 +313,24 @@ fn check_route(
         let what = format!("leads nowhere: no endpoint has the role {role}");
         section.problem("route", what, "add such an endpoint, or write \"endpoint:NAME\"");
     }
-    let primaries: Vec<&str> = reached
-        .iter()
-        .filter(|endpoint| endpoint.endpoint.role == DeclaredRole::Primary)
-        .map(|endpoint| endpoint.endpoint.name.as_str())
-        .collect();
-    if primaries.len() > 1 {
-        let what = format!("leads to several endpoints with the role \"primary\": {}", primaries.join(", "));
-        section.problem("route", what, "leave that role to one of them, or write \"endpoint:NAME\"");
+    check_election(section, reached);
+}
+
+/// Among several endpoints with the role `primary`, the writer is the one that reports that it accepts writes: each of
+/// them must have a login for the probe.
+fn check_election(section: &Section<'_>, reached: &[&EndpointSettings]) {
+    let primaries: Vec<_> =
+        reached.iter().filter(|endpoint| endpoint.endpoint.role == DeclaredRole::Primary).collect();
+    let silent = primaries.iter().find(|endpoint| endpoint.probe_login.is_none());
+    if let Some(silent) = silent
+        && primaries.len() > 1
+    {
+        let what = format!(
+            "leads to several endpoints with the role \"primary\", and the role of `{}` cannot be read without a login",
+            silent.endpoint.name
+        );
+        let remedy = "give each of them a login, leave that role to one of them, or write \"endpoint:NAME\"";
+        section.problem("route", what, remedy);
     }
 }
 

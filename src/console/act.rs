@@ -7,14 +7,18 @@ use tokio::time::sleep;
 use super::{
     ConsoleContext,
     client::Client,
-    command::{Command, KillTarget, PoolScope},
+    command::{Command, KillTarget, PoolScope, WriterTarget},
     response::CommandResponse,
 };
 use crate::{
     admin::{ReloadFailure, ReloadReport},
+    audit::record,
     frontend::SessionCommand,
+    names::EndpointName,
     pool::Filter,
+    topology::DecisionError,
     wire::{ErrorResponse, Severity, SqlState},
+    writer_move::{MoveOrigin, MoveReport, MoveRequest},
 };
 
 /// Poll interval of WAIT_CLOSE.
@@ -22,10 +26,11 @@ const CLOSE_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs `command`.
 ///
-/// Cancel safety: if dropped, the command may or may not take effect; [`take_back`] undoes PAUSE and DRAIN.
+/// Cancel safety: if dropped, the command may or may not take effect; [`take_back`] undoes PAUSE, DRAIN and MOVE.
 pub(super) async fn run_command(
     command: &Command,
     context: &ConsoleContext,
+    who: &record::Session,
 ) -> Result<CommandResponse, ErrorResponse<'static>> {
     let pools = &context.routing.pools;
     match command {
@@ -74,7 +79,71 @@ pub(super) async fn run_command(
             let words = format!("{ended} sessions are ended; RESUME lets others in");
             Ok(CommandResponse::done().with_notice(words, None))
         }
+        Command::MoveWriter(target) => move_writer(target, context, who).await,
+        Command::EndFence(endpoint) => end_fence(endpoint, context, who).await,
     }
+}
+
+async fn move_writer(
+    target: &WriterTarget,
+    context: &ConsoleContext,
+    who: &record::Session,
+) -> Result<CommandResponse, ErrorResponse<'static>> {
+    let seconds =
+        |given: Option<u32>, default| given.map_or(default, |given| Duration::from_secs(given.into()));
+    let request = MoveRequest {
+        to: target.endpoint.clone(),
+        wait: seconds(target.wait, MoveRequest::DEFAULT_WAIT),
+        promotion_wait: seconds(target.promotion_wait, Duration::ZERO),
+        origin: origin_of(who),
+    };
+    let moved = async { context.mover.begin_move(request)?.wait_for_end().await };
+    match moved.await {
+        Ok(MoveReport { from: None, to, .. }) => {
+            Ok(CommandResponse::done().with_notice(format!("the writer is endpoint {to}"), None))
+        }
+        Ok(MoveReport { from: Some(from), to, ended_leases, ended_sessions, held }) => {
+            let held = held.as_secs_f64();
+            let detail = format!(
+                "Transactions waited {held:.1} s; {ended_leases} leases and {ended_sessions} sessions were ended."
+            );
+            let words =
+                format!("the writer is endpoint {to}; endpoint {from} is fenced until UNFENCE {from}");
+            Ok(CommandResponse::done().with_notice(words, Some(detail)))
+        }
+        Err(error) => {
+            let message = format!("{error}; the writer is the same as before");
+            Err(ErrorResponse::new(Severity::Error, SqlState::new(*error.sqlstate()), message))
+        }
+    }
+}
+
+async fn end_fence(
+    endpoint: &EndpointName,
+    context: &ConsoleContext,
+    who: &record::Session,
+) -> Result<CommandResponse, ErrorResponse<'static>> {
+    match context.mover.end_fence(endpoint, &origin_of(who)).await {
+        Ok(()) => Ok(CommandResponse::done()),
+        Err(DecisionError::Ended) => {
+            let message = DecisionError::Ended.to_string();
+            Err(ErrorResponse::new(Severity::Error, SqlState::ADMIN_SHUTDOWN, message))
+        }
+        Err(error @ DecisionError::StillWritable) => {
+            let message = format!("endpoint \"{endpoint}\" stays fenced: {error}");
+            let report = ErrorResponse::new(Severity::Error, SqlState::new(*b"55006"), message);
+            let hint = "Stop or demote it first, or move the writer to it.";
+            Err(ErrorResponse { hint: Some(hint.into()), ..report })
+        }
+        Err(_) => {
+            let message = format!("endpoint \"{endpoint}\" is not fenced");
+            Err(undefined_object(message, "SHOW ENDPOINTS shows those that are."))
+        }
+    }
+}
+
+fn origin_of(who: &record::Session) -> MoveOrigin {
+    MoveOrigin { through: "console", client: who.client, user: who.user.clone() }
 }
 
 /// Undoes the effect of a canceled `command`.
@@ -83,6 +152,9 @@ pub(super) fn take_back(command: &Command, context: &ConsoleContext) {
         && let Ok(filter) = pool_filter(scope, context)
     {
         context.routing.pools.resume(&filter);
+    }
+    if matches!(command, Command::MoveWriter(_)) {
+        drop(context.mover.cancel_move());
     }
 }
 

@@ -38,6 +38,10 @@ pub(super) enum Command {
     Kill(KillTarget),
     /// Drains and stops the program.
     Shutdown,
+    /// Moves the writer to an endpoint.
+    MoveWriter(WriterTarget),
+    /// Ends the fence of an endpoint.
+    EndFence(EndpointName),
     /// A setting that drivers make on their own; ignored.
     Set,
 }
@@ -47,6 +51,16 @@ pub(super) enum Command {
 pub(super) struct PoolScope {
     pub(super) database: Option<DatabaseName>,
     pub(super) endpoint: Option<EndpointName>,
+}
+
+/// Target of a move, and the times in whole seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WriterTarget {
+    pub(super) endpoint: EndpointName,
+    /// Time for running transactions; the default if `None`.
+    pub(super) wait: Option<u32>,
+    /// Time for a promotion; none if `None`.
+    pub(super) promotion_wait: Option<u32>,
 }
 
 /// Sessions to terminate.
@@ -66,6 +80,9 @@ enum Behind {
     PerhapsScope,
     PoolScope,
 }
+
+/// Longest wait of MOVE, in seconds.
+const MAX_MOVE_SECONDS: u32 = 3600;
 
 /// Settings that drivers make on their own.
 const DRIVERS_SET: [&str; 10] = [
@@ -116,6 +133,8 @@ impl Command {
             "DRAIN" => parse_scope(&upper, behind, Behind::PerhapsScope).map(Self::Drain),
             "RECONNECT" => parse_scope(&upper, behind, Behind::PerhapsScope).map(Self::Reconnect),
             "WAIT_CLOSE" => parse_scope(&upper, behind, Behind::PerhapsScope).map(Self::WaitClose),
+            "MOVE" => parse_move(behind),
+            "UNFENCE" => parse_unfence(behind),
             "DISABLE" | "ENABLE" => {
                 parse_scope(&upper, behind, Behind::PoolScope)?;
                 Err(not_done(
@@ -144,7 +163,9 @@ impl Command {
             | Self::Reconnect(_)
             | Self::WaitClose(_)
             | Self::Kill(_)
-            | Self::Shutdown => ConsoleAccess::Admin,
+            | Self::Shutdown
+            | Self::MoveWriter(_)
+            | Self::EndFence(_) => ConsoleAccess::Admin,
         }
     }
 
@@ -169,6 +190,8 @@ impl Command {
             Self::WaitClose(_) => "WAIT_CLOSE",
             Self::Kill(_) => "KILL",
             Self::Shutdown => "SHUTDOWN",
+            Self::MoveWriter(_) => "MOVE",
+            Self::EndFence(_) => "UNFENCE",
         }
     }
 
@@ -183,6 +206,8 @@ impl Command {
             | Self::WaitClose(scope)
             | Self::Kill(KillTarget::PoolScope(scope)) => scope.to_string().into(),
             Self::Kill(KillTarget::Session(id)) => id.to_string().into(),
+            Self::MoveWriter(target) => target.to_string().into(),
+            Self::EndFence(endpoint) => endpoint.to_string().into(),
             Self::Reload | Self::Shutdown | Self::Set => "".into(),
         };
         format!("{} {behind}", self.tag()).trim_end().to_owned()
@@ -225,6 +250,44 @@ fn parse_kill(first: &str, behind: &[CommandWord<'_>]) -> Result<Command, ErrorR
         return Err(syntax_error("KILL_CLIENT takes a session's number", "SHOW CLIENTS shows it as \"id\"."));
     }
     parse_scope(first, behind, Behind::PoolScope).map(|scope| Command::Kill(KillTarget::PoolScope(scope)))
+}
+
+fn parse_move(behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
+    let is_word = |word: &CommandWord<'_>, wanted: &str| matches!(word, CommandWord::Plain(text) if text.eq_ignore_ascii_case(wanted));
+    let [writer, to, endpoint, options @ ..] = behind else { return Err(syntax_error("MOVE what?", MOVE)) };
+    if !is_word(writer, "writer") || !is_word(to, "to") {
+        return Err(syntax_error("MOVE moves the writer", MOVE));
+    }
+    let mut target = WriterTarget { endpoint: parse_endpoint(endpoint)?, wait: None, promotion_wait: None };
+    let mut options = options.chunks_exact(2);
+    for option in options.by_ref() {
+        let [name, seconds] = option else { break };
+        let seconds: Option<u32> = seconds.text().parse().ok().filter(|seconds| *seconds <= MAX_MOVE_SECONDS);
+        let slot = match name {
+            name if is_word(name, "wait") => &mut target.wait,
+            name if is_word(name, "promotion_wait") => &mut target.promotion_wait,
+            name => return Err(syntax_error(format!("\"{}\" is not an option of MOVE", name.text()), MOVE)),
+        };
+        *slot = Some(seconds.ok_or_else(|| syntax_error("a wait is a number of seconds up to 3600", MOVE))?);
+    }
+    match options.remainder() {
+        [] => Ok(Command::MoveWriter(target)),
+        _ => Err(syntax_error("an option of MOVE takes a number of seconds", MOVE)),
+    }
+}
+
+fn parse_unfence(behind: &[CommandWord<'_>]) -> Result<Command, ErrorResponse<'static>> {
+    match behind {
+        [endpoint] => parse_endpoint(endpoint).map(Command::EndFence),
+        _ => Err(syntax_error("UNFENCE takes an endpoint", "SHOW ENDPOINTS shows those that are fenced.")),
+    }
+}
+
+/// An endpoint, written as in `dr` or `@dr`.
+fn parse_endpoint(word: &CommandWord<'_>) -> Result<EndpointName, ErrorResponse<'static>> {
+    let text = word.text();
+    EndpointName::new(text.strip_prefix('@').unwrap_or(text))
+        .map_err(|_| syntax_error(format!("\"{text}\" is not an endpoint"), "SHOW ENDPOINTS lists them."))
 }
 
 fn parse_scope(
@@ -276,9 +339,24 @@ impl std::fmt::Display for PoolScope {
     }
 }
 
+// === impl WriterTarget ===
+
+impl std::fmt::Display for WriterTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WRITER TO {}", self.endpoint)?;
+        for (name, seconds) in [("WAIT", self.wait), ("PROMOTION_WAIT", self.promotion_wait)] {
+            if let Some(seconds) = seconds {
+                write!(f, " {name} {seconds}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 // === Messages ===
 
 const HELP: &str = "SHOW HELP lists the commands.";
+const MOVE: &str = "Write MOVE WRITER TO endpoint, and perhaps WAIT seconds and PROMOTION_WAIT seconds.";
 const PLACES: &str =
     "Write a database, an endpoint as in @reads, or both as in orders@reads; SHOW DATABASES lists them.";
 
@@ -330,6 +408,9 @@ mod tests {
             ("KILL 12", "KILL 12"),
             ("kill_client 12", "KILL 12"),
             ("KILL orders", "KILL orders"),
+            ("move writer to dr;", "MOVE WRITER TO dr"),
+            ("MOVE WRITER TO @dr promotion_wait 60 WAIT 0", "MOVE WRITER TO dr WAIT 0 PROMOTION_WAIT 60"),
+            ("unfence primary", "UNFENCE primary"),
             ("SET extra_float_digits = 3", "SET"),
             ("set session DateStyle to 'ISO'", "SET"),
         ] {
@@ -350,6 +431,13 @@ mod tests {
             ("PAUSE @", "42601: \"@\" is not a database or endpoint"),
             ("PAUSE orders@Reads", "42601: \"orders@Reads\" is not a database or endpoint"),
             ("KILL", "42601: KILL what?"),
+            ("MOVE", "42601: MOVE what?"),
+            ("MOVE writer dr now", "42601: MOVE moves the writer"),
+            ("MOVE WRITER TO dr WAIT", "42601: an option of MOVE takes a number of seconds"),
+            ("MOVE WRITER TO dr WAIT long", "42601: a wait is a number of seconds up to 3600"),
+            ("MOVE WRITER TO dr WITH 1", "42601: \"WITH\" is not an option of MOVE"),
+            ("MOVE WRITER TO 'A B'", "42601: \"A B\" is not an endpoint"),
+            ("UNFENCE", "42601: UNFENCE takes an endpoint"),
             ("'x", "42601: unterminated quote or comment"),
             ("= 3", "42601: \"=\" is not a console command"),
             ("DISABLE orders", "0A000: DISABLE is not supported"),

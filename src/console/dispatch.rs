@@ -20,6 +20,7 @@ use crate::{
     names::{DatabaseName, UserName},
     telemetry::{AdminMetrics, labels::AdminOutcome},
     wire::{ErrorResponse, Severity, SqlState},
+    writer_move::WriterMover,
 };
 
 /// The console.
@@ -45,6 +46,8 @@ pub struct ConsoleContext {
     pub averages: Live<Averages>,
     /// Reload and stop.
     pub control: ProgramControl,
+    /// Moves the writer.
+    pub mover: Arc<WriterMover>,
     /// Metrics shared with the admin API.
     pub metrics: AdminMetrics,
 }
@@ -86,17 +89,21 @@ impl Console {
         let denied = access.is_none_or(|access| access < command.needs());
         let done = match denied {
             true => Err(permission_denied(command)),
-            false => self.answer(command).await,
+            false => self.answer(command, who).await,
         };
         self.record(command, who, denied, done.as_ref().err()).await;
         done
     }
 
-    async fn answer(&self, command: &Command) -> Result<CommandResponse, ErrorResponse<'static>> {
+    async fn answer(
+        &self,
+        command: &Command,
+        who: &record::Session,
+    ) -> Result<CommandResponse, ErrorResponse<'static>> {
         match command {
             Command::Show(target) => Ok(show::show_table(*target, ShowContext { context: &self.context })),
             Command::Set => Ok(CommandResponse::done()),
-            order => act::run_command(order, &self.context).await,
+            order => act::run_command(order, &self.context, who).await,
         }
     }
 

@@ -218,6 +218,7 @@ const ENDPOINTS: &[Column] = &[
     text_column("node"),
     int4_column("nodes"),
     int4_column("sessions"),
+    text_column("fenced"),
 ];
 
 const PINS: &[Column] = &[

@@ -81,6 +81,17 @@ pub enum EventKind {
         /// Short description of the command.
         what: String,
     },
+    /// A phase of a move of the writer.
+    WriterMove {
+        /// The new writer.
+        endpoint: EndpointName,
+        /// Phase from a closed set.
+        phase: &'static str,
+        /// Description of the phase.
+        text: String,
+        /// The move ended without effect.
+        is_failure: bool,
+    },
     /// A shutdown was requested.
     Draining,
 }
@@ -119,6 +130,7 @@ impl EventKind {
             Self::Failover(_) => "failover_ended",
             Self::CommitResolved { .. } => "commit_resolved",
             Self::Operated { .. } => "operated",
+            Self::WriterMove { .. } => "writer_move",
             Self::Draining => "draining",
         }
     }
@@ -132,6 +144,7 @@ impl EventKind {
             Self::Failover(FailoverChange { duration: None, .. }) => EventSeverity::Warning,
             Self::ReloadFailed { .. } | Self::FilesUnusable { .. } => EventSeverity::Warning,
             Self::Refused { .. } | Self::StatementRefused { .. } | Self::Draining => EventSeverity::Warning,
+            Self::WriterMove { is_failure: true, .. } => EventSeverity::Warning,
             Self::Topology(
                 SnapshotChange::Node { .. } | SnapshotChange::Health { to: Health::Unknown, .. },
             ) => EventSeverity::Warning,
@@ -140,6 +153,7 @@ impl EventKind {
             | Self::CommitResolved { .. }
             | Self::Reloaded { .. }
             | Self::FilesReloaded { .. }
+            | Self::WriterMove { .. }
             | Self::Operated { .. } => EventSeverity::Info,
         }
     }
@@ -149,7 +163,7 @@ impl EventKind {
     pub const fn endpoint(&self) -> Option<&EndpointName> {
         match self {
             Self::Topology(change) => change.endpoint(),
-            Self::TokenFailed { endpoint, .. } => Some(endpoint),
+            Self::TokenFailed { endpoint, .. } | Self::WriterMove { endpoint, .. } => Some(endpoint),
             Self::Failover(change) => change.writer.as_ref(),
             _ => None,
         }
@@ -190,7 +204,9 @@ impl EventKind {
                 cut_text(what);
                 cut_text(error);
             }
-            Self::FilesReloaded { what } | Self::Operated { what, .. } => cut_text(what),
+            Self::FilesReloaded { what: text }
+            | Self::Operated { what: text, .. }
+            | Self::WriterMove { text, .. } => cut_text(text),
             Self::Topology(SnapshotChange::Health { reason: Some(reason), .. })
                 if reason.len() > MAX_TEXT_CHARACTERS =>
             {
@@ -261,6 +277,8 @@ impl fmt::Display for EventKind {
                 write!(f, "transaction {xid} through listener `{listener}`, whose server was lost: {outcome}")
             }
             Self::Operated { through, what } => write!(f, "an operator ({through}): {what}"),
+            Self::WriterMove { text, is_failure: true, .. } => write!(f, "the writer was not moved: {text}"),
+            Self::WriterMove { text, .. } => f.write_str(text),
             Self::Draining => f.write_str("shutdown requested: draining sessions"),
         }
     }

@@ -158,7 +158,7 @@ mod tests {
         let node = Some(NodeId { started_us, address: None, port: None });
         let status = EndpointStatus { health, node, ..EndpointStatus::unknown(endpoint) };
         let writer = Some(status.endpoint.name.clone());
-        TopologySnapshot { endpoints: vec![status].into(), writer, ..TopologySnapshot::default() }
+        TopologySnapshot { endpoints: vec![status], writer, ..TopologySnapshot::default() }
     }
 
     /// The changes as `writer duration fates`.

@@ -33,6 +33,7 @@ pub use registry::{
     console_session::{ConsoleSessionEntry, ConsoleSessionGuard},
     current_backend::CurrentBackend,
     entry::{SessionCommand, SessionEntry},
+    retirement::{EndedUses, EndpointSessions},
     sessions::SessionRegistry,
 };
 #[cfg(test)]

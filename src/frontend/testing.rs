@@ -24,7 +24,9 @@ use crate::{
     tasks::Workers,
     telemetry::{Metrics, traces::Tracer},
     tls::{EndpointTls, Negotiation, TlsMode},
-    topology::{Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, elect_writer},
+    topology::{
+        Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, WriterControl, elect_writer,
+    },
 };
 
 /// Services of a scripted process.
@@ -57,7 +59,7 @@ pub(super) fn snapshot(lines: &str) -> TopologySnapshot {
             }
         })
         .collect();
-    let election = elect_writer(&endpoints, None);
+    let election = elect_writer(&endpoints, &WriterControl::default());
     TopologySnapshot { endpoints, writer: election.writer, ..TopologySnapshot::default() }
 }
 

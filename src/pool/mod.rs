@@ -39,6 +39,7 @@ mod state;
 mod status;
 #[cfg(test)]
 mod tests;
+mod turn_away;
 mod unserved_waits;
 mod upkeep;
 mod waiter;

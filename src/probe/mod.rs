@@ -18,6 +18,7 @@ mod sample_connection;
 mod sample_request;
 mod sampler;
 mod settings;
+mod writer_decisions;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -39,6 +40,7 @@ use held_clients::HeldClients;
 use publisher::{ProbeMessage, TopologyPublisher};
 use sample_request::SampleRequest;
 pub use settings::ProbeSettings;
+pub use writer_decisions::{FreshAnswer, NoAnswer, WriterDecisions};
 
 /// The running probe. Ends when the probe and every [`EvidenceSink`] are dropped.
 pub struct Probe {
@@ -104,6 +106,12 @@ impl Probe {
             wanted: Arc::clone(&self.wanted),
             held: Arc::clone(&self.held),
         }
+    }
+
+    /// Passes decisions of an operator to the publisher.
+    #[must_use]
+    pub fn decisions(&self) -> WriterDecisions {
+        WriterDecisions { inbox: self.inbox.clone() }
     }
 
     /// Probes `endpoints` from now on. Endpoints with an unchanged declaration keep the status; endpoints with the same

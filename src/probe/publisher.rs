@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
     Evidence, ProbeSettings, held_clients::HeldClients, prober::Prober, sample_connection::WriterConnection,
@@ -19,9 +19,9 @@ use crate::{
     tasks::Tasks,
     telemetry::{TopologyMetrics, labels::ChangeKind},
     topology::{
-        DeclaredRole, EndpointStatus, Health, Observation, ObservationRules, ObservedRole, ProbeOutcome,
-        ReplayReport, SnapshotChange, TopologySnapshot, apply_configuration, apply_observation,
-        apply_replay_report,
+        DecisionError, DeclaredRole, EndpointStatus, Health, Observation, ObservationRules, ObservedRole,
+        OperatorDecision, ProbeOutcome, ReplayReport, SnapshotChange, TopologySnapshot, apply_configuration,
+        apply_decision, apply_observation, apply_replay_report,
     },
 };
 
@@ -56,6 +56,15 @@ pub(super) enum ProbeMessage {
         endpoints: Vec<EndpointHandle>,
         /// Probe settings.
         settings: ProbeSettings,
+    },
+    /// A decision of an operator about the writer.
+    Decided {
+        /// The decision.
+        decision: OperatorDecision,
+        /// An answer of a server that the decision depends on; applied first.
+        seen: Option<Observation>,
+        /// Receives the result after the publication; `None` if nobody waits.
+        answer: Option<oneshot::Sender<Result<(), DecisionError>>>,
     },
 }
 
@@ -127,6 +136,12 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
             ProbeMessage::Replayed(replayed) => self.replayed(&replayed),
             ProbeMessage::Evidence { endpoint, evidence } => self.evidence(&endpoint, evidence),
             ProbeMessage::Configure { endpoints, settings } => self.apply_settings(&endpoints, settings),
+            ProbeMessage::Decided { decision, seen, answer } => {
+                let done = self.apply_decision(&decision, seen.as_ref());
+                if let Some(answer) = answer {
+                    answer.send(done).ok();
+                }
+            }
         }
     }
 
@@ -141,6 +156,10 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
         }
         self.count(&observation.endpoint);
         for change in &changes {
+            let other = change.endpoint().filter(|endpoint| **endpoint != observation.endpoint);
+            if let Some(endpoint) = other {
+                self.count(endpoint);
+            }
             self.report_change(change);
         }
     }
@@ -190,6 +209,33 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
         self.publish();
         self.sample_writer(Duration::ZERO);
         changes
+    }
+
+    fn apply_decision(
+        &mut self,
+        decision: &OperatorDecision,
+        seen: Option<&Observation>,
+    ) -> Result<(), DecisionError> {
+        let rules = self.observation_rules();
+        let (seen_next, mut changes) = match seen {
+            Some(seen) => apply_observation(&self.snapshot, seen, &rules),
+            None => (self.snapshot.clone(), Vec::new()),
+        };
+        let (next, decided) = apply_decision(&seen_next, decision)?;
+        changes.extend(decided);
+        self.snapshot = next;
+        if let OperatorDecision::Move(endpoint) = decision {
+            self.probe_as_writer(endpoint);
+        }
+        self.publish();
+        self.sample_writer(Duration::ZERO);
+        for change in &changes {
+            if let Some(endpoint) = change.endpoint() {
+                self.count(endpoint);
+            }
+            self.report_change(change);
+        }
+        Ok(())
     }
 
     fn observation_rules(&self) -> ObservationRules {
@@ -275,12 +321,22 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
         }
     }
 
+    /// Replaces the prober of an endpoint that was not declared primary: held clients make a prober of the writer hurry.
+    fn probe_as_writer(&mut self, endpoint: &EndpointName) {
+        let handle = self.probers.get(endpoint).map(|running| running.endpoint.clone());
+        if let Some(running) = handle.and_then(|handle| self.start(&handle)) {
+            self.probers.insert(endpoint.clone(), running);
+        }
+    }
+
     fn start(&mut self, endpoint: &EndpointHandle) -> Option<RunningProber> {
         // Without senders there is nothing to probe.
         let inbox = self.inbox.upgrade()?;
         self.started += 1;
         let (id, wake, tasks) = (self.started, Arc::new(Notify::new()), Tasks::new());
-        let held = (endpoint.endpoint().role == DeclaredRole::Primary).then(|| Arc::clone(&self.held));
+        let may_write = endpoint.endpoint().role == DeclaredRole::Primary
+            || self.snapshot.control.appointed.as_ref() == Some(endpoint.name());
+        let held = may_write.then(|| Arc::clone(&self.held));
         let settings = self.settings.clone();
         let prober = Prober::new(id, endpoint.clone(), settings, inbox.downgrade(), Arc::clone(&wake), held);
         tasks.spawn("probe", prober.run());
@@ -294,7 +350,8 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
             return;
         };
         let metrics = running.endpoint.metrics();
-        metrics.state(status.health, status.observed, status.has_mismatch());
+        metrics.state(status.health, status.observed, self.snapshot.has_mismatch(status));
+        metrics.set_fenced(self.snapshot.control.fence_of(endpoint).is_some());
         let position = status.position.filter(|_| status.health == Health::Up);
         let behind = position.and_then(|position| self.snapshot.writer_samples.bytes_behind(position.lsn));
         let fresh = position.and_then(|position| self.snapshot.writer_samples.fresh_as_of(position.lsn));
@@ -330,7 +387,9 @@ fn change_kind(change: &SnapshotChange) -> Option<ChangeKind> {
         SnapshotChange::Writer { .. } => ChangeKind::Writer,
         SnapshotChange::TwoWriters { .. } => ChangeKind::TwoWriters,
         SnapshotChange::Mismatch { .. } => ChangeKind::Mismatch,
+        SnapshotChange::Fenced { .. } => ChangeKind::Fenced,
         SnapshotChange::Health { to: Health::Unknown, .. }
+        | SnapshotChange::FenceEnded { .. }
         | SnapshotChange::MismatchEnded { .. }
         | SnapshotChange::Node { .. }
         | SnapshotChange::TwoWritersEnded => return None,

@@ -34,7 +34,9 @@ pub fn decide(
         RoutePolicy::ReadPool { when_no_reader } => {
             let standing_in = *when_no_reader == WhenNoReader::Primary;
             let serves = |status: &&EndpointStatus| {
-                status.endpoint.role.serves_reads() && !(standing_in && status.health == Health::Down)
+                status.endpoint.role.serves_reads()
+                    && !snapshot.is_barred(status)
+                    && !(standing_in && status.health == Health::Down)
             };
             match choose_balanced(
                 snapshot.endpoints.iter().filter(open).filter(serves),
@@ -50,7 +52,9 @@ pub fn decide(
             }
         }
         RoutePolicy::Secondary => {
-            let secondary = |status: &&EndpointStatus| status.endpoint.role == DeclaredRole::Secondary;
+            let secondary = |status: &&EndpointStatus| {
+                status.endpoint.role == DeclaredRole::Secondary && !snapshot.is_barred(status)
+            };
             choose_balanced(
                 snapshot.endpoints.iter().filter(open).filter(secondary),
                 preference_rank,
@@ -63,8 +67,11 @@ pub fn decide(
         RoutePolicy::Endpoint(name) => snapshot
             .get(name)
             .filter(open)
-            .map(|status| decision_for(status, RouteReason::Named))
-            .ok_or(NoEndpoint::Named),
+            .map(|status| match snapshot.is_barred(status) {
+                true => Err(NoEndpoint::Fenced),
+                false => Ok(decision_for(status, RouteReason::Named)),
+            })
+            .unwrap_or(Err(NoEndpoint::Named)),
     }
 }
 

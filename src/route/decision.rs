@@ -30,5 +30,8 @@ closed_set! {
         /// The endpoint that the route names was tried, or has left the configuration.
         #[error("the endpoint of this route cannot serve now")]
         Named = "no-named",
+        /// The endpoint that the route names is fenced: an operator moved the writer away.
+        #[error("the endpoint of this route takes no writes since the writer was moved")]
+        Fenced = "fenced",
     }
 }

@@ -58,6 +58,13 @@ closed_set! {
 // === impl RouteReason ===
 
 impl RouteReason {
+    /// True if the reason may lead to the writer. A listener that names an endpoint, and readers, do not follow the
+    /// writer.
+    #[must_use]
+    pub const fn is_for_writer(self) -> bool {
+        !matches!(self, Self::Named | Self::Secondary | Self::ReadPool | Self::ReadOnly)
+    }
+
     /// The reasons with [`RouteReason::is_fallback`].
     pub const FALLBACKS: [Self; count_fallbacks()] = {
         let mut fallbacks = [Self::NoReader; count_fallbacks()];

@@ -94,6 +94,19 @@ impl Workers {
         }
     }
 
+    /// Returns when every worker has run a new task: each poll of a task that was under way at the call is over then.
+    ///
+    /// Cancel safe.
+    pub async fn pass_barrier(&self) {
+        let (passed, mut all_passed) = mpsc::channel::<()>(1);
+        for index in 0..self.len() {
+            let passed = passed.clone();
+            self.spawn_on(index, "barrier", move || async move { drop(passed) });
+        }
+        drop(passed);
+        all_passed.recv().await;
+    }
+
     /// Cancels every task and waits until all workers have ended.
     ///
     /// Cancel safety: after a drop the workers still end, without waiting.
@@ -172,6 +185,30 @@ mod tests {
             assert_eq!(receiver.await.unwrap(), (format!("worker-{index}"), index));
         }
         workers.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_barrier_waits_for_the_running_polls() {
+        let workers = Workers::start(2).unwrap();
+        let (begun, begins) = oneshot::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let ended = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let flag = Arc::clone(&ended);
+        workers.spawn_on(1, "busy", || async move {
+            begun.send(()).unwrap();
+            // One poll, which blocks the worker.
+            released.recv().unwrap();
+            flag.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        begins.await.unwrap();
+        let mut barrier = std::pin::pin!(workers.pass_barrier());
+        let early = tokio::time::timeout(Duration::from_millis(50), &mut barrier).await;
+        assert!(early.is_err(), "the poll is under way");
+        release.send(()).unwrap();
+        barrier.await;
+        assert!(ended.load(std::sync::atomic::Ordering::SeqCst));
+        workers.shutdown().await;
+        workers.pass_barrier().await;
     }
 
     #[tokio::test]

@@ -290,6 +290,8 @@ catalog! {
         "1 for the role last reported by an endpoint's server.";
     ENDPOINT_ROLE_MISMATCH = GAUGE, "gatekeeper_endpoint_role_mismatch", [Endpoint, BackendRole],
         "1 while the observed role contradicts the declared role.";
+    ENDPOINT_FENCED = GAUGE, "gatekeeper_endpoint_fenced", [Endpoint, BackendRole],
+        "1 while a fence keeps writes from an endpoint.";
     PROBES = COUNTER, "gatekeeper_probes_total", [Endpoint, BackendRole, Outcome],
         "Health probes of an endpoint, by outcome.";
     PROBE_DURATION = MetricKind::Histogram(Buckets::Connect), "gatekeeper_probe_duration_seconds", [Endpoint, BackendRole],

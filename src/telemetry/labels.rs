@@ -111,6 +111,8 @@ closed_set! {
         Role = "role",
         /// The server answers nothing: for `hold`, or, with a read pool, for the deadline of a read.
         Silence = "silence",
+        /// The endpoint is fenced: the writer is another endpoint.
+        Moved = "moved",
     }
 }
 
@@ -223,6 +225,8 @@ closed_set! {
         TwoWriters = "two_writers",
         /// Declared and observed role began to differ.
         Mismatch = "mismatch",
+        /// An endpoint takes no writes until an operator ends the fence.
+        Fenced = "fenced",
     }
 }
 

@@ -8,8 +8,9 @@ use std::{
 };
 
 use super::{
-    DeclaredRole, Endpoint, EndpointStatus, Health, NodeStatus, Observation, ObservedRole, ProbeAnswer,
-    ProbeOutcome, ReplayReport, SnapshotChange, TopologySnapshot, WalPosition, elect_writer,
+    DecisionError, DeclaredRole, Endpoint, EndpointStatus, Fence, Health, NodeStatus, Observation,
+    ObservedRole, OperatorDecision, ProbeAnswer, ProbeOutcome, ReplayReport, SnapshotChange,
+    TopologySnapshot, WalPosition, elect_writer, status::WritableAnswers,
 };
 
 /// Rules for applying observations.
@@ -54,7 +55,12 @@ pub fn apply_observation(
         ProbeOutcome::Unasked(reason) => status.last_error = Some(Arc::clone(reason)),
     }
     add_endpoint_changes(&before, status, &mut changes);
-    add_snapshot_changes(snapshot, &mut next, &mut changes);
+    let election = elect_writer(&next.endpoints, &next.control);
+    next.control.follow_election(&next.endpoints, election.writer.as_ref());
+    let mut elected = Vec::new();
+    add_snapshot_changes(snapshot, &mut next, &mut elected);
+    add_mismatch_changes(snapshot, &next, &mut changes);
+    changes.extend(elected);
     samples::follow_writer(snapshot, &mut next, Some(observation));
     (next, changes)
 }
@@ -103,15 +109,28 @@ pub fn apply_configuration(
         _ => EndpointStatus::unknown(endpoint),
     };
     let endpoints = endpoints.into_iter().map(kept).collect();
-    let mut next = TopologySnapshot {
-        endpoints,
-        writer_samples: Arc::clone(&snapshot.writer_samples),
-        ..TopologySnapshot::default()
-    };
+    let mut next = TopologySnapshot { endpoints, ..snapshot.clone() };
+    next.control.follow_configuration(&snapshot.endpoints, &next.endpoints);
     let mut changes = Vec::new();
     add_snapshot_changes(snapshot, &mut next, &mut changes);
     samples::follow_writer(snapshot, &mut next, None);
     (next, changes)
+}
+
+/// Returns the snapshot after an operator's decision, with the changes.
+///
+/// # Errors
+/// [`DecisionError`]: nothing changes.
+pub fn apply_decision(
+    snapshot: &TopologySnapshot,
+    decision: &OperatorDecision,
+) -> Result<(TopologySnapshot, Vec<SnapshotChange>), DecisionError> {
+    let mut next = TopologySnapshot { control: decision.decide_control(snapshot)?, ..snapshot.clone() };
+    let mut changes = Vec::new();
+    add_snapshot_changes(snapshot, &mut next, &mut changes);
+    add_mismatch_changes(snapshot, &next, &mut changes);
+    samples::follow_writer(snapshot, &mut next, None);
+    Ok((next, changes))
 }
 
 fn apply_answer(
@@ -123,6 +142,10 @@ fn apply_answer(
     note_success(status, observation);
     let position = answer.lsn.map(|lsn| WalPosition { lsn, asked_at: observation.asked_at });
     status.observed = Some(answer.role);
+    status.writable = (answer.role == ObservedRole::Primary).then(|| WritableAnswers {
+        first: status.writable.map_or(observation.ended_at, |known| known.first),
+        last_asked: observation.asked_at,
+    });
     status.read_only = Some(answer.read_only);
     status.position = position;
     status.timeline = answer.timeline;
@@ -232,26 +255,37 @@ fn add_endpoint_changes(before: &EndpointStatus, after: &EndpointStatus, changes
             to: observed,
         });
     }
-    match (before.has_mismatch(), after.has_mismatch()) {
-        (false, true) => changes.push(SnapshotChange::Mismatch {
-            endpoint: endpoint.clone(),
-            declared: after.endpoint.role,
-            observed,
-        }),
-        (true, false) => changes.push(SnapshotChange::MismatchEnded { endpoint: endpoint.clone() }),
-        _ => {}
+}
+
+/// Adds the begins and ends of contradictions between declared and observed roles.
+fn add_mismatch_changes(
+    before: &TopologySnapshot,
+    next: &TopologySnapshot,
+    changes: &mut Vec<SnapshotChange>,
+) {
+    for (before_status, status) in before.endpoints.iter().zip(&next.endpoints) {
+        let endpoint = status.endpoint.name.clone();
+        match (before.has_mismatch(before_status), next.has_mismatch(status), status.observed) {
+            (false, true, Some(observed)) => {
+                let declared = status.endpoint.role;
+                changes.push(SnapshotChange::Mismatch { endpoint, declared, observed });
+            }
+            (true, false, _) => changes.push(SnapshotChange::MismatchEnded { endpoint }),
+            _ => {}
+        }
     }
 }
 
-/// Adds the changes of the whole snapshot.
+/// Elects the writer, who is the incumbent from now on, and adds the changes of the whole snapshot.
 fn add_snapshot_changes(
     before: &TopologySnapshot,
     next: &mut TopologySnapshot,
     changes: &mut Vec<SnapshotChange>,
 ) {
-    let election = elect_writer(&next.endpoints, before.writer.as_ref());
+    let election = elect_writer(&next.endpoints, &next.control);
     if election.writer != before.writer {
-        changes.push(SnapshotChange::Writer { from: before.writer.clone(), to: election.writer.clone() });
+        let (from, to) = (before.writer.clone(), election.writer.clone());
+        changes.push(SnapshotChange::Writer { from, to, is_moving: next.control.is_held });
     }
     match (before.two_writers, election.two_writers) {
         (false, true) => changes.push(SnapshotChange::TwoWriters {
@@ -265,8 +299,23 @@ fn add_snapshot_changes(
         (true, false) => changes.push(SnapshotChange::TwoWritersEnded),
         _ => {}
     }
+    add_fence_changes(&before.control.fences, &next.control.fences, changes);
+    if election.writer.is_some() {
+        next.control.incumbent.clone_from(&election.writer);
+    }
     next.writer = election.writer;
     next.two_writers = election.two_writers;
+}
+
+fn add_fence_changes(before: &[Fence], next: &[Fence], changes: &mut Vec<SnapshotChange>) {
+    for Fence { endpoint, cause } in next.iter().filter(|fence| !before.contains(fence)) {
+        changes.push(SnapshotChange::Fenced { endpoint: endpoint.clone(), cause: *cause });
+    }
+    for Fence { endpoint, .. } in before {
+        if next.iter().all(|fence| fence.endpoint != *endpoint) {
+            changes.push(SnapshotChange::FenceEnded { endpoint: endpoint.clone() });
+        }
+    }
 }
 
 #[cfg(test)]

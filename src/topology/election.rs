@@ -3,11 +3,11 @@
 //! All configured clusters form a family: a primary cluster and the secondary clusters that replicate from the primary.
 //! Two servers of the family that both accept writes diverge, so the writer is never guessed.
 //!
-//! The writer must be *declared* a primary, and an endpoint in recovery is never the writer. Silence is no evidence
-//! about roles: a silent writer stays the writer, with health down, until a server reports another role. A failover
-//! behind the same address needs no election.
+//! The writer must be *declared* a primary or appointed by an operator, and must not be fenced. An endpoint in recovery
+//! is never the writer. Silence is no evidence about roles: a silent writer stays the writer, with health down, until
+//! another permitted server reports that it accepts writes. A failover behind the same address needs no election.
 
-use super::{DeclaredRole, EndpointStatus, ObservedRole};
+use super::{EndpointStatus, ObservedRole, WriterControl};
 use crate::names::EndpointName;
 
 /// The result of an election.
@@ -19,47 +19,56 @@ pub struct Election {
     pub two_writers: bool,
 }
 
-/// Elects among `endpoints`; `current` is the previous writer and stays the writer in doubt.
+/// Elects among `endpoints` within the bounds of `control`, whose incumbent stays the writer in doubt.
 #[must_use]
-pub fn elect_writer(endpoints: &[EndpointStatus], current: Option<&EndpointName>) -> Election {
-    let writer = declared_and_saying_so(endpoints, current).or_else(|| declared_only(endpoints, current));
-    Election { writer, two_writers: two_writers(endpoints) }
-}
-
-/// Endpoints declared primary that report role primary: a single server, or the current writer among several.
-fn declared_and_saying_so(
-    endpoints: &[EndpointStatus],
-    current: Option<&EndpointName>,
-) -> Option<EndpointName> {
+pub fn elect_writer(endpoints: &[EndpointStatus], control: &WriterControl) -> Election {
+    let incumbent = endpoints.iter().find(|status| Some(&status.endpoint.name) == control.incumbent.as_ref());
+    // A server that accepted writes beside the incumbent has other data, and does not replace an incumbent that falls
+    // silent afterwards.
+    let is_rival =
+        |status: &EndpointStatus| incumbent.is_some_and(|writer| status.wrote_before_answer_of(writer));
     let candidates: Vec<_> =
-        endpoints.iter().filter(|status| may_be_writer(status) && status.says_writable()).collect();
-    if let Some(kept) = candidates.iter().find(|status| Some(&status.endpoint.name) == current) {
-        return Some(kept.endpoint.name.clone());
+        endpoints.iter().filter(|status| control.may_elect(status) && !is_rival(status)).collect();
+    let writer = match candidates.iter().any(|status| status.says_writable()) {
+        _ if control.is_held => None,
+        true => elect_writable(&candidates, control),
+        false => keep_silent_writer(&candidates, control),
+    };
+    Election {
+        writer: writer.map(|status| status.endpoint.name.clone()),
+        two_writers: two_writers(endpoints),
     }
-    let (first, rest) = candidates.split_first()?;
-    rest.iter().all(|other| first.is_same_server(other)).then(|| first.endpoint.name.clone())
 }
 
-/// Without a server that reports role primary, the current writer stays. At the start a single declaration is believed,
-/// because a server behind a passthrough login cannot be queried. Both end when the server reports recovery.
-fn declared_only(endpoints: &[EndpointStatus], current: Option<&EndpointName>) -> Option<EndpointName> {
-    if endpoints.iter().any(|status| may_be_writer(status) && status.says_writable()) {
-        return None;
+/// Among candidates that report that they accept writes: the incumbent, or else a single server.
+fn elect_writable<'e>(
+    candidates: &[&'e EndpointStatus],
+    control: &WriterControl,
+) -> Option<&'e EndpointStatus> {
+    let mut writable = candidates.iter().copied().filter(|status| status.says_writable());
+    if let Some(kept) =
+        writable.clone().find(|status| Some(&status.endpoint.name) == control.incumbent.as_ref())
+    {
+        return Some(kept);
     }
-    let mut candidates = endpoints
-        .iter()
-        .filter(|status| may_be_writer(status) && status.observed != Some(ObservedRole::Standby))
-        .map(|status| &status.endpoint.name);
-    if let Some(kept) = candidates.clone().find(|name| Some(*name) == current) {
-        return Some(kept.clone());
-    }
-    let first = candidates.next()?;
-    candidates.next().is_none().then(|| first.clone())
+    let first = writable.next()?;
+    writable.all(|other| first.is_same_server(other)).then_some(first)
 }
 
-/// True if the configuration permits the endpoint to be the writer.
-fn may_be_writer(status: &EndpointStatus) -> bool {
-    status.endpoint.role == DeclaredRole::Primary
+/// Without a candidate that reports that it accepts writes, the incumbent stays. Without an incumbent, a single
+/// candidate is believed, because a server behind a passthrough login cannot be queried. Both end when the server
+/// reports recovery.
+fn keep_silent_writer<'e>(
+    candidates: &[&'e EndpointStatus],
+    control: &WriterControl,
+) -> Option<&'e EndpointStatus> {
+    let is_incumbent = |status: &&&EndpointStatus| Some(&status.endpoint.name) == control.incumbent.as_ref();
+    let kept = match (candidates.iter().find(is_incumbent), candidates) {
+        (Some(incumbent), _) => *incumbent,
+        (None, [only]) => *only,
+        (None, _) => return None,
+    };
+    (kept.observed != Some(ObservedRole::Standby)).then_some(kept)
 }
 
 fn two_writers(endpoints: &[EndpointStatus]) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{DeclaredRole, Health, NodeId, ObservedRole};
+use super::{DeclaredRole, FenceCause, Health, NodeId, ObservedRole};
 use crate::names::EndpointName;
 
 /// A single difference between two snapshots.
@@ -57,6 +57,8 @@ pub enum SnapshotChange {
         from: Option<EndpointName>,
         /// Current writer.
         to: Option<EndpointName>,
+        /// An operator moves the writer: the absence is planned.
+        is_moving: bool,
     },
     /// Several servers report that they accept writes: the data may be diverging.
     TwoWriters {
@@ -65,13 +67,25 @@ pub enum SnapshotChange {
     },
     /// At most one server reports again that it accepts writes.
     TwoWritersEnded,
+    /// An endpoint takes no writes until an operator ends the fence.
+    Fenced {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// Reason for the fence.
+        cause: FenceCause,
+    },
+    /// An endpoint is no longer fenced.
+    FenceEnded {
+        /// The endpoint.
+        endpoint: EndpointName,
+    },
 }
 
 // === impl SnapshotChange ===
 
 impl SnapshotChange {
     /// Every kind: label values exist from the start.
-    pub const KINDS: [&'static str; 8] = [
+    pub const KINDS: [&'static str; 10] = [
         "health",
         "role",
         "mismatch",
@@ -80,6 +94,8 @@ impl SnapshotChange {
         "writer",
         "two_writers",
         "two_writers_ended",
+        "fenced",
+        "fence_ended",
     ];
 
     /// The word used in metrics, logs and audit.
@@ -94,6 +110,8 @@ impl SnapshotChange {
             Self::Writer { .. } => "writer",
             Self::TwoWriters { .. } => "two_writers",
             Self::TwoWritersEnded => "two_writers_ended",
+            Self::Fenced { .. } => "fenced",
+            Self::FenceEnded { .. } => "fence_ended",
         }
     }
 
@@ -105,7 +123,9 @@ impl SnapshotChange {
             | Self::Role { endpoint, .. }
             | Self::Mismatch { endpoint, .. }
             | Self::MismatchEnded { endpoint }
-            | Self::Node { endpoint, .. } => Some(endpoint),
+            | Self::Node { endpoint, .. }
+            | Self::Fenced { endpoint, .. }
+            | Self::FenceEnded { endpoint } => Some(endpoint),
             Self::Writer { .. } | Self::TwoWriters { .. } | Self::TwoWritersEnded => None,
         }
     }
@@ -119,7 +139,11 @@ impl SnapshotChange {
             Self::Mismatch { declared, .. } => Some(declared.as_str().to_owned()),
             Self::Node { from, .. } => Some(from.to_string()),
             Self::Writer { from, .. } => from.as_ref().map(ToString::to_string),
-            Self::MismatchEnded { .. } | Self::TwoWriters { .. } | Self::TwoWritersEnded => None,
+            Self::MismatchEnded { .. }
+            | Self::TwoWriters { .. }
+            | Self::TwoWritersEnded
+            | Self::Fenced { .. }
+            | Self::FenceEnded { .. } => None,
         }
     }
 
@@ -135,7 +159,8 @@ impl SnapshotChange {
             Self::TwoWriters { endpoints } => {
                 Some(endpoints.iter().map(EndpointName::as_str).collect::<Vec<_>>().join(" "))
             }
-            Self::MismatchEnded { .. } | Self::TwoWritersEnded => None,
+            Self::Fenced { cause, .. } => Some(cause.as_str().to_owned()),
+            Self::MismatchEnded { .. } | Self::TwoWritersEnded | Self::FenceEnded { .. } => None,
         }
     }
 
@@ -146,8 +171,9 @@ impl SnapshotChange {
             self,
             Self::Health { to: Health::Down, .. }
                 | Self::Mismatch { .. }
-                | Self::Writer { to: None, .. }
+                | Self::Writer { to: None, is_moving: false, .. }
                 | Self::TwoWriters { .. }
+                | Self::Fenced { cause: FenceCause::Replaced | FenceCause::TwoWriters, .. }
         )
     }
 }
@@ -182,7 +208,10 @@ impl fmt::Display for SnapshotChange {
             Self::Node { endpoint, from, to } => {
                 write!(f, "another server answers for endpoint `{endpoint}`: {to}, was {from}")
             }
-            Self::Writer { from, to } => write!(f, "the writer is {}, was {}", named(to), named(from)),
+            Self::Writer { from, to: None, is_moving: true } => {
+                write!(f, "the writer is none while an operator moves it, was {}", named(from))
+            }
+            Self::Writer { from, to, .. } => write!(f, "the writer is {}, was {}", named(to), named(from)),
             Self::TwoWriters { endpoints } => {
                 f.write_str("several servers report that they accept writes:")?;
                 for endpoint in endpoints {
@@ -191,6 +220,15 @@ impl fmt::Display for SnapshotChange {
                 Ok(())
             }
             Self::TwoWritersEnded => f.write_str("at most one server accepts writes again"),
+            Self::Fenced { endpoint, cause } => {
+                let why = match cause {
+                    FenceCause::Moved => "an operator moved the writer",
+                    FenceCause::Replaced => "another endpoint declared primary replaced it",
+                    FenceCause::TwoWriters => "its server accepts writes beside the writer",
+                };
+                write!(f, "endpoint `{endpoint}` is fenced: {why}")
+            }
+            Self::FenceEnded { endpoint } => write!(f, "endpoint `{endpoint}` is no longer fenced"),
         }
     }
 }

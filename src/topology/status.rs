@@ -34,6 +34,17 @@ pub struct EndpointStatus {
     pub last_error: Option<Arc<str>>,
     /// Failed probes since the last success.
     pub failures: u32,
+    /// Answers with the report that the server accepts writes, since the server last reported recovery.
+    pub writable: Option<WritableAnswers>,
+}
+
+/// Answers of a server that accepts writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WritableAnswers {
+    /// Local clock after the first answer.
+    pub first: Instant,
+    /// Local clock before the query of the last answer.
+    pub last_asked: Instant,
 }
 
 closed_set! {
@@ -87,10 +98,12 @@ impl EndpointStatus {
             since: None,
             last_error: None,
             failures: 0,
+            writable: None,
         }
     }
 
-    /// True if the reported role differs from the declared role.
+    /// True if the reported role differs from the declared role. [`super::TopologySnapshot::has_mismatch`] also knows
+    /// the other endpoints.
     #[must_use]
     pub fn has_mismatch(&self) -> bool {
         self.observed.is_some_and(|observed| observed != self.endpoint.role.expected_role())
@@ -115,6 +128,18 @@ impl EndpointStatus {
             _ => false,
         };
         by_node || self.endpoint.name == other.endpoint.name
+    }
+
+    /// True if this server accepted writes before `other` was queried and reported the same: two writers, and not a
+    /// writer that was replaced between two probes.
+    #[must_use]
+    pub fn wrote_before_answer_of(&self, other: &Self) -> bool {
+        match (self.writable, other.writable) {
+            (Some(own), Some(others)) => {
+                self.says_writable() && own.first <= others.last_asked && !self.is_same_server(other)
+            }
+            _ => false,
+        }
     }
 
     /// True if the server answers and reports that it accepts writes, for any declared role.

@@ -69,3 +69,4 @@ mod terminate;
 mod tokens;
 mod traces;
 mod writer_loss;
+mod writer_move;

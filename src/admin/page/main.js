@@ -80,7 +80,7 @@ function tell() {
   document.body.classList.toggle("old", old);
   const ready = picture.readiness.ready;
   const holding = ready && picture.readiness.listeners.some((it) => it.holding);
-  const bad = picture.topology.two_writers || picture.topology.endpoints.some((it) => it.role_mismatch || it.health === "down");
+  const bad = picture.topology.two_writers || picture.topology.endpoints.some((it) => it.role_mismatch || it.fenced !== null || it.health === "down");
   const words = !ready ? "not ready" : holding ? "holding clients" : bad ? "serving, with problems" : "healthy";
   show(part("state"), old ? `not live: last seen ${duration(age / 1000)} ago` : words);
   part("state").className = old || !ready || holding ? "bad" : bad ? "fair" : "good";

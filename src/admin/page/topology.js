@@ -5,6 +5,8 @@ import { el, show } from "./dom.js";
 import { ago, bytes, count, duration, server, time } from "./words.js";
 
 const ROLES = { primary: "primary", standby: "standby" };
+/** Reasons for a fence. */
+const FENCES = { moved: "the writer was moved", replaced: "the writer was replaced", two_writers: "accepts writes beside the writer" };
 /** Bytes that an insert position may be ahead of all WAL: a page header. */
 const CAUGHT_UP = 64;
 
@@ -13,11 +15,14 @@ export function headline(picture) {
   const { topology, readiness, info } = picture;
   const [term] = topology.writers;
   const alarms = [];
+  if (topology.move !== null) alarms.push(`The writer moves to ${topology.move.to} (${topology.move.phase}): new transactions wait.`);
   if (topology.two_writers) alarms.push("Several servers accept writes. Data may be diverging: stop one of them.");
   for (const endpoint of topology.endpoints) {
     if (endpoint.role_mismatch) {
-      alarms.push(`${endpoint.name} is declared ${endpoint.declared_role}, but its server reports ${endpoint.observed_role}.`);
+      const moved = endpoint.name === topology.appointed ? " The writer was moved to it: exchange the roles in the configuration, too." : "";
+      alarms.push(`${endpoint.name} is declared ${endpoint.declared_role}, but its server reports ${endpoint.observed_role}.${moved}`);
     }
+    if (endpoint.fenced !== null) alarms.push(`${endpoint.name} is fenced (${FENCES[endpoint.fenced] ?? endpoint.fenced}): it takes no writes until an operator ends the fence.`);
     if (endpoint.health === "down") alarms.push(`${endpoint.name} is down: ${endpoint.last_error ?? "no answer"}`);
   }
   for (const listener of readiness.listeners) {
@@ -125,6 +130,7 @@ function endpointCard(endpoint, writer) {
   return el("article.endpoint", { id: `endpoint-${endpoint.name}`, class: classes },
     el("div", {}, el("h4", {}, dot(endpoint.health), endpoint.name,
       endpoint.writer ? el("span.badge.writer", {}, "writer") : null,
+      endpoint.fenced === null ? null : el("span.badge.down", {}, "fenced"),
       endpoint.role_mismatch ? el("span.badge.down", {}, `reports ${ROLES[observed] ?? "?"}`) : null),
     el("p", {}, el("span.role", { class: `role ${endpoint.declared_role}` }, endpoint.declared_role), ` ${endpoint.address}`),
     el("p.small", {}, healthWords(endpoint)),

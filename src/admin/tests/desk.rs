@@ -35,8 +35,11 @@ use crate::{
     tasks::{Tasks, Workers},
     telemetry::{Metrics, traces::Tracer},
     tls::{EndpointTls, Negotiation, TlsMode},
-    topology::{Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, elect_writer},
+    topology::{
+        Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, WriterControl, elect_writer,
+    },
     wire::BackendKey,
+    writer_move::{MoverParts, WriterMover},
 };
 
 /// The key of every desk with a key.
@@ -121,14 +124,17 @@ impl Desk {
             client_log: crate::frontend::ClientLog::default(),
         };
         let (control, commands) = control();
-        let api = Api {
-            routing: Arc::new(routing),
-            observers: Arc::new(observers),
-            sessions: Arc::default(),
-            listeners: Live::fixed(shown),
-            control,
-            metrics,
+        let (routing, observers, sessions) = (Arc::new(routing), Arc::new(observers), Arc::default());
+        let parts = MoverParts {
+            routing: Arc::clone(&routing),
+            sessions: Arc::clone(&sessions),
+            observers: Arc::clone(&observers),
+            decisions: probe.decisions(),
+            workers: Workers::start(1).unwrap(),
         };
+        let mover = WriterMover::start(parts, &tasks);
+        let api =
+            Api { routing, observers, sessions, listeners: Live::fixed(shown), control, mover, metrics };
         let api_key = key.map(|key| Secret::new(key.to_owned()));
         let settings = AdminSettings { bind: bind.parse().unwrap(), api_key, open_health, tls: None };
         let context = Arc::new(AdminContext::new(&settings, api));
@@ -149,6 +155,13 @@ impl Desk {
         let snapshot = snapshot(endpoints);
         self.context.api.observers.events.begin(&snapshot);
         self.snapshot.publish(snapshot);
+    }
+
+    /// Changes the decisions that bind the election.
+    pub(super) fn control(&mut self, control: WriterControl) {
+        let before = (*self.context.api.routing.topology.load()).clone();
+        let writer = elect_writer(&before.endpoints, &control).writer;
+        self.snapshot.publish(TopologySnapshot { control, writer, ..before });
     }
 
     /// `GET path`
@@ -256,7 +269,7 @@ fn snapshot(lines: &str) -> TopologySnapshot {
             }
         })
         .collect();
-    let election = elect_writer(&endpoints, None);
+    let election = elect_writer(&endpoints, &WriterControl::default());
     TopologySnapshot {
         endpoints,
         writer: election.writer,

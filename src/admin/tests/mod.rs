@@ -11,3 +11,4 @@ mod page;
 mod pools;
 mod sessions;
 mod topology;
+mod writer;

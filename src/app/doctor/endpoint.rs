@@ -30,22 +30,32 @@ const MAX_FURTHER_USERS: usize = 5;
 /// User of a login attempt without credentials. The user need not exist.
 const STRANGER: &str = "gatekeeper";
 
-/// Examines the endpoint of `settings`; background work runs in tasks of `tasks`.
+/// Examines the endpoint of `settings`; background work runs in tasks of `tasks`. `has_peer`: another endpoint is
+/// declared primary, too.
 ///
 /// Takes at most the sum of the endpoint's time limits of all stages.
 ///
 /// Cancel safe: connections are closed and commands killed.
-pub(super) async fn examine_endpoint(settings: &EndpointSettings, tasks: &Tasks) -> Examination {
+pub(super) async fn examine_endpoint(
+    settings: &EndpointSettings,
+    has_peer: bool,
+    tasks: &Tasks,
+) -> Examination {
     let endpoint = &settings.endpoint;
     let about = format!("{} of cluster {}, {}", endpoint.role, endpoint.cluster, endpoint.address);
     let mut examination = Examination::new(endpoint.name.to_string(), about);
-    go_through(settings, tasks, &mut examination).await;
+    go_through(settings, has_peer, tasks, &mut examination).await;
     examination.skip_rest(&Stage::OF_ENDPOINT);
     examination
 }
 
 /// Runs the stages until one fails.
-async fn go_through(settings: &EndpointSettings, tasks: &Tasks, examination: &mut Examination) -> Option<()> {
+async fn go_through(
+    settings: &EndpointSettings,
+    has_peer: bool,
+    tasks: &Tasks,
+    examination: &mut Examination,
+) -> Option<()> {
     let resolved = examination.stage(Stage::Name, check_name(settings)).await?;
     examination.stage(Stage::Route, check_route(settings, resolved)).await?;
     let handle = examination.stage(Stage::Tls, check_tls(settings, tasks)).await?;
@@ -56,7 +66,8 @@ async fn go_through(settings: &EndpointSettings, tasks: &Tasks, examination: &mu
     };
     examination.stage(Stage::Token, check_token(&handle, &login.user)).await?;
     let mut backend = examination.stage(Stage::Login, log_in(&handle, login)).await?;
-    let (answer, reduced) = examination.stage(Stage::Role, check_role(settings, &mut backend)).await?;
+    let (answer, reduced) =
+        examination.stage(Stage::Role, check_role(settings, has_peer, &mut backend)).await?;
     examination.stage(Stage::Lag, check_lag(settings, &mut backend, &answer)).await?;
     examination.stage(Stage::Privileges, check_privileges(settings, login, &mut backend, reduced)).await
 }
@@ -198,6 +209,7 @@ async fn try_startup(handle: &EndpointHandle) -> (Opinion, Option<()>) {
 
 async fn check_role(
     settings: &EndpointSettings,
+    has_peer: bool,
     backend: &mut Backend,
 ) -> (Opinion, Option<(ProbeAnswer, Option<QueryError>)>) {
     let (answer, reduced) = match in_time(settings, query_state(&mut backend.stream, Questions::All)).await {
@@ -207,7 +219,9 @@ async fn check_role(
         answer => (answer, None),
     };
     match answer {
-        Ok(answer) => (verdicts::assess_role(settings.endpoint.role, &answer), Some((answer, reduced))),
+        Ok(answer) => {
+            (verdicts::assess_role(settings.endpoint.role, has_peer, &answer), Some((answer, reduced)))
+        }
         Err(error) => (verdicts::assess_query_error(&error), None),
     }
 }

@@ -24,12 +24,15 @@ pub use finding::Verdict;
 
 use crate::{
     backend::EndpointSettings, config::Config, frontend::ListenerSettings, names::EndpointName, tasks::Tasks,
+    topology::DeclaredRole,
 };
 
 /// Examines the endpoints and listeners of a configuration.
 pub struct Doctor {
     endpoints: Vec<EndpointSettings>,
     listeners: Vec<ListenerSettings>,
+    /// Number of configured endpoints that are declared primary.
+    primaries: usize,
 }
 
 /// Format of the report.
@@ -61,6 +64,10 @@ struct DoctorReport {
     listeners: Vec<Examination>,
 }
 
+fn is_primary(settings: &EndpointSettings) -> bool {
+    settings.endpoint.role == DeclaredRole::Primary
+}
+
 // === impl UnknownEndpoint ===
 
 impl UnknownEndpoint {
@@ -79,6 +86,7 @@ impl Doctor {
     /// [`UnknownEndpoint`] lists the configured endpoints.
     pub fn new(config: Config, named: Option<&str>) -> Result<Self, UnknownEndpoint> {
         let Config { mut endpoints, mut listeners, .. } = config;
+        let primaries = endpoints.iter().filter(|settings| is_primary(settings)).count();
         if let Some(asked) = named {
             let known: Vec<_> = endpoints.iter().map(|settings| settings.endpoint.name.clone()).collect();
             endpoints.retain(|settings| settings.endpoint.name.as_str() == asked);
@@ -87,7 +95,7 @@ impl Doctor {
                 return Err(UnknownEndpoint::new(asked, known));
             }
         }
-        Ok(Self { endpoints, listeners })
+        Ok(Self { endpoints, listeners, primaries })
     }
 
     /// Examines all endpoints concurrently, then the listeners. Writes the report to `out` and returns the worst
@@ -113,9 +121,10 @@ impl Doctor {
             .map(|settings| {
                 let (done, examined) = oneshot::channel();
                 let keepers = Arc::clone(&tasks);
+                let has_peer = self.primaries > 1 && is_primary(&settings);
                 tasks.spawn("doctor", async move {
                     // The receiver may be gone.
-                    done.send(endpoint::examine_endpoint(&settings, &keepers).await).ok();
+                    done.send(endpoint::examine_endpoint(&settings, has_peer, &keepers).await).ok();
                 });
                 examined
             })

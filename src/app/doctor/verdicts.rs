@@ -180,8 +180,8 @@ pub(super) fn assess_query_error(error: &QueryError) -> Opinion {
     )
 }
 
-/// Role reported by the server.
-pub(super) fn assess_role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opinion {
+/// Role reported by the server. `has_peer`: of several endpoints declared primary, one is the writer.
+pub(super) fn assess_role(declared: DeclaredRole, has_peer: bool, answer: &ProbeAnswer) -> Opinion {
     let observed = answer.role.as_str();
     let read_only = if answer.read_only { "read-only" } else { "takes writes" };
     let mut opinion = Opinion::ok(format!("declared {declared}, reported {observed}; {read_only}"));
@@ -189,6 +189,9 @@ pub(super) fn assess_role(declared: DeclaredRole, answer: &ProbeAnswer) -> Opini
         opinion.note(format!("node {node}"));
     }
     match (declared.expected_role(), answer.role) {
+        (ObservedRole::Primary, ObservedRole::Standby) if has_peer => {
+            opinion.note("another endpoint declared primary is the writer");
+        }
         (ObservedRole::Primary, ObservedRole::Standby) => opinion.fail(
             "correct the endpoint's `address`, or declare its `role` as `read-pool` or `secondary`; after a switchover \
              the writer is elsewhere, and this is as it should be until it is switched back",

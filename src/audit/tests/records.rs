@@ -58,9 +58,10 @@ fn one_of_each_is_one_of_each() {
         Record::FailoverBegan(_) => 16,
         Record::FailoverEnded(_) => 17,
         Record::StatementRefused(_) => 18,
+        Record::WriterMoved(_) => 19,
     };
     let seen: BTreeSet<i32> = one_of_each(&Audit::off()).iter().map(number).collect();
-    assert_eq!(seen, (0..19).collect());
+    assert_eq!(seen, (0..20).collect());
 }
 
 #[tokio::test]

@@ -231,7 +231,7 @@ fn what_is_refused_together_says_what_to_change() {
                     "[[cluster.endpoint]]\nname = \"other\"\nrole = \"primary\"\naddress = \"127.0.0.2\"\n[[listener]]",
                 )],
                 &[
-                    "g.toml:16:9: listener.app.route: leads to several endpoints with the role \"primary\": primary, other; leave that role to one of them, or write \"endpoint:NAME\"",
+                    "g.toml:16:9: listener.app.route: leads to several endpoints with the role \"primary\", and the role of `primary` cannot be read without a login; give each of them a login, leave that role to one of them, or write \"endpoint:NAME\"",
                 ],
             ),
             (

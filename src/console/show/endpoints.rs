@@ -8,7 +8,7 @@ use crate::{
         response::CommandResponse,
         table::{Row, Value},
     },
-    topology::{EndpointStatus, ObservedRole},
+    topology::{EndpointStatus, FenceCause, ObservedRole},
 };
 
 /// One endpoint a row, in the configuration's order.
@@ -22,13 +22,13 @@ pub(super) fn show_endpoints(shown: ShowContext<'_>) -> CommandResponse {
             let name = &status.endpoint.name;
             let sessions =
                 shown.context.sessions.on_endpoint(name) + shown.context.routing.pools.leased(name);
-            endpoint_row(status, writer, sessions)
+            endpoint_row(status, writer, sessions, snapshot.control.fence_of(name))
         })
         .collect();
     CommandResponse::rows(rows)
 }
 
-fn endpoint_row(status: &EndpointStatus, writer: bool, sessions: usize) -> Row {
+fn endpoint_row(status: &EndpointStatus, writer: bool, sessions: usize, fence: Option<FenceCause>) -> Row {
     let endpoint = &status.endpoint;
     let position = status.position.map(|position| {
         let lsn = position.lsn;
@@ -51,5 +51,6 @@ fn endpoint_row(status: &EndpointStatus, writer: bool, sessions: usize) -> Row {
         status.node.map(|node| node.to_string()).into(),
         status.nodes.len().into(),
         sessions.into(),
+        fence.map(FenceCause::as_str).into(),
     ]
 }

@@ -54,7 +54,7 @@ fn help_text() -> String {
     let subjects: Vec<_> = ShowTarget::ALL.iter().map(|target| target.as_str()).collect();
     format!(
         "\n\tSHOW {}\n\tPAUSE [PLACE]\n\tRESUME [PLACE]\n\tDRAIN [PLACE]\n\tRECONNECT [PLACE]\n\tWAIT_CLOSE [PLACE]\
-         \n\tKILL PLACE | SESSION\n\tRELOAD\n\tSHUTDOWN\nPLACE: DATABASE, @ENDPOINT or DATABASE@ENDPOINT.",
+         \n\tKILL PLACE | SESSION\n\tMOVE WRITER TO ENDPOINT [WAIT SECONDS] [PROMOTION_WAIT SECONDS]\n\tUNFENCE ENDPOINT\n\tRELOAD\n\tSHUTDOWN\nPLACE: DATABASE, @ENDPOINT or DATABASE@ENDPOINT.",
         subjects.join("|")
     )
 }

@@ -17,7 +17,7 @@ use crate::{
     names::EndpointName,
     probe::HeldClient,
     telemetry::{HoldPresence, labels::HoldOutcome},
-    topology::{DeclaredRole, TopologySnapshot},
+    topology::{DeclaredRole, EndpointStatus, TopologySnapshot},
 };
 
 /// Time between two attempts at an endpoint that refuses logins for a reason of its own, a full server for instance.
@@ -198,11 +198,11 @@ fn answers_since(snapshot: &TopologySnapshot, endpoint: &EndpointName, then: std
             .is_some_and(|answered| answered > then)
 }
 
-/// True if an endpoint declared primary has worked since the program's start: otherwise its absence is a mistake to be
-/// reported at once, and not a failover.
+/// True if an endpoint declared primary has worked since the program's start, or if an operator moves the writer:
+/// otherwise the absence of a writer is a mistake to be reported at once, and not a failover.
 pub(super) fn writer_seen_up(snapshot: &TopologySnapshot) -> bool {
-    snapshot
-        .endpoints
-        .iter()
-        .any(|status| status.endpoint.role == DeclaredRole::Primary && status.last_success.is_some())
+    let has_worked = |status: &EndpointStatus| {
+        status.endpoint.role == DeclaredRole::Primary && status.last_success.is_some()
+    };
+    snapshot.control.is_held || snapshot.endpoints.iter().any(has_worked)
 }

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     AcquireError, AcquireRequest, BackendAcquirer, Step,
+    hold::Pause,
     provider::{AcquireContext, BackendProvider, TryProgress},
     shared_state::SharedState,
 };
@@ -340,6 +341,58 @@ impl PooledAcquirer {
     /// Metrics of the last endpoint.
     pub(crate) fn path(&self) -> Option<&Arc<PathCounts>> {
         self.decided().map(|decided| &decided.place.path)
+    }
+
+    /// As [`Self::pool`], and waits on hold for a writer.
+    ///
+    /// Cancel safety: dropped half-way, the wait ends.
+    ///
+    /// # Errors
+    /// [`AcquireError`]
+    pub(crate) async fn wait_for_pool(&mut self) -> Result<Arc<Pool>, AcquireError> {
+        std::future::poll_fn(|cx| {
+            loop {
+                if let Some(wait) = &mut self.wait
+                    && wait.hold.poll_pause(cx).is_pending()
+                {
+                    ready!(wait.hold.poll_deadline(cx));
+                    return Poll::Ready(self.expire_hold().map_or_else(|| Err(AcquireError::Closed), Err));
+                }
+                let none = match self.pool() {
+                    Ok(pool) => {
+                        self.end_wait(HoldOutcome::Served);
+                        return Poll::Ready(Ok(pool));
+                    }
+                    Err(none) => AcquireError::NoEndpoint(none),
+                };
+                if !self.pause(Pause::NoWriter) {
+                    let error = self.final_error(none);
+                    self.end_wait(error.hold_outcome());
+                    return Poll::Ready(Err(error));
+                }
+                self.wait.get_or_insert_default().failure = Some(none);
+            }
+        })
+        .await
+    }
+
+    /// True if the leased backend belongs to an endpoint that was the writer at the decision, and is not any more. The
+    /// call belongs into the poll that attaches the backend: a session that was not seen on the endpoint after the
+    /// publication of another writer then never uses the endpoint.
+    pub(crate) fn has_writer_moved(&self, lease: &Lease) -> bool {
+        let is_for_writer = match &self.context.listener.settings.route {
+            RoutePolicy::Primary | RoutePolicy::Split(_) => self.side == RouteSide::Writer,
+            RoutePolicy::ReadPool { .. } => self.reason() == RouteReason::NoReader,
+            RoutePolicy::Secondary | RoutePolicy::Endpoint(_) => false,
+        };
+        let writer = || self.context.routing.topology.load().writer.clone();
+        is_for_writer && writer().as_ref() != Some(lease.running().endpoint().name())
+    }
+
+    /// Returns an unused backend of an endpoint that is not the writer any more; the next poll decides again.
+    pub(crate) fn refuse_lease(&mut self, lease: Lease) {
+        lease.release(Disposition::Clean);
+        self.forget_decisions();
     }
 
     /// The pool of a first decision: the writer's, or a read pool's while no server accepts writes.

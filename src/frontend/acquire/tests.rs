@@ -25,6 +25,7 @@ use crate::{
     route::{RoutePolicy, RouteReason, WhenNoReader},
     telemetry::labels::{ConnectPhase, HoldOutcome},
     tls::TlsError,
+    topology::TopologySnapshot,
     wire::{ProtocolVersion, StartupMessage},
 };
 
@@ -297,4 +298,46 @@ async fn a_read_with_another_way_is_not_refused() {
     assert!(!refuses(READ_POOL), "the writer may serve the read");
     assert!(refuses(RoutePolicy::ReadPool { when_no_reader: WhenNoReader::Refuse }));
     assert!(refuses(RoutePolicy::Primary));
+}
+
+fn pooled(stand: &Stand, listener: &Arc<ListenerContext>) -> PooledAcquirer {
+    let (user, database) = (UserName::new("app").unwrap(), DatabaseName::new("app").unwrap());
+    let startup = StartupMessage::new(ProtocolVersion::V3_0);
+    PooledAcquirer::pooled(&stand.services, listener, user, database, startup)
+}
+
+/// The cluster while an operator moves the writer.
+fn held(lines: &str) -> TopologySnapshot {
+    let mut snapshot = snapshot(lines);
+    snapshot.writer = None;
+    snapshot.control.is_held = true;
+    snapshot
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_client_waits_while_the_writer_moves() {
+    let mut stand = Stand::new(CLUSTER);
+    let listener = stand.listener(RoutePolicy::Primary, HOLD);
+    stand.topology.publish(held(CLUSTER));
+    let mut acquirer = pooled(&stand, &listener);
+    let started = Instant::now();
+    let moves = async {
+        tokio::time::sleep(HOLD / 2).await;
+        stand.topology.publish(snapshot(CLUSTER));
+    };
+    let (pool, ()) = tokio::join!(acquirer.wait_for_pool(), moves);
+    assert_eq!(pool.ok().unwrap().endpoint().name().as_str(), "p");
+    assert_eq!(started.elapsed(), HOLD / 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_client_is_refused_at_the_end_of_its_hold() {
+    let mut stand = Stand::new(CLUSTER);
+    let listener = stand.listener(RoutePolicy::Primary, HOLD);
+    stand.topology.publish(held(CLUSTER));
+    let started = Instant::now();
+    let error = pooled(&stand, &listener).wait_for_pool().await.err().unwrap().client_error();
+    assert_eq!((error.sqlstate.as_str(), started.elapsed()), ("57P03", HOLD));
+    stand.topology.publish(snapshot(CLUSTER));
+    assert!(pooled(&stand, &listener).wait_for_pool().await.is_ok());
 }

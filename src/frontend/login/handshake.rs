@@ -28,7 +28,12 @@ use crate::{
             recorder::{Recorder, RecorderConfig},
             session_tracer::{self, Traced},
         },
-        registry::{cancel, current_backend::CurrentBackend, entry::SessionEntry},
+        registry::{
+            cancel,
+            current_backend::CurrentBackend,
+            entry::{SessionCommand, SessionEntry},
+            sessions::Registered,
+        },
         relay::{Relay, teardown::last_words},
     },
     handshake::Negotiation,
@@ -320,8 +325,8 @@ impl ClientHandshake {
         let owns_backend = matches!(login_result.current_backend, Some(CurrentBackend::Own(_)));
         let LoginResult { client_key, current_backend, reason, .. } = login_result;
         let entry = SessionEntry::new(Arc::clone(&facts), client_key, current_backend, reason);
-        let registered =
-            services.sessions.register(entry.with_client(&client.stream, context.settings.limits.hold));
+        let entry = entry.with_client(&client.stream, context.settings.limits.hold);
+        let registered = register_session(&services, entry, server.as_ref());
         // After the registration, because a client may cancel as soon as its key arrives.
         if let Err(error) = client.say(&login_result.greeting).await {
             tracing::debug!(session = facts.id, %error, "client gone");
@@ -443,6 +448,23 @@ impl ClientHandshake {
         let rejected = SessionRejected { session: Arc::clone(&self.facts), reason, sqlstate };
         self.services.observers.audit.submit_now(Record::SessionRejected(Box::new(rejected)));
     }
+}
+
+/// Registers a session. Ends the session if its endpoint was the writer at the login and is not any more: the sessions on
+/// the endpoint may have been ended before the registration.
+fn register_session(
+    services: &ClientServices,
+    entry: SessionEntry,
+    server: Option<&record::ServerRecord>,
+) -> Registered {
+    let registered = services.sessions.register(entry);
+    let Some(endpoint) = server.map(|server| &server.endpoint.name) else { return registered };
+    let snapshot = services.routing.topology.load();
+    let has_changed = snapshot.control.is_held || snapshot.control.fence_of(endpoint).is_some();
+    if has_changed && registered.reason().is_for_writer() && snapshot.writer.as_ref() != Some(endpoint) {
+        registered.send_command(SessionCommand::Expel);
+    }
+    registered
 }
 
 /// Options of a session: the text that audit log and traces need of a statement, and the listener's choice for a lost backend.

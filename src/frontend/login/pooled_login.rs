@@ -7,6 +7,7 @@ use super::{
     authenticate::AuthenticatedClient,
     backend_login::{BackendLogin, Failed, LoginResult, classifier_options, lease_while_connected},
     backend_source::BackendSource,
+    greet::GreetError,
     initial_parameter_status::InitialParameterStatus,
     route_options::read_route_options,
     startup_options::StartupOptions,
@@ -14,7 +15,6 @@ use super::{
     unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
-    client_error::ClientError,
     frontend::{
         acquire::{PooledAcquirer, shared_state::SharedState},
         context::{ClientServices, ListenerContext},
@@ -58,7 +58,7 @@ pub(super) async fn log_in(
     let shared_startup = without_options(&startup, startup_options.as_ref());
     let mut acquirer = PooledAcquirer::pooled(services, context, user, database.clone(), shared_startup);
     acquirer.may_move_apart(startup);
-    let pool = pool_of(&mut acquirer)?;
+    let pool = Box::pin(pool_while_connected(&mut acquirer, client, context)).await?;
     let shared = shared_state(services, context, &database, &pool);
     if !shared.database_state.knows_database() {
         Box::pin(shared.introduce(lease_while_connected(&mut acquirer, client, context))).await?;
@@ -66,7 +66,7 @@ pub(super) async fn log_in(
     let greeting =
         build_greeting(&shared, &mut acquirer, client, context, (startup_options, application)).await?;
     let Greeting { startup_response, application, values } = greeting;
-    let pool = pool_of(&mut acquirer)?;
+    let pool = Box::pin(pool_while_connected(&mut acquirer, client, context)).await?;
     let server_version = startup_response.parameters.get("server_version");
     let application = application.map(|requested| application_name(&requested, server_version));
     let initial_status = shared.initial_status(&startup_response, application.as_deref(), values.as_ref());
@@ -100,8 +100,17 @@ fn without_options(startup: &StartupMessage, options: Option<&StartupOptions>) -
     shared
 }
 
-fn pool_of(acquirer: &mut PooledAcquirer) -> Result<Arc<Pool>, Failed> {
-    acquirer.pool().map_err(|_| Failed::Refused(ClientError::no_endpoint("the endpoint went away")))
+/// The pool of a first decision, unless the client leaves during the wait for a writer.
+async fn pool_while_connected(
+    acquirer: &mut PooledAcquirer,
+    client: &mut UnauthenticatedClient,
+    context: &ListenerContext,
+) -> Result<Arc<Pool>, Failed> {
+    tokio::select! {
+        biased;
+        pool = acquirer.wait_for_pool() => pool.map_err(|error| Failed::without_backend(context, &error)),
+        gone = client.gone() => Err(Failed::Greet(GreetError::Gone(gone))),
+    }
 }
 
 /// State shared by the sessions of the listener, the database and the pool's user.

@@ -39,7 +39,7 @@ use crate::{
         BackendPresence, ClientPresence, PathCounts,
         labels::{ClientState, Direction, SessionOutcome, StatementOutcome},
     },
-    topology::DeclaredRole,
+    topology::{DeclaredRole, Endpoint},
     wire::SqlState,
 };
 
@@ -260,6 +260,12 @@ impl Recorder {
         self.presence.enter(if active { ClientState::Active } else { ClientState::Idle });
     }
 
+    /// True for the writer, and for every endpoint declared primary.
+    fn is_writer(&self, endpoint: &Endpoint) -> bool {
+        endpoint.role == DeclaredRole::Primary
+            || self.routing.topology.load().writer.as_ref() == Some(&endpoint.name)
+    }
+
     /// Records the end of a statement.
     pub(crate) fn record_statement(&mut self, report: StatementReport) {
         let duration = report.ended.saturating_duration_since(report.started);
@@ -270,7 +276,7 @@ impl Recorder {
                 self.path.record_error(state.as_str());
                 if *state == SqlState::READ_ONLY_TRANSACTION
                     && let Some(server) = &self.server
-                    && server.endpoint.role == DeclaredRole::Primary
+                    && self.is_writer(&server.endpoint)
                 {
                     self.observers.evidence.submit(&server.endpoint.name, Evidence::ReadOnlyRefused);
                 }

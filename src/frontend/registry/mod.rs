@@ -4,4 +4,5 @@ pub(crate) mod cancel;
 pub(crate) mod console_session;
 pub(crate) mod current_backend;
 pub(crate) mod entry;
+pub(crate) mod retirement;
 pub(crate) mod sessions;

@@ -99,14 +99,20 @@ impl Leasing {
             floor: parts.session.floor(parts.now),
             apart: parts.session.is_apart(),
         };
-        Poll::Ready(match ready!(self.acquirer.poll_lease(&request, cx)) {
-            Ok(Step::Acquired(lease)) => {
-                self.attach(parts, lease);
-                LeaseProgress::Done
-            }
-            Ok(Step::Notice(waited)) => LeaseProgress::Notice(waited),
-            Err(why) => self.fail_statement(parts, why.client_error()),
-        })
+        loop {
+            return Poll::Ready(match ready!(self.acquirer.poll_lease(&request, cx)) {
+                Ok(Step::Acquired(lease)) if self.acquirer.has_writer_moved(&lease) => {
+                    self.acquirer.refuse_lease(lease);
+                    continue;
+                }
+                Ok(Step::Acquired(lease)) => {
+                    self.attach(parts, lease);
+                    LeaseProgress::Done
+                }
+                Ok(Step::Notice(waited)) => LeaseProgress::Notice(waited),
+                Err(why) => self.fail_statement(parts, why.client_error()),
+            });
+        }
     }
 
     /// Fails the statement without a backend; the session goes on.

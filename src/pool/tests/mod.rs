@@ -14,6 +14,7 @@ mod renewal;
 mod replacement_pool;
 mod reset;
 mod server;
+mod turn_away;
 mod upkeep;
 mod wait;
 mod workers;

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     names::ClusterName,
     sql::ClassifyReason,
-    topology::{Endpoint, elect_writer},
+    topology::{Endpoint, WriterControl, elect_writer},
 };
 
 /// An endpoint per line: name, declared role, health, observed role.
@@ -26,7 +26,7 @@ fn snapshot(lines: &str) -> TopologySnapshot {
             }
         })
         .collect::<Vec<_>>();
-    let writer = elect_writer(&endpoints, None).writer;
+    let writer = elect_writer(&endpoints, &WriterControl::default()).writer;
     TopologySnapshot { endpoints, writer, ..TopologySnapshot::default() }
 }
 
@@ -155,7 +155,7 @@ fn split_sends_each_demand_where_the_table_says() {
     let blocks = blocks(include_str!("../../../tests/data/routes/split.txt"));
     let mut checked = 0;
     for Block { title, settings, endpoints, demands } in blocks {
-        let writer = elect_writer(&endpoints, None).writer;
+        let writer = elect_writer(&endpoints, &WriterControl::default()).writer;
         let snapshot = TopologySnapshot { endpoints, writer, ..TopologySnapshot::default() };
         for (demand, answers) in demands {
             let words: Vec<_> = demand.split_whitespace().collect();

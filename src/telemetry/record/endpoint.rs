@@ -33,6 +33,7 @@ pub struct EndpointMetrics {
     health: Each<Health, Gauge>,
     role: Each<RoleState, Gauge>,
     mismatch: Gauge,
+    fenced: Gauge,
     probes: Each<Outcome, Counter>,
     probe_duration: Histogram,
     probe_success: Gauge,
@@ -73,6 +74,7 @@ impl EndpointMetrics {
             health: scope.each(Label::State, |scope| scope.gauge(&catalog::ENDPOINT_HEALTH)),
             role: scope.each(Label::Role, |scope| scope.gauge(&catalog::ENDPOINT_ROLE)),
             mismatch: scope.gauge(&catalog::ENDPOINT_ROLE_MISMATCH),
+            fenced: scope.gauge(&catalog::ENDPOINT_FENCED),
             probes: scope.each(Label::Outcome, |scope| scope.counter(&catalog::PROBES)),
             probe_duration: scope.histogram(&catalog::PROBE_DURATION),
             probe_success: scope.unknown(&catalog::PROBE_SUCCESS),
@@ -165,6 +167,11 @@ impl EndpointMetrics {
         self.mismatch.set(if mismatch { 1.0 } else { 0.0 });
     }
 
+    /// Sets the fence of an endpoint in use.
+    pub fn set_fenced(&self, is_fenced: bool) {
+        self.fenced.set(if is_fenced { 1.0 } else { 0.0 });
+    }
+
     /// Sets the WAL position in bytes, the distance to the writer in bytes, and the lag; `None` while unknown.
     #[expect(clippy::cast_precision_loss, reason = "2^53 bytes of WAL are eight pebibytes")]
     pub fn set_replication(&self, position: Option<u64>, behind: Option<u64>, lag: Option<Duration>) {
@@ -188,6 +195,7 @@ impl EndpointMetrics {
             self.health.leave();
             self.role.leave();
             self.mismatch.set(0.0);
+            self.fenced.set(0.0);
             self.token_expiry.set(f64::NAN);
             for certificate in Certificate::ALL {
                 self.certificate_ends(certificate, None);

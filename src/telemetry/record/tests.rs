@@ -280,6 +280,11 @@ fn an_endpoint_that_is_gone_keeps_its_counts_and_has_no_state() {
     handles.token_minted(Duration::from_millis(1), UNIX_EPOCH + Duration::from_secs(2_000_000_000));
     assert_eq!(standing(&metrics, "read-pool", ""), ["0", "0", "1"], "before it is in use");
     handles.state(Health::Up, Some(crate::topology::ObservedRole::Standby), true);
+    handles.set_fenced(true);
+    let fenced = |value| {
+        format!("gatekeeper_endpoint_fenced{{endpoint=\"reads\",backend_role=\"read-pool\"}} {value}\n")
+    };
+    assert!(metrics.render().contains(&fenced(1)));
     assert_eq!(standing(&metrics, "read-pool", ""), ["1", "1", "1"]);
     handles.replaced(None);
     assert_eq!(standing(&metrics, "read-pool", ""), ["0", "0", "1"]);
@@ -288,6 +293,7 @@ fn an_endpoint_that_is_gone_keeps_its_counts_and_has_no_state() {
     for line in [
         format!("gatekeeper_endpoint_role{{{labels},role=\"standby\"}} 0\n"),
         format!("gatekeeper_endpoint_role_mismatch{{{labels}}} 0\n"),
+        fenced(0),
         format!("gatekeeper_token_expiry_timestamp_seconds{{{labels}}} NaN\n"),
     ] {
         assert!(page.contains(&line), "{line} is not in\n{page}");

@@ -64,6 +64,53 @@ impl Story {
         self
     }
 
+    /// A decision of an operator: `hold`, `release`, `move NAME`, `unfence NAME`; `Err` as word.
+    fn decide(mut self, words: &str) -> Result<Self, DecisionError> {
+        let decision = match words.split_once(' ') {
+            None if words == "hold" => OperatorDecision::Hold,
+            None => OperatorDecision::Release,
+            Some(("move", endpoint)) => OperatorDecision::Move(name(endpoint)),
+            Some((_, endpoint)) => OperatorDecision::EndFence(name(endpoint)),
+        };
+        let (snapshot, changes) = apply_decision(&self.snapshot, &decision)?;
+        self.snapshot = snapshot;
+        self.changes.extend(changes);
+        Ok(self)
+    }
+
+    /// Answers of servers and decisions (behind `!`), in order. A refused decision changes nothing.
+    fn play(self, steps: &[&str]) -> Self {
+        steps.iter().fold(self, |story, step| match step.strip_prefix('!') {
+            None => story.tell(&[step]),
+            Some(decision) => {
+                let before = story.snapshot.control.clone();
+                let changes = story.changes.clone();
+                let (snapshot, now) = (story.snapshot.clone(), story.now);
+                story.decide(decision).unwrap_or_else(|_| {
+                    assert_eq!(snapshot.control, before);
+                    Self { snapshot, now, changes }
+                })
+            }
+        })
+    }
+
+    /// Another configuration.
+    fn configure(mut self, endpoints: &[(&str, DeclaredRole)]) -> Self {
+        let endpoints = endpoints.iter().map(|(name, role)| endpoint(name, *role));
+        let (snapshot, changes) = apply_configuration(&self.snapshot, endpoints);
+        self.snapshot = snapshot;
+        self.changes.extend(changes);
+        self
+    }
+
+    /// Writer and fences: `dr, a moved`.
+    fn outcome(&self) -> String {
+        let fences = &self.snapshot.control.fences;
+        let fences = fences.iter().map(|fence| format!("{} {}", fence.endpoint, fence.cause.as_str()));
+        let writer = self.writer().unwrap_or("none").to_owned();
+        std::iter::once(writer).chain(fences).collect::<Vec<_>>().join(", ")
+    }
+
     fn later(mut self, by: Duration) -> Self {
         self.now += by;
         self
@@ -75,6 +122,10 @@ impl Story {
 
     fn status(&self, endpoint: &str) -> &EndpointStatus {
         self.snapshot.get(&name(endpoint)).unwrap()
+    }
+
+    fn has_mismatch(&self, endpoint: &str) -> bool {
+        self.snapshot.has_mismatch(self.status(endpoint))
     }
 
     fn kinds(&self) -> Vec<&'static str> {
@@ -186,13 +237,13 @@ fn an_endpoint_is_down_after_as_many_failures_as_it_takes_and_up_after_one_succe
 fn alive_says_nothing_about_the_role() {
     let story = Story::of(PAIR).tell(&["a alive"]);
     assert_eq!((story.status("a").health, story.status("a").observed), (Health::Up, None));
-    assert!(!story.status("a").has_mismatch());
+    assert!(!story.has_mismatch("a"));
 }
 
 #[test]
 fn a_role_that_differs_from_the_declared_one_is_said_once_and_taken_back() {
     let story = Story::of(PAIR).tell(&["r primary", "r primary"]);
-    assert!(story.status("r").has_mismatch());
+    assert!(story.has_mismatch("r"));
     assert_eq!(story.kinds(), ["health", "role", "mismatch"]);
     let story = story.tell(&["r standby"]);
     assert_eq!(story.kinds()[3..], ["role", "mismatch_ended"]);
@@ -272,5 +323,159 @@ fn a_writer_that_is_taken_out_of_the_configuration_is_missed() {
     let story = Story::of(PAIR).tell(&["a primary", "r standby"]);
     let (next, changes) = apply_configuration(&story.snapshot, [endpoint("r", DeclaredRole::ReadPool)]);
     assert_eq!(next.writer, None);
-    assert_eq!(changes, [SnapshotChange::Writer { from: Some(name("a")), to: None }]);
+    assert_eq!(changes, [SnapshotChange::Writer { from: Some(name("a")), to: None, is_moving: false }]);
+}
+
+#[test]
+fn a_moved_writer_fences_its_predecessor() {
+    let began: &[&str] = &["a primary", "dr standby", "!hold"];
+    for (steps, outcome) in [
+        (&[][..], "none"),
+        (&["!release"], "a"),
+        (&["!move dr"], "none"),
+        (&["!move dr", "!release"], "a"),
+        (&["!hold"], "none"),
+        (&["a standby", "dr primary", "!release"], "none"),
+        // Switched over, or promoted beside a living writer.
+        (&["a standby", "dr primary", "!move dr"], "dr, a moved"),
+        (&["dr primary", "!move dr"], "dr, a moved"),
+        // The old server returns writable, silent or on a newer timeline: nothing of it counts.
+        (&["dr primary", "!move dr", "a standby", "a primary@9"], "dr, a moved"),
+        (&["dr primary", "!move dr", "dr fails", "dr fails", "a primary@9"], "dr, a moved"),
+        (&["dr primary", "!move dr", "dr standby", "a primary@9"], "none, a moved"),
+        // An operator ends the fence of a server that accepts no writes; the writer stays.
+        (&["dr primary", "!move dr", "a primary", "!unfence a"], "dr, a moved"),
+        (&["dr primary", "!move dr", "a standby", "!unfence a"], "dr"),
+        (&["dr primary", "!move dr", "a fails", "a fails", "!unfence a"], "dr"),
+        (
+            &["dr primary", "!move dr", "a standby", "!unfence a", "dr standby", "a primary@9"],
+            "a, dr replaced",
+        ),
+        // The server returns writable after all.
+        (
+            &["dr primary", "!move dr", "a fails", "a fails", "!unfence a", "dr primary", "a primary"],
+            "dr, a two_writers",
+        ),
+        (
+            &[
+                "dr primary",
+                "!move dr",
+                "a fails",
+                "a fails",
+                "!unfence a",
+                "dr primary",
+                "dr fails",
+                "dr fails",
+                "a primary",
+            ],
+            "dr, a two_writers",
+        ),
+        // Back again.
+        (&["dr primary", "!move dr", "a primary", "dr standby", "!hold", "!move a"], "a, dr moved"),
+        (&["dr primary", "!move dr", "!unfence dr", "!unfence nowhere"], "dr, a moved"),
+    ] {
+        let story = Story::of(WITH_DR).play(began).play(steps);
+        assert_eq!(story.outcome(), outcome, "{steps:?}");
+    }
+}
+
+#[test]
+fn a_lost_writer_of_a_pair_is_replaced_and_fenced() {
+    for (steps, outcome) in [
+        (&["a primary", "b standby"][..], "a"),
+        // The other one accepts writes once the writer is down or in recovery.
+        (&["a primary", "b standby", "a fails", "a fails", "b primary"], "b, a replaced"),
+        (&["a primary", "b standby", "a standby", "b primary"], "b, a replaced"),
+        // The new writer is noticed before the loss of the old one.
+        (&["a primary", "b standby", "b primary"], "a"),
+        (&["a primary", "b standby", "b primary", "a standby"], "b, a replaced"),
+        (&["a primary", "b standby", "b primary", "a fails"], "a"),
+        (&["a primary", "b standby", "b primary", "a fails", "a fails"], "b, a replaced"),
+        // Without a server that accepts writes nothing moves.
+        (&["a primary", "b standby", "a fails", "a fails"], "a"),
+        (&["a primary", "a standby"], "none"),
+        (&["a primary", "b standby", "a standby"], "none"),
+        // The old server returns writable.
+        (&["a primary", "a fails", "a fails", "b primary", "a primary@9"], "b, a replaced"),
+        (&["a primary", "a fails", "a fails", "b primary", "b standby", "a primary@9"], "none, a replaced"),
+        // Both accept writes at a time: the writer stays, also when it falls silent afterwards.
+        (&["a primary", "b primary", "a primary"], "a, b two_writers"),
+        (&["a primary", "b primary", "a primary", "a fails", "a fails", "b primary"], "a, b two_writers"),
+        (&["a primary", "b primary", "a primary", "!move b"], "b, a moved"),
+        (
+            &["a primary", "b primary", "a primary", "b standby", "!unfence b", "a standby", "b primary"],
+            "b, a replaced",
+        ),
+        // From the start: nobody is the writer before an operator chooses.
+        (&["!move b", "b fails"], "none"),
+        // One server with two addresses.
+        (&["a primary@7", "b primary@7", "a fails", "a fails"], "b"),
+    ] {
+        let story = Story::of(TWO_PRIMARIES).play(steps);
+        assert_eq!(story.outcome(), outcome, "{steps:?}");
+    }
+}
+
+#[test]
+fn moves_and_fences_are_reported() {
+    let story =
+        Story::of(WITH_DR).play(&["a primary", "dr primary", "!hold", "!move dr", "a standby", "!unfence a"]);
+    let changes: Vec<_> = story.changes.iter().map(ToString::to_string).collect();
+    let expected = [
+        "the writer is none while an operator moves it, was `a`",
+        "the writer is `dr`, was none",
+        "endpoint `a` is fenced: an operator moved the writer",
+        "endpoint `a` is no longer fenced",
+    ];
+    let last: Vec<_> = changes.iter().filter(|change| expected.contains(&change.as_str())).collect();
+    assert_eq!(last, expected, "{changes:#?}");
+    assert!(
+        story.changes.iter().all(|change| change.kind() != "writer" || !change.is_alarm()),
+        "all is planned"
+    );
+    assert_eq!(story.snapshot.override_of_configuration(), Some(&name("dr")));
+    assert!(story.has_mismatch("dr"), "the configuration has to change, too");
+}
+
+#[test]
+fn the_standby_of_a_pair_is_no_mismatch() {
+    let story = Story::of(TWO_PRIMARIES).play(&["a primary", "b standby"]);
+    assert!(!story.has_mismatch("a") && !story.has_mismatch("b"));
+    assert!(!story.kinds().contains(&"mismatch"), "{:?}", story.kinds());
+    let story = story.play(&["a standby"]);
+    assert!(story.has_mismatch("a") && story.has_mismatch("b"), "nobody is the writer");
+    let story = story.play(&["b primary"]);
+    assert!(!story.has_mismatch("a") && !story.has_mismatch("b"));
+    assert_eq!(story.kinds().iter().filter(|kind| **kind == "mismatch_ended").count(), 2);
+}
+
+#[test]
+fn a_reload_keeps_moves_and_fences() {
+    let moved = || Story::of(WITH_DR).play(&["a primary", "dr primary", "!hold", "!move dr"]);
+    let exchanged: &[(&str, DeclaredRole)] = &[("a", DeclaredRole::Secondary), ("dr", DeclaredRole::Primary)];
+    assert_eq!(moved().configure(WITH_DR).outcome(), "dr, a moved");
+    let story = moved().configure(exchanged);
+    assert_eq!(story.outcome(), "dr, a moved");
+    assert_eq!(story.snapshot.override_of_configuration(), None, "the configuration has caught up");
+    // Declared primary again by the operator.
+    let story = story.play(&["dr primary", "a standby"]).configure(WITH_DR);
+    assert_eq!(story.play(&["dr standby", "a primary"]).outcome(), "a");
+    assert_eq!(moved().configure(&WITH_DR[..1]).outcome(), "none, a moved");
+    assert_eq!(moved().configure(&WITH_DR[1..]).outcome(), "dr");
+}
+
+#[test]
+fn a_fence_of_an_operator_binds_every_route() {
+    let barred = |steps: &[&str]| {
+        let story = Story::of(WITH_DR).play(&["a primary", "dr primary"]).play(steps);
+        story.snapshot.is_barred(story.status("a"))
+    };
+    assert!(!barred(&[]));
+    assert!(barred(&["!move dr"]));
+    assert!(barred(&["!move dr", "a fails", "a fails"]));
+    assert!(!barred(&["!move dr", "a standby"]), "in recovery it accepts no writes");
+    assert!(barred(&["!move dr", "a standby", "a primary@9"]));
+    assert!(!barred(&["!move dr", "a fails", "a fails", "!unfence a"]));
+    let story = Story::of(TWO_PRIMARIES).play(&["a primary", "a fails", "a fails", "b primary"]);
+    assert!(!story.snapshot.is_barred(story.status("a")), "a listener that names it may use it");
 }

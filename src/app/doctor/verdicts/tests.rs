@@ -197,9 +197,11 @@ fn a_role_that_is_not_the_declared_one_is_a_failure() {
         (DeclaredRole::Secondary, Standby, true, Verdict::Ok),
         (DeclaredRole::Secondary, Primary, false, Verdict::Failed),
     ] {
-        let opinion = assess_role(declared, &answer(observed, read_only));
+        let opinion = assess_role(declared, false, &answer(observed, read_only));
         assert_eq!(opinion.verdict(), verdict, "{opinion:?}");
     }
+    let peer = assess_role(DeclaredRole::Primary, true, &answer(Standby, true));
+    assert_eq!(peer.verdict(), Verdict::Ok, "{peer:?}");
 }
 
 #[test]
