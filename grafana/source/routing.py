@@ -53,7 +53,7 @@ def rows():
                 "Interrupted transactions", "Transactions whose backend was lost, by fate.",
                 "`unknown` were told 08007: their clients have to look whether they took effect.",
                 "cps", query("sum by (fate) (rate(gatekeeper_interrupted_transactions_total{@listener}@rate)) > 0", "{{fate}}"),
-                query("sum by (outcome) (rate(gatekeeper_commits_in_doubt_total{@listener}@rate)) > 0", "COMMIT: {{outcome}}"),
+                query("sum by (outcome) (rate(gatekeeper_commits_in_doubt_total{@listener}@rate))", "COMMIT: {{outcome}}"),
                 query("sum by (endpoint) (rate(gatekeeper_backends_terminated_total{@endpoint}@rate))", "{{endpoint}}: given up"))),
         ]),
         ("Where do statements go?", [

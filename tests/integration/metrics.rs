@@ -5,10 +5,11 @@ use std::{io::Write as _, process::Stdio};
 use crate::harness::{Stand, grafana::tool};
 
 /// Families whose series belong to a listener or to the program, and not to an endpoint; a new family must be listed.
-const OF_NO_ENDPOINT: [&str; 23] = [
+const OF_NO_ENDPOINT: [&str; 24] = [
     "gatekeeper_held_clients",
     "gatekeeper_hold_duration_seconds",
     "gatekeeper_holds_total",
+    "gatekeeper_commits_in_doubt_total",
     "gatekeeper_interrupted_transactions_total",
     "gatekeeper_writer_absence_duration_seconds",
     "gatekeeper_clients",

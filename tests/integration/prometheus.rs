@@ -68,7 +68,7 @@ impl Scene {
         let all_up = "sum(gatekeeper_endpoint_health{state=\"up\"}) == 4";
         prometheus.sees(all_up).await;
         prometheus
-            .sees("min(rate(gatekeeper_statements_total{listener=\"app\",endpoint=\"primary\"}[8s])) > 0")
+            .sees("min(rate(gatekeeper_statements_total{listener=\"app\",endpoint=\"primary\",outcome!=\"refused\"}[8s])) > 0")
             .await;
         self.dwell().await;
 
