@@ -57,8 +57,9 @@ pub fn transaction_commands(text: &[u8]) -> TransactionCommands {
             Some(_) => statements += 1,
             None => break,
         }
-        let has_more = memchr::memchr(b';', lexer.rest()).is_some();
-        if !has_more || !std::iter::from_fn(|| lexer.next()).any(|token| token == Token::Symbol(b';')) {
+        if !may_have_more(lexer.rest())
+            || !std::iter::from_fn(|| lexer.next()).any(|token| token == Token::Symbol(b';'))
+        {
             break;
         }
     }
@@ -70,6 +71,13 @@ pub fn transaction_commands(text: &[u8]) -> TransactionCommands {
     } else {
         found
     }
+}
+
+/// True if another statement may stand behind a semicolon in `rest`. In every reading of a text, a first semicolon with
+/// nothing but white space behind it ends the only statement.
+fn may_have_more(rest: &[u8]) -> bool {
+    let behind = memchr::memchr(b';', rest).and_then(|at| rest.get(at + 1..)).unwrap_or_default();
+    behind.iter().any(|byte| *byte != b';' && !byte.is_ascii_whitespace())
 }
 
 /// The command that begins with `word`; `lexer` stands behind the word.
