@@ -187,7 +187,7 @@ impl Program {
                     Some(ControlCommand::Reload { trigger, answer }) => self.on_reload(trigger, Some(answer)).await,
                     Some(ControlCommand::SetLogFilter { filter, answer }) => {
                         // The requester may have left.
-                        answer.send(self.set_log_filter(&filter, "admin")).ok();
+                        answer.send(self.set_log_filter(&filter)).ok();
                     }
                     Some(ControlCommand::Stop) | None => break,
                 },
@@ -212,12 +212,12 @@ impl Program {
         self.services.observers.events.record_event(EventKind::Operated { through: "signal", what });
     }
 
-    /// Replaces the filter of the log until the next start; `through` is the interface of the operator.
-    fn set_log_filter(&self, filter: &str, through: &'static str) -> Result<(), String> {
+    /// Replaces the filter of the log until the next start, for the admin API.
+    fn set_log_filter(&self, filter: &str) -> Result<(), String> {
         self.log.replace(filter).map_err(|error| error.to_string())?;
         tracing::info!(filter, "log filter replaced");
         let what = format!("log filter `{filter}`");
-        self.services.observers.events.record_event(EventKind::Operated { through, what });
+        self.services.observers.events.record_event(EventKind::Operated { through: "admin", what });
         Ok(())
     }
 }

@@ -62,7 +62,7 @@ impl Program {
         let mut report = ReloadReport::default();
         let built = self.build_again(&loaded.config, &mut report)?;
         report.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
-        let filter_before = self.config.log.filter.clone();
+        let filter = loaded.config.log.filter.clone();
         // No step below fails.
         self.configured.publish(&loaded);
         self.swap(loaded.config, built, &mut report).await;
@@ -73,9 +73,12 @@ impl Program {
                 Err(error) => report.warnings.push(format!("{}: {}", reloaded.what, Chain(&*error))),
             }
         }
-        if self.config.log.filter != filter_before {
-            match self.log.replace(&self.config.log.filter) {
-                Ok(()) => report.changed.push(format!("log filter: `{}`", self.config.log.filter)),
+        if filter != self.config.log.filter {
+            match self.log.replace(&filter) {
+                Ok(()) => {
+                    report.changed.push(format!("log filter: `{filter}`"));
+                    self.config.log.filter = filter;
+                }
                 Err(error) => report.warnings.push(error.to_string()),
             }
         }

@@ -16,6 +16,7 @@ use crate::{
     events::{EventKind, Events, FailoverChange},
     files::Reloaded,
     frontend::ListenerContext,
+    names::EndpointName,
     pool::{BackendEvent, BackendHandle, PoolKey},
     session::Fate,
     telemetry::{
@@ -127,12 +128,12 @@ fn audit_failover(change: &FailoverChange, snapshot: &TopologySnapshot, audit: &
         committed: change.fates.of(Fate::Committed),
         sessions_lost: change.fates.of(Fate::SessionLost),
     });
-    let event = EventKind::Failover(change.clone());
-    if change.duration.is_some() {
-        tracing::info!("{event}");
+    let writer = change.writer.as_ref().map(EndpointName::as_str);
+    if let Some(duration) = change.duration {
+        tracing::info!(writer, seconds = duration.as_secs_f64(), lost = %change.fates, "failover ended");
         audit.submit_now(Record::FailoverEnded(record));
     } else {
-        tracing::warn!("{event}");
+        tracing::warn!(writer, lost = %change.fates, "failover began");
         audit.submit_now(Record::FailoverBegan(record));
     }
 }

@@ -12,7 +12,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Pool, PoolMode};
+use super::Pool;
 use crate::{
     backend::{Backend, ConnectError, EndpointHandle},
     tls::TlsFacts,
@@ -71,12 +71,6 @@ impl BackendHandle {
     #[must_use]
     pub const fn node(&self) -> Option<NodeId> {
         self.node
-    }
-
-    /// Mode of the backend's pool; `None` if the pool is gone.
-    #[must_use]
-    pub fn pool_mode(&self) -> Option<PoolMode> {
-        self.pool.upgrade().map(|pool| pool.target().mode)
     }
 
     /// Key to cancel the backend's statements; `None` if the server sent none.

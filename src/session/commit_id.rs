@@ -27,7 +27,7 @@ pub struct ServerIdentity {
 /// Relation of a server to the server of a lost backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ServerSuccession {
-    /// The same server.
+    /// Equal: only the connection was lost.
     Same,
     /// The same history, after a restart.
     Restarted,

@@ -111,8 +111,6 @@ closed_set! {
         Role = "role",
         /// The server answers nothing: for `hold`, or, with a read pool, for the deadline of a read.
         Silence = "silence",
-        /// The endpoint is fenced: the writer is another endpoint.
-        Moved = "moved",
     }
 }
 

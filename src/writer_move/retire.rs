@@ -51,7 +51,7 @@ impl EndpointRetirer {
         if let Some(handle) = self.routing.endpoints.load().get(endpoint)
             && ended.leases > 0
         {
-            handle.metrics().backends_terminated(TerminationReason::Moved, ended.leases);
+            handle.metrics().backends_terminated(TerminationReason::Role, ended.leases);
         }
         timeout(CANCEL_LIMIT, statements.cancel_all()).await.ok();
         let deadline = Instant::now() + GIVE_UP_LIMIT;

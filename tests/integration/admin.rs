@@ -149,6 +149,26 @@ async fn a_session_is_listed_and_can_be_terminated() {
 }
 
 #[tokio::test]
+async fn the_log_filter_is_replaced_at_run_time() {
+    let stand = Stand::passthrough().await;
+    let gatekeeper = &stand.gatekeeper;
+    let json = "content-type: application/json\r\n";
+    let replace = async |body: &str| gatekeeper.ask("POST", "/v1/log", json, body).await.unwrap().status;
+    assert_eq!(replace("{\"filter\":\"gatekeeper=loud=er\"}").await, 422);
+    assert_eq!(replace("{\"level\":\"debug\"}").await, 400);
+    assert!(!gatekeeper.stderr().contains("DEBUG"), "{}", gatekeeper.stderr());
+    assert_eq!(replace("{\"filter\":\"debug\"}").await, 200);
+    stand.connect("user=app password=app-password dbname=app").await.unwrap();
+    gatekeeper.wait_for_log("DEBUG").await;
+
+    let file = gatekeeper.config_file();
+    let quiet = format!("{}\n[log]\nlevel = \"error\"\n", fs::read_to_string(file).unwrap());
+    fs::write(file, quiet).unwrap();
+    let answer = gatekeeper.ask("POST", "/v1/reload", "", "").await.unwrap();
+    assert!(answer.status == 200 && answer.body.contains("log filter: `error`"), "{}", answer.body);
+}
+
+#[tokio::test]
 async fn a_reload_reports_every_mistake_or_every_change() {
     let stand = Stand::passthrough().await;
     let file = stand.gatekeeper.config_file();

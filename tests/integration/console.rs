@@ -341,6 +341,23 @@ async fn pause_waits_for_transactions_and_queues_all_others() {
 }
 
 #[tokio::test]
+async fn sigusr2_resumes_paused_pools() {
+    let stand = shared().await;
+    let client = stand.connect(&format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
+    client.simple_query("SELECT 1").await.unwrap();
+    let pauser = stand.connect("user=root dbname=gatekeeper").await.unwrap();
+    pauser.simple_query("PAUSE").await.unwrap();
+    let states = async || {
+        let pools = table(&pauser, "SHOW POOLS").await;
+        pools.iter().map(|row| value(row, "state").to_owned()).collect::<Vec<_>>()
+    };
+    assert!(states().await.contains(&"paused".to_owned()));
+    stand.gatekeeper.signal(Signal::USR2);
+    client.simple_query("SELECT 1").await.unwrap();
+    assert!(!states().await.contains(&"paused".to_owned()));
+}
+
+#[tokio::test]
 async fn a_canceled_pause_has_no_effect() {
     let stand = shared().await;
     let parameters = format!("user={ALICE} dbname={DATABASE}");

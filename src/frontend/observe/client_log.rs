@@ -18,6 +18,21 @@ use crate::{
     telemetry::{LogLimiter, UnloggedCount},
 };
 
+/// Logs an event of a session: the fields that identify its client, then the other fields and the message.
+macro_rules! log_client {
+    ($level:ident, $client:expr, $($rest:tt)+) => {
+        tracing::$level!(
+            listener = %$client.listener,
+            session = $client.id,
+            user = $client.user.as_ref().map(|user| user.as_str()),
+            database = $client.database.as_ref().map(|database| database.as_str()),
+            client = $client.client.map(tracing::field::display),
+            application = $client.application.as_deref(),
+            $($rest)+
+        )
+    };
+}
+
 /// Log lines about clients.
 #[derive(Debug, Default)]
 pub struct ClientLog {
@@ -49,17 +64,12 @@ impl ClientLog {
         let load = load();
         let load = load.as_ref();
         let oldest = load.and_then(|load| load.oldest.as_ref());
-        tracing::warn!(
-            listener = %client.listener,
+        log_client!(
+            warn, client,
             pool,
             reason,
             sqlstate = error.sqlstate.as_str(),
             error = %error.message,
-            session = client.id,
-            user = client.user.as_ref().map(|user| user.as_str()),
-            database = client.database.as_ref().map(|database| database.as_str()),
-            client = client.client.map(tracing::field::display),
-            application = client.application.as_deref(),
             waiting = load.map(|load| load.waiting),
             longest_wait_seconds = load.map(|load| load.longest_wait.as_secs()),
             held = load.map(|load| load.held),
@@ -82,20 +92,7 @@ impl ClientLog {
         message: &str,
     ) {
         let Some(more) = self.admit(client.listener.as_str(), reason) else { return };
-        tracing::warn!(
-            listener = %client.listener,
-            reason,
-            cause,
-            sqlstate,
-            error = message,
-            session = client.id,
-            user = client.user.as_ref().map(|user| user.as_str()),
-            database = client.database.as_ref().map(|database| database.as_str()),
-            client = client.client.map(tracing::field::display),
-            application = client.application.as_deref(),
-            more,
-            "client rejected"
-        );
+        log_client!(warn, client, reason, cause, sqlstate, error = message, more, "client rejected");
     }
 
     /// A client was turned away before its first byte was read.
@@ -141,16 +138,11 @@ impl ClientLog {
     /// A session ended with an error in Gatekeeper's name.
     pub(crate) fn session_failed(&self, client: &record::Session, reason: &'static str, error: &ClientError) {
         let Some(more) = self.admit(client.listener.as_str(), reason) else { return };
-        tracing::warn!(
-            listener = %client.listener,
+        log_client!(
+            warn, client,
             reason,
             sqlstate = error.sqlstate.as_str(),
             error = %error.message,
-            session = client.id,
-            user = client.user.as_ref().map(|user| user.as_str()),
-            database = client.database.as_ref().map(|database| database.as_str()),
-            client = client.client.map(tracing::field::display),
-            application = client.application.as_deref(),
             more,
             "session ended with an error"
         );
@@ -165,16 +157,12 @@ impl ClientLog {
     ) {
         let subject = endpoint.map_or_else(|| client.listener.as_str(), EndpointName::as_str);
         let Some(more) = self.admit(subject, fate.as_str()) else { return };
-        tracing::warn!(
-            listener = %client.listener,
+        log_client!(
+            warn,
+            client,
             endpoint = endpoint.map(EndpointName::as_str),
             fate = fate.as_str(),
             sqlstate = fate.sqlstate().as_ref().map(crate::wire::SqlState::as_str),
-            session = client.id,
-            user = client.user.as_ref().map(|user| user.as_str()),
-            database = client.database.as_ref().map(|database| database.as_str()),
-            client = client.client.map(tracing::field::display),
-            application = client.application.as_deref(),
             more,
             "transaction interrupted"
         );
@@ -183,33 +171,14 @@ impl ClientLog {
     /// A client has logged in.
     pub(crate) fn session_opened(&self, client: &record::Session) {
         if self.logs_connections {
-            tracing::info!(
-                listener = %client.listener,
-                session = client.id,
-                user = client.user.as_ref().map(|user| user.as_str()),
-                database = client.database.as_ref().map(|database| database.as_str()),
-                client = client.client.map(tracing::field::display),
-                application = client.application.as_deref(),
-                tls = client.tls,
-                "session opened"
-            );
+            log_client!(info, client, tls = client.tls, "session opened");
         }
     }
 
     /// A session has ended, for `reason`.
     pub(crate) fn session_closed(&self, client: &record::Session, reason: &'static str, arrived: Instant) {
         if self.logs_connections {
-            tracing::info!(
-                listener = %client.listener,
-                session = client.id,
-                user = client.user.as_ref().map(|user| user.as_str()),
-                database = client.database.as_ref().map(|database| database.as_str()),
-                client = client.client.map(tracing::field::display),
-                application = client.application.as_deref(),
-                reason,
-                seconds = arrived.elapsed().as_secs_f64(),
-                "session closed"
-            );
+            log_client!(info, client, reason, seconds = arrived.elapsed().as_secs_f64(), "session closed");
         }
     }
 

@@ -19,7 +19,9 @@ use crate::{
     pool::BackendHandle,
     route::RouteReason,
     session::Pins,
+    telemetry::labels::TerminationReason,
     tls::Stream,
+    topology::{DeclaredRole, TopologySnapshot},
     wire::{BackendKey, TransactionStatus},
 };
 
@@ -145,7 +147,7 @@ impl SessionEntry {
         self.client_path
     }
 
-    /// How long a silent server, or a transaction on an endpoint that is no longer the writer, is waited for.
+    /// Wait for a silent server, or for a transaction on an endpoint that lost the role of writer.
     pub(crate) const fn loss_limit(&self) -> Duration {
         self.loss_limit
     }
@@ -157,9 +159,27 @@ impl SessionEntry {
         self.is_dedicated || !is_at_rest || !self.pins().is_empty()
     }
 
-    /// The endpoint of `backend` is no longer the writer: a dedicated session ends after its transaction, a pooled one loses the
-    /// backend. True for the first call.
-    pub(crate) fn end_writer_role(&self, backend: &CurrentBackend, now: Instant) -> bool {
+    /// True for a session with one backend for life.
+    pub(crate) const fn is_dedicated(&self) -> bool {
+        self.is_dedicated
+    }
+
+    /// Ends the use of the backend if its endpoint has lost the role of writer. A pooled session loses the backend at once; a
+    /// dedicated session ends after its transaction. Sessions whose route names the endpoint stay.
+    pub(crate) fn follow_writer_role(&self, topology: &TopologySnapshot, now: Instant) {
+        let Some(backend) = self.current_backend() else { return };
+        let endpoint = backend.endpoint();
+        let is_lost = endpoint.endpoint().role == DeclaredRole::Primary
+            && self.reason() != RouteReason::Named
+            && topology.has_lost_writer_role(endpoint.name());
+        if is_lost && self.end_writer_role(&backend, now) {
+            tracing::debug!(session = self.id, endpoint = %endpoint.name(), "endpoint lost the role of writer");
+            endpoint.metrics().backends_terminated(TerminationReason::Role, 1);
+        }
+    }
+
+    /// Ends the use of `backend`, whose endpoint has lost the role of writer. True for the first call.
+    fn end_writer_role(&self, backend: &CurrentBackend, now: Instant) -> bool {
         if !self.is_dedicated {
             return self.lose_backend(|current| current.is_same_connection(backend));
         }

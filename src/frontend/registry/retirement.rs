@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    current_backend::{Cancel, CurrentBackend},
+    current_backend::Cancel,
     entry::{SessionCommand, SessionEntry},
     sessions::SessionRegistry,
 };
-use crate::{backend::ConnectError, names::EndpointName, pool::PoolMode, wire::TransactionStatus};
+use crate::{backend::ConnectError, names::EndpointName, wire::TransactionStatus};
 
 /// Sessions that use an endpoint as the writer.
 pub struct EndpointSessions {
@@ -63,7 +63,7 @@ impl EndpointSessions {
 
     /// Sessions with a backend for life end after their transaction, with FATAL 57P01.
     pub fn retire(&self) {
-        for entry in self.entries.iter().filter(|entry| is_dedicated(entry)) {
+        for entry in self.entries.iter().filter(|entry| entry.is_dedicated()) {
             entry.send_command(SessionCommand::Withdraw);
         }
     }
@@ -74,7 +74,7 @@ impl EndpointSessions {
     pub fn end_uses(&self) -> (EndedUses, AbandonedStatements) {
         let (mut ended, mut cancels) = (EndedUses::default(), Vec::new());
         for entry in &self.entries {
-            if is_dedicated(entry) {
+            if entry.is_dedicated() {
                 entry.send_command(SessionCommand::Expel);
                 ended.sessions += 1;
                 continue;
@@ -88,14 +88,6 @@ impl EndpointSessions {
             ended.leases += usize::from(is_lost);
         }
         (ended, AbandonedStatements { cancels })
-    }
-}
-
-fn is_dedicated(entry: &SessionEntry) -> bool {
-    match entry.current_backend() {
-        Some(CurrentBackend::Own(_)) => true,
-        Some(CurrentBackend::Leased(running)) => running.pool_mode() == Some(PoolMode::Session),
-        None => false,
     }
 }
 

@@ -16,14 +16,7 @@ use super::{
     current_backend::CurrentBackend,
     entry::{SessionCommand, SessionEntry},
 };
-use crate::{
-    audit::record,
-    names::EndpointName,
-    route::RouteReason,
-    telemetry::labels::TerminationReason,
-    topology::{DeclaredRole, TopologySnapshot},
-    wire::BackendKey,
-};
+use crate::{audit::record, names::EndpointName, topology::TopologySnapshot, wire::BackendKey};
 
 /// Logged-in sessions and console clients.
 #[derive(Default)]
@@ -186,19 +179,10 @@ impl SessionRegistry {
         replaced_at.is_some_and(|replaced_at| login_time(entry, backend) < replaced_at)
     }
 
-    /// Ends the use of backends at endpoints that have lost the role of writer. A pooled session loses its backend at once; a
-    /// dedicated session ends after its transaction. Sessions whose route names the endpoint stay.
+    /// Ends the use of backends at endpoints that have lost the role of writer, see [`SessionEntry::follow_writer_role`].
     pub fn end_writer_roles(&self, topology: &TopologySnapshot, now: Instant) {
         for entry in self.with_backends() {
-            let Some(backend) = entry.current_backend() else { continue };
-            let endpoint = backend.endpoint();
-            let is_lost = endpoint.endpoint().role == DeclaredRole::Primary
-                && entry.reason() != RouteReason::Named
-                && topology.has_lost_writer_role(endpoint.name());
-            if is_lost && entry.end_writer_role(&backend, now) {
-                tracing::debug!(session = entry.id, endpoint = %endpoint.name(), "the endpoint is no longer the writer");
-                endpoint.metrics().backends_terminated(TerminationReason::Role, 1);
-            }
+            entry.follow_writer_role(topology, now);
         }
     }
 

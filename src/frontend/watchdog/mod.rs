@@ -83,12 +83,12 @@ impl Watchdog {
 
     async fn tick(&mut self, now: Instant) {
         let topology = self.routing.topology.load();
-        self.sessions.end_writer_roles(&topology, now);
         let entries = self.sessions.with_backends();
         let mut before = std::mem::take(&mut self.watched);
         for turn in entries.chunks(SESSIONS_PER_TURN) {
             for entry in turn {
                 let mut session = before.remove(&entry.id).unwrap_or_default();
+                entry.follow_writer_role(&topology, now);
                 entry.expel_late(now);
                 self.check_backend(entry, &mut session, &topology, now);
                 // Spreads the clients over the ticks.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::{backend::TcpState, frontend::registry::entry::Activity};
 
-/// What the watchdog remembers of a session that has a backend.
+/// State of a session with a backend at the last check.
 #[derive(Debug, Default)]
 pub(super) struct WatchedSession {
     /// Start of the session's last statement, by number, as far as seen.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::pool::overload::{OverloadDetector, QueueLoad};
 
-/// What the clients of a simulation received.
+/// Results of the clients of a simulation.
 #[derive(Default)]
 struct Outcomes {
     served: Vec<u32>,
