@@ -90,8 +90,8 @@ async fn a_session_is_audited_from_open_to_close() {
 async fn texts_have_no_literals_in_the_simple_and_the_extended_protocol() {
     let (stand, file) = stand(STATEMENTS).await;
     let client = stand.connect(APP).await.unwrap();
-    client.simple_query("SELECT 'simple-literal', 4711").await.unwrap();
-    let statement = client.prepare("SELECT $1::text, 'prepared-literal', 4712").await.unwrap();
+    client.simple_query("SELECT 'simple-literal', 47114711471147").await.unwrap();
+    let statement = client.prepare("SELECT $1::text, 'prepared-literal', 47124712471247").await.unwrap();
     for parameter in ["first-parameter", "second-parameter"] {
         client.query_one(&statement, &[&parameter]).await.unwrap();
     }
@@ -117,7 +117,7 @@ async fn texts_have_no_literals_in_the_simple_and_the_extended_protocol() {
     };
     assert!(of_portal().await >= 1);
     let log = fs::read_to_string(&file).unwrap();
-    for secret in ["literal", "4711", "4712", "parameter"] {
+    for secret in ["literal", "4711471", "4712471", "parameter"] {
         assert!(!log.contains(secret), "`{secret}` in:\n{log}");
     }
 }

@@ -21,7 +21,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 async fn every_session_sees_only_its_own_state() {
     let stage = Stage::set().await;
     let first = number("CLEAN_FIRST", 1);
-    for seed in first..first + number("CLEAN_SEEDS", 200) {
+    for seed in first..first + number("CLEAN_SEEDS", 120) {
         if let Err(why) = trial::hold(&stage, seed).await {
             panic!("{why}");
         }
