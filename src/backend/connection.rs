@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::phase::Durations;
+use super::{AcceptedPassword, Dialed, phase::Durations};
 use crate::{
     handshake::{LoggedIn, Parameters},
     telemetry::BackendPresence,
@@ -33,6 +33,24 @@ impl Backend {
     #[must_use]
     pub fn observed_role(&self) -> Option<ObservedRole> {
         reported_role(&self.logged_in.parameters)
+    }
+}
+
+impl RoleReport for Backend {
+    fn is_in_recovery(&self) -> bool {
+        self.observed_role() == Some(ObservedRole::Standby)
+    }
+}
+
+impl RoleReport for Dialed {}
+
+impl RoleReport for AcceptedPassword {}
+
+/// Result of a connect. Only a login shows the server's role.
+pub(crate) trait RoleReport {
+    /// True if the server has reported that it is in recovery.
+    fn is_in_recovery(&self) -> bool {
+        false
     }
 }
 

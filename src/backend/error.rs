@@ -69,6 +69,8 @@ pub enum ConnectFailure {
     NeverAsked,
     /// The server accepts writes where a standby for reads was required, after an accidental promotion.
     NoStandby,
+    /// The server is in recovery where the writer was required, after a failover that the probe has not seen yet.
+    InRecovery,
     /// The server refused the login.
     Refused(Box<Refused>),
     /// The dialog of the login failed otherwise.
@@ -147,6 +149,7 @@ impl ConnectError {
             }
             ConnectFailure::NeverAsked
             | ConnectFailure::NoStandby
+            | ConnectFailure::InRecovery
             | ConnectFailure::Refused(_)
             | ConnectFailure::Login(_) => ConnectPhase::Login,
             ConnectFailure::Broken { phase, .. } | ConnectFailure::Timeout { phase: Some(phase), .. } => {
@@ -196,7 +199,7 @@ impl ConnectError {
         }
     }
 
-    /// True if the server is absent: the network failed, or the server starts or shuts down.
+    /// True if the server is absent: the network failed, or the server starts, shuts down or is in recovery.
     #[must_use]
     pub fn is_absence(&self) -> bool {
         match &self.failure {
@@ -205,6 +208,7 @@ impl ConnectError {
             ConnectFailure::Resolve { .. }
             | ConnectFailure::Unreachable { .. }
             | ConnectFailure::Unix(_)
+            | ConnectFailure::InRecovery
             | ConnectFailure::Broken { .. }
             | ConnectFailure::Timeout { .. } => true,
             _ => false,
@@ -261,6 +265,7 @@ impl ConnectError {
             )
             .into(),
             ConnectFailure::RefusedBeforeTls { .. }
+            | ConnectFailure::InRecovery
             | ConnectFailure::Login(_)
             | ConnectFailure::Broken { .. } => return None,
         })
@@ -332,6 +337,7 @@ impl fmt::Display for ConnectError {
             ConnectFailure::NoStandby => {
                 f.write_str(": the server is no standby any more: its data may differ from the writer's")
             }
+            ConnectFailure::InRecovery => f.write_str(": the server is in recovery and takes no writes"),
             ConnectFailure::TlsRefused => f.write_str(": the server does not offer TLS"),
             ConnectFailure::RefusedBeforeTls { words } => write!(f, ": the server reports: {words}"),
             ConnectFailure::Injected => f.write_str(": unencrypted bytes after the server's consent to TLS"),
@@ -369,6 +375,7 @@ impl std::error::Error for ConnectError {
             | ConnectFailure::Unverified
             | ConnectFailure::NeverAsked
             | ConnectFailure::NoStandby
+            | ConnectFailure::InRecovery
             | ConnectFailure::TlsRefused
             | ConnectFailure::RefusedBeforeTls { .. }
             | ConnectFailure::Injected

@@ -25,6 +25,7 @@ mod socket_diag;
 mod tcp_state;
 
 pub use accepted::AcceptedPassword;
+pub(crate) use connection::RoleReport;
 pub use connection::{Backend, reported_role};
 pub use connector::ConnectRequest;
 pub use dial::Dialed;

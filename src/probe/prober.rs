@@ -2,6 +2,7 @@
 
 use std::{
     future::pending,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -65,6 +66,10 @@ const HELD_INTERVAL: Duration = Duration::from_millis(250);
 /// server at the address may work although packets of the attempt were lost.
 const SILENT_ATTEMPT: Duration = Duration::from_secs(1);
 
+/// Time after which a probe without an answer is late. Reads over their deadline leave the endpoint then, long before the
+/// probe fails.
+const LATE_PROBE: Duration = Duration::from_millis(500);
+
 /// Minimum interval of probes, for any amount of evidence.
 const MIN_PROBE_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -92,7 +97,9 @@ impl Prober {
     pub(super) async fn run(mut self) {
         loop {
             let began = Instant::now();
-            let (asked_at, outcome) = match timeout(self.settings.timeout, self.probe_once()).await {
+            let report = self.late_report(began);
+            let limited = timeout(self.settings.timeout, self.probe_once());
+            let (asked_at, outcome) = match report_if_late(limited, report).await {
                 Ok(seen) => seen,
                 Err(_elapsed) => {
                     // The previous connection is no longer needed.
@@ -120,6 +127,22 @@ impl Prober {
             }
             drop(inbox);
             self.wait_for_next(began).await;
+        }
+    }
+
+    /// Reports that the probe which began then is late.
+    fn late_report(&self, began: Instant) -> impl Future<Output = ()> + use<> {
+        let (prober, endpoint, inbox) = (self.id, self.endpoint.name().clone(), self.inbox.clone());
+        async move {
+            let observation = Observation {
+                endpoint,
+                asked_at: began,
+                ended_at: Instant::now(),
+                outcome: ProbeOutcome::Late,
+            };
+            if let Some(inbox) = inbox.upgrade() {
+                inbox.send(ProbeMessage::Observed { prober, observation }).await.ok();
+            }
         }
     }
 
@@ -280,6 +303,17 @@ impl Prober {
             }
         }
     }
+}
+
+/// Output of `probing`. Awaits `report` first if it is late.
+async fn report_if_late<F: Future>(probing: F, report: impl Future<Output = ()>) -> F::Output {
+    let mut probing = pin!(probing);
+    tokio::select! {
+        biased;
+        output = &mut probing => return output,
+        () = sleep(LATE_PROBE) => report.await,
+    }
+    probing.await
 }
 
 /// Waits until clients are on hold.

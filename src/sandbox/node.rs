@@ -317,7 +317,10 @@ impl Node {
     }
 
     /// The next start is that of a standby.
-    pub(super) fn become_standby(&self) -> Result<(), SandboxError> {
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn become_standby(&self) -> Result<(), SandboxError> {
         let signal = self.data_dir().join("standby.signal");
         fs::write(&signal, "")
             .and_then(|()| self.installation.account().give_ownership(&signal))

@@ -36,7 +36,12 @@ pub fn apply_observation(
         return (next, changes);
     };
     let before = status.clone();
+    if !matches!(observation.outcome, ProbeOutcome::Sampled(_)) {
+        let is_late = matches!(observation.outcome, ProbeOutcome::Late);
+        status.late_probe = is_late.then_some(observation.asked_at);
+    }
     match &observation.outcome {
+        ProbeOutcome::Late => {}
         ProbeOutcome::Answered(answer) => apply_answer(status, answer, observation, rules),
         ProbeOutcome::Sampled(answer) => apply_sample(status, answer, observation),
         ProbeOutcome::Alive => note_success(status, observation),

@@ -40,6 +40,8 @@ pub enum ProbeOutcome {
     Failed(Arc<str>),
     /// The server answered with an error. The reason holds no secret.
     Refused(Arc<str>),
+    /// The probe goes on, and has had no answer for a while. The result follows.
+    Late,
     /// The probe failed locally, for example without a file descriptor: no information.
     Unasked(Arc<str>),
 }

@@ -28,6 +28,8 @@ pub struct EndpointStatus {
     pub last_success: Option<Instant>,
     /// When the server last answered a probe, if only by an error.
     pub last_answer: Option<Instant>,
+    /// Start of the running probe, if it is late.
+    pub late_probe: Option<Instant>,
     /// When `health` last changed.
     pub since: Option<Instant>,
     /// Why the last probe failed, or had no credentials for a new login; `None` after a success. Never holds a secret; may hold an address.
@@ -95,6 +97,7 @@ impl EndpointStatus {
             nodes: Vec::new(),
             last_success: None,
             last_answer: None,
+            late_probe: None,
             since: None,
             last_error: None,
             failures: 0,

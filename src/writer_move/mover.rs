@@ -203,7 +203,7 @@ impl WriterMover {
             routing.pools.withdraw(from);
         }
         self.report_moved(request, from.as_ref(), held);
-        let (to, EndedUses { leases, sessions }) = (to.clone(), ended);
+        let (to, EndedUses { leases, sessions, .. }) = (to.clone(), ended);
         Ok(MoveReport { from, to, ended_leases: leases, ended_sessions: sessions, held })
     }
 
@@ -261,7 +261,7 @@ impl WriterMover {
     }
 
     fn report_quiet(&self, request: &MoveRequest, ended: EndedUses) {
-        let EndedUses { leases, sessions } = ended;
+        let EndedUses { leases, sessions, .. } = ended;
         let mut text =
             format!("no session uses the previous writer ({leases} leases and {sessions} sessions ended)");
         if !request.promotion_wait.is_zero() {

@@ -49,9 +49,9 @@ impl EndpointRetirer {
         self.routing.pools.turn_waiters_away(endpoint);
         let (ended, statements) = EndpointSessions::find(&self.sessions, endpoint, with_named).end_uses();
         if let Some(handle) = self.routing.endpoints.load().get(endpoint)
-            && ended.leases > 0
+            && ended.newly_ended > 0
         {
-            handle.metrics().backends_terminated(TerminationReason::Role, ended.leases);
+            handle.metrics().backends_terminated(TerminationReason::Role, ended.newly_ended);
         }
         timeout(CANCEL_LIMIT, statements.cancel_all()).await.ok();
         let deadline = Instant::now() + GIVE_UP_LIMIT;

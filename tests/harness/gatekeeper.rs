@@ -163,6 +163,14 @@ impl Gatekeeper {
         request(self.admin, method, path, headers, body).await
     }
 
+    /// Changes the configuration file by `change`, and reloads.
+    pub async fn reload_with(&self, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(&self.config).unwrap();
+        fs::write(&self.config, change(text)).unwrap();
+        let answer = self.ask("POST", "/v1/reload", "", "").await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
     /// The value of one series of `/metrics`, written as on the page: `name{label="value"}`; `None` if the series is
     /// missing.
     pub async fn metric(&self, series: &str) -> Option<f64> {

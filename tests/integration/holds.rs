@@ -7,6 +7,8 @@ use gatekeeper::testing::{
     wire::tag::backend as b,
 };
 
+use tokio::time::sleep;
+
 use crate::harness::{
     Frames, Pooled, Shape, Stand,
     frames::{query, statement, sync},
@@ -76,6 +78,38 @@ async fn held_clients_are_served_when_the_writer_returns() {
     let absences = "gatekeeper_writer_absence_duration_seconds_count";
     until_metric(&pooled.stand, absences, |absences| absences >= 1.0).await;
     pooled.rests().await;
+}
+
+#[tokio::test]
+async fn a_login_alone_tells_that_the_writer_is_in_recovery() {
+    // The server refuses the probe, whose view stays as declared: a writer.
+    let endpoint = "[cluster.endpoint.probe]\ndatabase = \"absent\"";
+    let pool = "query_wait_timeout = \"3s\"";
+    let pooled =
+        Pooled::start(Shape { size: 1, pool, endpoint, rest: QUICK_PROBE, ..Shape::default() }).await;
+    let mut clients = [pooled.client().await, pooled.client().await, pooled.client().await];
+    for client in &mut clients {
+        client.ask("SELECT 1").await.unwrap();
+    }
+    pooled.server("CREATE TABLE written AS SELECT 0 AS who; GRANT ALL ON written TO app").await;
+    let node = pooled.stand.server.node();
+    node.stop(Stop::Fast).await.unwrap();
+    node.become_standby().unwrap();
+    node.start().await.unwrap();
+    let [one, two, three] = &mut clients;
+    ask_later(one, &query("INSERT INTO written SELECT 1 FROM pg_sleep(0.5)")).await;
+    let insert = "INSERT INTO written SELECT 2 FROM pg_sleep(0.5)";
+    ask_later(two, &[statement(insert, &[]), sync()].concat()).await;
+    ask_later(three, &query("BEGIN; INSERT INTO written SELECT 3 FROM pg_sleep(0.5); COMMIT")).await;
+    until_metric(&pooled.stand, HELD, |held| held == 3.0).await;
+    // Time on hold does not count for `query_wait_timeout`.
+    sleep(Duration::from_secs(4)).await;
+    pooled.server("SELECT pg_promote()").await;
+    for client in &mut clients {
+        let received = client.read_until(b::READY_FOR_QUERY).await;
+        assert!(received.iter().all(|message| message.tag != b::ERROR_RESPONSE), "{received:?}");
+    }
+    assert_eq!(clients[0].ask("SELECT sum(who) FROM written").await.unwrap(), "6");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Peers that are silent although their connections stay open, and writers that lose their role: what ends, and how.
 
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use futures_util::future::join_all;
 use gatekeeper::testing::{
@@ -8,9 +8,7 @@ use gatekeeper::testing::{
     wire::tag::backend as b,
 };
 
-use crate::harness::{
-    Frames, Gatekeeper, Pooled, Shape, Split, frames::query, raw::Message, split::last_route, until,
-};
+use crate::harness::{Frames, Pooled, Shape, Split, frames::query, raw::Message, split::last_route, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SLEEP: &str = "SELECT pg_sleep(600)";
@@ -18,14 +16,6 @@ const SLEEPING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event =
 const QUICK_PROBE: &str = "[probe]\ninterval = \"200ms\"\ntimeout = \"300ms\"\n";
 
 const PROBES: &str = "gatekeeper_probes_total{endpoint=\"primary\",backend_role=\"primary\",outcome=\"ok\"}";
-
-/// Changes the configuration.
-async fn reload(gatekeeper: &Gatekeeper, change: impl FnOnce(String) -> String) {
-    let file = gatekeeper.config_file();
-    fs::write(file, change(fs::read_to_string(file).unwrap())).unwrap();
-    let answer = gatekeeper.ask("POST", "/v1/reload", "", "").await.unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.body);
-}
 
 /// The metric of terminated backends of the endpoint `primary`.
 fn terminated(reason: &str) -> String {
@@ -68,7 +58,7 @@ async fn a_server_that_stands_still_is_given_up_after_hold() {
         "[[listener]]\nname = \"dedicated\"\nbind = \"{dedicated}\"\nroute = \"primary\"\nhold = \"1s\"\n\
          auth = {{ method = \"trust\" }}\n"
     );
-    reload(&pooled.stand.gatekeeper, |config| config + &listener).await;
+    pooled.stand.gatekeeper.reload_with(|config| config + &listener).await;
     let [mut alone, mut open] = [pooled.client().await, pooled.client().await];
     let mut dedicated = Frames::log_in(dedicated, APP, &[("database", DATABASE)]).await;
     open.ask("BEGIN").await.unwrap();
@@ -96,7 +86,7 @@ async fn a_moved_writer_ends_the_use_of_the_old_one() {
     old.sql(DATABASE, "CREATE TABLE t (a int); GRANT ALL ON t TO app").await.unwrap();
     new.catch_up(old).await.unwrap();
     let short = |config: String| config.replace("name = \"plain\"\n", "name = \"plain\"\nhold = \"1s\"\n");
-    reload(&split.gatekeeper, short).await;
+    split.gatekeeper.reload_with(short).await;
     let mut open = split.client().await;
     let [mut idle, mut busy] = [split.plain().await, split.plain().await];
     for client in [&mut open, &mut busy] {
@@ -107,7 +97,7 @@ async fn a_moved_writer_ends_the_use_of_the_old_one() {
     old.freeze();
     // The operator declares another endpoint to be the primary.
     let (name, from, to) = ("name = \"primary\"", split.direct().to_string(), new.address().to_string());
-    reload(&split.gatekeeper, |config| config.replace(name, "name = \"next\"").replace(&from, &to)).await;
+    split.gatekeeper.reload_with(|config| config.replace(name, "name = \"next\"").replace(&from, &to)).await;
     assert_eq!(last_error(&mut idle).await, words("FATAL", "57P01"));
     assert_eq!(open.ask("SELECT 1").await, Err("40001".to_owned()));
     open.ask("ROLLBACK").await.unwrap();
@@ -138,7 +128,7 @@ async fn dedicated_sessions_end_with_their_server() {
 async fn reads_leave_the_queue_of_a_stuck_read_pool() {
     let split = Split::with("read_deadline = \"1s\"").await;
     // The endpoint never counts as down, so only the deadline helps those in the queue.
-    reload(&split.gatekeeper, |config| config.replace("failures = 2", "failures = 1000")).await;
+    split.gatekeeper.reload_with(|config| config.replace("failures = 2", "failures = 1000")).await;
     let mut clients = Vec::new();
     for _ in 0..30 {
         clients.push(split.client().await);

@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     provider::{AcquireContext, BackendProvider, TryProgress},
 };
 use crate::{
-    backend::{ConnectError, EndpointHandle},
+    backend::{ConnectError, EndpointHandle, RoleReport},
     pool::{Disposition, LeaseError, WaitTerms},
     probe::{Evidence, EvidenceSink},
     topology::NodeId,
@@ -46,6 +46,7 @@ impl<C, F, B> BackendProvider for ConnectProvider<C, F>
 where
     C: Fn(EndpointHandle) -> F,
     F: Future<Output = Result<B, ConnectError>>,
+    B: RoleReport,
 {
     type Backend = Connected<B>;
     type Place = EndpointHandle;
@@ -106,6 +107,10 @@ where
 
     fn node(_backend: &Self::Backend) -> Option<NodeId> {
         None
+    }
+
+    fn in_recovery_at(connected: &Self::Backend) -> Option<SystemTime> {
+        connected.backend.is_in_recovery().then(SystemTime::now)
     }
 
     fn put_back(_backend: Self::Backend, _disposition: Disposition) {}

@@ -108,6 +108,7 @@ fn describe_failure(error: &ConnectError) -> &'static str {
     match (error.failure(), error.phase()) {
         (ConnectFailure::Timeout { .. }, _) => "did not answer in time",
         (ConnectFailure::Broken { .. }, _) => "broke the connection off",
+        (ConnectFailure::InRecovery, _) => "is in recovery",
         (ConnectFailure::TlsRefused, _) => "does not offer TLS",
         (ConnectFailure::Tls(error), _) if !error.is_about_the_certificate() => {
             "could not be spoken to over TLS"

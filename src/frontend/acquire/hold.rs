@@ -35,6 +35,8 @@ const FRESHNESS_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 pub(super) struct Hold {
     /// Start of the first wait of the acquisition.
     began: Option<Instant>,
+    /// End of the last pause on hold.
+    resumed: Option<Instant>,
     /// Start of the wait for a fresh node.
     stale_since: Option<Instant>,
     pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -74,6 +76,11 @@ impl Hold {
     /// Start of the first wait.
     pub(super) const fn began(&self) -> Option<Instant> {
         self.began
+    }
+
+    /// Start of the time that counts for `query_wait_timeout`: time on hold does not.
+    pub(super) fn counted_since(&self) -> Option<Instant> {
+        self.resumed.or(self.began)
     }
 
     /// The acquisition waits, for whatever reason.
@@ -153,6 +160,9 @@ impl Hold {
         let Some(pause) = &mut self.pause else { return Poll::Ready(false) };
         ready!(pause.as_mut().poll(cx));
         self.pause = None;
+        if self.is_held() {
+            self.resumed = Some(Instant::now());
+        }
         Poll::Ready(true)
     }
 }

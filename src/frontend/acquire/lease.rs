@@ -3,7 +3,7 @@
 use std::{
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     shared_state::SharedState,
 };
 use crate::{
-    backend::{ConnectError, EndpointHandle},
+    backend::{ConnectError, EndpointHandle, reported_role},
     frontend::{
         context::{ClientServices, ListenerContext},
         observe::pool_load::PoolLoad,
@@ -25,7 +25,7 @@ use crate::{
     session::AssignedBackend,
     tasks,
     telemetry::{PathCounts, RouteCounts, labels::HoldOutcome},
-    topology::{NodeId, ReplayReport},
+    topology::{NodeId, ObservedRole, ReplayReport},
     wire::StartupMessage,
 };
 
@@ -162,6 +162,11 @@ impl BackendProvider for LeaseProvider {
         lease.node()
     }
 
+    fn in_recovery_at(lease: &Lease) -> Option<SystemTime> {
+        let reported = reported_role(&lease.login().parameters);
+        (reported == Some(ObservedRole::Standby)).then(|| lease.running().opened())
+    }
+
     fn put_back(lease: Lease, disposition: Disposition) {
         lease.release(disposition);
     }
@@ -263,15 +268,18 @@ impl PooledAcquirer {
         self.reader = None;
     }
 
-    /// True if the last probe of the backend's endpoint has failed.
-    pub(crate) fn is_failing(&self, lease: &Lease) -> bool {
+    /// True if the backend's endpoint does not answer the probe: the last one has failed, or the running one is late.
+    pub(crate) fn is_silent(&self, lease: &Lease) -> bool {
         let snapshot = self.context.routing.topology.load();
-        snapshot.get(lease.running().endpoint().name()).is_some_and(|status| status.failures > 0)
+        let status = snapshot.get(lease.running().endpoint().name());
+        status.is_some_and(|status| status.failures > 0 || status.late_probe.is_some())
     }
 
-    /// As [`Self::is_failing`], for a backend that is not of a read pool: reads have a deadline.
+    /// True for a backend of the writer if the last probe has failed.
     pub(crate) fn is_suspect_writer(&self, lease: &Lease) -> bool {
-        self.side == RouteSide::Writer && self.is_failing(lease)
+        let snapshot = self.context.routing.topology.load();
+        let status = snapshot.get(lease.running().endpoint().name());
+        self.side == RouteSide::Writer && status.is_some_and(|status| status.failures > 0)
     }
 
     /// Records the replay position of a node.

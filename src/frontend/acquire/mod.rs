@@ -25,7 +25,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::{Instant, Sleep, sleep};
@@ -46,7 +46,7 @@ use super::{
     context::{ClientServices, ListenerContext},
 };
 use crate::{
-    backend::{ConnectError, ConnectFailure, EndpointHandle},
+    backend::{ConnectError, ConnectFailure, EndpointHandle, RoleReport},
     blame::Chain,
     names::EndpointName,
     pool::{Disposition, LeaseError, UnservedWaits, WaitTerms},
@@ -57,7 +57,7 @@ use crate::{
     },
     session::FreshnessCheck,
     telemetry::labels::HoldOutcome,
-    topology::{NodeFreshness, TopologySnapshot},
+    topology::{NodeFreshness, ObservedRole, TopologySnapshot},
 };
 
 /// Acquires backends for one session.
@@ -139,6 +139,7 @@ pub(crate) async fn acquire_dedicated<B, C, F>(
 where
     C: Fn(EndpointHandle) -> F,
     F: Future<Output = Result<B, ConnectError>>,
+    B: RoleReport,
 {
     let provider = ConnectProvider::new(connect, services.observers.evidence.clone());
     let mut acquirer = BackendAcquirer::new(services, listener, provider);
@@ -262,8 +263,8 @@ impl<P: BackendProvider> BackendAcquirer<P> {
                     return Poll::Ready(Err(self.final_error(failure)));
                 }
                 if let Some(backend) = self.begin_try(request) {
-                    match self.accept_backend(request, backend) {
-                        Some(step) => return Poll::Ready(Ok(step)),
+                    match self.end_try(request, backend) {
+                        Some(step) => return Poll::Ready(step),
                         None => continue,
                     }
                 }
@@ -276,8 +277,8 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             };
             match progress {
                 TryProgress::Acquired(backend) => {
-                    if let Some(step) = self.accept_backend(request, backend) {
-                        return Poll::Ready(Ok(step));
+                    if let Some(step) = self.end_try(request, backend) {
+                        return Poll::Ready(step);
                     }
                 }
                 TryProgress::Notice(waited) => return Poll::Ready(Ok(Step::Notice(waited))),
@@ -293,9 +294,13 @@ impl<P: BackendProvider> BackendAcquirer<P> {
 
     /// Begins a try at the decided endpoint. Returns a backend that is available at once.
     fn begin_try(&mut self, request: &AcquireRequest) -> Option<P::Backend> {
+        let hold = self.wait.as_ref().map(|wait| &wait.hold);
+        let (began, counted_since) = (hold.and_then(Hold::began), hold.and_then(Hold::counted_since));
+        let unserved_since = self.unserved_waits().since(Instant::now());
         let terms = WaitTerms {
-            since: self.wait.as_ref().and_then(|wait| wait.hold.began()),
-            unserved_since: self.unserved_waits().since(Instant::now()),
+            since: counted_since,
+            // The place in the queue counts from the first wait.
+            unserved_since: unserved_since.into_iter().chain(began).min(),
             is_refusable: self.is_refusable(),
             holds: self.side == RouteSide::Writer && self.may_hold(),
         };
@@ -473,6 +478,38 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             RoutePolicy::Split(settings) => settings.read_deadline,
             _ => Duration::ZERO,
         }
+    }
+
+    /// Ends a try that has led to a backend; `None` if another try may succeed.
+    fn end_try(
+        &mut self,
+        request: &AcquireRequest,
+        backend: P::Backend,
+    ) -> Option<Result<Step<P::Backend>, AcquireError>> {
+        let Some(endpoint) = self.find_endpoint_in_recovery(&backend) else {
+            return self.accept_backend(request, backend).map(Ok);
+        };
+        P::put_back(backend, Disposition::Discard);
+        self.context
+            .observers
+            .evidence
+            .submit(endpoint.name(), Evidence::RoleReported(ObservedRole::Standby));
+        let error = ConnectError::new(Arc::clone(endpoint.endpoint()), ConnectFailure::InRecovery);
+        let failure = self.on_failure(request.need, LeaseError::Down(Arc::new(error)))?;
+        Some(Err(self.final_error(failure)))
+    }
+
+    /// The endpoint of the decision if it should be the writer, but is in recovery by the report of `backend`. A report is
+    /// outdated once the probe has seen that the server accepts writes.
+    fn find_endpoint_in_recovery(&self, backend: &P::Backend) -> Option<EndpointHandle> {
+        let reported_at = P::in_recovery_at(backend)?;
+        let decided = self.decided().filter(|decided| decided.reason.is_for_writer())?;
+        let endpoint = P::endpoint(&decided.place);
+        let snapshot = self.context.routing.topology.load();
+        let seen =
+            snapshot.get(endpoint.name()).filter(|status| status.observed == Some(ObservedRole::Primary));
+        let seen_at = seen.and_then(|status| status.last_success).map(wall_clock);
+        seen_at.is_none_or(|seen_at| seen_at <= reported_at).then(|| endpoint.clone())
     }
 
     /// Accepts a backend; `None` if the node behind it is unsuitable.
@@ -698,4 +735,9 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             wait.hold.end_hold(outcome, &mut self.hold_budget);
         }
     }
+}
+
+/// Time of day at `then`, which is not in the future.
+fn wall_clock(then: std::time::Instant) -> SystemTime {
+    SystemTime::now().checked_sub(then.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use super::AcquireRequest;
@@ -76,6 +76,9 @@ pub(crate) trait BackendProvider {
 
     /// The node behind the backend, if known.
     fn node(backend: &Self::Backend) -> Option<NodeId>;
+
+    /// Time of the login at which the server reported that it is in recovery; `None` if it did not.
+    fn in_recovery_at(backend: &Self::Backend) -> Option<SystemTime>;
 
     /// Returns an unused backend.
     fn put_back(backend: Self::Backend, disposition: Disposition);

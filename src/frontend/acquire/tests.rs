@@ -14,7 +14,7 @@ use super::{
     hold::{ACQUIRE_RETRY_INTERVAL, Hold, HoldBudget, UNPROBED_PAUSE},
 };
 use crate::{
-    backend::{ConnectError, ConnectFailure, EndpointHandle},
+    backend::{ConnectError, ConnectFailure, EndpointHandle, RoleReport},
     client_error::ClientErrorReason,
     frontend::{
         ListenerContext,
@@ -25,13 +25,26 @@ use crate::{
     route::{RoutePolicy, RouteReason, WhenNoReader},
     telemetry::labels::{ConnectPhase, HoldOutcome},
     tls::TlsError,
-    topology::TopologySnapshot,
+    topology::{ObservedRole, TopologySnapshot},
     wire::{ProtocolVersion, StartupMessage},
 };
 
 const READ_POOL: RoutePolicy = RoutePolicy::ReadPool { when_no_reader: WhenNoReader::Primary };
 const CLUSTER: &str = "p primary up primary\na read-pool up standby\nb read-pool up standby";
 const HOLD: Duration = Duration::from_secs(30);
+
+/// A scripted backend, in recovery or not.
+struct Scripted {
+    is_in_recovery: bool,
+}
+
+impl RoleReport for Scripted {
+    fn is_in_recovery(&self) -> bool {
+        self.is_in_recovery
+    }
+}
+
+impl RoleReport for () {}
 
 fn broken(endpoint: &EndpointHandle) -> ConnectError {
     let source = io::ErrorKind::ConnectionReset.into();
@@ -237,6 +250,51 @@ fn the_budget_of_holds_is_renewed_after_a_time_without_any() {
         tokio::time::sleep(HOLD / 2).await;
         assert_eq!(budget.left(HOLD), HOLD);
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_in_recovery_is_waited_for() {
+    let mut stand = Stand::new(CLUSTER);
+    let listener = stand.listener(RoutePolicy::Primary, HOLD);
+    let services = Arc::clone(&stand.services);
+    let started = Instant::now();
+    let is_in_recovery = std::sync::atomic::AtomicBool::new(true);
+    let acquired = acquire_dedicated(&services, &listener, |_: EndpointHandle| {
+        let backend = Scripted { is_in_recovery: is_in_recovery.load(SeqCst) };
+        async move { Ok(backend) }
+    });
+    let probed = async {
+        tokio::time::sleep(ACQUIRE_RETRY_INTERVAL).await;
+        assert_eq!(held_clients(&stand), Some("1".to_owned()));
+        stand.topology.publish(snapshot(&CLUSTER.replace("p primary up primary", "p primary up standby")));
+        tokio::time::sleep(ACQUIRE_RETRY_INTERVAL).await;
+        is_in_recovery.store(false, SeqCst);
+        stand.topology.publish(snapshot(CLUSTER));
+    };
+    let (outcome, ()) = tokio::join!(acquired, probed);
+    assert_eq!(outcome.ok().unwrap().0.endpoint.name().as_str(), "p");
+    assert_eq!(started.elapsed(), 2 * ACQUIRE_RETRY_INTERVAL);
+    let reported = Evidence::RoleReported(ObservedRole::Standby);
+    assert_eq!(stand.evidence.take(), [("p".to_owned(), reported)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_in_recovery_serves_reads_and_routes_that_name_it() {
+    let stand = Stand::new(CLUSTER);
+    let read_pool = RoutePolicy::ReadPool { when_no_reader: WhenNoReader::Refuse };
+    for route in [read_pool, RoutePolicy::Endpoint("a".parse().unwrap())] {
+        let listener = stand.listener(route, Duration::ZERO);
+        let acquired = acquire_dedicated(&stand.services, &listener, |_: EndpointHandle| async {
+            Ok(Scripted { is_in_recovery: true })
+        });
+        assert!(acquired.await.is_ok());
+    }
+    let listener = stand.listener(RoutePolicy::Primary, Duration::ZERO);
+    let acquired = acquire_dedicated(&stand.services, &listener, |_: EndpointHandle| async {
+        Ok(Scripted { is_in_recovery: true })
+    });
+    let client_error = acquired.await.err().unwrap().client_error();
+    assert_eq!(client_error.message, "endpoint \"p\" is in recovery");
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use super::{
     unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
-    backend::{ConnectError, ConnectFailure, ConnectRequest, EndpointHandle},
+    backend::{ConnectError, ConnectFailure, ConnectRequest, EndpointHandle, RoleReport},
     blame::Chain,
     client_error::ClientError,
     frontend::{
@@ -193,6 +193,7 @@ impl BackendLogin<'_> {
     ) -> Result<(Connected<B>, RouteReason), Failed>
     where
         F: Future<Output = Result<B, ConnectError>>,
+        B: RoleReport,
     {
         tokio::select! {
             connected = acquire::acquire_dedicated(self.services, self.context, connect) => {

@@ -183,11 +183,22 @@ impl SessionEntry {
         if !self.is_dedicated {
             return self.lose_backend(|current| current.is_same_connection(backend));
         }
-        let is_first = self.withdrawn_at.set(now).is_ok();
+        let is_first = self.note_withdrawal(now);
         if is_first {
             self.send_command(SessionCommand::Withdraw);
         }
         is_first
+    }
+
+    /// Notes that the endpoint of a dedicated session has lost the role of writer. True for the first call.
+    fn note_withdrawal(&self, now: Instant) -> bool {
+        self.withdrawn_at.set(now).is_ok()
+    }
+
+    /// Ends a dedicated session at once, whose endpoint has lost the role of writer. True if the loss is new to it.
+    pub(super) fn expel(&self, now: Instant) -> bool {
+        self.send_command(SessionCommand::Expel);
+        self.note_withdrawal(now)
     }
 
     /// Ends a session at once that was withdrawn [`Self::loss_limit`] ago.

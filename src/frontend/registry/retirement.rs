@@ -1,6 +1,6 @@
 //! Ends the use of an endpoint that is not the writer any more: leases and dedicated sessions.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::{
     current_backend::Cancel,
@@ -22,6 +22,8 @@ pub struct EndedUses {
     pub leases: usize,
     /// Sessions that were ended.
     pub sessions: usize,
+    /// Those of both whose endpoint had not lost the role of writer before.
+    pub newly_ended: usize,
 }
 
 /// Cancel requests for statements that may still run on the server although the sessions gave up the backends.
@@ -73,9 +75,10 @@ impl EndpointSessions {
     #[must_use]
     pub fn end_uses(&self) -> (EndedUses, AbandonedStatements) {
         let (mut ended, mut cancels) = (EndedUses::default(), Vec::new());
+        let now = Instant::now();
         for entry in &self.entries {
             if entry.is_dedicated() {
-                entry.send_command(SessionCommand::Expel);
+                ended.newly_ended += usize::from(entry.expel(now));
                 ended.sessions += 1;
                 continue;
             }
@@ -86,6 +89,7 @@ impl EndpointSessions {
                 is_here
             });
             ended.leases += usize::from(is_lost);
+            ended.newly_ended += usize::from(is_lost);
         }
         (ended, AbandonedStatements { cancels })
     }

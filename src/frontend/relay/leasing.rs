@@ -290,7 +290,7 @@ impl Leasing {
 
     /// True if the read pool of the leased backend does not answer the probe: the backend is given up, and counted.
     pub(super) fn gives_up_reader(&self, backend: &BackendSide) -> bool {
-        let lease = backend.lease().filter(|lease| self.acquirer.is_failing(lease));
+        let lease = backend.lease().filter(|lease| self.acquirer.is_silent(lease));
         if let Some(lease) = lease {
             lease.running().endpoint().metrics().backends_terminated(TerminationReason::Silence, 1);
         }

@@ -42,6 +42,7 @@ impl Story {
             let (endpoint, word) = line.split_once(' ').expect("`endpoint word`");
             let outcome = match word {
                 "alive" => ProbeOutcome::Alive,
+                "late" => ProbeOutcome::Late,
                 "fails" => ProbeOutcome::Failed("connection refused".into()),
                 word if word.starts_with("no-token") => ProbeOutcome::NoCredentials {
                     answer: word.strip_prefix("no-token ").map(|word| answer(word, endpoint)),
@@ -478,4 +479,19 @@ fn a_fence_of_an_operator_binds_every_route() {
     assert!(!barred(&["!move dr", "a fails", "a fails", "!unfence a"]));
     let story = Story::of(TWO_PRIMARIES).play(&["a primary", "a fails", "a fails", "b primary"]);
     assert!(!story.snapshot.is_barred(story.status("a")), "a listener that names it may use it");
+}
+
+#[test]
+fn a_late_probe_changes_nothing_else() {
+    let story = || Story::of(&[("reads", DeclaredRole::ReadPool)]).tell(&["reads standby"]);
+    let late_probe = |story: &Story| story.snapshot.get(&name("reads")).unwrap().late_probe;
+    let late = story().tell(&["reads late"]);
+    assert_eq!(late_probe(&late), Some(late.now));
+    let (before, after) = (story(), late.snapshot.get(&name("reads")).unwrap().clone());
+    let before = before.snapshot.get(&name("reads")).unwrap();
+    assert_eq!((after.health, after.failures), (before.health, before.failures));
+    assert!(after.last_answer < Some(late.now));
+    for end in ["reads standby", "reads fails"] {
+        assert_eq!(late_probe(&story().tell(&["reads late", end])), None, "{end}");
+    }
 }

@@ -429,6 +429,8 @@ async fn impatient() -> (Split, [Frames; 4]) {
 #[tokio::test]
 async fn reads_on_a_read_pool_that_stands_still_run_elsewhere() {
     let (split, mut clients) = impatient().await;
+    // A probe that is late is enough: it need not have failed.
+    split.gatekeeper.reload_with(|config| config.replace("timeout = \"2s\"", "timeout = \"60s\"")).await;
     let nodes = ["reads-1", "reads-2"].map(|name| split.sandbox.node(name));
     nodes.iter().for_each(|node| node.freeze());
     let [one, two, three, four] = &mut clients;
@@ -438,6 +440,8 @@ async fn reads_on_a_read_pool_that_stands_still_run_elsewhere() {
     assert!(last_route(one).await.starts_with("primary"));
     let given_up = "gatekeeper_backends_terminated_total{endpoint=\"reads\",backend_role=\"read-pool\",reason=\"silence\"}";
     assert!(split.gatekeeper.metric(given_up).await.unwrap() >= 1.0);
+    let failed = "gatekeeper_probes_total{endpoint=\"reads\",backend_role=\"read-pool\",outcome=\"error\"}";
+    assert_eq!(split.gatekeeper.metric(failed).await, Some(0.0));
     nodes.iter().for_each(|node| node.thaw());
 }
 
