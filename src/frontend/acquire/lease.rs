@@ -388,13 +388,8 @@ impl PooledAcquirer {
     /// call belongs into the poll that attaches the backend: a session that was not seen on the endpoint after the
     /// publication of another writer then never uses the endpoint.
     pub(crate) fn has_writer_moved(&self, lease: &Lease) -> bool {
-        let is_for_writer = match &self.context.listener.settings.route {
-            RoutePolicy::Primary | RoutePolicy::Split(_) => self.side == RouteSide::Writer,
-            RoutePolicy::ReadPool { .. } => self.reason() == RouteReason::NoReader,
-            RoutePolicy::Secondary | RoutePolicy::Endpoint(_) => false,
-        };
         let writer = || self.context.routing.topology.load().writer.clone();
-        is_for_writer && writer().as_ref() != Some(lease.running().endpoint().name())
+        self.is_for_writer() && writer().as_ref() != Some(lease.running().endpoint().name())
     }
 
     /// Returns an unused backend of an endpoint that is not the writer any more; the next poll decides again.

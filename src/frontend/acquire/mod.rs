@@ -503,13 +503,22 @@ impl<P: BackendProvider> BackendAcquirer<P> {
     /// outdated once the probe has seen that the server accepts writes.
     fn find_endpoint_in_recovery(&self, backend: &P::Backend) -> Option<EndpointHandle> {
         let reported_at = P::in_recovery_at(backend)?;
-        let decided = self.decided().filter(|decided| decided.reason.is_for_writer())?;
+        let decided = self.decided().filter(|_| self.is_for_writer())?;
         let endpoint = P::endpoint(&decided.place);
         let snapshot = self.context.routing.topology.load();
         let seen =
             snapshot.get(endpoint.name()).filter(|status| status.observed == Some(ObservedRole::Primary));
         let seen_at = seen.and_then(|status| status.last_success).map(wall_clock);
         seen_at.is_none_or(|seen_at| seen_at <= reported_at).then(|| endpoint.clone())
+    }
+
+    /// True if the decision is for the writer.
+    fn is_for_writer(&self) -> bool {
+        match &self.context.listener.settings.route {
+            RoutePolicy::Primary | RoutePolicy::Split(_) => self.side == RouteSide::Writer,
+            RoutePolicy::ReadPool { .. } => self.reason() == RouteReason::NoReader,
+            RoutePolicy::Secondary | RoutePolicy::Endpoint(_) => false,
+        }
     }
 
     /// Accepts a backend; `None` if the node behind it is unsuitable.
