@@ -48,6 +48,10 @@ def rows():
                 "Time waited", "Time within which 99 of 100 sessions had a backend.",
                 "compare with the time of the statements.",
                 "s", query(quantile(0.99, "gatekeeper_pool_wait_duration_seconds", "@path", PLACE), NAMED), steps=limits(0.1, 1))),
+            (8, 8, lines(
+                "Oldest wait", "Time that the client now waiting longest has waited for a backend.",
+                "a line that grows to `query_wait_timeout` again and again: no backend is returned, see the oldest transactions.",
+                "s", query(f"max by ({PLACE}) (gatekeeper_pool_oldest_wait_seconds{{@path}})", NAMED), steps=limits(1, 10))),
             (8, 8, heatmap(
                 "Spread of waits", "Distribution of waits: dark cells are many sessions.",
                 "with all waits in the lowest band, the pool is large enough.",
@@ -71,6 +75,14 @@ def rows():
                 "`broken` is the server or the network; `not_clean` and `discarded` are sessions; other reasons are regular.",
                 "cps", query("sum by (reason) (rate(gatekeeper_pool_backends_closed_total{@path}@rate)) > 0", "{{reason}}"),
                 stacked=True, colors={"broken": BAD})),
+            (8, 8, lines(
+                "Oldest transaction", "Age of the oldest open transaction.",
+                "long transactions keep a backend, locks, and dead rows: `GET /v1/sessions` names the client.",
+                "s", query(f"max by ({PLACE}) (gatekeeper_oldest_transaction_seconds{{@path}})", NAMED), steps=limits(300, 3600))),
+            (8, 8, lines(
+                "Longest idle in transaction", "Longest time that a client has left an open transaction idle.",
+                "the application forgot a COMMIT or waits for something else: set `idle_transaction_timeout`, or end the session.",
+                "s", query(f"max by ({PLACE}) (gatekeeper_longest_idle_in_transaction_seconds{{@path}})", NAMED), steps=limits(20, 60))),
             (8, 8, lines(
                 "State checks", "Catalog queries after transactions that may have left session state.",
                 "each costs the server about a millisecond: look for functions that Gatekeeper cannot prove, or `isolation = \"strict\"`.",

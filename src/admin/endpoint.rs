@@ -8,6 +8,8 @@ use crate::{
     backend::EndpointHandle,
     blame::Chain,
     credentials::TokenStatus,
+    frontend::{OpenTransactions, TransactionAge},
+    names::EndpointName,
     tls::{CertificateFacts, Negotiation, TlsMode},
     topology::{EndpointStatus, FenceCause, NodeStatus, ObservedRole, TopologySnapshot, WalPosition},
 };
@@ -53,6 +55,27 @@ pub(super) struct EndpointView {
     login: LoginView,
     /// Number of current sessions on the endpoint.
     sessions: usize,
+    /// The oldest open transaction; absent without one.
+    oldest_transaction: Option<TransactionView>,
+    /// The open transaction whose client has sent nothing for longest; absent if all are at work.
+    longest_idle_transaction: Option<TransactionView>,
+}
+
+/// An open transaction.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TransactionView {
+    /// `id` of the session.
+    session: u64,
+    /// Age of the transaction, or how long it has been idle, in seconds.
+    seconds: f64,
+}
+
+/// Use of an endpoint by sessions.
+pub(super) struct EndpointUse {
+    /// Number of current sessions.
+    sessions: usize,
+    oldest: Option<TransactionAge>,
+    longest_idle: Option<TransactionAge>,
 }
 
 /// A position in the write-ahead log: inserted on a primary, replayed on a standby.
@@ -142,7 +165,7 @@ impl EndpointView {
     pub(super) fn new(
         status: &EndpointStatus,
         handle: &EndpointHandle,
-        sessions: usize,
+        use_of_endpoint: &EndpointUse,
         snapshot: &TopologySnapshot,
         clock: Clock,
     ) -> Self {
@@ -175,8 +198,32 @@ impl EndpointView {
                 kind: handle.settings().login.as_str(),
                 tokens: handle.tokens().map(|tokens| TokensView::new(tokens.status(), clock)),
             },
-            sessions,
+            sessions: use_of_endpoint.sessions,
+            oldest_transaction: use_of_endpoint.oldest.map(TransactionView::new),
+            longest_idle_transaction: use_of_endpoint.longest_idle.map(TransactionView::new),
         }
+    }
+}
+
+// === impl EndpointUse ===
+
+impl EndpointUse {
+    /// Use of the endpoint `name` by `sessions` sessions, with its transactions among all `open` ones.
+    pub(super) fn new(sessions: usize, open: &[OpenTransactions], name: &EndpointName) -> Self {
+        let own = || open.iter().filter(|transactions| transactions.endpoint.name == *name);
+        Self {
+            sessions,
+            oldest: own().map(|own| own.oldest).max_by_key(|oldest| oldest.age),
+            longest_idle: own().filter_map(|own| own.longest_idle).max_by_key(|idle| idle.age),
+        }
+    }
+}
+
+// === impl TransactionView ===
+
+impl TransactionView {
+    fn new(TransactionAge { session, age }: TransactionAge) -> Self {
+        Self { session, seconds: age.as_secs_f64() }
     }
 }
 

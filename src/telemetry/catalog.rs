@@ -199,6 +199,10 @@ catalog! {
         "Part of a statement's time spent in Gatekeeper.";
     TRANSACTIONS = COUNTER, "gatekeeper_transactions_total", [Listener, Endpoint, BackendRole],
         "Transactions ended, including implicit transactions.";
+    OLDEST_TRANSACTION = GAUGE, "gatekeeper_oldest_transaction_seconds", [Listener, Endpoint, BackendRole],
+        "Age of the oldest open transaction, including implicit transactions; 0 without one.";
+    IDLE_TRANSACTION = GAUGE, "gatekeeper_longest_idle_in_transaction_seconds", [Listener, Endpoint, BackendRole],
+        "Longest time that a session has been idle in an open transaction; 0 without one.";
     STATE_CHECKS = COUNTER, "gatekeeper_state_checks_total", [Listener, Endpoint, BackendRole],
         "State checks after transactions that may have left session state on a backend.";
     TRAFFIC = COUNTER, "gatekeeper_traffic_bytes_total", [Listener, Endpoint, BackendRole, Direction],
@@ -211,6 +215,8 @@ catalog! {
         "Sum of the sizes of a listener's pools.";
     POOL_WAITING = GAUGE, "gatekeeper_pool_waiting_clients", [Listener, Endpoint, BackendRole],
         "Clients waiting for a backend connection.";
+    POOL_OLDEST_WAIT = GAUGE, "gatekeeper_pool_oldest_wait_seconds", [Listener, Endpoint, BackendRole],
+        "Time that the client now waiting longest has waited for a backend connection; 0 if none waits.";
     POOL_WAIT_DURATION = MetricKind::Histogram(Buckets::Wait), "gatekeeper_pool_wait_duration_seconds",
         [Listener, Endpoint, BackendRole],
         "Time that clients waited for a backend connection; 0 if one was idle.";
