@@ -1,11 +1,20 @@
 """Dashboard `endpoint`: state, logins, statements and replication of each endpoint."""
 
 from .panel import floor, heatmap, limits, lines, query, stat, table, timeline
-from .words import BAD, DOUBTFUL, GOOD, STATE, STATES, quantile
+from .words import BAD, DOUBTFUL, GOOD, STATE, STATES, UNKNOWN, quantile
 
 NEXT = "pools"
 NAMED = "{{endpoint}} · {{backend_role}}"
 BY = "by (endpoint, backend_role)"
+REPLAY = """
+  4 * max by (endpoint) (gatekeeper_endpoint_replay{@endpoint, state="diverged"} == 1)
+or 3 * max by (endpoint) (gatekeeper_endpoint_replay{@endpoint, state="paused"} == 1)
+or 2 * max by (endpoint) (gatekeeper_endpoint_replay{@endpoint, state="stalled"} == 1)
+or 5 * max by (endpoint) (gatekeeper_endpoint_lagging{@endpoint} == 1)
+or 1 * max by (endpoint) (gatekeeper_endpoint_replay{@endpoint, state="replaying"} == 1)
+"""
+REPLAY_STATES = {0: ("unknown", UNKNOWN), 1: ("replaying", GOOD), 2: ("stalled", BAD), 3: ("paused", BAD), 4: ("diverged", BAD),
+                 5: ("lagging", DOUBTFUL)}
 TOKEN = "max by (endpoint) (gatekeeper_token_expiry_timestamp_seconds{@endpoint}) - time()"
 CERTIFICATES = "min by (endpoint, certificate) (gatekeeper_certificate_expiry_timestamp_seconds{@endpoint}) - time()"
 
@@ -111,6 +120,10 @@ def replication():
             "Lag in WAL", "Bytes of WAL that a standby has not replayed.",
             "growth under load that shrinks afterwards: the standby is too small. Steady growth: replay is stuck.",
             "bytes", query(f"max {BY} (gatekeeper_replication_lag_bytes{{@endpoint}})", NAMED))),
+        (8, 8, timeline(
+            "Replay", "State of WAL replay on each standby: the worst state of several nodes behind an address.",
+            "`paused`: call `pg_wal_replay_resume()`; `stalled`: look for a long query on the standby, or a broken connection to its writer.",
+            REPLAY, REPLAY_STATES)),
         (8, 8, lines(
             "WAL written and replayed", "Rate of WAL written by the writer and replayed by each standby.",
             "a standby whose line is below the writer's falls behind.",

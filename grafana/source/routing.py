@@ -74,7 +74,7 @@ def rows():
                 "reqps", query("sum by (reason) (rate(gatekeeper_route_decisions_total{@listener}@rate)) > 0", "{{reason}}"), stacked=True)),
             (12, 9, lines(
                 "Read fallbacks by reason", "Reads sent to the primary instead of a read pool.",
-                "`no-reader`: read pools are down. `not-fresh`, `answer-too-old`: they lag. `not-sampled`: no WAL sample of the writer in time. "
+                "`no-reader`: read pools are down. `lagging`, `not-fresh`, `answer-too-old`: they lag. `not-sampled`: no WAL sample of the writer in time. "
                 "Other reasons: reads that were rerun after a failure on a standby.",
                 "reqps", query("sum by (listener, reason) (rate(gatekeeper_read_fallbacks_total{@listener}@rate)) > 0",
                                "{{listener}} · {{reason}}"), stacked=True)),

@@ -11,7 +11,9 @@ use crate::{
     frontend::{OpenTransactions, TransactionAge},
     names::EndpointName,
     tls::{CertificateFacts, Negotiation, TlsMode},
-    topology::{EndpointStatus, FenceCause, NodeStatus, ObservedRole, TopologySnapshot, WalPosition},
+    topology::{
+        EndpointStatus, FenceCause, NodeStatus, ObservedRole, ReplicationLag, TopologySnapshot, WalPosition,
+    },
 };
 
 /// An endpoint.
@@ -46,6 +48,15 @@ pub(super) struct EndpointView {
     /// True if new transactions are read-only by default.
     read_only: Option<bool>,
     position: Option<PositionView>,
+    /// Lag behind the writer, of the server that is furthest behind; absent while unknown.
+    lag: Option<LagView>,
+    /// True for an endpoint that serves reads and lags by more than `lagging_after`: reads go elsewhere while another read
+    /// pool or the primary serves.
+    lagging: bool,
+    /// WAL replay of the standbys, the worst of several servers: `unknown`, `replaying`, `stalled`, `paused`, `diverged`.
+    replay: &'static str,
+    /// Time of the last change of `replay`.
+    replay_since: Option<Moment>,
     timeline: Option<u32>,
     /// The server that responded last, as in `nodes`.
     node: Option<String>,
@@ -87,6 +98,17 @@ pub(super) struct PositionView {
     bytes: u64,
     /// Seconds since the server was queried.
     age_seconds: f64,
+}
+
+/// Lag of a standby, as of its last probe.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LagView {
+    /// WAL that the writer had written and the standby had not replayed; absent while the writer's position is unknown.
+    bytes: Option<u64>,
+    /// Time since the standby was last known to be level with the writer.
+    seconds: f64,
+    /// True if the standby was never seen level: it lags by `seconds` at least.
+    lower_bound: bool,
 }
 
 /// One server behind an endpoint's address.
@@ -190,6 +212,10 @@ impl EndpointView {
             failures: status.failures,
             read_only: status.read_only,
             position: status.position.map(|position| PositionView::new(position, clock)),
+            lag: status.lag.map(LagView::new),
+            lagging: status.is_lagging,
+            replay: status.replay.as_str(),
+            replay_since: status.replay_since.map(|at| clock.since(at)),
             timeline: status.timeline,
             node: status.node.map(|node| node.to_string()),
             nodes: status.nodes.iter().map(|node| NodeView::new(node, clock)).collect(),
@@ -237,6 +263,15 @@ impl PositionView {
             bytes: lsn,
             age_seconds: clock.age(asked_at),
         }
+    }
+}
+
+// === impl LagView ===
+
+impl LagView {
+    fn new(lag: ReplicationLag) -> Self {
+        let ReplicationLag { bytes, time, is_lower_bound, .. } = lag;
+        Self { bytes, seconds: time.as_secs_f64(), lower_bound: is_lower_bound }
     }
 }
 

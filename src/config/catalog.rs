@@ -158,6 +158,7 @@ pub const KEYS: &[ConfigKey] = &[
     key("probe", "interval", &["PROBE_INTERVAL"]),
     key("probe", "timeout", &["PROBE_TIMEOUT"]),
     key("probe", "failures", &["PROBE_FAILURES"]),
+    key("probe", "lagging_after", &["PROBE_LAGGING_AFTER"]),
     key("runtime", "workers", &["WORKERS"]),
     key("runtime", "drain_delay", &["DRAIN_DELAY"]),
     key("runtime", "drain_timeout", &["DRAIN_TIMEOUT"]),

@@ -199,6 +199,7 @@ pub(super) fn read_probe(root: &Section<'_>) -> ProbeSettings {
         interval: section.positive_duration("interval", default.interval),
         timeout: section.positive_duration("timeout", default.timeout),
         failures: u32::try_from(section.count("failures", 1, default.failures as usize)).unwrap_or(u32::MAX),
+        lagging_after: section.duration("lagging_after", default.lagging_after).value,
     }
 }
 

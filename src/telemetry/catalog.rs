@@ -313,9 +313,13 @@ catalog! {
     REPLICATION_POSITION = GAUGE, "gatekeeper_replication_position_bytes", [Endpoint, BackendRole],
         "WAL position in bytes: insert position of a primary, replay position of a standby; NaN while unknown.";
     REPLICATION_LAG_BYTES = GAUGE, "gatekeeper_replication_lag_bytes", [Endpoint, BackendRole],
-        "WAL not yet replayed by a standby, relative to the writer's last known position; NaN while unknown.";
+        "WAL not yet replayed by a standby, relative to the writer's position before the probe; NaN while unknown.";
     REPLICATION_LAG = GAUGE, "gatekeeper_replication_lag_seconds", [Endpoint, BackendRole],
-        "Time since a standby was last known to be level with its writer; NaN while unknown.";
+        "Time since a standby was last known to be level with its writer, or a lower bound; NaN while unknown.";
+    ENDPOINT_REPLAY = GAUGE, "gatekeeper_endpoint_replay", [Endpoint, BackendRole, State],
+        "1 for the state of WAL replay on an endpoint's standbys; the worst of several nodes.";
+    ENDPOINT_LAGGING = GAUGE, "gatekeeper_endpoint_lagging", [Endpoint, BackendRole],
+        "1 while an endpoint that serves reads lags by more than `lagging_after`.";
     WRITER_ABSENCE_DURATION = MetricKind::Histogram(Buckets::Hold), "gatekeeper_writer_absence_duration_seconds", [],
         "Time from the last response of the writer to a probe to the next one, after failed probes.";
     WRITABLE_ENDPOINTS = GAUGE, "gatekeeper_topology_writable_endpoints", [],

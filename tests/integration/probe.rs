@@ -23,8 +23,12 @@ use crate::harness::{
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-const OFTEN: ProbeSettings =
-    ProbeSettings { interval: Duration::from_millis(300), timeout: Duration::from_secs(2), failures: 2 };
+const OFTEN: ProbeSettings = ProbeSettings {
+    interval: Duration::from_millis(300),
+    timeout: Duration::from_secs(2),
+    failures: 2,
+    lagging_after: Duration::ZERO,
+};
 
 struct Watched {
     probe: Probe,
