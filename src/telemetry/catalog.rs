@@ -286,6 +286,10 @@ catalog! {
         "Time to mint a token.";
     TOKEN_EXPIRY = GAUGE, "gatekeeper_token_expiry_timestamp_seconds", [Endpoint, BackendRole],
         "Time after which the current token is no longer used; NaN without a token.";
+    TOKEN_MINT_SUCCESS = GAUGE, "gatekeeper_token_mint_success_timestamp_seconds", [Endpoint, BackendRole],
+        "Time of the last successful mint of a token; NaN before the first.";
+    TOKEN_MINT_FAILURE = GAUGE, "gatekeeper_token_mint_failure_timestamp_seconds", [Endpoint, BackendRole],
+        "Time of the last failed mint of a token; NaN before the first.";
     CERTIFICATE_EXPIRY = GAUGE, "gatekeeper_certificate_expiry_timestamp_seconds", [Endpoint, BackendRole, Certificate],
         "Expiry time of a certificate of an endpoint's TLS; NaN without a certificate.";
 

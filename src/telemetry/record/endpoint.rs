@@ -29,6 +29,8 @@ pub struct EndpointMetrics {
     mints: Each<Outcome, Counter>,
     mint_duration: Histogram,
     token_expiry: Gauge,
+    mint_success: Gauge,
+    mint_failure: Gauge,
     certificates: Each<Certificate, Gauge>,
     health: Each<Health, Gauge>,
     role: Each<RoleState, Gauge>,
@@ -72,6 +74,8 @@ impl EndpointMetrics {
             mints: scope.each(Label::Outcome, |scope| scope.counter(&catalog::TOKEN_MINTS)),
             mint_duration: scope.histogram(&catalog::TOKEN_MINT_DURATION),
             token_expiry: scope.unknown(&catalog::TOKEN_EXPIRY),
+            mint_success: scope.unknown(&catalog::TOKEN_MINT_SUCCESS),
+            mint_failure: scope.unknown(&catalog::TOKEN_MINT_FAILURE),
             certificates: scope.each(Label::Certificate, |scope| scope.unknown(&catalog::CERTIFICATE_EXPIRY)),
             health: scope.each(Label::State, |scope| scope.gauge(&catalog::ENDPOINT_HEALTH)),
             role: scope.each(Label::Role, |scope| scope.gauge(&catalog::ENDPOINT_ROLE)),
@@ -126,12 +130,14 @@ impl EndpointMetrics {
         self.mints.of(Outcome::Ok).increment();
         self.mint_duration.record(duration);
         self.token_expiry.set(unix_seconds(expiry));
+        self.mint_success.set(unix_seconds(SystemTime::now()));
     }
 
     /// Records a failed mint.
     pub fn token_failed(&self, duration: Duration) {
         self.mints.of(Outcome::Error).increment();
         self.mint_duration.record(duration);
+        self.mint_failure.set(unix_seconds(SystemTime::now()));
     }
 
     /// Sets the expiry of a certificate; `None` without a certificate.
@@ -211,6 +217,8 @@ impl EndpointMetrics {
             self.mismatch.set(0.0);
             self.fenced.set(0.0);
             self.token_expiry.set(f64::NAN);
+            self.mint_success.set(f64::NAN);
+            self.mint_failure.set(f64::NAN);
             for certificate in Certificate::ALL {
                 self.certificate_ends(certificate, None);
             }
