@@ -78,7 +78,7 @@ pub mod tls {
 pub mod topology {
     pub use crate::topology::{
         Address, DeclaredRole, Endpoint, EndpointStatus, Health, NodeFreshness, NodeId, ObservedRole,
-        ReplayReport, TopologySnapshot, parse_lsn,
+        ReplayReport, ReplayState, TopologySnapshot, parse_lsn,
     };
 }
 

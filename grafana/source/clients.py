@@ -52,20 +52,24 @@ def clients():
 
 def identity():
     return [
-        (8, 8, lines(
+        (6, 8, lines(
             "Life of tokens", "Time until the token in use is renewed at the latest.",
             "the value rises at each mint; a token at 0 while logins continue cannot be renewed.",
             "s", query("clamp_min(max by (endpoint, backend_role) (gatekeeper_token_expiry_timestamp_seconds{@endpoint}) - time(), 0)",
                        "{{endpoint}} · {{backend_role}}"))),
-        (8, 8, lines(
+        (6, 8, lines(
             "Tokens minted", "Tokens minted, and attempts that failed.",
             "the log shows a failure with the output of the token command; in the end, all logins fail.",
             "cps", query("sum by (endpoint, outcome) (rate(gatekeeper_token_mints_total{@endpoint}@rate))", "{{endpoint}} · {{outcome}}"))),
-        (8, 8, lines(
+        (6, 8, lines(
+            "Time since the last mint", "Time since the last successful mint of a token, by endpoint.",
+            "a line that grows beyond the life of a token: nobody uses the endpoint, or minting fails.",
+            "s", query("time() - max by (endpoint) (gatekeeper_token_mint_success_timestamp_seconds{@endpoint})", "{{endpoint}}"))),
+        (6, 8, lines(
             "Time of a mint", "Time that half and 95 of 100 tokens took to mint, in the last hour.",
             "seconds are usual for `gcloud`; the metadata server answers in milliseconds.",
-            "s", query("histogram_quantile(0.5, sum by (le) (rate(gatekeeper_token_mint_duration_seconds_bucket{@endpoint}[1h])))", "half of them"),
-            query("histogram_quantile(0.95, sum by (le) (rate(gatekeeper_token_mint_duration_seconds_bucket{@endpoint}[1h])))", "95 of 100"))),
+            "s", query("histogram_quantile(0.5, sum by (le) (rate(gatekeeper_token_mint_duration_seconds_bucket{@endpoint}[1h])))", "p50"),
+            query("histogram_quantile(0.95, sum by (le) (rate(gatekeeper_token_mint_duration_seconds_bucket{@endpoint}[1h])))", "p95"))),
         (12, 7, table(
             "Certificates of endpoints", "Time to expiry of server certificates, trusted CAs, and Gatekeeper's client certificate.",
             "changed files are reloaded automatically; the cluster's administrator provides a new CA.", "endpoint", [

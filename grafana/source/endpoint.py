@@ -1,11 +1,20 @@
 """Dashboard `endpoint`: state, logins, statements and replication of each endpoint."""
 
 from .panel import floor, heatmap, limits, lines, query, stat, table, timeline
-from .words import BAD, DOUBTFUL, GOOD, STATE, STATES, quantile
+from .words import BAD, DOUBTFUL, GOOD, STATE, STATES, UNKNOWN, quantile
 
 NEXT = "pools"
 NAMED = "{{endpoint}} · {{backend_role}}"
 BY = "by (endpoint, backend_role)"
+REPLAY = """
+  4 * max by (endpoint) (gatekeeper_endpoint_replay{@endpoint, state="diverged"} == 1)
+or 3 * max by (endpoint) (gatekeeper_endpoint_replay{@endpoint, state="paused"} == 1)
+or 2 * max by (endpoint) (gatekeeper_endpoint_replay{@endpoint, state="stalled"} == 1)
+or 5 * max by (endpoint) (gatekeeper_endpoint_lagging{@endpoint} == 1)
+or 1 * max by (endpoint) (gatekeeper_endpoint_replay{@endpoint, state="replaying"} == 1)
+"""
+REPLAY_STATES = {0: ("unknown", UNKNOWN), 1: ("replaying", GOOD), 2: ("stalled", BAD), 3: ("paused", BAD), 4: ("diverged", BAD),
+                 5: ("lagging", DOUBTFUL)}
 TOKEN = "max by (endpoint) (gatekeeper_token_expiry_timestamp_seconds{@endpoint}) - time()"
 CERTIFICATES = "min by (endpoint, certificate) (gatekeeper_certificate_expiry_timestamp_seconds{@endpoint}) - time()"
 
@@ -57,7 +66,7 @@ def reaching():
             "cps", query(f"sum {phase} (rate(gatekeeper_connect_failures_total{{@endpoint}}@rate)) > 0", "{{endpoint}} · {{phase}}"),
             stacked=True)),
         (8, 8, lines(
-            "Time of each phase", "Time within which 95 of 100 attempts finished each phase.",
+            "Time of each phase, p95", "Time within which 95 of 100 attempts finished each phase.",
             "a slow `token` is the token command; a slow `login` is a server without processor time or with many connections.",
             "s", query(quantile(0.95, "gatekeeper_connect_duration_seconds", "@endpoint", "phase"), "{{phase}}"), log=True)),
         (8, 8, lines(
@@ -81,11 +90,11 @@ def serving():
             "reqps", query("sum by (endpoint, sqlstate_class) (rate(gatekeeper_statement_errors_total{@path}@rate)) > 0",
                            "{{endpoint}} · {{sqlstate_class}}"), stacked=True)),
         (8, 8, lines(
-            "Time of statements", "Time within which half, 95 and 99 of 100 statements were answered.",
+            "Statement time", "p50, p95 and p99: time within which half, 95 and 99 of 100 statements were answered.",
             "if only the last line rises, a few statements are slow: the audit log has their duration.",
-            "s", query(quantile(0.5, "gatekeeper_statement_duration_seconds", path), "half of them"),
-            query(quantile(0.95, "gatekeeper_statement_duration_seconds", path), "95 of 100"),
-            query(quantile(0.99, "gatekeeper_statement_duration_seconds", path), "99 of 100"))),
+            "s", query(quantile(0.5, "gatekeeper_statement_duration_seconds", path), "p50"),
+            query(quantile(0.95, "gatekeeper_statement_duration_seconds", path), "p95"),
+            query(quantile(0.99, "gatekeeper_statement_duration_seconds", path), "p99"))),
         (12, 8, heatmap(
             "Spread of statements", "Distribution of statement times: dark cells are many statements.",
             "two bands are two kinds of statements; a band that moves up shows a slower server.",
@@ -111,7 +120,11 @@ def replication():
             "Lag in WAL", "Bytes of WAL that a standby has not replayed.",
             "growth under load that shrinks afterwards: the standby is too small. Steady growth: replay is stuck.",
             "bytes", query(f"max {BY} (gatekeeper_replication_lag_bytes{{@endpoint}})", NAMED))),
-        (8, 8, lines(
+        (8, 8, timeline(
+            "Replay", "State of WAL replay on each standby: the worst state of several nodes behind an address.",
+            "`paused`: call `pg_wal_replay_resume()`; `stalled`: look for a long query on the standby, or a broken connection to its writer.",
+            REPLAY, REPLAY_STATES)),
+        (12, 8, lines(
             "WAL written and replayed", "Rate of WAL written by the writer and replayed by each standby.",
             "a standby whose line is below the writer's falls behind.",
             "Bps", query(f"clamp_min(max {BY} (deriv(gatekeeper_replication_position_bytes{{@endpoint}}[1m])), 0)", NAMED))),
@@ -120,7 +133,7 @@ def replication():
             "at the limit, clients wait or pools take connections from each other: raise `max_backends`, or the server's `max_connections` first.",
             "none", query(f"sum {BY} (gatekeeper_backends{{@endpoint}})", NAMED),
             query("max by (endpoint) (gatekeeper_backends_limit{@endpoint})", "{{endpoint}}: limit"))),
-        (12, 8, table(
+        (24, 8, table(
             "Certificates and tokens", "Time to expiry of each certificate (CA, server, Gatekeeper's client certificate) and of the current token.",
             "red: renew now. No value: not in use. A token at 0 s is unused, or cannot be renewed.", "endpoint", [
                 ("CA", _certificate("ca"), "s", {"steps": floor(14 * 86400, 3 * 86400)}),

@@ -16,7 +16,7 @@ def verdict():
         (3, 4, stat(
             "Gatekeepers up", "Processes that Prometheus could scrape.",
             "if a process is missing, check the process and its log first: no panel below shows it.",
-            "none", "sum(up{@all})", floor(bad=1))),
+            "none", "sum(up{@all} and on (job, instance) last_over_time(gatekeeper_build_info{@all}[1d]))", floor(bad=1))),
         (3, 4, linked("routing", stat(
             "Writable endpoints", "Endpoints whose server accepts writes: exactly 1 is healthy.",
             "at 0, writes fail: the timeline shows the last writer. At 2 or more, servers may accept diverging "
@@ -36,7 +36,7 @@ def verdict():
             "find the endpoint and its SQLSTATE classes: 57, 58, 53 and 08 are caused by the cluster.",
             "percentunit", error_ratio(), limits(0.01, 0.05), decimals=2)),
         (3, 4, stat(
-            "Statement time, p99", "99 of 100 statements were answered within this time, including the time in Gatekeeper.",
+            "Statement time, p99", "p99: 99 of 100 statements were answered within this time, including the time in Gatekeeper.",
             "compare with the time in Gatekeeper below: if that is small, the server is slow.",
             "s", quantile(0.99, "gatekeeper_statement_duration_seconds", "@path"), limits(0.5, 2))),
         (3, 4, linked("routing", stat(
@@ -106,8 +106,8 @@ def rows():
             (8, 7, linked("clients", lines(
                 "Time in Gatekeeper", "Part of a statement's time spent in Gatekeeper, not on the server.",
                 "normally far below a millisecond; otherwise check processor and file descriptors on the clients dashboard.",
-                "s", query(quantile(0.5, "gatekeeper_proxy_overhead_seconds", "@path"), "half of them"),
-                query(quantile(0.99, "gatekeeper_proxy_overhead_seconds", "@path"), "99 of 100")))),
+                "s", query(quantile(0.5, "gatekeeper_proxy_overhead_seconds", "@path"), "p50"),
+                query(quantile(0.99, "gatekeeper_proxy_overhead_seconds", "@path"), "p99")))),
             (8, 7, linked("clients", lines(
                 "Rejected clients", "Clients without a session: limits, TLS, authentication, no endpoint.",
                 "colors show reasons; `no_endpoint` is caused by the cluster, other reasons by Gatekeeper or clients.",

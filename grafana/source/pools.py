@@ -18,7 +18,7 @@ def verdict():
             "for lasting waits, find the full pool below, and check whether work or pinned sessions fill the pool.",
             "none", "sum(gatekeeper_pool_waiting_clients{@path})", limits(1, 10))),
         (6, 5, stat(
-            "Longest waits", "99 of 100 sessions got a backend within this time; an idle backend counts as 0.",
+            "Pool wait, p99", "99 of 100 sessions got a backend within this time; an idle backend counts as 0.",
             "above 100 ms users notice: raise `pool.size`, or shorten transactions and pins.",
             "s", quantile(0.99, "gatekeeper_pool_wait_duration_seconds", "@path"), limits(0.1, 1))),
         (6, 5, stat(
@@ -44,15 +44,19 @@ def rows():
                 "Waiting", "Clients waiting for a backend.",
                 "a queue that only grows belongs to a pool whose backends are not returned.",
                 "none", query(f"sum by ({PLACE}) (gatekeeper_pool_waiting_clients{{@path}})", NAMED), stacked=True)),
-            (8, 8, lines(
-                "Time waited", "Time within which 99 of 100 sessions had a backend.",
+            (6, 8, lines(
+                "Pool wait, p99", "Time within which 99 of 100 sessions had a backend.",
                 "compare with the time of the statements.",
                 "s", query(quantile(0.99, "gatekeeper_pool_wait_duration_seconds", "@path", PLACE), NAMED), steps=limits(0.1, 1))),
-            (8, 8, heatmap(
+            (6, 8, lines(
+                "Oldest wait", "Time that the client now waiting longest has waited for a backend.",
+                "a line that grows to `query_wait_timeout` again and again: no backend is returned, see the oldest transactions.",
+                "s", query(f"max by ({PLACE}) (gatekeeper_pool_oldest_wait_seconds{{@path}})", NAMED), steps=limits(1, 10))),
+            (6, 8, heatmap(
                 "Spread of waits", "Distribution of waits: dark cells are many sessions.",
                 "with all waits in the lowest band, the pool is large enough.",
                 "gatekeeper_pool_wait_duration_seconds", "@path")),
-            (8, 8, lines(
+            (6, 8, lines(
                 "Wait timeouts", "Clients that timed out waiting for a backend.",
                 "the application sees SQLSTATE 53300: raise `pool.size` or `query_wait_timeout`.",
                 "cps", query(f"sum by ({PLACE}) (rate(gatekeeper_pool_wait_timeouts_total{{@path}}@rate))", NAMED))),
@@ -72,15 +76,23 @@ def rows():
                 "cps", query("sum by (reason) (rate(gatekeeper_pool_backends_closed_total{@path}@rate)) > 0", "{{reason}}"),
                 stacked=True, colors={"broken": BAD})),
             (8, 8, lines(
+                "Oldest transaction", "Age of the oldest open transaction.",
+                "long transactions keep a backend, locks, and dead rows: `GET /v1/sessions` names the client.",
+                "s", query(f"max by ({PLACE}) (gatekeeper_oldest_transaction_seconds{{@path}})", NAMED), steps=limits(300, 3600))),
+            (8, 8, lines(
+                "Longest idle in transaction", "Longest time that a client has left an open transaction idle.",
+                "the application forgot a COMMIT or waits for something else: set `idle_transaction_timeout`, or end the session.",
+                "s", query(f"max by ({PLACE}) (gatekeeper_longest_idle_in_transaction_seconds{{@path}})", NAMED), steps=limits(20, 60))),
+            (8, 8, lines(
                 "State checks", "Catalog queries after transactions that may have left session state.",
                 "each costs the server about a millisecond: look for functions that Gatekeeper cannot prove, or `isolation = \"strict\"`.",
                 "cps", query(f"sum by ({PLACE}) (rate(gatekeeper_state_checks_total{{@path}}@rate))", NAMED))),
-            (8, 8, lines(
+            (12, 8, lines(
                 "Backends and limits", "Backends in the pools of a listener, and their maximum.",
                 "a limit far above the server's `max_connections` only moves the queue to the server.",
                 "none", query(f"sum by ({PLACE}) (gatekeeper_pool_backends{{@path}})", NAMED),
                 query(f"sum by ({PLACE}) (gatekeeper_pool_backends_limit{{@path}}) > 0", NAMED + ": limit"))),
-            (8, 8, lines(
+            (12, 8, lines(
                 "Use of the endpoint's budget", "Backends of all pools of an endpoint, as a share of their maximum.",
                 "at 100 %, pools take connections from each other: see backends closed with the reason `shared`.",
                 "percentunit", query("sum by (endpoint, backend_role) (gatekeeper_backends{@endpoint}) "

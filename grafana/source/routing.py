@@ -42,11 +42,11 @@ def rows():
                 "`expired` was an error for a client (57P03): the writer was absent for longer than `hold`.",
                 "cps", query("sum by (outcome) (rate(gatekeeper_holds_total{@listener}@rate)) > 0", "{{outcome}}"), stacked=True)),
             (5, 8, lines(
-                "Time on hold", "Time within which 99 of 100 holds ended.",
+                "Time on hold, p99", "Time within which 99 of 100 holds ended.",
                 "compare with `hold` of the listener.",
                 "s", query(quantile(0.99, "gatekeeper_hold_duration_seconds", "@listener", "listener"), "{{listener}}"))),
             (5, 8, lines(
-                "Absence of the writer", "Time between two answers of the writer with failed probes in between, 99 of 100.",
+                "Absence of the writer, p99", "Time between two answers of the writer with failed probes in between, 99 of 100.",
                 "the usual time of a failover; `hold` must be longer.",
                 "s", query(quantile(0.99, "gatekeeper_writer_absence_duration_seconds", "@all"), "absence"))),
             (4, 8, lines(
@@ -74,7 +74,7 @@ def rows():
                 "reqps", query("sum by (reason) (rate(gatekeeper_route_decisions_total{@listener}@rate)) > 0", "{{reason}}"), stacked=True)),
             (12, 9, lines(
                 "Read fallbacks by reason", "Reads sent to the primary instead of a read pool.",
-                "`no-reader`: read pools are down. `not-fresh`, `answer-too-old`: they lag. `not-sampled`: no WAL sample of the writer in time. "
+                "`no-reader`: read pools are down. `lagging`, `not-fresh`, `answer-too-old`: they lag. `not-sampled`: no WAL sample of the writer in time. "
                 "Other reasons: reads that were rerun after a failure on a standby.",
                 "reqps", query("sum by (listener, reason) (rate(gatekeeper_read_fallbacks_total{@listener}@rate)) > 0",
                                "{{listener}} · {{reason}}"), stacked=True)),

@@ -8,7 +8,7 @@ ROLES = {"primary": PRIMARY, "read-pool": READ_POOL, "replica": READ_POOL, "seco
 
 # Colors by kind of topology change.
 CHANGES = {"up": GOOD, "down": BAD, "role": "#8AB8FF", "node": UNKNOWN, "mismatch": DOUBTFUL, "writer": "#F2CC0C",
-           "two_writers": "#E83E8C", "fenced": "#B877D9"}
+           "two_writers": "#E83E8C", "fenced": "#B877D9", "replay": "#FF780A"}
 
 # State of an endpoint as a number, worst last. Demoted: a standby that is declared primary; promoted: the reverse.
 STATES = {

@@ -1,9 +1,12 @@
-//! Access to the admin API: a bearer key, compared in constant time, or the cookie of a logged-in browser.
+//! Access to the admin API: a key, compared in constant time, or the cookie of a logged-in browser. A second key permits
+//! reading only.
 
 use std::{net::IpAddr, time::Instant};
 
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use super::{
     AdminSettings,
@@ -16,6 +19,8 @@ use super::{
 pub(super) struct AdminAccess {
     /// Hash of the key. Comparing digests of equal length does not reveal the length of the key.
     key: Option<[u8; 32]>,
+    /// Hash of the key that permits reading only.
+    viewer_key: Option<[u8; 32]>,
     /// Only this machine can connect: health and metrics need no key.
     loopback: bool,
     /// Health paths need no key.
@@ -29,6 +34,8 @@ pub(super) struct AdminAccess {
 pub(super) enum Verdict {
     /// The request has the key.
     Known,
+    /// The request reads, and has the key for viewers.
+    Viewer,
     /// The request has the cookie of a logged-in browser.
     Session,
     /// The path needs no key.
@@ -41,6 +48,8 @@ pub(super) enum Verdict {
     Foreign,
     /// The request has a cookie and changes state. The status page never does, so another page sent the request.
     OnlyLooks,
+    /// The request changes state, and has the key for viewers.
+    ViewerChanges,
 }
 
 /// True for paths that report only health: cheap and not audited.
@@ -59,6 +68,7 @@ impl AdminAccess {
     pub(super) fn new(settings: &AdminSettings) -> Self {
         Self {
             key: settings.api_key.as_ref().map(|key| hash_secret(key.reveal().as_bytes())),
+            viewer_key: settings.viewer_key.as_ref().map(|key| hash_secret(key.reveal().as_bytes())),
             loopback: settings.bind.ip().is_loopback(),
             open_health: settings.open_health,
             cookies: Cookies::new(settings),
@@ -69,9 +79,9 @@ impl AdminAccess {
         self.key.is_some()
     }
 
-    /// True if `shown` is the key.
-    pub(super) fn is_key(&self, shown: &[u8]) -> bool {
-        self.key.is_some_and(|key| bool::from(hash_secret(shown).ct_eq(&key)))
+    /// True if `shown` is a key that permits reading.
+    pub(super) fn may_read(&self, shown: &[u8]) -> bool {
+        is_key(self.key, shown) | is_key(self.viewer_key, shown)
     }
 
     pub(super) fn judge(&self, method: &Method, path: &str, headers: &HeaderMap) -> Verdict {
@@ -91,8 +101,12 @@ impl AdminAccess {
         if open {
             return Verdict::Open;
         }
-        match bearer_key(headers) {
-            Some(shown) if self.is_key(shown) => Verdict::Known,
+        match shown_key(headers) {
+            Some(shown) if is_key(self.key, &shown) => Verdict::Known,
+            Some(shown) if is_key(self.viewer_key, &shown) => match method.is_safe() {
+                true => Verdict::Viewer,
+                false => Verdict::ViewerChanges,
+            },
             Some(_) => Verdict::WrongKey,
             None if !from_our_page(headers) || !self.cookies.is_open(headers, Instant::now()) => {
                 Verdict::NoKey
@@ -123,22 +137,34 @@ fn called_by_foreign_name(headers: &HeaderMap) -> bool {
     !host.eq_ignore_ascii_case("localhost") && host.parse::<IpAddr>().is_err()
 }
 
-/// The key of `Authorization: Bearer KEY`.
+/// The key of `Authorization: Bearer KEY`, or the password of `Authorization: Basic …`; the user name does not matter.
 ///
-/// <https://www.rfc-editor.org/rfc/rfc6750#section-2.1>
-fn bearer_key(headers: &HeaderMap) -> Option<&[u8]> {
-    let (scheme, key) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(SCHEME.len())?;
-    scheme.eq_ignore_ascii_case(SCHEME).then(|| key.trim_ascii())
+/// <https://www.rfc-editor.org/rfc/rfc6750#section-2.1>, <https://www.rfc-editor.org/rfc/rfc7617#section-2>
+fn shown_key(headers: &HeaderMap) -> Option<Zeroizing<Vec<u8>>> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let space = value.iter().position(|byte| *byte == b' ')?;
+    let (scheme, credentials) = (&value[..space], value[space..].trim_ascii());
+    if scheme.eq_ignore_ascii_case(b"Bearer") {
+        return Some(Zeroizing::new(credentials.to_vec()));
+    }
+    if !scheme.eq_ignore_ascii_case(b"Basic") {
+        return None;
+    }
+    let decoded = Zeroizing::new(STANDARD.decode(credentials).ok()?);
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    Some(Zeroizing::new(decoded[colon + 1..].to_vec()))
 }
 
-const SCHEME: &[u8] = b"Bearer ";
+fn is_key(key: Option<[u8; 32]>, shown: &[u8]) -> bool {
+    key.is_some_and(|key| bool::from(hash_secret(shown).ct_eq(&key)))
+}
 
 // === impl Verdict ===
 
 impl Verdict {
     pub(super) fn denial(self) -> Option<Problem> {
         let (status, code, message) = match self {
-            Self::Known | Self::Session | Self::Open => return None,
+            Self::Known | Self::Viewer | Self::Session | Self::Open => return None,
             Self::NoKey => (StatusCode::UNAUTHORIZED, "no_key", "show the key: Authorization: Bearer KEY"),
             Self::WrongKey => (StatusCode::UNAUTHORIZED, "wrong_key", "the key is wrong"),
             Self::Foreign => {
@@ -149,6 +175,11 @@ impl Verdict {
                 let message = "browser sessions are read-only: send the key: Authorization: Bearer KEY";
                 (StatusCode::FORBIDDEN, "only_looks", message)
             }
+            Self::ViewerChanges => (
+                StatusCode::FORBIDDEN,
+                "read_only_key",
+                "this key is read-only: send the key of `admin.api_key`",
+            ),
         };
         Some(Problem::new(status, code, message))
     }

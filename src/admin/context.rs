@@ -38,6 +38,8 @@ pub struct Api {
 pub(super) struct AdminContext {
     pub(super) api: Api,
     pub(super) access: AdminAccess,
+    /// First part of the names of metrics.
+    pub(super) metrics_prefix: Box<str>,
     /// Clients of the event stream.
     pub(super) broadcaster: SnapshotBroadcaster,
     /// Metrics of the admin API.
@@ -52,6 +54,7 @@ impl AdminContext {
     pub(super) fn new(settings: &AdminSettings, api: Api) -> Self {
         Self {
             access: AdminAccess::new(settings),
+            metrics_prefix: settings.metrics_prefix.clone(),
             broadcaster: SnapshotBroadcaster::new(),
             metrics: api.metrics.admin(),
             started: Timestamp::now(),

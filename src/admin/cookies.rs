@@ -106,7 +106,9 @@ mod tests {
         Cookies::new(&AdminSettings {
             bind: "127.0.0.1:8080".parse().unwrap(),
             api_key: None,
+            viewer_key: None,
             open_health: false,
+            metrics_prefix: "gatekeeper".into(),
             tls: None,
         })
     }

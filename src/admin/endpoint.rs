@@ -8,8 +8,12 @@ use crate::{
     backend::EndpointHandle,
     blame::Chain,
     credentials::TokenStatus,
+    frontend::{OpenTransactions, TransactionAge},
+    names::EndpointName,
     tls::{CertificateFacts, Negotiation, TlsMode},
-    topology::{EndpointStatus, FenceCause, NodeStatus, ObservedRole, TopologySnapshot, WalPosition},
+    topology::{
+        EndpointStatus, FenceCause, NodeStatus, ObservedRole, ReplicationLag, TopologySnapshot, WalPosition,
+    },
 };
 
 /// An endpoint.
@@ -44,6 +48,15 @@ pub(super) struct EndpointView {
     /// True if new transactions are read-only by default.
     read_only: Option<bool>,
     position: Option<PositionView>,
+    /// Lag behind the writer, of the server that is furthest behind; absent while unknown.
+    lag: Option<LagView>,
+    /// True for an endpoint that serves reads and lags by more than `lagging_after`: reads go elsewhere while another read
+    /// pool or the primary serves.
+    lagging: bool,
+    /// WAL replay of the standbys, the worst of several servers: `unknown`, `replaying`, `stalled`, `paused`, `diverged`.
+    replay: &'static str,
+    /// Time of the last change of `replay`.
+    replay_since: Option<Moment>,
     timeline: Option<u32>,
     /// The server that responded last, as in `nodes`.
     node: Option<String>,
@@ -53,6 +66,27 @@ pub(super) struct EndpointView {
     login: LoginView,
     /// Number of current sessions on the endpoint.
     sessions: usize,
+    /// The oldest open transaction; absent without one.
+    oldest_transaction: Option<TransactionView>,
+    /// The open transaction whose client has sent nothing for longest; absent if all are at work.
+    longest_idle_transaction: Option<TransactionView>,
+}
+
+/// An open transaction.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TransactionView {
+    /// `id` of the session.
+    session: u64,
+    /// Age of the transaction, or how long it has been idle, in seconds.
+    seconds: f64,
+}
+
+/// Use of an endpoint by sessions.
+pub(super) struct EndpointUse {
+    /// Number of current sessions.
+    sessions: usize,
+    oldest: Option<TransactionAge>,
+    longest_idle: Option<TransactionAge>,
 }
 
 /// A position in the write-ahead log: inserted on a primary, replayed on a standby.
@@ -64,6 +98,17 @@ pub(super) struct PositionView {
     bytes: u64,
     /// Seconds since the server was queried.
     age_seconds: f64,
+}
+
+/// Lag of a standby, as of its last probe.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LagView {
+    /// WAL that the writer had written and the standby had not replayed; absent while the writer's position is unknown.
+    bytes: Option<u64>,
+    /// Time since the standby was last known to be level with the writer.
+    seconds: f64,
+    /// True if the standby was never seen level: it lags by `seconds` at least.
+    lower_bound: bool,
 }
 
 /// One server behind an endpoint's address.
@@ -142,7 +187,7 @@ impl EndpointView {
     pub(super) fn new(
         status: &EndpointStatus,
         handle: &EndpointHandle,
-        sessions: usize,
+        use_of_endpoint: &EndpointUse,
         snapshot: &TopologySnapshot,
         clock: Clock,
     ) -> Self {
@@ -167,6 +212,10 @@ impl EndpointView {
             failures: status.failures,
             read_only: status.read_only,
             position: status.position.map(|position| PositionView::new(position, clock)),
+            lag: status.lag.map(LagView::new),
+            lagging: status.is_lagging,
+            replay: status.replay.as_str(),
+            replay_since: status.replay_since.map(|at| clock.since(at)),
             timeline: status.timeline,
             node: status.node.map(|node| node.to_string()),
             nodes: status.nodes.iter().map(|node| NodeView::new(node, clock)).collect(),
@@ -175,8 +224,32 @@ impl EndpointView {
                 kind: handle.settings().login.as_str(),
                 tokens: handle.tokens().map(|tokens| TokensView::new(tokens.status(), clock)),
             },
-            sessions,
+            sessions: use_of_endpoint.sessions,
+            oldest_transaction: use_of_endpoint.oldest.map(TransactionView::new),
+            longest_idle_transaction: use_of_endpoint.longest_idle.map(TransactionView::new),
         }
+    }
+}
+
+// === impl EndpointUse ===
+
+impl EndpointUse {
+    /// Use of the endpoint `name` by `sessions` sessions, with its transactions among all `open` ones.
+    pub(super) fn new(sessions: usize, open: &[OpenTransactions], name: &EndpointName) -> Self {
+        let own = || open.iter().filter(|transactions| transactions.endpoint.name == *name);
+        Self {
+            sessions,
+            oldest: own().map(|own| own.oldest).max_by_key(|oldest| oldest.age),
+            longest_idle: own().filter_map(|own| own.longest_idle).max_by_key(|idle| idle.age),
+        }
+    }
+}
+
+// === impl TransactionView ===
+
+impl TransactionView {
+    fn new(TransactionAge { session, age }: TransactionAge) -> Self {
+        Self { session, seconds: age.as_secs_f64() }
     }
 }
 
@@ -190,6 +263,15 @@ impl PositionView {
             bytes: lsn,
             age_seconds: clock.age(asked_at),
         }
+    }
+}
+
+// === impl LagView ===
+
+impl LagView {
+    fn new(lag: ReplicationLag) -> Self {
+        let ReplicationLag { bytes, time, is_lower_bound, .. } = lag;
+        Self { bytes, seconds: time.as_secs_f64(), lower_bound: is_lower_bound }
     }
 }
 

@@ -67,8 +67,10 @@ pub(super) async fn check_request(
     if denied || !(is_health(&path) || is_page(&path)) {
         let request = AdminRequest {
             client: client.map(|Client(address)| address),
-            authenticated: matches!(verdict, Verdict::Known | Verdict::Session)
-                || response.extensions().get::<Authenticated>().is_some(),
+            authenticated: matches!(
+                verdict,
+                Verdict::Known | Verdict::Viewer | Verdict::ViewerChanges | Verdict::Session
+            ) || response.extensions().get::<Authenticated>().is_some(),
             method: method.as_str().into(),
             path: path.into(),
             status: status.as_u16(),

@@ -47,7 +47,7 @@ pub(super) async fn login(
     // The error message must not repeat the input, which may be a key.
     let Json(shown) = shown.map_err(|_| Problem::bad_request("send {\"key\": \"…\"} as application/json"))?;
     let key = Zeroizing::new(shown.key);
-    if !access.is_key(key.trim().as_bytes()) {
+    if !access.may_read(key.trim().as_bytes()) {
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong_key", "the key is wrong"));
     }
     let cookie = access.cookies.open(Instant::now()).ok_or_else(|| {

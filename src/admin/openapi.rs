@@ -22,7 +22,8 @@ use super::{
         description = "Fields are added and never change their meaning within `/v1`. On a loopback address the paths for \
                        health and `/metrics` need no key; with `open_health` those for health need none anywhere; nothing does when no key is configured. A browser that \
                        has shown the key to `/v1/login` may look at everything with its cookie; what changes something \
-                       needs the key itself.",
+                       needs the key itself. `viewer_key` permits reading only. A key may also be the password of HTTP \
+                       basic authentication, with any user name.",
     ),
     paths(
         health::livez,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{
     context::AdminContext,
-    endpoint::EndpointView,
+    endpoint::{EndpointUse, EndpointView},
     error::ErrorBody,
     moment::{Clock, Moment},
     writer::{FenceView, MoveView},
@@ -92,6 +92,7 @@ impl Topology {
                 .endpoints
                 .push(endpoint.name.to_string());
         }
+        let open = sessions.open_transactions();
         let ages = snapshot.endpoints.iter().map(|status| status.last_success.map(|at| clock.age(at)));
         Self {
             writer: snapshot.writer.as_ref().map(ToString::to_string),
@@ -116,7 +117,8 @@ impl Topology {
                 .filter_map(|status| {
                     let handle = handles.get(&status.endpoint.name)?;
                     let sessions = sessions.on_endpoint(handle.name()) + routing.pools.leased(handle.name());
-                    Some(EndpointView::new(status, handle, sessions, &snapshot, clock))
+                    let use_of_endpoint = EndpointUse::new(sessions, &open, handle.name());
+                    Some(EndpointView::new(status, handle, &use_of_endpoint, &snapshot, clock))
                 })
                 .collect(),
         }

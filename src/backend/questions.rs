@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    topology::{NodeId, ObservedRole, ProbeAnswer, parse_lsn},
+    topology::{NodeId, ObservedRole, ProbeAnswer, StandbyWal, parse_lsn},
     wire::{DecodeError, Reader},
 };
 
@@ -14,9 +14,29 @@ macro_rules! node {
     };
 }
 
+/// Columns of [`Questions::All`] and [`Questions::Replay`]: role, read-only state, WAL position, timeline.
+macro_rules! state {
+    () => {
+        "pg_is_in_recovery(), current_setting('transaction_read_only'), \
+         CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, \
+         CASE WHEN pg_is_in_recovery() THEN NULL \
+         ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END"
+    };
+}
+
+/// Columns of [`Questions::Replay`] about a standby's replay.
+macro_rules! replay {
+    () => {
+        "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() END, \
+         CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END"
+    };
+}
+
 /// Scope of a query. In PostgreSQL every user may run all; managed services may lack functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Questions {
+    /// As [`Self::All`], and of a standby the received WAL position and the pause of replay.
+    Replay,
     /// Role, read-only state, WAL position, timeline, node.
     All,
     /// Role and read-only state.
@@ -28,21 +48,23 @@ pub(crate) enum Questions {
 // === impl Questions ===
 
 impl Questions {
+    /// The next smaller scope for the probe, for a server that refuses a function.
+    pub(crate) const fn fewer(self) -> Option<Self> {
+        match self {
+            Self::Replay => Some(Self::All),
+            Self::All => Some(Self::Role),
+            Self::Role | Self::Node => None,
+        }
+    }
+
     /// The query: a single row, a single round trip.
     ///
     /// CASE guards functions that fail on the wrong side of a promotion. The timeline is queried on a primary only: on
     /// a standby the timeline requires privileges.
     pub(super) const fn sql(self) -> &'static str {
         match self {
-            Self::All => {
-                concat!(
-                    "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), \
-                     CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, \
-                     CASE WHEN pg_is_in_recovery() THEN NULL \
-                     ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END, ",
-                    node!()
-                )
-            }
+            Self::Replay => concat!("SELECT ", state!(), ", ", node!(), ", ", replay!()),
+            Self::All => concat!("SELECT ", state!(), ", ", node!()),
             Self::Role => "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')",
             Self::Node => {
                 concat!("SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), ", node!())
@@ -62,8 +84,9 @@ impl Questions {
             _ => return Err(DecodeError::Invalid("answer to pg_is_in_recovery()")),
         };
         let read_only = columns.next()? == Some("on");
-        let mut answer = ProbeAnswer { role, read_only, lsn: None, timeline: None, node: None };
-        if self == Self::All {
+        let mut answer =
+            ProbeAnswer { role, read_only, lsn: None, timeline: None, node: None, standby: None };
+        if matches!(self, Self::All | Self::Replay) {
             answer.lsn = columns.next()?.and_then(parse_lsn);
             answer.timeline = columns.next()?.and_then(|hex| u32::from_str_radix(hex, 16).ok());
         }
@@ -72,6 +95,11 @@ impl Questions {
             let address = columns.next()?.and_then(|text| text.parse::<IpAddr>().ok());
             let port = columns.next()?.and_then(|text| text.parse().ok());
             answer.node = started.map(|started_us| NodeId { started_us, address, port });
+        }
+        if self == Self::Replay {
+            let received = columns.next()?.and_then(parse_lsn);
+            let paused = columns.next()?;
+            answer.standby = paused.map(|paused| StandbyWal { received, is_paused: paused == "t" });
         }
         Ok(answer)
     }
@@ -150,12 +178,26 @@ mod tests {
                     address: Some("10.0.0.1".parse().unwrap()),
                     port: Some(5432),
                 }),
+                standby: None,
             }
         );
         let standby = row(&[Some("t"), Some("on"), None, None, Some("7"), None, None]);
         let answer = Questions::All.read(&standby).unwrap();
         assert_eq!((answer.role, answer.read_only, answer.lsn), (ObservedRole::Standby, true, None));
         assert_eq!(answer.node, Some(NodeId { started_us: 7, address: None, port: None }));
+    }
+
+    #[test]
+    fn a_standby_tells_received_wal_and_pause() {
+        let columns = |received, paused| {
+            let state = [Some("t"), Some("on"), Some("0/10"), None, Some("7"), None, None];
+            row(&[&state[..], &[received, paused]].concat())
+        };
+        let wal = |received, paused| Questions::Replay.read(&columns(received, paused)).unwrap().standby;
+        let paused = StandbyWal { received: Some(0x20), is_paused: true };
+        assert_eq!(wal(Some("0/20"), Some("t")), Some(paused));
+        assert_eq!(wal(None, Some("f")), Some(StandbyWal { received: None, is_paused: false }));
+        assert_eq!(wal(None, None), None, "a primary");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     admin::AdminSettings,
     audit::{AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy},
+    credentials::Secret,
     frontend::{Bind, ListenerSettings},
     probe::ProbeSettings,
     tasks::RuntimeSettings,
@@ -23,6 +24,10 @@ use crate::{
 
 /// Default address of the admin API.
 const ADMIN_BIND: &str = "127.0.0.1:8080";
+/// Default first part of the names of metrics.
+const METRICS_PREFIX: &str = "gatekeeper";
+/// Maximum length of the first part: each line of the page has it.
+const MAX_METRICS_PREFIX_BYTES: usize = 64;
 /// Default capacity of the audit queue in records.
 const DEFAULT_AUDIT_QUEUE_RECORDS: usize = 65_536;
 /// Default wait of a client for room in the audit queue.
@@ -65,6 +70,8 @@ pub(super) fn read_admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>
         }
     };
     let api_key = secret::read_secret(&section, "api_key");
+    let viewer_key = read_viewer_key(&section, api_key.as_ref());
+    let metrics_prefix = read_metrics_prefix(&section);
     let open_health = section.flag_or("open_health", false).value;
     let tls = section.table("tls", "admin.tls").and_then(|section| {
         let identity = read_identity(&section)?;
@@ -103,7 +110,41 @@ pub(super) fn read_admin(root: &Section<'_>, listeners: &[Spot<ListenerSettings>
         let what = format!("listener `{}` listens on {} already", other.value.name, other.value.bind);
         section.problem("bind", what, format!("write another port in {}", section.remedy_name("bind")));
     }
-    Some(AdminSettings { bind, api_key, open_health, tls })
+    Some(AdminSettings { bind, api_key, viewer_key, open_health, metrics_prefix, tls })
+}
+
+/// Reads the key that permits reading only, beside the key that permits everything.
+fn read_viewer_key(section: &Section<'_>, api_key: Option<&Secret>) -> Option<Secret> {
+    let viewer_key = secret::read_secret(section, "viewer_key")?;
+    if !section.has_key("api_key") {
+        let what = "without `api_key`, everybody who reaches the admin API may do everything";
+        section.problem("viewer_key", what, "give it a key: api_key = { env = \"ADMIN_API_KEY\" }");
+    }
+    let is_same = api_key.is_some_and(|key| key.reveal() == viewer_key.reveal());
+    // A check without secrets reads the same value for both.
+    if is_same && section.context.follow {
+        section.problem("viewer_key", "is the same key as `api_key`", "choose another key for viewers");
+    }
+    Some(viewer_key)
+}
+
+fn read_metrics_prefix(section: &Section<'_>) -> Box<str> {
+    let read = |text: &str| {
+        let is_letter = |c: char| c.is_ascii_alphabetic() || c == '_';
+        let is_name = text.starts_with(is_letter) && text.chars().all(|c| is_letter(c) || c.is_ascii_digit());
+        match is_name && text.len() <= MAX_METRICS_PREFIX_BYTES {
+            true => Ok(Box::from(text)),
+            false => Err(format!("\"{text}\" cannot begin the name of a metric")),
+        }
+    };
+    let form = "write letters, digits and underscores, as in \"alloydb_gatekeeper\"";
+    section.parsed("metrics_prefix", read, form).map_or_else(
+        || {
+            section.record("metrics_prefix", METRICS_PREFIX, &Origin::Default);
+            METRICS_PREFIX.into()
+        },
+        |spot| spot.value,
+    )
 }
 
 /// Reads `[audit]`; without the table there is no audit log.
@@ -199,6 +240,7 @@ pub(super) fn read_probe(root: &Section<'_>) -> ProbeSettings {
         interval: section.positive_duration("interval", default.interval),
         timeout: section.positive_duration("timeout", default.timeout),
         failures: u32::try_from(section.count("failures", 1, default.failures as usize)).unwrap_or(u32::MAX),
+        lagging_after: section.duration("lagging_after", default.lagging_after).value,
     }
 }
 

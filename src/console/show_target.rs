@@ -219,6 +219,9 @@ const ENDPOINTS: &[Column] = &[
     int4_column("nodes"),
     int4_column("sessions"),
     text_column("fenced"),
+    int8_column("lag_seconds"),
+    text_column("lagging"),
+    text_column("replay"),
 ];
 
 const PINS: &[Column] = &[

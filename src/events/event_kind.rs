@@ -148,6 +148,7 @@ impl EventKind {
             Self::Topology(
                 SnapshotChange::Node { .. } | SnapshotChange::Health { to: Health::Unknown, .. },
             ) => EventSeverity::Warning,
+            Self::Topology(change) if change.is_warning() => EventSeverity::Warning,
             Self::Topology(_)
             | Self::Failover(_)
             | Self::CommitResolved { .. }

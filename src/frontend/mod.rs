@@ -33,6 +33,7 @@ pub use registry::{
     console_session::{ConsoleSessionEntry, ConsoleSessionGuard},
     current_backend::CurrentBackend,
     entry::{SessionCommand, SessionEntry},
+    open_transactions::{OpenTransactions, TransactionAge},
     retirement::{EndedUses, EndpointSessions},
     sessions::SessionRegistry,
 };

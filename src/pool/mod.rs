@@ -21,6 +21,7 @@ mod growth;
 mod lease;
 mod login_backoff;
 mod maintenance;
+mod oldest_waits;
 mod overload;
 #[expect(clippy::module_inception, reason = "the type has the folder's name, and its file has the type's")]
 mod pool;

@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     BackendHandle, Filter, LeaseError, Pool, PoolKey, PoolPhase, PoolSettings,
     budget::{Budget, Permit},
+    oldest_waits::OldestWaits,
     renewal::Renewals,
     replacement_pool::ReplacementPool,
     state::{DeferredActions, PoolState},
@@ -55,6 +56,8 @@ pub(super) struct PoolTable {
     budgets: HashMap<EndpointName, Arc<Budget>>,
     /// Phases of new pools by filter; the last match wins.
     orders: Vec<(Filter, PoolPhase)>,
+    /// Waits last reported to the metrics.
+    waits: OldestWaits,
     closed: bool,
 }
 
@@ -407,6 +410,7 @@ impl Pools {
     /// Removes unused pools, and updates the metrics of the others.
     fn remove_unused(&self, now: Instant) {
         let mut registry = self.lock();
+        let mut waits = OldestWaits::default();
         registry.pools.retain(|_, PoolEntry { pool, shown, replacement }| {
             let state = pool.lock();
             let limit = if state.answered.is_some() { UNUSED_POOL_LIFETIME } else { LOGINLESS_POOL_LIFETIME };
@@ -417,8 +421,11 @@ impl Pools {
             let levels = if forgotten { Levels::default() } else { pool.levels() };
             self.update_metrics(pool, *shown, levels);
             *shown = levels;
+            waits.note_wait(&pool.metrics, levels.oldest_wait);
             !forgotten
         });
+        waits.publish(&registry.waits, now);
+        registry.waits = waits;
     }
 
     pub(super) fn update_metrics(&self, pool: &Pool, before: Levels, now: Levels) {

@@ -101,8 +101,12 @@ impl Pool {
     /// How many slots are in each state, and how many sessions wait.
     pub(super) fn levels(&self) -> Levels {
         let state = self.lock();
-        let mut levels =
-            Levels { limit: state.settings.size, waiting: state.queue.len(), ..Levels::default() };
+        let mut levels = Levels {
+            limit: state.settings.size,
+            waiting: state.queue.len(),
+            oldest_wait: state.queue.longest_wait_start(),
+            ..Levels::default()
+        };
         for occupancy in [
             Occupancy::Dialing,
             Occupancy::Idle,
@@ -121,6 +125,8 @@ impl Pool {
 pub(super) struct Levels {
     pub(super) backends: [usize; PoolBackendState::ALL.len()],
     pub(super) waiting: usize,
+    /// Start of the longest current wait.
+    pub(super) oldest_wait: Option<Instant>,
     pub(super) limit: usize,
 }
 

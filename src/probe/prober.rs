@@ -90,7 +90,17 @@ impl Prober {
         wake: Arc<Notify>,
         held: Option<Arc<HeldClients>>,
     ) -> Self {
-        Self { id, endpoint, settings, inbox, wake, held, kept: None, questions: Questions::All, failures: 0 }
+        Self {
+            id,
+            endpoint,
+            settings,
+            inbox,
+            wake,
+            held,
+            kept: None,
+            questions: Questions::Replay,
+            failures: 0,
+        }
     }
 
     /// Probes until the publisher has ended.
@@ -263,16 +273,19 @@ impl Prober {
 
     /// Asks, and asks for less from then on when the server takes offence.
     async fn ask(&mut self, backend: &mut Backend) -> Result<crate::topology::ProbeAnswer, QueryError> {
-        match query_state(&mut backend.stream, self.questions).await {
-            Err(error) if self.questions == Questions::All && error.is_about_the_question() => {
-                tracing::info!(
-                    endpoint = %self.endpoint.name(), error = %error,
-                    "probe lacks privileges: reading only the role; WAL positions stay unknown"
-                );
-                self.questions = Questions::Role;
-                query_state(&mut backend.stream, self.questions).await
-            }
-            answer => answer,
+        loop {
+            let error = match query_state(&mut backend.stream, self.questions).await {
+                Err(error) if error.is_about_the_question() => error,
+                answer => return answer,
+            };
+            let Some(fewer) = self.questions.fewer() else { return Err(error) };
+            let lost =
+                if fewer == Questions::Role { "WAL positions stay" } else { "a pause of replay stays" };
+            tracing::info!(
+                endpoint = %self.endpoint.name(), error = %error,
+                "probe lacks privileges: {lost} unknown"
+            );
+            self.questions = fewer;
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -239,7 +239,11 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
     }
 
     fn observation_rules(&self) -> ObservationRules {
-        ObservationRules { failures: self.settings.failures, forget_nodes_after: FORGET_NODES_AFTER }
+        ObservationRules {
+            failures: self.settings.failures,
+            forget_nodes_after: FORGET_NODES_AFTER,
+            lagging_after: self.settings.lagging_after,
+        }
     }
 
     fn publish(&mut self) {
@@ -353,15 +357,8 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
         metrics.state(status.health, status.observed, self.snapshot.has_mismatch(status));
         metrics.set_fenced(self.snapshot.control.fence_of(endpoint).is_some());
         let position = status.position.filter(|_| status.health == Health::Up);
-        let behind = position.and_then(|position| self.snapshot.writer_samples.bytes_behind(position.lsn));
-        let fresh = position.and_then(|position| self.snapshot.writer_samples.fresh_as_of(position.lsn));
-        let lag = match (position, fresh) {
-            // A node with all WAL that the writer was last known to have written is not behind.
-            _ if behind == Some(0) => Some(Duration::ZERO),
-            (Some(_), Some(fresh)) => Some(Instant::now().saturating_duration_since(fresh)),
-            _ => None,
-        };
-        metrics.set_replication(position.map(|position| position.lsn), behind, lag);
+        metrics.set_replication(position.map(|position| position.lsn), status.lag);
+        metrics.set_replay(position.map(|_| status.replay), status.is_lagging);
     }
 
     fn report_change(&mut self, change: &SnapshotChange) {
@@ -371,6 +368,8 @@ impl<F: FnMut(&SnapshotChange, &TopologySnapshot) + Send> TopologyPublisher<F> {
         let endpoint = change.endpoint().map(tracing::field::display);
         if change.is_alarm() {
             tracing::error!(endpoint, change = change.kind(), "{change}");
+        } else if change.is_warning() {
+            tracing::warn!(endpoint, change = change.kind(), "{change}");
         } else {
             tracing::info!(endpoint, change = change.kind(), "{change}");
         }
@@ -388,10 +387,12 @@ fn change_kind(change: &SnapshotChange) -> Option<ChangeKind> {
         SnapshotChange::TwoWriters { .. } => ChangeKind::TwoWriters,
         SnapshotChange::Mismatch { .. } => ChangeKind::Mismatch,
         SnapshotChange::Fenced { .. } => ChangeKind::Fenced,
+        SnapshotChange::Replay { to, .. } if to.is_fault() => ChangeKind::Replay,
         SnapshotChange::Health { to: Health::Unknown, .. }
         | SnapshotChange::FenceEnded { .. }
         | SnapshotChange::MismatchEnded { .. }
         | SnapshotChange::Node { .. }
+        | SnapshotChange::Replay { .. }
         | SnapshotChange::TwoWritersEnded => return None,
     })
 }

@@ -11,10 +11,18 @@ pub struct ProbeSettings {
     pub timeout: Duration,
     /// Failed probes in a row before an endpoint counts as down. Default 2.
     pub failures: u32,
+    /// Lag beyond which an endpoint that serves reads is lagging; zero: never. Default 800 ms: AlloyDB delays new reads of a
+    /// read pool whose lag exceeds 1 s.
+    pub lagging_after: Duration,
 }
 
 impl Default for ProbeSettings {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(2), timeout: Duration::from_secs(5), failures: 2 }
+        Self {
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(5),
+            failures: 2,
+            lagging_after: Duration::from_millis(800),
+        }
     }
 }

@@ -77,8 +77,8 @@ pub fn decide(
 
 /// Chooses an endpoint for a statement of a splitting session.
 ///
-/// A request for a reader goes to a read pool not known to be down, or else to the writer, with
-/// [`RouteReason::NoReader`]. `avoided` marks endpoints that failed sessions recently: such endpoints come last, and
+/// A request for a reader goes to a read pool not known to be down or lagging, or else to the writer, with
+/// [`RouteReason::NoReader`] or [`RouteReason::Lagging`]. `avoided` marks endpoints that failed sessions recently: such endpoints come last, and
 /// serve if no other endpoint is left. `load` and `draw` are as with [`decide`].
 ///
 /// # Errors
@@ -108,7 +108,16 @@ pub fn decide_split(
             && !(standing_in && status.health == Health::Down)
     };
     let readers = snapshot.endpoints.iter().filter(open).filter(serves);
-    // Order of preference: health, then recent failures, then distance.
+    // A read pool that lags delays reads: a writer that is up serves them. Without one, an old answer is better than none.
+    let is_served = standing_in && home.is_some_and(|home| home.health != Health::Down);
+    if is_served
+        && readers.clone().next().is_some()
+        && readers.clone().all(|status| status.is_lagging)
+        && let Ok(decision) = decide_writer(snapshot, open, RouteReason::Lagging)
+    {
+        return Ok(decision);
+    }
+    // Order of preference: health, then recent failures, then lag, then distance.
     let preference = |status: &EndpointStatus| {
         let remote = local.is_some() && status.endpoint.region.as_deref() != local;
         (status.health == Health::Down, avoided(&status.endpoint.name), preference_rank(status), remote)
@@ -164,13 +173,14 @@ fn choose_balanced<'a, R: Ord>(
     Some(if load(&b.endpoint.name) < load(&a.endpoint.name) { b } else { a })
 }
 
-/// Lower is better: up with the declared role, up, unknown, down.
+/// Lower is better: up with the declared role, the same and lagging, up, unknown, down.
 fn preference_rank(status: &EndpointStatus) -> u8 {
     match (status.health, status.observed) {
-        (Health::Up, Some(ObservedRole::Standby)) => 0,
-        (Health::Up, _) => 1,
-        (Health::Unknown, _) => 2,
-        (Health::Down, _) => 3,
+        (Health::Up, Some(ObservedRole::Standby)) if !status.is_lagging => 0,
+        (Health::Up, Some(ObservedRole::Standby)) => 1,
+        (Health::Up, _) => 2,
+        (Health::Unknown, _) => 3,
+        (Health::Down, _) => 4,
     }
 }
 

@@ -18,6 +18,8 @@ closed_set! {
         Named = "named" { is_fallback: false },
         /// The route selects a read pool, none is usable, and the primary may serve instead.
         NoReader = "no-reader" { is_fallback: true },
+        /// Split: every read pool is lagging, and the primary serves instead.
+        Lagging = "lagging" { is_fallback: true },
         /// Split: the session or the transaction is read-only; a read pool serves.
         ReadOnly = "read-only" { is_fallback: false },
         /// Split: a hint in the statement.

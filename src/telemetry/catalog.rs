@@ -199,6 +199,10 @@ catalog! {
         "Part of a statement's time spent in Gatekeeper.";
     TRANSACTIONS = COUNTER, "gatekeeper_transactions_total", [Listener, Endpoint, BackendRole],
         "Transactions ended, including implicit transactions.";
+    OLDEST_TRANSACTION = GAUGE, "gatekeeper_oldest_transaction_seconds", [Listener, Endpoint, BackendRole],
+        "Age of the oldest open transaction, including implicit transactions; 0 without one.";
+    IDLE_TRANSACTION = GAUGE, "gatekeeper_longest_idle_in_transaction_seconds", [Listener, Endpoint, BackendRole],
+        "Longest time that a session has been idle in an open transaction; 0 without one.";
     STATE_CHECKS = COUNTER, "gatekeeper_state_checks_total", [Listener, Endpoint, BackendRole],
         "State checks after transactions that may have left session state on a backend.";
     TRAFFIC = COUNTER, "gatekeeper_traffic_bytes_total", [Listener, Endpoint, BackendRole, Direction],
@@ -211,6 +215,8 @@ catalog! {
         "Sum of the sizes of a listener's pools.";
     POOL_WAITING = GAUGE, "gatekeeper_pool_waiting_clients", [Listener, Endpoint, BackendRole],
         "Clients waiting for a backend connection.";
+    POOL_OLDEST_WAIT = GAUGE, "gatekeeper_pool_oldest_wait_seconds", [Listener, Endpoint, BackendRole],
+        "Time that the client now waiting longest has waited for a backend connection; 0 if none waits.";
     POOL_WAIT_DURATION = MetricKind::Histogram(Buckets::Wait), "gatekeeper_pool_wait_duration_seconds",
         [Listener, Endpoint, BackendRole],
         "Time that clients waited for a backend connection; 0 if one was idle.";
@@ -280,6 +286,10 @@ catalog! {
         "Time to mint a token.";
     TOKEN_EXPIRY = GAUGE, "gatekeeper_token_expiry_timestamp_seconds", [Endpoint, BackendRole],
         "Time after which the current token is no longer used; NaN without a token.";
+    TOKEN_MINT_SUCCESS = GAUGE, "gatekeeper_token_mint_success_timestamp_seconds", [Endpoint, BackendRole],
+        "Time of the last successful mint of a token; NaN before the first.";
+    TOKEN_MINT_FAILURE = GAUGE, "gatekeeper_token_mint_failure_timestamp_seconds", [Endpoint, BackendRole],
+        "Time of the last failed mint of a token; NaN before the first.";
     CERTIFICATE_EXPIRY = GAUGE, "gatekeeper_certificate_expiry_timestamp_seconds", [Endpoint, BackendRole, Certificate],
         "Expiry time of a certificate of an endpoint's TLS; NaN without a certificate.";
 
@@ -307,9 +317,13 @@ catalog! {
     REPLICATION_POSITION = GAUGE, "gatekeeper_replication_position_bytes", [Endpoint, BackendRole],
         "WAL position in bytes: insert position of a primary, replay position of a standby; NaN while unknown.";
     REPLICATION_LAG_BYTES = GAUGE, "gatekeeper_replication_lag_bytes", [Endpoint, BackendRole],
-        "WAL not yet replayed by a standby, relative to the writer's last known position; NaN while unknown.";
+        "WAL not yet replayed by a standby, relative to the writer's position before the probe; NaN while unknown.";
     REPLICATION_LAG = GAUGE, "gatekeeper_replication_lag_seconds", [Endpoint, BackendRole],
-        "Time since a standby was last known to be level with its writer; NaN while unknown.";
+        "Time since a standby was last known to be level with its writer, or a lower bound; NaN while unknown.";
+    ENDPOINT_REPLAY = GAUGE, "gatekeeper_endpoint_replay", [Endpoint, BackendRole, State],
+        "1 for the state of WAL replay on an endpoint's standbys; the worst of several nodes.";
+    ENDPOINT_LAGGING = GAUGE, "gatekeeper_endpoint_lagging", [Endpoint, BackendRole],
+        "1 while an endpoint that serves reads lags by more than `lagging_after`.";
     WRITER_ABSENCE_DURATION = MetricKind::Histogram(Buckets::Hold), "gatekeeper_writer_absence_duration_seconds", [],
         "Time from the last response of the writer to a probe to the next one, after failed probes.";
     WRITABLE_ENDPOINTS = GAUGE, "gatekeeper_topology_writable_endpoints", [],

@@ -225,6 +225,8 @@ closed_set! {
         Mismatch = "mismatch",
         /// An endpoint takes no writes until an operator ends the fence.
         Fenced = "fenced",
+        /// Replay of a standby stopped.
+        Replay = "replay",
     }
 }
 

@@ -1,5 +1,6 @@
 //! Computes the next snapshot from an observation, with the changes.
 
+mod replay;
 mod samples;
 
 use std::{
@@ -9,8 +10,8 @@ use std::{
 
 use super::{
     DecisionError, DeclaredRole, Endpoint, EndpointStatus, Fence, Health, NodeStatus, Observation,
-    ObservedRole, OperatorDecision, ProbeAnswer, ProbeOutcome, ReplayReport, SnapshotChange,
-    TopologySnapshot, WalPosition, elect_writer, status::WritableAnswers,
+    ObservedRole, OperatorDecision, ProbeAnswer, ProbeOutcome, ReplayProgress, ReplayReport, SnapshotChange,
+    TopologySnapshot, WalPosition, WriterSamples, elect_writer, status::WritableAnswers,
 };
 
 /// Rules for applying observations.
@@ -20,6 +21,8 @@ pub struct ObservationRules {
     pub failures: u32,
     /// How long a node behind a read pool's address is remembered without being seen again.
     pub forget_nodes_after: Duration,
+    /// Lag beyond which an endpoint that serves reads is lagging; zero: never.
+    pub lagging_after: Duration,
 }
 
 /// Returns the snapshot after `observation`, with the changes. An observation of an endpoint outside the snapshot
@@ -35,19 +38,19 @@ pub fn apply_observation(
     let Some(status) = next.endpoints.iter_mut().find(|it| it.endpoint.name == observation.endpoint) else {
         return (next, changes);
     };
-    let before = status.clone();
+    let (before, samples) = (status.clone(), &*snapshot.writer_samples);
     if !matches!(observation.outcome, ProbeOutcome::Sampled(_)) {
         let is_late = matches!(observation.outcome, ProbeOutcome::Late);
         status.late_probe = is_late.then_some(observation.asked_at);
     }
     match &observation.outcome {
         ProbeOutcome::Late => {}
-        ProbeOutcome::Answered(answer) => apply_answer(status, answer, observation, rules),
+        ProbeOutcome::Answered(answer) => apply_answer(status, answer, observation, samples, rules),
         ProbeOutcome::Sampled(answer) => apply_sample(status, answer, observation),
         ProbeOutcome::Alive => note_success(status, observation),
         ProbeOutcome::NoCredentials { answer, reason } => {
             match answer {
-                Some(answer) => apply_answer(status, answer, observation, rules),
+                Some(answer) => apply_answer(status, answer, observation, samples, rules),
                 None => note_reachable(status, observation),
             }
             status.last_error = Some(Arc::clone(reason));
@@ -67,6 +70,7 @@ pub fn apply_observation(
     add_mismatch_changes(snapshot, &next, &mut changes);
     changes.extend(elected);
     samples::follow_writer(snapshot, &mut next, Some(observation));
+    replay::follow_replay(&mut next, observation.ended_at, rules, &mut changes);
     (next, changes)
 }
 
@@ -86,6 +90,9 @@ pub fn apply_replay_report(
     let position = lsn.map(|lsn| WalPosition { lsn, asked_at });
     match status.nodes.iter_mut().find(|node| node.id == id) {
         Some(node) => {
+            if let Some(position) = position {
+                node.replay = node.replay.after(node.position, position, None, &snapshot.writer_samples);
+            }
             node.position = later_position(node.position.filter(|_| lsn.is_some()), position);
             node.last_seen = node.last_seen.max(answered_at);
         }
@@ -96,6 +103,7 @@ pub fn apply_replay_report(
             timeline: None,
             last_seen: answered_at,
             strayed: false,
+            replay: ReplayProgress::default(),
         }),
     }
     forget_nodes(&mut status.nodes, answered_at, rules);
@@ -142,6 +150,7 @@ fn apply_answer(
     status: &mut EndpointStatus,
     answer: &ProbeAnswer,
     observation: &Observation,
+    samples: &WriterSamples,
     rules: &ObservationRules,
 ) {
     note_success(status, observation);
@@ -163,14 +172,25 @@ fn apply_answer(
         timeline: answer.timeline,
         last_seen: observation.ended_at,
         strayed: false,
+        replay: ReplayProgress::default(),
+    };
+    let replay_after = |progress: ReplayProgress, before, position: Option<_>| match position {
+        Some(position) if answer.role == ObservedRole::Standby => {
+            progress.after(before, position, answer.standby, samples)
+        }
+        _ => ReplayProgress::default(),
     };
     match status.nodes.iter_mut().find(|node| node.id == id) {
         Some(node) => {
             let position = later_position(node.position.filter(|_| position.is_some()), position);
             let last_seen = node.last_seen.max(seen.last_seen);
-            *node = NodeStatus { position, last_seen, strayed: node.strayed, ..seen };
+            let replay = replay_after(node.replay, node.position, position);
+            *node = NodeStatus { position, last_seen, strayed: node.strayed, replay, ..seen };
         }
-        None => status.nodes.push(seen),
+        None => {
+            let replay = replay_after(seen.replay, None, position);
+            status.nodes.push(NodeStatus { replay, ..seen });
+        }
     }
     if status.endpoint.role != DeclaredRole::ReadPool {
         status.nodes.retain(|node| node.id == id);

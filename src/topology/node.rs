@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr, time::Instant};
 
-use super::{ObservedRole, WalPosition};
+use super::{ObservedRole, ReplayProgress, WalPosition};
 
 /// Identity of a server process behind an address.
 ///
@@ -33,6 +33,8 @@ pub struct NodeStatus {
     /// The node replayed WAL that the writer, queried later, had not written: the node follows another history for
     /// life.
     pub strayed: bool,
+    /// Replay of a standby.
+    pub replay: ReplayProgress,
 }
 
 // === impl NodeId ===

@@ -59,6 +59,17 @@ pub struct ProbeAnswer {
     pub timeline: Option<u32>,
     /// Identity of the server; `None` without permission.
     pub node: Option<NodeId>,
+    /// WAL of a standby; `None` on a primary, without permission, or if not queried.
+    pub standby: Option<StandbyWal>,
+}
+
+/// WAL of a standby, besides the replay position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandbyWal {
+    /// `pg_last_wal_receive_lsn()`; `None` without streaming replication.
+    pub received: Option<u64>,
+    /// `pg_is_wal_replay_paused()`.
+    pub is_paused: bool,
 }
 
 /// Replay position of a node, reported on a session's connection.

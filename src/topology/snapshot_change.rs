@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{DeclaredRole, FenceCause, Health, NodeId, ObservedRole};
+use super::{DeclaredRole, FenceCause, Health, NodeId, ObservedRole, ReplayState};
 use crate::names::EndpointName;
 
 /// A single difference between two snapshots.
@@ -67,6 +67,15 @@ pub enum SnapshotChange {
     },
     /// At most one server reports again that it accepts writes.
     TwoWritersEnded,
+    /// The replay of a standby stopped, or goes on.
+    Replay {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// Previous state.
+        from: ReplayState,
+        /// Current state.
+        to: ReplayState,
+    },
     /// An endpoint takes no writes until an operator ends the fence.
     Fenced {
         /// The endpoint.
@@ -85,7 +94,7 @@ pub enum SnapshotChange {
 
 impl SnapshotChange {
     /// Every kind: label values exist from the start.
-    pub const KINDS: [&'static str; 10] = [
+    pub const KINDS: [&'static str; 11] = [
         "health",
         "role",
         "mismatch",
@@ -94,6 +103,7 @@ impl SnapshotChange {
         "writer",
         "two_writers",
         "two_writers_ended",
+        "replay",
         "fenced",
         "fence_ended",
     ];
@@ -110,6 +120,7 @@ impl SnapshotChange {
             Self::Writer { .. } => "writer",
             Self::TwoWriters { .. } => "two_writers",
             Self::TwoWritersEnded => "two_writers_ended",
+            Self::Replay { .. } => "replay",
             Self::Fenced { .. } => "fenced",
             Self::FenceEnded { .. } => "fence_ended",
         }
@@ -124,6 +135,7 @@ impl SnapshotChange {
             | Self::Mismatch { endpoint, .. }
             | Self::MismatchEnded { endpoint }
             | Self::Node { endpoint, .. }
+            | Self::Replay { endpoint, .. }
             | Self::Fenced { endpoint, .. }
             | Self::FenceEnded { endpoint } => Some(endpoint),
             Self::Writer { .. } | Self::TwoWriters { .. } | Self::TwoWritersEnded => None,
@@ -138,6 +150,7 @@ impl SnapshotChange {
             Self::Role { from, .. } => from.map(|role| role.as_str().to_owned()),
             Self::Mismatch { declared, .. } => Some(declared.as_str().to_owned()),
             Self::Node { from, .. } => Some(from.to_string()),
+            Self::Replay { from, .. } => Some(from.as_str().to_owned()),
             Self::Writer { from, .. } => from.as_ref().map(ToString::to_string),
             Self::MismatchEnded { .. }
             | Self::TwoWriters { .. }
@@ -155,6 +168,7 @@ impl SnapshotChange {
             Self::Role { to, .. } => Some(to.as_str().to_owned()),
             Self::Mismatch { observed, .. } => Some(observed.as_str().to_owned()),
             Self::Node { to, .. } => Some(to.to_string()),
+            Self::Replay { to, .. } => Some(to.as_str().to_owned()),
             Self::Writer { to, .. } => to.as_ref().map(ToString::to_string),
             Self::TwoWriters { endpoints } => {
                 Some(endpoints.iter().map(EndpointName::as_str).collect::<Vec<_>>().join(" "))
@@ -162,6 +176,12 @@ impl SnapshotChange {
             Self::Fenced { cause, .. } => Some(cause.as_str().to_owned()),
             Self::MismatchEnded { .. } | Self::TwoWritersEnded | Self::FenceEnded { .. } => None,
         }
+    }
+
+    /// True if an operator should look at the change, which may still end by itself.
+    #[must_use]
+    pub const fn is_warning(&self) -> bool {
+        matches!(self, Self::Replay { to, .. } if to.is_fault())
     }
 
     /// True if an operator should be alerted at once.
@@ -218,6 +238,18 @@ impl fmt::Display for SnapshotChange {
                     write!(f, " `{endpoint}`")?;
                 }
                 Ok(())
+            }
+            Self::Replay { endpoint, to, .. } => {
+                let what = match to {
+                    ReplayState::Stalled => {
+                        "stands still: its position does not advance, and more WAL was written"
+                    }
+                    ReplayState::Paused => "is paused",
+                    ReplayState::Diverged => "follows another server than the writer",
+                    ReplayState::Replaying => "goes on",
+                    ReplayState::Unknown => "is unknown",
+                };
+                write!(f, "replay of endpoint `{endpoint}` {what}")
             }
             Self::TwoWritersEnded => f.write_str("at most one server accepts writes again"),
             Self::Fenced { endpoint, cause } => {

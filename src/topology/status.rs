@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{DeclaredRole, Endpoint, NodeId, NodeStatus};
+use super::{DeclaredRole, Endpoint, NodeId, NodeStatus, ReplayState, ReplicationLag};
 use crate::closed_set::closed_set;
 
 /// Status of an endpoint.
@@ -38,6 +38,15 @@ pub struct EndpointStatus {
     pub failures: u32,
     /// Answers with the report that the server accepts writes, since the server last reported recovery.
     pub writable: Option<WritableAnswers>,
+    /// Replay of the standbys behind the address: the worst state of the nodes seen lately.
+    pub replay: ReplayState,
+    /// When `replay` last changed.
+    pub replay_since: Option<Instant>,
+    /// Lag of the node that is furthest behind; `None` while unknown.
+    pub lag: Option<ReplicationLag>,
+    /// Declared to serve reads, and certainly further behind than [`super::ObservationRules::lagging_after`]. Separate from
+    /// the health: a lagging server answers.
+    pub is_lagging: bool,
 }
 
 /// Answers of a server that accepts writes.
@@ -102,6 +111,10 @@ impl EndpointStatus {
             last_error: None,
             failures: 0,
             writable: None,
+            replay: ReplayState::Unknown,
+            replay_since: None,
+            lag: None,
+            is_lagging: false,
         }
     }
 

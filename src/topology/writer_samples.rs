@@ -27,14 +27,14 @@ struct Sample {
     answered_at: Instant,
 }
 
-/// Maximum age of samples. A node further behind is stale.
-const MAX_SAMPLE_AGE: Duration = Duration::from_secs(900);
+/// Older samples only measure the lag of a standby that is far behind: their spacing doubles.
+const MAX_DENSE_AGE: Duration = Duration::from_secs(900);
 
-/// Maximum number of samples before thinning. At one sample per 5 ms, the last 1.5 s stay complete.
-const MAX_SAMPLES: usize = 512;
+/// Maximum number of samples before thinning. At one sample per 5 ms, the last second stays complete.
+const MAX_SAMPLES: usize = 640;
 
 /// After thinning, neighbors of a sample are further apart than the sample's age divided by the constant: about 300
-/// samples in [`MAX_SAMPLE_AGE`].
+/// samples in [`MAX_DENSE_AGE`], and 100 for a month before.
 const SPACING_DIVISOR: u32 = 16;
 
 impl WriterSamples {
@@ -101,23 +101,35 @@ impl WriterSamples {
         self.samples.get(first).map(|sample| sample.position)
     }
 
-    /// How many bytes `lsn` is behind the latest sample.
+    /// The latest sample that was answered at `then` or earlier.
     #[must_use]
-    pub fn bytes_behind(&self, lsn: u64) -> Option<u64> {
-        self.samples.back().map(|sample| sample.position.lsn.saturating_sub(lsn))
+    pub fn last_answered_before(&self, then: Instant) -> Option<WalPosition> {
+        let before = self.samples.iter().rev().find(|sample| sample.answered_at <= then);
+        before.map(|sample| sample.position)
+    }
+
+    /// Earliest time at which the writer had certainly written more than `lsn`.
+    #[must_use]
+    pub fn written_beyond(&self, lsn: u64) -> Option<Instant> {
+        let first = self.samples.partition_point(|sample| sample.position.lsn <= lsn);
+        self.samples.get(first).map(|sample| sample.answered_at)
+    }
+
+    /// The oldest sample of the current history.
+    #[must_use]
+    pub fn oldest(&self) -> Option<WalPosition> {
+        self.samples.front().map(|sample| sample.position)
     }
 
     fn drop_dense_samples(&mut self, now: Instant) {
         let age = |sample: &Sample| now.saturating_duration_since(sample.position.asked_at);
-        while self.samples.front().is_some_and(|oldest| age(oldest) > MAX_SAMPLE_AGE) {
-            self.samples.pop_front();
-        }
         if self.samples.len() < MAX_SAMPLES {
             return;
         }
         let mut kept: VecDeque<Sample> = VecDeque::with_capacity(MAX_SAMPLES);
         for (at, sample) in self.samples.iter().enumerate() {
-            let spacing = age(sample) / SPACING_DIVISOR;
+            let age = age(sample);
+            let spacing = age / if age > MAX_DENSE_AGE { SPACING_DIVISOR / 2 } else { SPACING_DIVISOR };
             let between = |before: &Sample, after: &Sample| {
                 after.position.asked_at.saturating_duration_since(before.position.asked_at)
             };

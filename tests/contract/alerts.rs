@@ -14,10 +14,10 @@ fn every_alert_queries_existing_metrics() {
     assert!(alerts.len() > 15, "{} alerts", alerts.len());
     for alert in &alerts {
         assert_eq!(faults_of_query(&alert.expr), Vec::<String>::new(), "{}: {}", alert.name, alert.expr);
-        for part in ["severity:", "summary:"] {
+        for part in ["severity:", "summary:", "description:"] {
             assert!(alert.lines.contains(part), "{} has no {part}", alert.name);
         }
-        let runbook = format!("runbook: grafana/RUNBOOK.md#{}\n", alert.name.to_lowercase());
+        let runbook = format!("runbook_url: grafana/RUNBOOK.md#{}\n", alert.name.to_lowercase());
         assert!(alert.lines.contains(&runbook), "{} does not lead to its section of the runbook", alert.name);
     }
 }

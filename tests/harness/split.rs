@@ -30,6 +30,8 @@ pub struct SplitShape<'a> {
     pub rest: &'a str,
     /// Between two looks of the probe.
     pub interval: &'a str,
+    /// Lag beyond which a read pool gets no reads. `0`: the position alone decides.
+    pub lagging_after: &'a str,
     /// The servers.
     pub servers: SandboxOptions,
 }
@@ -42,6 +44,7 @@ impl Default for SplitShape<'_> {
             listener: "",
             rest: "",
             interval: "300ms",
+            lagging_after: "0",
             servers: SandboxOptions::default(),
         }
     }
@@ -158,8 +161,8 @@ fn config(sandbox: &Sandbox, shape: &SplitShape<'_>) -> String {
     .unwrap();
     writeln!(
         toml,
-        "[admin]\nbind = \"{ip}:8080\"\n\n[probe]\ninterval = \"{}\"\ntimeout = \"2s\"\nfailures = 2\n\n{}",
-        shape.interval, shape.rest
+        "[admin]\nbind = \"{ip}:8080\"\n\n[probe]\ninterval = \"{}\"\ntimeout = \"2s\"\nfailures = 2\nlagging_after = \"{}\"\n\n{}",
+        shape.interval, shape.lagging_after, shape.rest
     )
     .unwrap();
     toml

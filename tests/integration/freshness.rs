@@ -25,8 +25,12 @@ use crate::harness::{
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The probe runs rarely: positions come from sessions and samples.
-const SELDOM: ProbeSettings =
-    ProbeSettings { interval: Duration::from_secs(3600), timeout: Duration::from_secs(5), failures: 2 };
+const SELDOM: ProbeSettings = ProbeSettings {
+    interval: Duration::from_secs(3600),
+    timeout: Duration::from_secs(5),
+    failures: 2,
+    lagging_after: Duration::ZERO,
+};
 
 /// The primary and its read pool, with a running probe.
 struct Watched {

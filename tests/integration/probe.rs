@@ -13,7 +13,7 @@ use gatekeeper::testing::{
     sandbox::{ALICE, APP, DATABASE, NativeUser, Passage, Sandbox, SandboxOptions, Single, Stop},
     tasks::Tasks,
     telemetry::Metrics,
-    topology::{DeclaredRole, EndpointStatus, Health, ObservedRole, TopologySnapshot},
+    topology::{DeclaredRole, EndpointStatus, Health, ObservedRole, ReplayState, TopologySnapshot},
 };
 
 use crate::harness::{
@@ -23,8 +23,12 @@ use crate::harness::{
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-const OFTEN: ProbeSettings =
-    ProbeSettings { interval: Duration::from_millis(300), timeout: Duration::from_secs(2), failures: 2 };
+const OFTEN: ProbeSettings = ProbeSettings {
+    interval: Duration::from_millis(300),
+    timeout: Duration::from_secs(2),
+    failures: 2,
+    lagging_after: Duration::ZERO,
+};
 
 struct Watched {
     probe: Probe,
@@ -219,6 +223,61 @@ async fn a_reload_keeps_the_state_of_unchanged_endpoints() {
     let seen = watched.status("primary").last_success;
     assert!(seen.is_some(), "known before, known now");
     watched.until("primary", |status| status.last_success > seen).await;
+}
+
+/// A query on a standby, with a lock that replay needs: PostgreSQL waits for 30 s.
+#[tokio::test]
+async fn replay_that_a_query_holds_up_is_a_stall() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let watched = watch(cluster(&sandbox));
+    let (primary, standby) = (sandbox.node("primary"), sandbox.node("dr-reads-1"));
+    primary.sql("app", "CREATE TABLE held ()").await.unwrap();
+    standby.catch_up(primary).await.unwrap();
+    let is_level = |status: &EndpointStatus| {
+        status.replay == ReplayState::Replaying && status.lag.is_some_and(|lag| lag.bytes == Some(0))
+    };
+    let within_a_minute = async |wanted: &dyn Fn(&EndpointStatus) -> bool| {
+        until(LIMIT * 3, async || {
+            let status = watched.status("dr-reads");
+            if wanted(&status) { Ok(()) } else { Err(status) }
+        })
+        .await;
+    };
+    within_a_minute(&is_level).await;
+
+    let query = standby.sql("app", "SELECT count(*) FROM held; SELECT pg_sleep(25)");
+    let dropped = async {
+        until(LIMIT, async || {
+            let held = "SELECT count(*) FROM pg_locks WHERE relation = 'held'::regclass";
+            match standby.sql("app", held).await.unwrap().as_str() {
+                "0" => Err("no lock yet"),
+                _ => Ok(()),
+            }
+        })
+        .await;
+        primary.sql("app", "DROP TABLE held").await.unwrap();
+        within_a_minute(&|status| status.replay == ReplayState::Stalled).await;
+        let lag = watched.status("dr-reads").lag.unwrap();
+        assert!(lag.bytes > Some(0) && lag.certain >= Duration::from_secs(9), "{lag:?}");
+    };
+    let (slept, ()) = tokio::join!(query, dropped);
+    slept.unwrap();
+    within_a_minute(&is_level).await;
+    assert!(watched.has_event("replay of endpoint `dr-reads` stands still"));
+    assert!(watched.has_event("replay of endpoint `dr-reads` goes on"));
+    assert!(!watched.has_event("replay of endpoint `reads`"), "the other standbys replay on");
+}
+
+#[tokio::test]
+async fn a_server_with_a_revoked_pause_function_reports_its_position() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
+    let (primary, standby) = (sandbox.node("primary"), sandbox.node("reads-1"));
+    let revoke = "REVOKE EXECUTE ON FUNCTION pg_is_wal_replay_paused() FROM PUBLIC";
+    primary.sql("postgres", revoke).await.unwrap();
+    standby.catch_up(primary).await.unwrap();
+    let watched = watch(cluster(&sandbox));
+    watched.until("reads", |status| status.position.is_some() && status.lag.is_some()).await;
+    assert_eq!(watched.status("reads").replay, ReplayState::Replaying);
 }
 
 #[tokio::test]

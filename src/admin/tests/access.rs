@@ -1,4 +1,6 @@
-use super::desk::{Answer, CLIENT, Desk, KEY, PASSWORD, WELL};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::desk::{Answer, CLIENT, Desk, KEY, PASSWORD, VIEWER_KEY, WELL};
 
 const PUBLIC: &str = "192.0.2.1:8080";
 
@@ -19,7 +21,10 @@ async fn only_the_key_itself_opens() {
         (&shorter, "wrong_key"),
         ("Bearer ", "wrong_key"),
         (KEY, "no_key"),
-        ("Basic Y29ycmVjdDpob3JzZQ==", "no_key"),
+        ("Basic Y29ycmVjdDpob3JzZQ==", "wrong_key"),
+        ("Basic !", "no_key"),
+        ("Basic aGFsZg==", "no_key"),
+        ("Digest x", "no_key"),
         ("Bear", "no_key"),
     ] {
         let answer = with_key(&desk, "/v1/topology", shown).await;
@@ -112,4 +117,46 @@ async fn no_answer_holds_a_secret() {
             assert!(!text.contains(secret), "{}: {text}", route.path);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_key_is_the_password_of_any_user() {
+    let desk = Desk::with(PUBLIC, Some(KEY), WELL);
+    for user in ["prometheus", "", "admin"] {
+        let shown = format!("Basic {}", STANDARD.encode(format!("{user}:{KEY}")));
+        assert_eq!(with_key(&desk, "/metrics", &shown).await.status, 200, "{user}");
+        assert_eq!(desk.ask("DELETE", "/v1/sessions/1", &[("authorization", &shown)]).await.status, 404);
+    }
+    let colon = format!("basic {}", STANDARD.encode(format!("user:x:{KEY}")));
+    assert_eq!(with_key(&desk, "/metrics", &colon).await.code(), "wrong_key", "a password may have colons");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_key_of_viewers_changes_nothing() {
+    let desk = Desk::with(PUBLIC, Some(KEY), WELL);
+    let bearer = format!("Bearer {VIEWER_KEY}");
+    let basic = format!("Basic {}", STANDARD.encode(format!("prometheus:{VIEWER_KEY}")));
+    for shown in [&bearer, &basic] {
+        for path in ["/metrics", "/livez", "/v1/topology", "/v1/sessions", "/openapi.json"] {
+            assert_eq!(with_key(&desk, path, shown).await.status, 200, "{path}");
+        }
+        let mut changes = 0;
+        for (path, methods) in crate::admin::description()["paths"].as_object().unwrap() {
+            for method in methods.as_object().unwrap().keys().filter(|method| *method != "get") {
+                if path == "/v1/login" {
+                    continue;
+                }
+                let answer = desk.ask(&method.to_uppercase(), path, &[("authorization", shown)]).await;
+                assert_eq!(
+                    (answer.status.as_u16(), answer.code().as_str()),
+                    (403, "read_only_key"),
+                    "{path}"
+                );
+                changes += 1;
+            }
+        }
+        assert!(changes >= 10, "{changes} changes were tried");
+    }
+    let wrong = format!("{bearer}x");
+    assert_eq!(with_key(&desk, "/metrics", &wrong).await.code(), "wrong_key");
 }

@@ -44,6 +44,8 @@ use crate::{
 
 /// The key of every desk with a key.
 pub(super) const KEY: &str = "correct-horse-battery-staple";
+/// The key for viewers of every desk with a key.
+pub(super) const VIEWER_KEY: &str = "may-look-and-not-touch";
 /// A configured secret that no response may contain.
 pub(super) const PASSWORD: &str = "s3cr3t-of-the-endpoint";
 
@@ -136,7 +138,14 @@ impl Desk {
         let api =
             Api { routing, observers, sessions, listeners: Live::fixed(shown), control, mover, metrics };
         let api_key = key.map(|key| Secret::new(key.to_owned()));
-        let settings = AdminSettings { bind: bind.parse().unwrap(), api_key, open_health, tls: None };
+        let settings = AdminSettings {
+            bind: bind.parse().unwrap(),
+            viewer_key: api_key.is_some().then(|| Secret::new(VIEWER_KEY.to_owned())),
+            api_key,
+            open_health,
+            metrics_prefix: "gatekeeper".into(),
+            tls: None,
+        };
         let context = Arc::new(AdminContext::new(&settings, api));
         Self {
             router: build_router(Arc::clone(&context)),

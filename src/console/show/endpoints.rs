@@ -52,5 +52,8 @@ fn endpoint_row(status: &EndpointStatus, writer: bool, sessions: usize, fence: O
         status.nodes.len().into(),
         sessions.into(),
         fence.map(FenceCause::as_str).into(),
+        status.lag.map(|lag| lag.time.as_secs()).into(),
+        if status.is_lagging { "yes" } else { "no" }.into(),
+        status.replay.as_str().into(),
     ]
 }

@@ -11,7 +11,10 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::current_backend::{Cancel, CurrentBackend};
+use super::{
+    activity_times::ActivityTimes,
+    current_backend::{Cancel, CurrentBackend},
+};
 use crate::{
     audit::record,
     backend::TcpPath,
@@ -45,6 +48,7 @@ pub struct SessionEntry {
     backend: Mutex<Held>,
     /// Current activity, packed by [`Activity`].
     activity: AtomicU64,
+    times: ActivityTimes,
     pins: AtomicU16,
     /// Notified when the backend is returned, or accepts cancel requests again.
     exposed: Notify,
@@ -124,6 +128,7 @@ impl SessionEntry {
             backend: Mutex::new(Held { current_backend, sheltered: false, is_lost: false, reason }),
             exposed: Notify::new(),
             activity: AtomicU64::new(Activity::default().pack()),
+            times: ActivityTimes::idle_since(Instant::now()),
             pins: AtomicU16::new(0),
             wait_cancelled: AtomicBool::new(false),
             backend_lost: AtomicBool::new(false),
@@ -350,9 +355,27 @@ impl SessionEntry {
         *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
     }
 
-    /// Publishes the activity of the session.
-    pub(crate) fn set_activity(&self, activity: Activity) {
+    /// Publishes the activity of the session, which has changed at `now`.
+    pub(crate) fn set_activity(&self, activity: Activity, now: Instant) {
+        self.times.note_state(now);
         self.activity.store(activity.pack(), Ordering::Relaxed);
+    }
+
+    /// Publishes the start of the transaction that is open on a backend; `None` without one.
+    pub(crate) fn set_transaction(&self, start: Option<Instant>) {
+        self.times.note_transaction(start);
+    }
+
+    /// Time of the last change of [`Self::activity`], or of the start or end of a wait for a backend.
+    #[must_use]
+    pub fn state_start(&self) -> Instant {
+        self.times.state_start()
+    }
+
+    /// Start of the transaction that is open on a backend; a statement outside a transaction block counts as one.
+    #[must_use]
+    pub fn transaction_start(&self) -> Option<Instant> {
+        self.times.transaction_start()
     }
 }
 

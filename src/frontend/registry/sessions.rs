@@ -15,6 +15,7 @@ use super::{
     console_session::{ConsoleSessionEntry, ConsoleSessionGuard},
     current_backend::CurrentBackend,
     entry::{SessionCommand, SessionEntry},
+    open_transactions::OpenTransactions,
 };
 use crate::{audit::record, names::EndpointName, topology::TopologySnapshot, wire::BackendKey};
 
@@ -25,6 +26,8 @@ pub struct SessionRegistry {
     last_id: AtomicU64,
     count: AtomicUsize,
     emptied: Notify,
+    /// As of the watchdog's last tick.
+    open_transactions: Mutex<Arc<[OpenTransactions]>>,
 }
 
 #[derive(Default)]
@@ -189,6 +192,18 @@ impl SessionRegistry {
     /// Sessions that may have a backend.
     pub(crate) fn with_backends(&self) -> Vec<Arc<SessionEntry>> {
         self.lock().by_pid.values().filter(|entry| entry.may_hold_backend()).cloned().collect()
+    }
+
+    /// Open transactions by listener and endpoint, as published each second.
+    #[must_use]
+    pub fn open_transactions(&self) -> Arc<[OpenTransactions]> {
+        Arc::clone(&self.open_transactions.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Publishes `open`, and returns what was published before.
+    pub(crate) fn publish_transactions(&self, open: Arc<[OpenTransactions]>) -> Arc<[OpenTransactions]> {
+        let mut published = self.open_transactions.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *published, open)
     }
 
     /// Returns when no session remains.

@@ -178,7 +178,8 @@ impl Relay {
         self.client.received.rest();
         self.backend.received.rest();
         let is_pinging = self.is_pinging();
-        self.activity.update(&self.session, is_pinging, &self.registered, &mut self.recorder);
+        let now = self.turn.now();
+        self.activity.update(&self.session, is_pinging, now, &self.registered, &mut self.recorder);
         self.wait_for_more(cx);
         self.watch_read(cx);
         self.poll_timer(cx)

@@ -1,5 +1,7 @@
 //! Reports the events of a session to metrics, audit log and registry.
 
+use std::time::Instant;
+
 use super::backend_side::BackendSide;
 use crate::{
     frontend::{
@@ -8,6 +10,7 @@ use crate::{
     },
     route::RouteReason,
     session::{ClusterEvent, Session},
+    wire::TransactionStatus,
 };
 
 /// Reports the events that the session has queued.
@@ -45,32 +48,44 @@ pub(super) fn report_events(session: &mut Session, backend: &BackendSide, record
 #[derive(Default)]
 pub(super) struct ActivityReport {
     stored: Activity,
+    /// The session waits for a backend.
+    waits: bool,
+    /// Number of ended transactions while a transaction is open; `None` otherwise.
+    transaction: Option<u64>,
 }
 
 // === impl ActivityReport ===
 
 impl ActivityReport {
-    /// Stores the activity of `session`; `is_pinging`: the client's message waits for the server.
+    /// Stores the activity of `session` at `now`; `is_pinging`: the client's message waits for the server.
     pub(super) fn update(
         &mut self,
         session: &Session,
         is_pinging: bool,
+        now: Instant,
         registered: &Registered,
         recorder: &mut Recorder,
     ) {
+        let waits = session.wants_backend();
         let activity = Activity {
             begun: session.statements_started(),
-            busy: !session.is_settled() || session.wants_backend() || is_pinging,
+            busy: !session.is_settled() || waits || is_pinging,
             status: session.status(),
         };
-        if activity != self.stored {
-            self.stored = activity;
-            registered.set_activity(activity);
+        if (activity, waits) != (self.stored, self.waits) {
+            (self.stored, self.waits) = (activity, waits);
+            registered.set_activity(activity, now);
+        }
+        let is_open = !waits && (activity.busy || activity.status != TransactionStatus::Idle);
+        let transaction = is_open.then(|| session.transactions());
+        if transaction != self.transaction {
+            self.transaction = transaction;
+            registered.set_transaction(transaction.map(|_| now));
         }
         let pins = session.pins();
         if pins != registered.pins() {
             registered.set_pins(pins);
         }
-        recorder.set_active(!session.is_idle() || session.wants_backend());
+        recorder.set_active(!session.is_idle() || waits);
     }
 }

@@ -1,4 +1,5 @@
-//! Watches the sessions that have a backend, once a second: silent servers, vanished clients, and late withdrawals.
+//! Watches the sessions that have a backend, once a second: silent servers, vanished clients, late withdrawals, and the
+//! ages of transactions.
 //!
 //! Linux sends no keepalive probes while data is unacknowledged, and gives a connection up after a quarter of an hour. The
 //! watchdog reads the kernel's state of such connections instead.
@@ -23,6 +24,7 @@ use super::{
     context::{Observers, Routing},
     registry::{
         entry::{SessionCommand, SessionEntry},
+        open_transactions::OpenTransactions,
         sessions::SessionRegistry,
     },
 };
@@ -85,11 +87,13 @@ impl Watchdog {
         let topology = self.routing.topology.load();
         let entries = self.sessions.with_backends();
         let mut before = std::mem::take(&mut self.watched);
+        let mut open = Vec::new();
         for turn in entries.chunks(SESSIONS_PER_TURN) {
             for entry in turn {
                 let mut session = before.remove(&entry.id).unwrap_or_default();
                 entry.follow_writer_role(&topology, now);
                 entry.expel_late(now);
+                OpenTransactions::add(&mut open, entry, now);
                 self.check_backend(entry, &mut session, &topology, now);
                 // Spreads the clients over the ticks.
                 if entry.id.wrapping_add(self.ticks).is_multiple_of(CLIENT_TICKS) {
@@ -99,7 +103,26 @@ impl Watchdog {
             }
             tokio::task::yield_now().await;
         }
+        self.publish_transactions(open.into());
         self.ticks = self.ticks.wrapping_add(1);
+    }
+
+    /// Publishes the ages of open transactions; paths without any show zero.
+    fn publish_transactions(&self, open: Arc<[OpenTransactions]>) {
+        let metrics = &self.observers.metrics;
+        let before = self.sessions.publish_transactions(Arc::clone(&open));
+        let is_gone = |before: &&OpenTransactions| {
+            !open.iter().any(|now| now.is_of(&before.listener, &before.endpoint))
+        };
+        for gone in before.iter().filter(is_gone) {
+            let path = metrics.path(&gone.listener, &gone.endpoint);
+            path.set_oldest_transaction(Duration::ZERO, Duration::ZERO);
+        }
+        for transactions in &*open {
+            let idle = transactions.longest_idle.map_or(Duration::ZERO, |longest| longest.age);
+            let path = metrics.path(&transactions.listener, &transactions.endpoint);
+            path.set_oldest_transaction(transactions.oldest.age, idle);
+        }
     }
 
     /// Gives up the backend of a session whose server is silent for too long.
@@ -188,4 +211,88 @@ fn report_unreadable(error: &io::Error) {
 fn endpoint_silence(topology: &TopologySnapshot, endpoint: &EndpointName, now: Instant) -> Option<Duration> {
     let status = topology.get(endpoint).filter(|status| status.health == Health::Down)?;
     status.last_answer.map(|answered| now.saturating_duration_since(answered))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        audit::record,
+        frontend::{
+            registry::{
+                current_backend::{CurrentBackend, OwnBackend},
+                entry::Activity,
+                sessions::Registered,
+            },
+            testing::Stand,
+        },
+        names::ListenerName,
+        route::RouteReason,
+        wire::{BackendKey, TransactionStatus},
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn dedicated(stand: &Stand, id: u64) -> Registered {
+        let facts = record::Session {
+            id,
+            listener: ListenerName::new("app").unwrap(),
+            client: None,
+            tls: None,
+            user: None,
+            database_user: None,
+            database: None,
+            method: None,
+            application: None,
+        };
+        let endpoint = stand.services.routing.endpoints.load().get(&"p".parse().unwrap()).unwrap().clone();
+        let own = OwnBackend { endpoint, server_key: None, peer: None, local: None };
+        let key = BackendKey::new(1, &id.to_be_bytes()).unwrap();
+        let backend = Some(CurrentBackend::Own(Arc::new(own)));
+        let entry = SessionEntry::new(Arc::new(facts), key, backend, RouteReason::Writer);
+        stand.services.sessions.register(entry)
+    }
+
+    /// To a millisecond: entries keep microseconds.
+    fn shown(stand: &Stand, metric: &str) -> f64 {
+        let series = format!("{metric}{{listener=\"app\",endpoint=\"p\",backend_role=\"primary\"}} ");
+        let page = stand.services.observers.metrics.render();
+        let value = page.lines().find_map(|line| line.strip_prefix(series.as_str()));
+        let seconds: f64 = value.expect("the series exists").parse().expect("a number");
+        (seconds * 1e3).round() / 1e3
+    }
+
+    #[tokio::test]
+    async fn the_metrics_show_the_oldest_transaction() {
+        let stand = Stand::new("p primary up primary");
+        let services = &stand.services;
+        let mut watchdog = Watchdog::new(
+            Arc::clone(&services.sessions),
+            Arc::clone(&services.routing),
+            Arc::clone(&services.observers),
+        );
+        let [idle, busy] = [1, 2].map(|id| dedicated(&stand, id));
+        let start = Instant::now() + SECOND;
+        let in_transaction = Activity { begun: 1, busy: false, status: TransactionStatus::Open };
+        idle.set_transaction(Some(start));
+        idle.set_activity(in_transaction, start + SECOND * 2);
+        busy.set_transaction(Some(start + SECOND));
+        busy.set_activity(Activity { busy: true, ..in_transaction }, start + SECOND);
+        let now = start + SECOND * 7;
+        watchdog.tick(now).await;
+        assert_eq!(shown(&stand, "gatekeeper_oldest_transaction_seconds"), 7.0);
+        assert_eq!(shown(&stand, "gatekeeper_longest_idle_in_transaction_seconds"), 5.0);
+        let open = services.sessions.open_transactions();
+        assert_eq!(open.len(), 1);
+        assert_eq!((open[0].oldest.session, open[0].longest_idle.unwrap().session), (1, 1));
+
+        idle.set_transaction(None);
+        idle.set_activity(Activity { status: TransactionStatus::Idle, ..in_transaction }, now);
+        watchdog.tick(now).await;
+        assert_eq!(shown(&stand, "gatekeeper_oldest_transaction_seconds"), 6.0, "the busy one is left");
+        assert_eq!(shown(&stand, "gatekeeper_longest_idle_in_transaction_seconds"), 0.0);
+        drop(busy);
+        watchdog.tick(now).await;
+        assert_eq!(shown(&stand, "gatekeeper_oldest_transaction_seconds"), 0.0);
+    }
 }

@@ -50,7 +50,14 @@ impl SampleConnection for Pretended {
         }
         sleep(Duration::from_millis(1)).await;
         let lsn = Some(self.script.asked.lock().unwrap().len() as u64);
-        Ok(ProbeAnswer { role: ObservedRole::Primary, read_only: false, lsn, timeline: None, node: None })
+        Ok(ProbeAnswer {
+            role: ObservedRole::Primary,
+            read_only: false,
+            lsn,
+            timeline: None,
+            node: None,
+            standby: None,
+        })
     }
 
     async fn close(&mut self) {

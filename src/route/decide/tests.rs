@@ -5,6 +5,12 @@ use crate::{
     topology::{Endpoint, WriterControl, elect_writer},
 };
 
+/// Health by its word; `lagging` is up.
+fn health(word: &str) -> Health {
+    let known = Health::ALL.into_iter().find(|health| health.as_str() == word);
+    known.or((word == "lagging").then_some(Health::Up)).expect("a health")
+}
+
 /// An endpoint per line: name, declared role, health, observed role.
 fn snapshot(lines: &str) -> TopologySnapshot {
     let endpoints = lines
@@ -20,8 +26,9 @@ fn snapshot(lines: &str) -> TopologySnapshot {
                 address: "127.0.0.1".parse().unwrap(),
             });
             EndpointStatus {
-                health: Health::ALL.into_iter().find(|health| health.as_str() == words[2]).unwrap(),
+                health: health(words[2]),
                 observed: ObservedRole::ALL.into_iter().find(|role| role.as_str() == words[3]),
+                is_lagging: words[2] == "lagging",
                 ..EndpointStatus::unknown(endpoint)
             }
         })
@@ -91,6 +98,13 @@ fn of_two_drawn_the_less_busy_one_is_chosen() {
 }
 
 #[test]
+fn a_lagging_read_pool_comes_after_the_others_and_before_none() {
+    let world = snapshot("p primary up primary\nr read-pool lagging standby\ns read-pool up standby");
+    assert_eq!(choose(&READ_POOL, &world, &[]), "s:read-pool");
+    assert_eq!(choose(&READ_POOL, &world, &["s"]), "r:read-pool");
+}
+
+#[test]
 fn the_other_routes_keep_to_their_endpoints() {
     let world = snapshot("p primary up primary\nd secondary up standby\nx read-pool up standby");
     assert_eq!(choose(&RoutePolicy::Secondary, &world, &[]), "d:secondary");
@@ -130,7 +144,8 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
                 address: "127.0.0.1".parse().unwrap(),
             };
             block.endpoints.push(EndpointStatus {
-                health: Health::ALL.into_iter().find(|known| known.as_str() == health).unwrap(),
+                health: self::health(health),
+                is_lagging: health == "lagging",
                 observed: match observed {
                     "standby" => Some(ObservedRole::Standby),
                     "standby-no" => Some(ObservedRole::Primary),

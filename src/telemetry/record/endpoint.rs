@@ -13,7 +13,7 @@ use crate::{
         labels::{Certificate, ConnectPhase, Outcome, RoleState, TerminationReason},
         registry::{Counter, Gauge, Histogram, Level},
     },
-    topology::{Endpoint, Health, ObservedRole},
+    topology::{Endpoint, Health, ObservedRole, ReplayState, ReplicationLag},
 };
 
 /// Metrics of one endpoint.
@@ -29,6 +29,8 @@ pub struct EndpointMetrics {
     mints: Each<Outcome, Counter>,
     mint_duration: Histogram,
     token_expiry: Gauge,
+    mint_success: Gauge,
+    mint_failure: Gauge,
     certificates: Each<Certificate, Gauge>,
     health: Each<Health, Gauge>,
     role: Each<RoleState, Gauge>,
@@ -43,6 +45,8 @@ pub struct EndpointMetrics {
     position: Gauge,
     lag_bytes: Gauge,
     lag: Gauge,
+    replay: Each<ReplayState, Gauge>,
+    lagging: Gauge,
 }
 
 /// Counts a backend as open until dropped.
@@ -70,6 +74,8 @@ impl EndpointMetrics {
             mints: scope.each(Label::Outcome, |scope| scope.counter(&catalog::TOKEN_MINTS)),
             mint_duration: scope.histogram(&catalog::TOKEN_MINT_DURATION),
             token_expiry: scope.unknown(&catalog::TOKEN_EXPIRY),
+            mint_success: scope.unknown(&catalog::TOKEN_MINT_SUCCESS),
+            mint_failure: scope.unknown(&catalog::TOKEN_MINT_FAILURE),
             certificates: scope.each(Label::Certificate, |scope| scope.unknown(&catalog::CERTIFICATE_EXPIRY)),
             health: scope.each(Label::State, |scope| scope.gauge(&catalog::ENDPOINT_HEALTH)),
             role: scope.each(Label::Role, |scope| scope.gauge(&catalog::ENDPOINT_ROLE)),
@@ -84,6 +90,8 @@ impl EndpointMetrics {
             position: scope.unknown(&catalog::REPLICATION_POSITION),
             lag_bytes: scope.unknown(&catalog::REPLICATION_LAG_BYTES),
             lag: scope.unknown(&catalog::REPLICATION_LAG),
+            replay: scope.each(Label::State, |scope| scope.gauge(&catalog::ENDPOINT_REPLAY)),
+            lagging: scope.gauge(&catalog::ENDPOINT_LAGGING),
         }
     }
 
@@ -122,12 +130,14 @@ impl EndpointMetrics {
         self.mints.of(Outcome::Ok).increment();
         self.mint_duration.record(duration);
         self.token_expiry.set(unix_seconds(expiry));
+        self.mint_success.set(unix_seconds(SystemTime::now()));
     }
 
     /// Records a failed mint.
     pub fn token_failed(&self, duration: Duration) {
         self.mints.of(Outcome::Error).increment();
         self.mint_duration.record(duration);
+        self.mint_failure.set(unix_seconds(SystemTime::now()));
     }
 
     /// Sets the expiry of a certificate; `None` without a certificate.
@@ -172,12 +182,22 @@ impl EndpointMetrics {
         self.fenced.set(if is_fenced { 1.0 } else { 0.0 });
     }
 
-    /// Sets the WAL position in bytes, the distance to the writer in bytes, and the lag; `None` while unknown.
-    #[expect(clippy::cast_precision_loss, reason = "2^53 bytes of WAL are eight pebibytes")]
-    pub fn set_replication(&self, position: Option<u64>, behind: Option<u64>, lag: Option<Duration>) {
-        self.position.set(position.map_or(f64::NAN, |bytes| bytes as f64));
-        self.lag_bytes.set(behind.map_or(f64::NAN, |bytes| bytes as f64));
-        self.lag.set(lag.map_or(f64::NAN, |lag| lag.as_secs_f64()));
+    /// Sets the WAL position in bytes, and the lag; `None` while unknown.
+    pub fn set_replication(&self, position: Option<u64>, lag: Option<ReplicationLag>) {
+        #[expect(clippy::cast_precision_loss, reason = "2^53 bytes of WAL are eight pebibytes")]
+        let number = |bytes: Option<u64>| bytes.map_or(f64::NAN, |bytes| bytes as f64);
+        self.position.set(number(position));
+        self.lag_bytes.set(number(lag.and_then(|lag| lag.bytes)));
+        self.lag.set(lag.map_or(f64::NAN, |lag| lag.time.as_secs_f64()));
+    }
+
+    /// Sets the replay of an endpoint's standbys; `None` while unknown.
+    pub fn set_replay(&self, replay: Option<ReplayState>, is_lagging: bool) {
+        match replay {
+            Some(replay) => self.replay.enter(replay),
+            None => self.replay.leave(),
+        }
+        self.lagging.set(if is_lagging { 1.0 } else { 0.0 });
     }
 
     /// Ends the series of an endpoint that a reload has removed or replaced by `after`. Series whose labels no longer
@@ -197,12 +217,15 @@ impl EndpointMetrics {
             self.mismatch.set(0.0);
             self.fenced.set(0.0);
             self.token_expiry.set(f64::NAN);
+            self.mint_success.set(f64::NAN);
+            self.mint_failure.set(f64::NAN);
             for certificate in Certificate::ALL {
                 self.certificate_ends(certificate, None);
             }
             self.probe_success.set(f64::NAN);
             self.backends_limit(None);
-            self.set_replication(None, None, None);
+            self.set_replication(None, None);
+            self.set_replay(None, false);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     telemetry::{
         catalog::{self, Buckets, Label},
         labels::{CloseReason, Direction, PoolBackendState, SqlstateClass, StatementOutcome},
-        registry::{Counter, Level},
+        registry::{Counter, Gauge, Level},
         shards::{Shards, Tally},
         timings::{Timings, Total},
     },
@@ -37,6 +37,9 @@ pub struct PathMetrics {
     backends: Each<PoolBackendState, Level>,
     closed: Each<CloseReason, Counter>,
     waiting: Level,
+    oldest_wait: Gauge,
+    oldest_transaction: Gauge,
+    idle_transaction: Gauge,
     limit: Level,
 }
 
@@ -114,6 +117,9 @@ impl PathMetrics {
             backends: scope.each(Label::State, |scope| scope.level(&catalog::POOL_BACKENDS)),
             closed: scope.each(Label::Reason, |scope| scope.counter(&catalog::POOL_CLOSED)),
             waiting: scope.level(&catalog::POOL_WAITING),
+            oldest_wait: scope.gauge(&catalog::POOL_OLDEST_WAIT),
+            oldest_transaction: scope.gauge(&catalog::OLDEST_TRANSACTION),
+            idle_transaction: scope.gauge(&catalog::IDLE_TRANSACTION),
             limit: scope.level(&catalog::POOL_BACKENDS_LIMIT),
         }
     }
@@ -121,6 +127,17 @@ impl PathMetrics {
     /// Records a timeout while waiting for a backend.
     pub fn pool_wait_timed_out(&self) {
         self.wait_timeouts.increment();
+    }
+
+    /// Sets the longest current wait for a backend.
+    pub fn set_oldest_wait(&self, age: Duration) {
+        self.oldest_wait.set(age.as_secs_f64());
+    }
+
+    /// Sets the age of the oldest open transaction, and the longest time that a transaction has been idle.
+    pub fn set_oldest_transaction(&self, age: Duration, idle: Duration) {
+        self.oldest_transaction.set(age.as_secs_f64());
+        self.idle_transaction.set(idle.as_secs_f64());
     }
 
     /// Records the closing of a pooled backend.

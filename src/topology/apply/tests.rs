@@ -6,8 +6,11 @@ use crate::{
     topology::{NodeId, ObservedRole},
 };
 
-const RULES: ObservationRules =
-    ObservationRules { failures: 2, forget_nodes_after: Duration::from_secs(600) };
+const RULES: ObservationRules = ObservationRules {
+    failures: 2,
+    forget_nodes_after: Duration::from_secs(600),
+    lagging_after: Duration::from_millis(800),
+};
 
 fn name(text: &str) -> EndpointName {
     EndpointName::new(text).unwrap()
@@ -151,6 +154,7 @@ fn answer(word: &str, endpoint: &str) -> ProbeAnswer {
             address: None,
             port: None,
         }),
+        standby: None,
     }
 }
 

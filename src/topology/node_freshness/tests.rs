@@ -8,8 +8,11 @@ use crate::{
 };
 
 const MS: Duration = Duration::from_millis(1);
-const RULES: ObservationRules =
-    ObservationRules { failures: 2, forget_nodes_after: Duration::from_secs(600) };
+const RULES: ObservationRules = ObservationRules {
+    failures: 2,
+    forget_nodes_after: Duration::from_secs(600),
+    lagging_after: Duration::from_millis(800),
+};
 
 /// A cluster with primary `p` and read pool `r`, a secondary cluster with `d` and read pool `e`, and a clock in
 /// milliseconds. Each probe takes a millisecond.
@@ -54,7 +57,14 @@ impl World {
 
     fn look(mut self, endpoint: &str, ms: u32, id: i64, role: ObservedRole, lsn: u64) -> Self {
         let read_only = role == ObservedRole::Standby;
-        let answer = ProbeAnswer { role, read_only, lsn: Some(lsn), timeline: None, node: Some(node(id)) };
+        let answer = ProbeAnswer {
+            role,
+            read_only,
+            lsn: Some(lsn),
+            timeline: None,
+            node: Some(node(id)),
+            standby: None,
+        };
         let outcome = ProbeOutcome::Answered(answer);
         let (asked_at, ended_at) = (self.at(ms), self.at(ms + 1));
         let observation = Observation { endpoint: name(endpoint), asked_at, ended_at, outcome };
@@ -63,8 +73,14 @@ impl World {
     }
 
     fn sampled(mut self, ms: u32, id: i64, role: ObservedRole, lsn: u64) -> Self {
-        let answer =
-            ProbeAnswer { role, read_only: false, lsn: Some(lsn), timeline: None, node: Some(node(id)) };
+        let answer = ProbeAnswer {
+            role,
+            read_only: false,
+            lsn: Some(lsn),
+            timeline: None,
+            node: Some(node(id)),
+            standby: None,
+        };
         let (asked_at, ended_at) = (self.at(ms), self.at(ms + 1));
         let outcome = ProbeOutcome::Sampled(answer);
         let observation = Observation { endpoint: name("p"), asked_at, ended_at, outcome };

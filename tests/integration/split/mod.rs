@@ -3,6 +3,7 @@
 
 mod freshness;
 mod hints;
+mod lagging;
 mod lost_readers;
 mod pipelines;
 mod reads;

@@ -182,7 +182,14 @@ fn without_a_login_of_ours_an_answer_is_all_that_can_be_had() {
 
 fn answer(role: ObservedRole, read_only: bool) -> ProbeAnswer {
     let node = NodeId { started_us: 7, address: None, port: None };
-    ProbeAnswer { role, read_only, lsn: Some(0x16_B374_D848), timeline: Some(1), node: Some(node) }
+    ProbeAnswer {
+        role,
+        read_only,
+        lsn: Some(0x16_B374_D848),
+        timeline: Some(1),
+        node: Some(node),
+        standby: None,
+    }
 }
 
 #[test]

@@ -1,0 +1,73 @@
+//! Open transactions by listener and endpoint: the oldest, and the one that has been idle for longest.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::entry::SessionEntry;
+use crate::{names::ListenerName, topology::Endpoint, wire::TransactionStatus};
+
+/// Open transactions of a listener's sessions on one endpoint.
+#[derive(Debug, Clone)]
+pub struct OpenTransactions {
+    /// The listener.
+    pub listener: ListenerName,
+    /// The endpoint.
+    pub endpoint: Arc<Endpoint>,
+    /// The oldest transaction.
+    pub oldest: TransactionAge,
+    /// The transaction whose client has sent nothing for longest; `None` if all are at work.
+    pub longest_idle: Option<TransactionAge>,
+}
+
+/// A transaction with an age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionAge {
+    /// Number of the session.
+    pub session: u64,
+    /// Age of the transaction, or how long it has been idle.
+    pub age: Duration,
+}
+
+// === impl OpenTransactions ===
+
+impl OpenTransactions {
+    /// Adds the transaction of `entry` at `now`, if one is open on a backend, to `all`. The list has few elements and is
+    /// searched linearly.
+    pub(crate) fn add(all: &mut Vec<Self>, entry: &SessionEntry, now: Instant) {
+        let Some(start) = entry.transaction_start() else { return };
+        let Some(backend) = entry.current_backend() else { return };
+        let of = |start| TransactionAge { session: entry.id, age: now.saturating_duration_since(start) };
+        let activity = entry.activity();
+        let is_idle = !activity.busy && activity.status != TransactionStatus::Idle;
+        let (oldest, idle) = (of(start), is_idle.then(|| of(entry.state_start())));
+        let (listener, endpoint) = (&entry.facts.listener, backend.endpoint().endpoint());
+        let known = all.iter_mut().find(|known| known.is_of(listener, endpoint));
+        match known {
+            Some(known) => known.merge(oldest, idle),
+            None => all.push(Self {
+                listener: listener.clone(),
+                endpoint: Arc::clone(endpoint),
+                oldest,
+                longest_idle: idle,
+            }),
+        }
+    }
+
+    /// True for the transactions of the same listener on the same endpoint.
+    pub(crate) fn is_of(&self, listener: &ListenerName, endpoint: &Endpoint) -> bool {
+        self.listener == *listener
+            && (&self.endpoint.name, self.endpoint.role) == (&endpoint.name, endpoint.role)
+    }
+
+    fn merge(&mut self, oldest: TransactionAge, idle: Option<TransactionAge>) {
+        if oldest.age > self.oldest.age {
+            self.oldest = oldest;
+        }
+        let is_longer = |known: TransactionAge| idle.is_some_and(|idle| idle.age > known.age);
+        if self.longest_idle.is_none_or(is_longer) {
+            self.longest_idle = idle;
+        }
+    }
+}
