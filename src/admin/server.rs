@@ -1,7 +1,6 @@
 //! The server of the admin API.
 
 use std::{
-    collections::VecDeque,
     io::{self, ErrorKind},
     net::SocketAddr,
     sync::Arc,
@@ -9,14 +8,11 @@ use std::{
 };
 
 use axum::Router;
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, oneshot},
-    time::sleep,
-};
+use tokio::{net::TcpListener, time::sleep};
 
 use super::{
     AdminSettings, Api, connection,
+    connection_places::{ConnectionPlaces, Place},
     context::AdminContext,
     router::{build_router, health_only},
 };
@@ -42,11 +38,8 @@ pub enum AdminError {
     Tls(#[source] TlsFileError),
 }
 
-/// Maximum number of connections; [`MAX_HEALTH_CONNECTIONS`] allows more.
-const MAX_CONNECTIONS: usize = 128;
-/// Additional connections, for health requests only. A new connection replaces the oldest: idle connections, however
-/// many, block no health check.
-const MAX_HEALTH_CONNECTIONS: usize = 32;
+/// Connections that the kernel queues before `accept()`: a flood must not delay the next client by a lost SYN.
+const ACCEPT_BACKLOG_CONNECTIONS: i32 = 4096;
 /// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
 const ACCEPT_FAILURE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -83,50 +76,41 @@ impl AdminServer {
 }
 
 fn bind_address(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = std::net::TcpListener::bind(address)?;
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(ACCEPT_BACKLOG_CONNECTIONS)?;
     socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket)
+    TcpListener::from_std(socket.into())
 }
 
 /// Accepts forever. A failed `accept()` is retried after a pause.
 async fn accept_connections(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
     let connections = Tasks::new();
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut places = ConnectionPlaces::default();
     let health = health_only(router.clone());
-    // Dropping a sender ends its connection.
-    let mut for_health: VecDeque<oneshot::Sender<()>> = VecDeque::new();
     let mut is_full = false;
     loop {
         match socket.accept().await {
             Ok((tcp, from)) => {
-                let place = Arc::clone(&room).try_acquire_owned();
-                if place.is_err() != is_full {
-                    is_full = place.is_err();
+                let (place, is_general) = match places.claim(from.ip()) {
+                    Place::General(place) => (place, true),
+                    Place::Health(place) => (place, false),
+                };
+                if is_full == is_general {
+                    is_full = !is_general;
                     if is_full {
                         tracing::warn!(client = %from, "too many admin API connections: new connections may only request health");
                     }
                 }
-                let Ok(place) = place else {
-                    for_health.retain(|connection| !connection.is_closed());
-                    if for_health.len() >= MAX_HEALTH_CONNECTIONS {
-                        for_health.pop_front();
-                    }
-                    let (room_taken, gone) = oneshot::channel();
-                    for_health.push_back(room_taken);
-                    let serve = connection::serve_once(tcp, from, tls.clone(), health.clone());
-                    connections.spawn("admin health connection", async move {
-                        tokio::select! {
-                            () = serve => {}
-                            _ = gone => {}
-                        }
-                    });
-                    continue;
-                };
-                let serve = connection::serve(tcp, from, tls.clone(), router.clone());
-                connections.spawn("admin connection", async move {
-                    serve.await;
-                    drop(place);
-                });
+                if is_general {
+                    let serve = connection::serve(tcp, from, tls.clone(), router.clone(), place);
+                    connections.spawn("admin connection", serve);
+                } else {
+                    let serve = connection::serve_once(tcp, from, tls.clone(), health.clone(), place);
+                    connections.spawn("admin health connection", serve);
+                }
             }
             // The client left before accept: not an error of the server.
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}

@@ -1,5 +1,6 @@
 //! Builds the console, and publishes the configuration to the console.
 
+use super::active_settings::needs_restart;
 use crate::{
     config::{LoadedConfig, Origin},
     console::{ConfigLine, ConsoleSettings},
@@ -11,9 +12,6 @@ pub(super) struct Configured {
     settings: Publisher<ConsoleSettings>,
     lines: Publisher<Vec<ConfigLine>>,
 }
-
-/// Settings that are read at the start only: tables, and single keys.
-const AT_START: [&str; 5] = ["admin", "audit", "log", "traces", "runtime.workers"];
 
 impl Configured {
     /// The publisher, and the values to read.
@@ -31,16 +29,11 @@ impl Configured {
 }
 
 fn lines_of(loaded: &LoadedConfig) -> Vec<ConfigLine> {
-    let at_start = |name: &str| {
-        AT_START.iter().any(|key| {
-            name.strip_prefix(key).is_some_and(|behind| behind.is_empty() || behind.starts_with('.'))
-        })
-    };
     let line = |setting: &crate::config::Setting| ConfigLine {
         key: setting.name.clone(),
         value: setting.value.clone(),
         is_default: setting.origin == Origin::Default,
-        changeable: !at_start(&setting.name),
+        changeable: !needs_restart(&setting.name),
     };
     loaded.settings.iter().map(line).collect()
 }

@@ -3,6 +3,7 @@
 //! The only module that knows all others. Threads: two for control (probes, tokens, files, admin API, accepting
 //! clients), one for each worker, which serves clients, and one that writes the audit log.
 
+mod active_settings;
 mod build;
 mod console;
 mod doctor;

@@ -10,6 +10,7 @@ use std::{
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
+    active_settings::ActiveSettings,
     build::{BuildError, ComponentBuilder},
     console::Configured,
     inherited::Inherited,
@@ -79,6 +80,8 @@ pub(super) struct Program {
     pub(super) listeners: HashMap<Bind, RunningListener>,
     pub(super) contexts: Publisher<Vec<Live<ListenerContext>>>,
     pub(super) configured: Configured,
+    /// The settings that reloads are compared with.
+    pub(super) settings: ActiveSettings,
     pub(super) admin: Option<admin::AdminServer>,
     pub(super) log: LogFilter,
     commands: mpsc::Receiver<ControlCommand>,
@@ -115,7 +118,7 @@ impl Program {
         log: LogFilter,
     ) -> Result<Self, StartError> {
         let (configured, console_settings, config_lines) = Configured::new(&loaded);
-        let config = loaded.config;
+        let (config, settings) = (loaded.config, ActiveSettings::new(loaded.settings));
         let metrics = Metrics::new();
         metrics.program().watch_panics();
         let audit = open_audit(&config, &metrics)?;
@@ -155,6 +158,7 @@ impl Program {
             listeners,
             contexts,
             configured,
+            settings,
             admin,
             log,
             commands,

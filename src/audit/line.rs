@@ -135,6 +135,10 @@ impl<'a> LineWriter<'a> {
                 self.put_outcome(reload.error.is_none());
                 self.put_field("config.trigger", reload.trigger);
                 self.put_some("event.reason", reload.error.as_deref());
+                self.put_some(
+                    "config.changes",
+                    Some(&reload.settings).filter(|settings| !settings.is_empty()),
+                );
             }
             Record::AdminRequest(request) => self.put_admin_request(request),
             Record::ConsoleCommand(command) => self.put_console_command(command),
