@@ -90,7 +90,7 @@ mod tests {
         name = "app"
         bind = "127.0.0.1:15432"
         route = "primary"
-        insecure_trust = true
+        auth = { method = "trust" }
         max_clients = 100
     "#;
 
@@ -136,19 +136,20 @@ mod tests {
     fn a_new_table_is_shown_without_its_defaults() {
         let active = ActiveSettings::new(settings("", "one"));
         let loaded = settings(
-            "[[listener]]\nname = \"second\"\nbind = \"127.0.0.1:15433\"\nroute = \"primary\"\ninsecure_trust = true",
+            "[[listener]]\nname = \"second\"\nbind = \"127.0.0.1:15433\"\nroute = \"primary\"\nauth = { method = \"trust\" }",
             "one",
         );
         assert_eq!(
             lines(&active, &loaded),
             [
+                "listener.second.auth.method: unset → trust",
                 "listener.second.bind: unset → 127.0.0.1:15433",
-                "listener.second.insecure_trust: unset → true",
+                "listener.second.name: unset → second",
                 "listener.second.route: unset → primary",
             ]
         );
         let mut active = active;
         active.adopt(&loaded);
-        assert_eq!(lines(&active, &settings("", "one"))[1], "listener.second.insecure_trust: true → unset");
+        assert_eq!(lines(&active, &settings("", "one"))[0], "listener.second.auth.method: trust → unset");
     }
 }

@@ -107,6 +107,7 @@ pub const KEYS: &[ConfigKey] = &[
     key("listener", "hold", &["LISTEN_HOLD"]),
     key("listener", "on_backend_loss", &["LISTEN_ON_BACKEND_LOSS"]),
     key("listener", "resolve_commits", &["LISTEN_RESOLVE_COMMITS"]),
+    key("listener", "application_name_add_session", &["LISTEN_APPLICATION_NAME_ADD_SESSION"]),
     key("listener.auth", "method", &["LISTEN_AUTH"]),
     key("listener.auth", "users_file", &["LISTEN_USERS_FILE"]),
     key("listener.auth", "name", &["LISTEN_CERTIFICATE_NAME"]),

@@ -60,6 +60,7 @@ mod protocol;
 mod reload;
 mod replication;
 mod sandbox;
+mod session_tags;
 mod session_timeouts;
 mod silent_peers;
 mod sockets;
