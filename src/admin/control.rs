@@ -26,8 +26,24 @@ pub enum ControlCommand {
         /// Receiver of the result; the error describes the mistake.
         answer: oneshot::Sender<Result<(), String>>,
     },
+    /// Start another process that takes over the listeners.
+    Restart {
+        /// Receiver of the process id.
+        answer: oneshot::Sender<Result<u32, RestartError>>,
+    },
     /// Drain and stop.
     Stop,
+}
+
+/// Reason why no other process was started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestartError {
+    /// Other processes cannot take over.
+    #[error("`runtime.handover` is not in use, so no other process can take over the listeners")]
+    NotConfigured,
+    /// The system's error.
+    #[error("the program cannot be started again: {0}")]
+    Start(String),
 }
 
 /// Result of a reload.
@@ -103,6 +119,15 @@ impl ProgramControl {
     pub async fn set_log_filter(&self, filter: String) -> Option<Result<(), String>> {
         let (answer, answered) = oneshot::channel();
         self.commands.send(ControlCommand::SetLogFilter { filter, answer }).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Starts another process that takes over the listeners. `None` while the program is shutting down.
+    ///
+    /// Cancel safety: the process may be started if the future is dropped.
+    pub async fn restart(&self) -> Option<Result<u32, RestartError>> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(ControlCommand::Restart { answer }).await.ok()?;
         answered.await.ok()
     }
 

@@ -38,7 +38,9 @@ mod writer;
 
 pub use client::{AdminClient, AdminClientError, AdminResponse};
 pub use context::Api;
-pub use control::{ControlCommand, ProgramControl, ReloadFailure, ReloadReport, SettingChange, control};
+pub use control::{
+    ControlCommand, ProgramControl, ReloadFailure, ReloadReport, RestartError, SettingChange, control,
+};
 pub use openapi::description;
 pub use server::{AdminError, AdminServer};
 pub use settings::AdminSettings;

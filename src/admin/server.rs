@@ -3,12 +3,13 @@
 use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     time::Duration,
 };
 
 use axum::Router;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{net::TcpListener, sync::oneshot, time::sleep};
 
 use super::{
     AdminSettings, Api, connection,
@@ -22,9 +23,12 @@ use crate::{
     tls::{ServerTls, TlsFileError},
 };
 
-/// The running admin API.
+/// The running admin API. Drop ends all connections.
 pub struct AdminServer {
     context: Arc<AdminContext>,
+    /// A second descriptor of the listening socket.
+    socket: OwnedFd,
+    _accepting: oneshot::Sender<()>,
 }
 
 /// Reason for a failed start of the admin API.
@@ -46,7 +50,8 @@ const ACCEPT_FAILURE_PAUSE: Duration = Duration::from_millis(50);
 // === impl AdminServer ===
 
 impl AdminServer {
-    /// Binds the address and serves in tasks of `tasks`; `files` reloads the certificate.
+    /// Binds the address, unless there is a `socket` already, and serves in tasks of `tasks`; `files` reloads the
+    /// certificate.
     ///
     /// # Errors
     /// [`AdminError`]
@@ -56,6 +61,7 @@ impl AdminServer {
     pub fn start(
         settings: &AdminSettings,
         api: Api,
+        socket: Option<OwnedFd>,
         files: &Files,
         tasks: &Tasks,
     ) -> Result<Self, AdminError> {
@@ -63,10 +69,28 @@ impl AdminServer {
         if let Some(tls) = &tls {
             tls.watch(files);
         }
-        let socket = bind_address(settings.bind).map_err(|error| AdminError::Bind(settings.bind, error))?;
+        let failed = |error| AdminError::Bind(settings.bind, error);
+        let socket = socket.map_or_else(|| bind_address(settings.bind), Ok).map_err(failed)?;
+        let handed = socket.try_clone().map_err(failed)?;
+        let socket = std::net::TcpListener::from(socket);
+        socket.set_nonblocking(true).map_err(failed)?;
+        let socket = TcpListener::from_std(socket).map_err(failed)?;
         let context = Arc::new(AdminContext::new(settings, api));
-        tasks.spawn("admin", accept_connections(socket, tls, build_router(Arc::clone(&context))));
-        Ok(Self { context })
+        let accept = accept_connections(socket, tls, build_router(Arc::clone(&context)));
+        let (accepting, closed) = oneshot::channel::<()>();
+        tasks.spawn("admin", async move {
+            tokio::select! {
+                () = accept => {}
+                _ = closed => {}
+            }
+        });
+        Ok(Self { context, socket: handed, _accepting: accepting })
+    }
+
+    /// The listening socket, for another process.
+    #[must_use]
+    pub fn listening_socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// Turns readiness off. Other requests are served until the end.
@@ -75,14 +99,13 @@ impl AdminServer {
     }
 }
 
-fn bind_address(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_address(address: SocketAddr) -> io::Result<OwnedFd> {
     use socket2::{Domain, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(ACCEPT_BACKLOG_CONNECTIONS)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
 /// Accepts forever. A failed `accept()` is retried after a pause.

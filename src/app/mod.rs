@@ -7,6 +7,7 @@ mod active_settings;
 mod build;
 mod console;
 mod doctor;
+mod handover;
 mod inherited;
 mod knowledge;
 mod principal;
@@ -14,6 +15,7 @@ mod probed_health;
 mod program;
 mod reload;
 mod report;
+mod service_manager;
 mod shutdown;
 
 use std::{io::Write, process::ExitCode};

@@ -4,7 +4,10 @@ use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 
-use super::program::{Program, RunningListener};
+use super::{
+    program::{Program, RunningListener},
+    service_manager,
+};
 use crate::{
     admin::{ReloadFailure, ReloadReport, SettingChange},
     audit::{Record, record},
@@ -23,7 +26,7 @@ type Answer = oneshot::Sender<Result<ReloadReport, ReloadFailure>>;
 impl Program {
     /// Reloads, and reports the result to log, metrics, audit log and requester.
     pub(super) async fn on_reload(&mut self, trigger: &'static str, answer: Option<Answer>) {
-        sd_notify::notify(&[sd_notify::NotifyState::Reloading]).ok();
+        service_manager::report_reload();
         let done = self.reload().await;
         let outcome = if done.is_ok() { Outcome::Ok } else { Outcome::Error };
         self.builder.metrics.program().record_reload(outcome, SystemTime::now());
@@ -53,7 +56,7 @@ impl Program {
         let settings = done.iter().flat_map(|report| &report.settings).map(audited_change).collect();
         let reload = record::Reload { trigger, error, settings };
         self.services.observers.audit.submit_now(Record::ConfigReloaded(Box::new(reload)));
-        sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
+        service_manager::report_ready();
         if let Some(answer) = answer {
             answer.send(done).ok();
         }

@@ -162,6 +162,8 @@ pub const KEYS: &[ConfigKey] = &[
     key("runtime", "workers", &["WORKERS"]),
     key("runtime", "drain_delay", &["DRAIN_DELAY"]),
     key("runtime", "drain_timeout", &["DRAIN_TIMEOUT"]),
+    key("runtime", "handover", &["HANDOVER"]),
+    key("runtime", "handover_wait", &["HANDOVER_WAIT"]),
     key("runtime", "local_region", &["LOCAL_REGION"]),
 ];
 
@@ -261,7 +263,7 @@ mod tests {
     fn a_table_knows_its_keys_and_the_tables_in_it() {
         assert_eq!(
             names_in("runtime").collect::<Vec<_>>(),
-            ["workers", "drain_delay", "drain_timeout", "local_region"]
+            ["workers", "drain_delay", "drain_timeout", "handover", "handover_wait", "local_region"]
         );
         let top: Vec<_> = names_in("").collect();
         assert_eq!(

@@ -37,6 +37,7 @@ mod failover;
 mod fairness;
 mod freshness;
 mod full_server;
+mod handover;
 mod holds;
 mod iam;
 mod isolation;
