@@ -111,7 +111,7 @@ mod tests {
         assert!(lines(&active, &settings("hold = \"10s\"", "one")).is_empty());
         assert_eq!(lines(&active, &settings("hold = \"20s\"", "one")), ["listener.app.hold: 10s → 20s"]);
         let with_wait = settings("hold = \"10s\"\npool = { size = 5 }", "one");
-        assert_eq!(lines(&active, &with_wait), ["listener.app.pool.size: 20 → 5"]);
+        assert_eq!(lines(&active, &with_wait), ["listener.app.pool.size: 100 → 5"]);
     }
 
     #[test]

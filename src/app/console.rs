@@ -1,7 +1,8 @@
-//! Builds the console, and publishes the configuration to the console.
+//! Publishes the configuration to the console, and compares reloads with it.
 
-use super::active_settings::needs_restart;
+use super::active_settings::{ActiveSettings, needs_restart};
 use crate::{
+    admin::SettingChange,
     config::{LoadedConfig, Origin},
     console::{ConfigLine, ConsoleSettings},
     live::{Live, Publisher, live},
@@ -11,6 +12,7 @@ use crate::{
 pub(super) struct Configured {
     settings: Publisher<ConsoleSettings>,
     lines: Publisher<Vec<ConfigLine>>,
+    active: ActiveSettings,
 }
 
 impl Configured {
@@ -18,13 +20,17 @@ impl Configured {
     pub(super) fn new(loaded: &LoadedConfig) -> (Self, Live<ConsoleSettings>, Live<Vec<ConfigLine>>) {
         let (settings, shown) = live(loaded.config.console.clone());
         let (lines, shown_lines) = live(lines_of(loaded));
-        (Self { settings, lines }, shown, shown_lines)
+        let active = ActiveSettings::new(loaded.settings.clone());
+        (Self { settings, lines, active }, shown, shown_lines)
     }
 
-    /// Publishes a reloaded configuration.
-    pub(super) fn publish(&mut self, loaded: &LoadedConfig) {
+    /// Publishes a reloaded configuration; returns its differences to the settings in use.
+    pub(super) fn publish(&mut self, loaded: &LoadedConfig) -> Vec<SettingChange> {
+        let changes = self.active.changes(&loaded.settings);
+        self.active.adopt(&loaded.settings);
         self.settings.publish(loaded.config.console.clone());
         self.lines.publish(lines_of(loaded));
+        changes
     }
 }
 

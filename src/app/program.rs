@@ -14,7 +14,6 @@ use tokio::{
 };
 
 use super::{
-    active_settings::ActiveSettings,
     build::{BuildError, ComponentBuilder},
     console::Configured,
     handover::{self, HandedSocket, HandoverEvent, HandoverServer, Predecessor},
@@ -87,8 +86,6 @@ pub(super) struct Program {
     pub(super) listeners: HashMap<Bind, RunningListener>,
     pub(super) contexts: Publisher<Vec<Live<ListenerContext>>>,
     pub(super) configured: Configured,
-    /// The settings that reloads are compared with.
-    pub(super) settings: ActiveSettings,
     pub(super) admin: Option<admin::AdminServer>,
     pub(super) log: LogFilter,
     /// The process that this one replaces, until this one serves.
@@ -130,7 +127,7 @@ impl Program {
         log: LogFilter,
     ) -> Result<Self, StartError> {
         let (configured, console_settings, config_lines) = Configured::new(&loaded);
-        let (config, settings) = (loaded.config, ActiveSettings::new(loaded.settings));
+        let config = loaded.config;
         let metrics = Metrics::new();
         metrics.program().watch_panics();
         let audit = open_audit(&config, &metrics)?;
@@ -155,7 +152,6 @@ impl Program {
         let services = Arc::new(client_services(&config, &api, console)?);
         let listeners = builder.listeners(&config.listeners, &services.routing.endpoints.load());
         let mut inherited = Inherited::take(config.runtime.handover.as_deref());
-        let listeners = listeners.map_err(StartError::Build)?;
         let listeners = start_listeners(listeners, &services, &workers, &mut inherited)?;
         contexts.publish(listeners.values().map(|listener| listener.context.reader()).collect());
         let admin = start_admin(&builder, &config, api, &mut inherited)?;
@@ -172,7 +168,6 @@ impl Program {
             listeners,
             contexts,
             configured,
-            settings,
             admin,
             log,
             predecessor: inherited.finish(),
@@ -459,13 +454,13 @@ fn spawn_upkeep(
 
 /// Binds the listeners' sockets, or takes over inherited sockets, and accepts clients.
 fn start_listeners(
-    contexts: Vec<ListenerContext>,
+    contexts: Result<Vec<ListenerContext>, BuildError>,
     services: &Arc<ClientServices>,
     workers: &Workers,
     inherited: &mut Inherited,
 ) -> Result<HashMap<Bind, RunningListener>, StartError> {
     let mut listeners = HashMap::new();
-    for context in contexts {
+    for context in contexts.map_err(StartError::Build)? {
         let (name, bind) = (context.settings.name.clone(), context.settings.bind.clone());
         let mode = context.settings.socket_mode;
         let socket = match inherited.claim(&bind) {

@@ -71,12 +71,10 @@ impl Program {
         report.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
         let filter = loaded.config.log.filter.clone();
         // No step below fails.
-        report.settings = self.settings.changes(&loaded.settings);
+        report.settings = self.configured.publish(&loaded);
         let at_start = report.settings.iter().filter(|change| change.needs_restart);
         let sentences = at_start.map(|change| format!("`{}` takes effect at the next start", change.key));
         report.needs_restart = sentences.collect();
-        self.settings.adopt(&loaded.settings);
-        self.configured.publish(&loaded);
         self.swap(loaded.config, built, &mut report).await;
         for reloaded in self.builder.files.reload() {
             match reloaded.result {

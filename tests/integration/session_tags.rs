@@ -32,14 +32,24 @@ async fn seen(client: &Client) -> String {
     value(client, "SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()").await
 }
 
-/// The tag in the audit log of the last authenticated session.
-async fn last_tag(audit: &Path) -> String {
+/// The tag in the audit log of the authenticated session `number`, counted from 1.
+async fn tag(audit: &Path, number: usize) -> String {
     until(PATIENCE, async || {
         let records = audited(audit);
-        let last = records.iter().rfind(|record| record.action() == "session.authenticated");
-        last.map(|last| format!("gk:{}:{}", last.text("boot_id"), last.text("session.id"))).ok_or(())
+        let mut sessions = records.iter().filter(|record| record.action() == "session.authenticated");
+        let session = sessions.nth(number - 1).ok_or(records.len())?;
+        Ok::<_, usize>(format!("gk:{}:{}", session.text("boot_id"), session.text("session.id")))
     })
     .await
+}
+
+/// Waits until the server shows `name` for the backend of `client`.
+async fn becomes(client: &Client, name: &str) {
+    until(PATIENCE, async || match seen(client).await {
+        seen if seen == name => Ok(()),
+        other => Err(other),
+    })
+    .await;
 }
 
 fn audit_to(server: &Single) -> String {
@@ -54,9 +64,9 @@ async fn a_leased_backend_carries_the_sessions_id() {
     let audit = pooled.stand.server.folder().join("audit.jsonl");
     let login = |name: &str| format!("user={} dbname={DATABASE} application_name={name}", APP.name);
     let one = pooled.stand.connect(&login("one")).await.unwrap();
-    let one_name = format!("one {}", last_tag(&audit).await);
+    let one_name = format!("one {}", tag(&audit, 1).await);
     let two = pooled.stand.connect(&login("two")).await.unwrap();
-    let two_name = format!("two {}", last_tag(&audit).await);
+    let two_name = format!("two {}", tag(&audit, 2).await);
     assert_ne!(one_name[4..], two_name[4..]);
     // One backend serves both in turn.
     for _ in 0..2 {
@@ -66,18 +76,18 @@ async fn a_leased_backend_carries_the_sessions_id() {
 
     // As the JDBC driver does after its login.
     one.simple_query("SET application_name = 'job'").await.unwrap();
-    assert_eq!(seen(&one).await, format!("job {}", &one_name[4..]));
+    becomes(&one, &format!("job {}", &one_name[4..])).await;
     one.simple_query("RESET application_name").await.unwrap();
-    assert_eq!(seen(&one).await, one_name);
+    becomes(&one, &one_name).await;
     one.simple_query("DISCARD ALL").await.unwrap();
-    assert_eq!(seen(&one).await, one_name);
+    becomes(&one, &one_name).await;
     assert_eq!(seen(&two).await, two_name);
     let long = pooled.stand.connect(&login(&"n".repeat(70))).await.unwrap();
-    let long_tag = last_tag(&audit).await;
+    let long_tag = tag(&audit, 3).await;
     let long_name = seen(&long).await;
     assert!(long_name.len() == 63 && long_name.ends_with(&format!("n {long_tag}")), "{long_name}");
     let unnamed = pooled.stand.connect(&format!("user={} dbname={DATABASE}", APP.name)).await.unwrap();
-    assert_eq!(seen(&unnamed).await, last_tag(&audit).await);
+    assert_eq!(seen(&unnamed).await, tag(&audit, 4).await);
 }
 
 #[tokio::test]
@@ -92,9 +102,9 @@ async fn a_backend_for_life_carries_the_sessions_id() {
     let stand = Stand::start(server, &stand_config).await;
     let parameters = format!("user={} dbname={DATABASE} application_name=it's", APP.name);
     let mut backends = Vec::new();
-    for _ in 0..2 {
+    for number in 1..=2 {
         let client = stand.connect(&parameters.replace("it's", "'it\\'s'")).await.unwrap();
-        assert_eq!(seen(&client).await, format!("it's {}", last_tag(&audit).await));
+        assert_eq!(seen(&client).await, format!("it's {}", tag(&audit, number).await));
         assert_eq!(value(&client, "SHOW application_name").await, seen(&client).await);
         backends.push(value(&client, "SELECT pg_backend_pid()").await);
         drop(client);
@@ -116,7 +126,7 @@ async fn a_relayed_login_carries_the_sessions_id() {
     let stand = Stand::start(server, &stand_config).await;
     let app = "user=app password=app-password dbname=app application_name=tests";
     let client = stand.connect(app).await.unwrap();
-    assert_eq!(seen(&client).await, format!("tests {}", last_tag(&audit).await));
+    assert_eq!(seen(&client).await, format!("tests {}", tag(&audit, 1).await));
 }
 
 #[tokio::test]
@@ -128,7 +138,7 @@ async fn the_recipe_joins_activity_with_the_audit_log() {
     let client = connect(listener(server), &format!("user={} dbname={DATABASE}", APP.name)).await.unwrap();
     client.simple_query("BEGIN").await.unwrap();
     let pid = value(&client, "SELECT pg_backend_pid()").await;
-    let tag = last_tag(&server.folder().join("audit.jsonl")).await;
+    let tag = tag(&server.folder().join("audit.jsonl"), 1).await;
     let page = Page::read("docs/audit.md");
     let block = page.blocks().into_iter().find(|block| block.language == "sql").unwrap();
     let recipe = server.folder().join("recipe.sql");
