@@ -17,6 +17,7 @@ mod files;
 mod listener;
 mod login;
 mod observe;
+mod open_telemetry;
 mod overlay;
 mod pool;
 mod problem;

@@ -1,10 +1,14 @@
 //! Settings of traces: `[traces]`.
 
-use super::{problem::Origin, reader::Section};
-use crate::telemetry::traces::{Collector, CollectorError, TraceSettings};
+use std::time::Duration;
+
+use super::{problem::Origin, reader::Section, secret};
+use crate::telemetry::traces::{Collector, CollectorError, ExportHeaders, Resource, TraceSettings};
 
 /// Default capacity of the span queue.
 const DEFAULT_QUEUE_SPANS: usize = 4096;
+/// Default time limit of a request, as in OpenTelemetry.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads `[traces]`; without the table, tracing is off.
 pub(super) fn read_traces(root: &Section<'_>) -> Option<TraceSettings> {
@@ -26,7 +30,46 @@ pub(super) fn read_traces(root: &Section<'_>) -> Option<TraceSettings> {
         }
     };
     let queue = section.count("queue", 1, DEFAULT_QUEUE_SPANS);
-    Some(TraceSettings { collector: collector?, per_million: per_million?, queue })
+    let timeout = section.positive_duration("timeout", DEFAULT_TIMEOUT);
+    let ca_file = section.path("ca_file").map(|spot| spot.value);
+    if let Some(file) = ca_file.as_ref().filter(|file| section.context.follow && !file.is_file()) {
+        let what = format!("file {} does not exist", file.display());
+        section.problem("ca_file", what, "name a file of CA certificates in PEM");
+    }
+    let (headers, resource) = (read_headers(&section), read_resource(&section));
+    Some(TraceSettings {
+        collector: collector?,
+        ca_file,
+        headers,
+        timeout,
+        resource,
+        per_million: per_million?,
+        queue,
+    })
+}
+
+fn read_headers(section: &Section<'_>) -> ExportHeaders {
+    let Some(text) = secret::read_secret(section, "headers") else { return ExportHeaders::default() };
+    // A placeholder has no form.
+    if !section.context.follow {
+        return ExportHeaders::default();
+    }
+    text.reveal().parse().unwrap_or_else(|error| {
+        let remedy = "write name=value,name=value with percent-encoded values";
+        section.problem("headers", format!("{error}"), remedy);
+        ExportHeaders::default()
+    })
+}
+
+fn read_resource(section: &Section<'_>) -> Resource {
+    let form = "write name=value,name=value with percent-encoded values";
+    let read = |text: &str| text.parse::<Resource>().map_err(|error| error.to_string());
+    let resource = section.parsed("resource_attributes", read, form).map(|spot| spot.value);
+    let resource = resource.unwrap_or_default();
+    match section.text("service_name") {
+        Some(name) => resource.with_service_name(&name.value),
+        None => resource,
+    }
 }
 
 /// Parts per million, shown as configured.

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Attribute, Span};
+use super::{Attribute, Resource, Span};
 
 /// Both clocks at one time: spans are measured with the monotonic clock and reported in wall-clock time.
 #[derive(Clone, Copy)]
@@ -21,12 +21,13 @@ const CLIENT: u64 = 3;
 const ERROR: u64 = 2;
 
 /// `ExportTraceServiceRequest` with all of `spans`.
-pub(super) fn encode_request(spans: &[Span], clocks: Clocks) -> Vec<u8> {
+pub(super) fn encode_request(spans: &[Span], resource: &Resource, clocks: Clocks) -> Vec<u8> {
     let mut out = Vec::with_capacity(spans.len() * 320 + 128);
     write_message(&mut out, 1, |resource_spans| {
-        write_message(resource_spans, 1, |resource| {
-            write_attribute(resource, 1, "service.name", &Attribute::Word("gatekeeper"));
-            write_attribute(resource, 1, "service.version", &Attribute::Word(env!("CARGO_PKG_VERSION")));
+        write_message(resource_spans, 1, |out| {
+            for (name, value) in resource.attributes() {
+                write_attribute(out, 1, name, &Attribute::Text(value.to_owned()));
+            }
         });
         write_message(resource_spans, 2, |scope_spans| {
             write_message(scope_spans, 1, |scope| write_bytes(scope, 1, b"gatekeeper"));
