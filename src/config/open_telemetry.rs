@@ -11,65 +11,103 @@ use super::{
 /// A value and its variable.
 type Found = (String, Origin);
 
-/// Fills in `[traces]`.
+/// A kind of telemetry.
+struct Signal {
+    /// The table.
+    table: &'static str,
+    /// Its part of a variable's name.
+    word: &'static str,
+    /// Path behind the address of all signals.
+    path: &'static str,
+}
+
+const TRACES: Signal = Signal { table: "traces", word: "TRACES", path: "/v1/traces" };
+const METRICS: Signal = Signal { table: "metrics", word: "METRICS", path: "/v1/metrics" };
+
+/// Fills in `[traces]` and `[metrics]`.
 pub(super) fn apply_variables(root: &mut Table, environment: &Environment, report: &ProblemReport) {
     if environment.whole("OTEL_SDK_DISABLED").is_some_and(|(text, _)| text.eq_ignore_ascii_case("true")) {
-        root.remove("traces");
+        root.remove(TRACES.table);
+        root.remove(METRICS.table);
         return;
     }
-    let is_configured = root.get("traces").and_then(Item::as_table).is_some_and(has_endpoint);
-    let endpoint = if is_configured { None } else { find_endpoint(environment, report) };
-    if !is_configured && endpoint.is_none() {
-        return;
-    }
-    let origin = endpoint.as_ref().map_or(Origin::Default, |(_, origin)| origin.clone());
-    let traces = root.table_mut("traces", &origin);
-    let ratio = find_ratio(environment, report).or_else(|| {
-        // The default sampler of OpenTelemetry: what has no parent is sampled.
-        endpoint.is_some().then(|| ("100%".to_owned(), Origin::Default))
+    let interval = environment.whole("OTEL_METRIC_EXPORT_INTERVAL").map(in_milliseconds);
+    METRICS.apply(root, environment, report, |_| vec![("interval", interval)]);
+    TRACES.apply(root, environment, report, |is_endpoint_found| {
+        let ratio = find_ratio(environment, report).or_else(|| {
+            // The default sampler of OpenTelemetry: what has no parent is sampled.
+            is_endpoint_found.then(|| ("100%".to_owned(), Origin::Default))
+        });
+        vec![("ratio", ratio)]
     });
-    let timeout = of_traces(environment, "TIMEOUT").map(|(text, origin)| (format!("{text}ms"), origin));
-    for (key, found) in [
-        ("endpoint", endpoint),
-        ("ratio", ratio),
-        ("timeout", timeout),
-        ("ca_file", of_traces(environment, "CERTIFICATE")),
-        ("headers", of_traces(environment, "HEADERS")),
-        ("service_name", environment.whole("OTEL_SERVICE_NAME")),
-        ("resource_attributes", environment.whole("OTEL_RESOURCE_ATTRIBUTES")),
-    ] {
-        if let (None, Some((text, origin))) = (traces.get(key), found) {
-            traces.set(key, Item::text(text, &origin));
+}
+
+fn in_milliseconds((text, origin): Found) -> Found {
+    (format!("{text}ms"), origin)
+}
+
+impl Signal {
+    /// Fills in the signal's table, if an address is configured or found; `more` has further keys.
+    fn apply(
+        &self,
+        root: &mut Table,
+        environment: &Environment,
+        report: &ProblemReport,
+        more: impl FnOnce(bool) -> Vec<(&'static str, Option<Found>)>,
+    ) {
+        let table = root.get(self.table).and_then(Item::as_table);
+        let is_configured = table.is_some_and(|table| table.get("endpoint").is_some());
+        let endpoint = if is_configured { None } else { self.find_endpoint(environment, report) };
+        let Some(origin) = endpoint.as_ref().map(|(_, origin)| origin.clone()).or_else(|| {
+            // The table exists: it keeps its position.
+            is_configured.then_some(Origin::Default)
+        }) else {
+            return;
+        };
+        let mut found = more(endpoint.is_some());
+        found.extend([
+            ("endpoint", endpoint),
+            ("timeout", self.find(environment, "TIMEOUT").map(in_milliseconds)),
+            ("ca_file", self.find(environment, "CERTIFICATE")),
+            ("headers", self.find(environment, "HEADERS")),
+            ("service_name", environment.whole("OTEL_SERVICE_NAME")),
+            ("resource_attributes", environment.whole("OTEL_RESOURCE_ATTRIBUTES")),
+        ]);
+        let table = root.table_mut(self.table, &origin);
+        for (key, found) in found {
+            if let (None, Some((text, origin))) = (table.get(key), found) {
+                table.set(key, Item::text(text, &origin));
+            }
         }
     }
-}
 
-fn has_endpoint(traces: &Table) -> bool {
-    traces.get("endpoint").is_some()
-}
-
-/// A variable for traces, or else the one for all signals.
-fn of_traces(environment: &Environment, name: &str) -> Option<Found> {
-    let all = environment.whole(&format!("OTEL_EXPORTER_OTLP_{name}"));
-    environment.whole(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}")).or(all)
-}
-
-/// The collector's address, unless spans go elsewhere or by a protocol that is not supported.
-fn find_endpoint(environment: &Environment, report: &ProblemReport) -> Option<Found> {
-    let all = environment.whole("OTEL_EXPORTER_OTLP_ENDPOINT");
-    // The address for all signals is the base of the paths.
-    let all = all.map(|(text, origin)| (format!("{}/v1/traces", text.trim_end_matches('/')), origin));
-    let endpoint = environment.whole("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or(all)?;
-    if environment.whole("OTEL_TRACES_EXPORTER").is_some_and(|(text, _)| text != "otlp") {
-        return None;
+    /// A variable of the signal, or else the one for all signals.
+    fn find(&self, environment: &Environment, name: &str) -> Option<Found> {
+        let all = environment.whole(&format!("OTEL_EXPORTER_OTLP_{name}"));
+        environment.whole(&format!("OTEL_EXPORTER_OTLP_{}_{name}", self.word)).or(all)
     }
-    if let Some((text, origin)) = of_traces(environment, "PROTOCOL").filter(|(text, _)| text != "http/protobuf") {
-        let what = format!("\"{text}\" is not supported, and no traces are sent");
-        let remedy = "set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf, and the collector's address for HTTP";
-        report.warning(&origin, "traces", what, remedy);
-        return None;
+
+    /// The collector's address, unless the signal goes elsewhere or by a protocol that is not supported.
+    fn find_endpoint(&self, environment: &Environment, report: &ProblemReport) -> Option<Found> {
+        let all = environment.whole("OTEL_EXPORTER_OTLP_ENDPOINT");
+        // The address for all signals is the base of the paths.
+        let all = all.map(|(text, origin)| (format!("{}{}", text.trim_end_matches('/'), self.path), origin));
+        let own = environment.whole(&format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", self.word));
+        let endpoint = own.or(all)?;
+        let exporter = environment.whole(&format!("OTEL_{}_EXPORTER", self.word));
+        if exporter.is_some_and(|(text, _)| text != "otlp") {
+            return None;
+        }
+        let protocol = self.find(environment, "PROTOCOL");
+        if let Some((text, origin)) = protocol.filter(|(text, _)| text != "http/protobuf") {
+            let what = format!("\"{text}\" is not supported, and no {} are sent", self.table);
+            let remedy =
+                "set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, and the collector's address for HTTP";
+            report.warning(&origin, self.table, what, remedy);
+            return None;
+        }
+        Some(endpoint)
     }
-    Some(endpoint)
 }
 
 /// The sampling ratio. What has a parent is always sampled as its parent is.
@@ -111,19 +149,32 @@ mod tests {
         ConfigSource::variables(all).load().unwrap_or_else(|problems| panic!("{problems}"))
     }
 
+    /// The settings of `table`, by key.
+    fn settings(table: &str, variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let settings = load(variables).settings.into_iter();
+        let key = |name: &str| Some(name.strip_prefix(table)?.strip_prefix('.')?.to_owned());
+        settings.filter_map(|it| Some((key(&it.name)?, it.value))).collect()
+    }
+
     /// The settings of `[traces]`, by key.
     fn traces(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let settings = load(variables).settings.into_iter();
-        let ours = settings.filter_map(|it| Some((it.name.strip_prefix("traces.")?.to_owned(), it.value)));
-        ours.collect()
+        settings("traces", variables)
     }
 
     #[test]
-    fn the_address_of_all_signals_turns_traces_on() {
+    fn the_address_of_all_signals_turns_both_on() {
+        let metrics = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://otlp.example/base/"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "15000"),
+        ];
+        let seen = settings("metrics", &metrics);
+        assert_eq!(seen["endpoint"], "https://otlp.example:443/base/v1/metrics");
+        assert_eq!((&*seen["interval"], &*seen["timeout"]), ("15s", "10s"));
         let seen = traces(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://otlp.example/base/")]);
         assert_eq!(seen["endpoint"], "https://otlp.example:443/base/v1/traces");
         assert_eq!((&*seen["ratio"], &*seen["timeout"]), ("100%", "10s"));
-        assert!(load(&[]).config.traces.is_none());
+        let config = load(&[]).config;
+        assert!(config.traces.is_none() && config.metrics.is_none());
     }
 
     #[test]
@@ -158,7 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn variables_turn_traces_off() {
+    fn variables_turn_signals_off() {
+        let all = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all.example:4318");
+        let config = load(&[all, ("OTEL_METRICS_EXPORTER", "none")]).config;
+        assert!(config.metrics.is_none() && config.traces.is_some());
+        let config = load(&[all, ("OTEL_SDK_DISABLED", "true")]).config;
+        assert!(config.metrics.is_none());
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all.example:4318");
         let own = ("GATEKEEPER_TRACES_ENDPOINT", "http://own.example:4318");
         for variables in [

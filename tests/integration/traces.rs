@@ -107,7 +107,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> (String, Vec
         stream.read_buf(&mut received).await.unwrap();
         let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
         let head = String::from_utf8(received[..end].to_vec()).unwrap().to_ascii_lowercase();
-        assert!(head.starts_with("post /v1/traces http/1.1\r\n"), "{head}");
+        assert!(head.starts_with("post /v1/") && head.contains(" http/1.1\r\n"), "{head}");
         assert!(head.contains("content-type: application/x-protobuf"), "{head}");
         let length = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap();
         if received.len() >= end + 4 + length.parse::<usize>().unwrap() {
@@ -176,12 +176,13 @@ async fn the_variables_of_opentelemetry_lead_to_a_collector_with_tls() {
     let pki = Pki::new(server.folder(), "collectors");
     let Identity { cert, key } = pki.issue("127.0.0.1");
     let certificates = CertificateDer::pem_file_iter(cert).unwrap().collect::<Result<_, _>>().unwrap();
-    let tls = rustls::ServerConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(certificates, PrivateKeyDer::from_pem_file(key).unwrap())
-        .unwrap();
+    let tls =
+        rustls::ServerConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(certificates, PrivateKeyDer::from_pem_file(key).unwrap())
+            .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let collector = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("https://{}", collector.local_addr().unwrap());
@@ -193,21 +194,35 @@ async fn the_variables_of_opentelemetry_lead_to_a_collector_with_tls() {
         ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=hunter%202"),
         ("OTEL_SERVICE_NAME", "pooler"),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "200"),
     ];
     let gatekeeper = Gatekeeper::start_with(server.folder(), &text, admin(&server), &environment).await;
-    let client =
-        connect(stand_listener(&server), &format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
+    let client = connect(stand_listener(&server), &format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
     client.simple_query("SELECT 1").await.unwrap();
-    let request = async {
-        let (stream, _) = collector.accept().await.unwrap();
-        answer(acceptor.accept(stream).await.unwrap()).await
-    };
-    let (head, body) = tokio::time::timeout(PATIENCE, request).await.unwrap();
-    assert!(head.contains("api-key: hunter 2"), "{head}");
-    let resource = all(&all(&body, 1).concat(), 1).concat();
-    let resource = String::from_utf8_lossy(&resource).into_owned();
-    for attribute in ["service.name", "pooler", "service.version", "deployment.environment.name", "test"] {
-        assert!(resource.contains(attribute), "{attribute} in {resource}");
+    let (mut spans, mut metrics) = (Vec::new(), Vec::new());
+    while spans.is_empty() || metrics.is_empty() {
+        let request = async {
+            let (stream, _) = collector.accept().await.unwrap();
+            answer(acceptor.accept(stream).await.unwrap()).await
+        };
+        let (head, body) = tokio::time::timeout(PATIENCE, request).await.unwrap();
+        assert!(head.contains("api-key: hunter 2"), "{head}");
+        let sent = all(&body, 1).concat();
+        let resource = String::from_utf8_lossy(&all(&sent, 1).concat()).into_owned();
+        for attribute in ["service.name", "pooler", "service.version", "deployment.environment.name", "test"] {
+            assert!(resource.contains(attribute), "{attribute} in {resource}");
+        }
+        let content = all(&all(&sent, 2).concat(), 2);
+        if head.starts_with("post /v1/traces ") {
+            spans.extend(content.iter().map(|span| decode_span(span).name));
+        } else {
+            assert!(head.starts_with("post /v1/metrics "), "{head}");
+            metrics.extend(content.iter().map(|it| String::from_utf8(all(it, 1).concat()).unwrap()));
+        }
+    }
+    assert!(spans.iter().any(|name| name == "connect"), "{spans:?}");
+    for name in ["gatekeeper_statements_total", "gatekeeper_statement_duration_seconds"] {
+        assert!(metrics.iter().any(|metric| metric == name), "{name} in {metrics:?}");
     }
     assert!(!gatekeeper.stderr().contains("hunter"), "{}", gatekeeper.stderr());
 }

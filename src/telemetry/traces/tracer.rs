@@ -54,7 +54,7 @@ impl Tracer {
     #[must_use]
     pub fn new(settings: &TraceSettings, metrics: TraceMetrics) -> (Self, Exporter) {
         let (spans, queue) = mpsc::channel(settings.queue);
-        let exporter = Exporter::new(settings.clone(), queue, metrics.clone());
+        let exporter = Exporter::new(settings.target.clone(), queue, metrics.clone());
         let threshold = u64::MAX / MILLION * u64::from(settings.per_million).min(MILLION);
         let on = On { threshold, seen: AtomicU64::new(0), spans, metrics };
         (Self { on: Some(Arc::new(on)) }, exporter)
@@ -116,24 +116,12 @@ fn random_id<const N: usize>() -> Option<[u8; N]> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::telemetry::{
-        Metrics,
-        traces::{ExportHeaders, Resource},
-    };
+    use crate::telemetry::{Metrics, otlp::ExportTarget};
 
     fn tracer(per_million: u32) -> (Tracer, Exporter) {
-        let settings = TraceSettings {
-            collector: "http://127.0.0.1:9".parse().unwrap(),
-            ca_file: None,
-            headers: ExportHeaders::default(),
-            timeout: Duration::from_secs(10),
-            resource: Resource::default(),
-            per_million,
-            queue: 4,
-        };
+        let target = ExportTarget::at("http://127.0.0.1:9");
+        let settings = TraceSettings { target, per_million, queue: 4 };
         Tracer::new(&settings, Metrics::new().traces())
     }
 

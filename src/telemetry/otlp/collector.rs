@@ -1,6 +1,6 @@
 //! The collector's address.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 /// `http://HOST:PORT/PATH`, or `https`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,12 +31,15 @@ pub enum CollectorError {
 const DEFAULT_OTLP_PORT: u16 = 4318;
 /// Default port of `https`: a collector beyond this machine has an ordinary address.
 const DEFAULT_HTTPS_PORT: u16 = 443;
-const PATH: &str = "/v1/traces";
 
-impl FromStr for Collector {
-    type Err = CollectorError;
+// === impl Collector ===
 
-    fn from_str(text: &str) -> Result<Self, CollectorError> {
+impl Collector {
+    /// Reads `text`; without a path, requests go to `default_path`.
+    ///
+    /// # Errors
+    /// [`CollectorError`]
+    pub fn parse(text: &str, default_path: &str) -> Result<Self, CollectorError> {
         let (is_https, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
             (Some(rest), _) => (true, rest),
             (None, Some(rest)) => (false, rest),
@@ -54,14 +57,10 @@ impl FromStr for Collector {
         let default_port = if is_https { DEFAULT_HTTPS_PORT } else { DEFAULT_OTLP_PORT };
         let authority =
             if host.is_some() { authority.to_owned() } else { format!("{authority}:{default_port}") };
-        let path = if matches!(path, "" | "/") { PATH } else { path };
+        let path = if matches!(path, "" | "/") { default_path } else { path };
         Ok(Self { is_https, authority, path: path.to_owned() })
     }
-}
 
-// === impl Collector ===
-
-impl Collector {
     /// The host, without the brackets of an IPv6 address.
     pub(super) fn host(&self) -> &str {
         let host = self.authority.rsplit_once(':').map_or(&*self.authority, |(host, _)| host);
@@ -89,7 +88,7 @@ mod tests {
             ("https://otlp.example", "https://otlp.example:443/v1/traces"),
             ("https://otlp.example:4318/x", "https://otlp.example:4318/x"),
         ] {
-            assert_eq!(text.parse::<Collector>().unwrap().to_string(), shown);
+            assert_eq!(Collector::parse(text, "/v1/traces").unwrap().to_string(), shown);
         }
     }
 
@@ -102,7 +101,7 @@ mod tests {
             ("http://:4318", CollectorError::Host),
             ("http://a\r\nx: y", CollectorError::NotGraphic),
         ] {
-            assert_eq!(text.parse::<Collector>().unwrap_err(), error, "{text}");
+            assert_eq!(Collector::parse(text, "/v1/traces").unwrap_err(), error, "{text}");
         }
     }
 }

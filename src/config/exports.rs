@@ -1,26 +1,25 @@
-//! Settings of traces: `[traces]`.
+//! Settings of traces, and of metrics that are sent: `[traces]`, `[metrics]`.
 
 use std::time::Duration;
 
 use super::{problem::Origin, reader::Section, secret};
-use crate::telemetry::traces::{Collector, CollectorError, ExportHeaders, Resource, TraceSettings};
+use crate::telemetry::{
+    MetricExportSettings,
+    otlp::{Collector, CollectorError, ExportHeaders, ExportTarget, Resource},
+    traces::TraceSettings,
+};
 
 /// Default capacity of the span queue.
 const DEFAULT_QUEUE_SPANS: usize = 4096;
 /// Default time limit of a request, as in OpenTelemetry.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Default interval of metrics, as in OpenTelemetry.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Reads `[traces]`; without the table, tracing is off.
 pub(super) fn read_traces(root: &Section<'_>) -> Option<TraceSettings> {
     let section = root.table("traces", "traces")?;
-    let form = "write a collector's address, as in \"http://127.0.0.1:4318\"";
-    let read = |text: &str| {
-        text.parse::<Collector>().map_err(|error: CollectorError| format!("cannot be \"{text}\": {error}"))
-    };
-    let collector = section.parsed("endpoint", read, form).map(|spot| spot.value);
-    if collector.is_none() && !section.has_key("endpoint") {
-        section.missing("endpoint", "endpoint = \"http://127.0.0.1:4318\"");
-    }
+    let target = read_target(&section, "/v1/traces");
     let form = "write a part of a hundred, from \"0%\" to \"100%\"";
     let per_million = match section.has_key("ratio") {
         true => section.parsed("ratio", parse_percent, form).map(|spot| spot.value.0),
@@ -30,22 +29,36 @@ pub(super) fn read_traces(root: &Section<'_>) -> Option<TraceSettings> {
         }
     };
     let queue = section.count("queue", 1, DEFAULT_QUEUE_SPANS);
+    Some(TraceSettings { target: target?, per_million: per_million?, queue })
+}
+
+/// Reads `[metrics]`; without the table, metrics are not sent.
+pub(super) fn read_metrics(root: &Section<'_>) -> Option<MetricExportSettings> {
+    let section = root.table("metrics", "metrics")?;
+    let target = read_target(&section, "/v1/metrics");
+    let interval = section.positive_duration("interval", DEFAULT_INTERVAL);
+    Some(MetricExportSettings { target: target?, interval })
+}
+
+/// Reads the keys that both tables have.
+fn read_target(section: &Section<'_>, default_path: &str) -> Option<ExportTarget> {
+    let form = "write a collector's address, as in \"http://127.0.0.1:4318\"";
+    let read = |text: &str| {
+        let failed = |error: CollectorError| format!("cannot be \"{text}\": {error}");
+        Collector::parse(text, default_path).map_err(failed)
+    };
+    let collector = section.parsed("endpoint", read, form).map(|spot| spot.value);
+    if collector.is_none() && !section.has_key("endpoint") {
+        section.missing("endpoint", "endpoint = \"http://127.0.0.1:4318\"");
+    }
     let timeout = section.positive_duration("timeout", DEFAULT_TIMEOUT);
     let ca_file = section.path("ca_file").map(|spot| spot.value);
     if let Some(file) = ca_file.as_ref().filter(|file| section.context.follow && !file.is_file()) {
         let what = format!("file {} does not exist", file.display());
         section.problem("ca_file", what, "name a file of CA certificates in PEM");
     }
-    let (headers, resource) = (read_headers(&section), read_resource(&section));
-    Some(TraceSettings {
-        collector: collector?,
-        ca_file,
-        headers,
-        timeout,
-        resource,
-        per_million: per_million?,
-        queue,
-    })
+    let (headers, resource) = (read_headers(section), read_resource(section));
+    Some(ExportTarget { collector: collector?, ca_file, headers, timeout, resource })
 }
 
 fn read_headers(section: &Section<'_>) -> ExportHeaders {
