@@ -8,8 +8,16 @@ use crate::{
 };
 
 /// Settings that are read at the start only: tables, and single keys.
-const AT_START: [&str; 7] =
-    ["admin", "audit", "log.format", "log.connections", "traces", "runtime.handover", "runtime.workers"];
+const AT_START: [&str; 8] = [
+    "admin",
+    "audit",
+    "log.format",
+    "log.connections",
+    "metrics",
+    "traces",
+    "runtime.handover",
+    "runtime.workers",
+];
 
 /// The settings in use.
 pub(super) struct ActiveSettings {

@@ -38,7 +38,7 @@ use crate::{
     pool::{Filter, LoginReport, PoolMode, Pools},
     probe::{Evidence, Probe},
     tasks::Workers,
-    telemetry::{LogError, LogFilter, Metrics},
+    telemetry::{LogError, LogFilter, MetricExporter, Metrics},
     topology::{SnapshotChange, TopologySnapshot},
     writer_move::{MoverParts, WriterMover},
 };
@@ -156,7 +156,7 @@ impl Program {
         contexts.publish(listeners.values().map(|listener| listener.context.reader()).collect());
         let admin = start_admin(&builder, &config, api, &mut inherited)?;
         builder.metrics.program().record_load(SystemTime::now());
-        spawn_upkeep(&builder, &services, contexts.reader());
+        spawn_upkeep(&builder, &config, &services, contexts.reader());
         Ok(Self {
             config,
             source,
@@ -429,6 +429,7 @@ fn start_admin(
 /// Background tasks: file watcher, metrics, certificate expiry.
 fn spawn_upkeep(
     builder: &ComponentBuilder,
+    config: &Config,
     services: &ClientServices,
     listeners: Live<Vec<Live<ListenerContext>>>,
 ) {
@@ -448,6 +449,10 @@ fn spawn_upkeep(
         builder.files.clone().run(move |reloaded| report::file_reloaded(&reloaded, &program, &events));
     builder.tasks.spawn("file watcher", watch_files);
     builder.tasks.spawn("metrics upkeep", builder.metrics.clone().run_upkeep());
+    if let Some(settings) = &config.metrics {
+        let exporter = MetricExporter::new(settings, builder.metrics.clone());
+        builder.tasks.spawn("metric export", exporter.run());
+    }
     builder.tasks.spawn("client log", report_unlogged_errors(Arc::clone(&services.observers)));
     builder.tasks.spawn("certificate watcher", watch_certificates(Arc::clone(routing), listeners));
 }

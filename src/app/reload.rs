@@ -248,12 +248,12 @@ impl Program {
     /// Takes over `config`, except settings that need a restart: each reload compares these with the active ones.
     fn keep_unchangeable_settings(&mut self, config: Config) {
         let unchangeable = (self.config.admin.take(), self.config.audit.take(), self.config.log.clone());
-        let traces = self.config.traces.take();
+        let (traces, metrics) = (self.config.traces.take(), self.config.metrics.take());
         let workers = self.config.runtime.workers;
         self.config = config;
         (self.config.admin, self.config.audit, self.config.log) = unchangeable;
         self.config.runtime.workers = workers;
-        self.config.traces = traces;
+        (self.config.traces, self.config.metrics) = (traces, metrics);
     }
 }
 

@@ -153,6 +153,18 @@ pub const KEYS: &[ConfigKey] = &[
     key("traces", "endpoint", &["TRACES_ENDPOINT"]),
     key("traces", "ratio", &["TRACES_RATIO"]),
     key("traces", "queue", &["TRACES_QUEUE"]),
+    key("traces", "timeout", &["TRACES_TIMEOUT"]),
+    key("traces", "ca_file", &["TRACES_CA_FILE"]),
+    key("traces", "headers", &["TRACES_HEADERS"]),
+    key("traces", "service_name", &["TRACES_SERVICE_NAME"]),
+    key("traces", "resource_attributes", &["TRACES_RESOURCE_ATTRIBUTES"]),
+    key("metrics", "endpoint", &["METRICS_ENDPOINT"]),
+    key("metrics", "interval", &["METRICS_INTERVAL"]),
+    key("metrics", "timeout", &["METRICS_TIMEOUT"]),
+    key("metrics", "ca_file", &["METRICS_CA_FILE"]),
+    key("metrics", "headers", &["METRICS_HEADERS"]),
+    key("metrics", "service_name", &["METRICS_SERVICE_NAME"]),
+    key("metrics", "resource_attributes", &["METRICS_RESOURCE_ATTRIBUTES"]),
     key("log", "level", &["LOG_LEVEL"]),
     key("log", "format", &["LOG_FORMAT"]),
     key("log", "connections", &["LOG_CONNECTIONS"]),
@@ -268,7 +280,10 @@ mod tests {
         let top: Vec<_> = names_in("").collect();
         assert_eq!(
             top,
-            ["cluster", "listener", "admin", "console", "audit", "traces", "log", "probe", "runtime"]
+            [
+                "cluster", "listener", "admin", "console", "audit", "traces", "metrics", "log", "probe",
+                "runtime"
+            ]
         );
         assert!(names_in("cluster").any(|name| name == "tls"));
     }
