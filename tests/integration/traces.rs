@@ -209,7 +209,8 @@ async fn the_variables_of_opentelemetry_lead_to_a_collector_with_tls() {
         assert!(head.contains("api-key: hunter 2"), "{head}");
         let sent = all(&body, 1).concat();
         let resource = String::from_utf8_lossy(&all(&sent, 1).concat()).into_owned();
-        for attribute in ["service.name", "pooler", "service.version", "deployment.environment.name", "test"] {
+        for attribute in ["service.name", "pooler", "service.version", "deployment.environment.name", "test"]
+        {
             assert!(resource.contains(attribute), "{attribute} in {resource}");
         }
         let content = all(&all(&sent, 2).concat(), 2);

@@ -12,7 +12,7 @@ mod resource;
 mod sender;
 
 pub use collector::{Collector, CollectorError};
-pub use export_headers::{ExportHeaders, ExportHeadersError};
+pub use export_headers::ExportHeaders;
 pub use export_target::ExportTarget;
-pub use resource::{Resource, ResourceError};
+pub use resource::Resource;
 pub(super) use sender::OtlpSender;
