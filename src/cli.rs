@@ -116,6 +116,15 @@ enum CliCommand {
         #[command(flatten)]
         configured: Configured,
     },
+    /// Start another process that takes over the listeners of the running Gatekeeper, which drains.
+    ///
+    /// The new process has the same arguments and environment, and the program that is installed now.
+    Restart {
+        #[command(flatten)]
+        asked: life_cycle::RestartArguments,
+        #[command(flatten)]
+        configured: Configured,
+    },
     /// Drain and stop the running Gatekeeper, like SIGTERM.
     Stop {
         #[command(flatten)]
@@ -161,6 +170,9 @@ pub fn main() -> ExitCode {
             life_cycle::run_command(&ConfigSource::of_process(configured.config), &asked)
         }
         CliCommand::Wait { asked, configured } => {
+            life_cycle::run_command(&ConfigSource::of_process(configured.config), &asked)
+        }
+        CliCommand::Restart { asked, configured } => {
             life_cycle::run_command(&ConfigSource::of_process(configured.config), &asked)
         }
         CliCommand::Stop { asked, configured } => {

@@ -1,5 +1,7 @@
 //! Commands from the admin API to the running program. Refuses to know: how the program executes a command.
 
+use std::fmt;
+
 use tokio::sync::{mpsc, oneshot};
 
 /// Sender of commands. Cheap to clone.
@@ -24,8 +26,24 @@ pub enum ControlCommand {
         /// Receiver of the result; the error describes the mistake.
         answer: oneshot::Sender<Result<(), String>>,
     },
+    /// Start another process that takes over the listeners.
+    Restart {
+        /// Receiver of the process id.
+        answer: oneshot::Sender<Result<u32, RestartError>>,
+    },
     /// Drain and stop.
     Stop,
+}
+
+/// Reason why no other process was started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestartError {
+    /// Other processes cannot take over.
+    #[error("`runtime.handover` is not in use, so no other process can take over the listeners")]
+    NotConfigured,
+    /// The system's error.
+    #[error("the program cannot be started again: {0}")]
+    Start(String),
 }
 
 /// Result of a reload.
@@ -33,10 +51,25 @@ pub enum ControlCommand {
 pub struct ReloadReport {
     /// Changes now in use, one sentence each.
     pub changed: Vec<String>,
+    /// The settings whose values differ from those in use before.
+    pub settings: Vec<SettingChange>,
     /// Changes that take effect at the next start, one sentence each.
     pub needs_restart: Vec<String>,
     /// Reloaded files that are invalid; the previous ones stay in use.
     pub warnings: Vec<String>,
+}
+
+/// A setting with a new value.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct SettingChange {
+    /// Path of the key, such as `listener.app.max_clients`.
+    pub key: String,
+    /// Value before, never a secret; `null` if it was not set.
+    pub from: Option<String>,
+    /// Value after, never a secret, and equal to `from` if only a secret differs; `null` if it is not set.
+    pub to: Option<String>,
+    /// True if the value takes effect at the next start.
+    pub needs_restart: bool,
 }
 
 /// Reason for a reload without effect.
@@ -89,9 +122,41 @@ impl ProgramControl {
         answered.await.ok()
     }
 
+    /// Starts another process that takes over the listeners. `None` while the program is shutting down.
+    ///
+    /// Cancel safety: the process may be started if the future is dropped.
+    pub async fn restart(&self) -> Option<Result<u32, RestartError>> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(ControlCommand::Restart { answer }).await.ok()?;
+        answered.await.ok()
+    }
+
     /// Drains and stops the program, like SIGTERM.
     pub async fn stop(&self) {
         self.commands.send(ControlCommand::Stop).await.ok();
+    }
+}
+
+// === impl ReloadReport ===
+
+impl ReloadReport {
+    /// One line for each change, in use or not.
+    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        self.changed.iter().cloned().chain(self.settings.iter().map(ToString::to_string))
+    }
+}
+
+// === impl SettingChange ===
+
+impl fmt::Display for SettingChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, to) = (self.from.as_deref().unwrap_or("unset"), self.to.as_deref().unwrap_or("unset"));
+        if from == to {
+            write!(f, "{}: another value of {to}", self.key)?;
+        } else {
+            write!(f, "{}: {from} → {to}", self.key)?;
+        }
+        f.write_str(if self.needs_restart { ", at the next start" } else { "" })
     }
 }
 

@@ -18,6 +18,10 @@ use crate::frontend::ListenerContext;
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Info {
     version: &'static str,
+    /// Process id.
+    pid: u32,
+    /// Identifies this run of the process in audit records, and in `application_name` of tagged sessions.
+    boot_id: String,
     started: Moment,
     /// True while the program is shutting down.
     draining: bool,
@@ -61,6 +65,8 @@ impl Info {
     pub(super) fn new(context: &AdminContext, clock: Clock) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            boot_id: context.api.observers.audit.boot_id().to_owned(),
             started: clock.since_time(context.started),
             draining: context.is_draining(),
             sessions: context.api.sessions.count(),

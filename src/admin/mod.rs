@@ -8,6 +8,7 @@
 mod access;
 mod client;
 mod connection;
+mod connection_places;
 mod context;
 mod control;
 mod cookies;
@@ -37,7 +38,9 @@ mod writer;
 
 pub use client::{AdminClient, AdminClientError, AdminResponse};
 pub use context::Api;
-pub use control::{ControlCommand, ProgramControl, ReloadFailure, ReloadReport, control};
+pub use control::{
+    ControlCommand, ProgramControl, ReloadFailure, ReloadReport, RestartError, SettingChange, control,
+};
 pub use openapi::description;
 pub use server::{AdminError, AdminServer};
 pub use settings::AdminSettings;

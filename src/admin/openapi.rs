@@ -44,6 +44,7 @@ use super::{
         pools::operate_endpoint,
         operations::reload,
         operations::set_log_filter,
+        operations::restart,
         operations::stop,
         info::info,
         page::index,

@@ -64,6 +64,33 @@ pub(super) struct LogFilterBody {
     filter: String,
 }
 
+/// Starts another process of the program, which takes over the listeners and serves new clients. This one drains.
+#[utoipa::path(post, path = "/v1/restart", tag = "operations", security(("key" = [])), responses(
+    (status = 202, description = "Another process starts.", body = Restarting),
+    (status = 401, description = "No valid key was shown.", body = ErrorBody),
+    (status = 409, description = "`runtime.handover` is not in use, or the process cannot be started.", body = ErrorBody),
+    (status = 503, description = "The program is ending.", body = ErrorBody),
+))]
+pub(super) async fn restart(
+    State(context): State<Arc<AdminContext>>,
+) -> Result<(StatusCode, Json<Restarting>), Problem> {
+    if context.is_draining() {
+        return Err(Problem::draining());
+    }
+    match context.api.control.restart().await {
+        Some(Ok(pid)) => Ok((StatusCode::ACCEPTED, Json(Restarting { pid }))),
+        Some(Err(error)) => Err(Problem::new(StatusCode::CONFLICT, "no_successor", error.to_string())),
+        None => Err(Problem::draining()),
+    }
+}
+
+/// Another process starts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Restarting {
+    /// Its process id.
+    pid: u32,
+}
+
 /// Drains and stops the program, like SIGTERM. Readiness turns off at once. Repeated requests have no effect.
 #[utoipa::path(post, path = "/v1/stop", tag = "operations", security(("key" = [])), responses(
     (status = 202, description = "The program is ending.", body = Stopping),

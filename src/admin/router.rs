@@ -74,6 +74,7 @@ pub(super) fn all_routes() -> Vec<Route> {
         route("/v1/endpoints/{name}/{operation}", Cost::Patience, post(pools::operate_endpoint)),
         route("/v1/reload", Cost::Patience, post(operations::reload)),
         route("/v1/log", Cost::Work, post(operations::set_log_filter)),
+        route("/v1/restart", Cost::Work, post(operations::restart)),
         route("/v1/stop", Cost::Patience, post(operations::stop)),
         route("/v1/info", Cost::Work, get(info::info)),
         route("/openapi.json", Cost::Work, get(openapi::openapi)),

@@ -1,22 +1,19 @@
 //! The server of the admin API.
 
 use std::{
-    collections::VecDeque,
     io::{self, ErrorKind},
     net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     time::Duration,
 };
 
 use axum::Router;
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, oneshot},
-    time::sleep,
-};
+use tokio::{net::TcpListener, sync::oneshot, time::sleep};
 
 use super::{
     AdminSettings, Api, connection,
+    connection_places::{ConnectionPlaces, Place},
     context::AdminContext,
     router::{build_router, health_only},
 };
@@ -26,9 +23,12 @@ use crate::{
     tls::{ServerTls, TlsFileError},
 };
 
-/// The running admin API.
+/// The running admin API. Drop ends all connections.
 pub struct AdminServer {
     context: Arc<AdminContext>,
+    /// A second descriptor of the listening socket.
+    socket: OwnedFd,
+    _accepting: oneshot::Sender<()>,
 }
 
 /// Reason for a failed start of the admin API.
@@ -42,18 +42,16 @@ pub enum AdminError {
     Tls(#[source] TlsFileError),
 }
 
-/// Maximum number of connections; [`MAX_HEALTH_CONNECTIONS`] allows more.
-const MAX_CONNECTIONS: usize = 128;
-/// Additional connections, for health requests only. A new connection replaces the oldest: idle connections, however
-/// many, block no health check.
-const MAX_HEALTH_CONNECTIONS: usize = 32;
+/// Connections that the kernel queues before `accept()`: a flood must not delay the next client by a lost SYN.
+const ACCEPT_BACKLOG_CONNECTIONS: i32 = 4096;
 /// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
 const ACCEPT_FAILURE_PAUSE: Duration = Duration::from_millis(50);
 
 // === impl AdminServer ===
 
 impl AdminServer {
-    /// Binds the address and serves in tasks of `tasks`; `files` reloads the certificate.
+    /// Binds the address, unless there is a `socket` already, and serves in tasks of `tasks`; `files` reloads the
+    /// certificate.
     ///
     /// # Errors
     /// [`AdminError`]
@@ -63,6 +61,7 @@ impl AdminServer {
     pub fn start(
         settings: &AdminSettings,
         api: Api,
+        socket: Option<OwnedFd>,
         files: &Files,
         tasks: &Tasks,
     ) -> Result<Self, AdminError> {
@@ -70,10 +69,28 @@ impl AdminServer {
         if let Some(tls) = &tls {
             tls.watch(files);
         }
-        let socket = bind_address(settings.bind).map_err(|error| AdminError::Bind(settings.bind, error))?;
+        let failed = |error| AdminError::Bind(settings.bind, error);
+        let socket = socket.map_or_else(|| bind_address(settings.bind), Ok).map_err(failed)?;
+        let handed = socket.try_clone().map_err(failed)?;
+        let socket = std::net::TcpListener::from(socket);
+        socket.set_nonblocking(true).map_err(failed)?;
+        let socket = TcpListener::from_std(socket).map_err(failed)?;
         let context = Arc::new(AdminContext::new(settings, api));
-        tasks.spawn("admin", accept_connections(socket, tls, build_router(Arc::clone(&context))));
-        Ok(Self { context })
+        let accept = accept_connections(socket, tls, build_router(Arc::clone(&context)));
+        let (accepting, closed) = oneshot::channel::<()>();
+        tasks.spawn("admin", async move {
+            tokio::select! {
+                () = accept => {}
+                _ = closed => {}
+            }
+        });
+        Ok(Self { context, socket: handed, _accepting: accepting })
+    }
+
+    /// The listening socket, for another process.
+    #[must_use]
+    pub fn listening_socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// Turns readiness off. Other requests are served until the end.
@@ -82,51 +99,41 @@ impl AdminServer {
     }
 }
 
-fn bind_address(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = std::net::TcpListener::bind(address)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket)
+fn bind_address(address: SocketAddr) -> io::Result<OwnedFd> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(ACCEPT_BACKLOG_CONNECTIONS)?;
+    Ok(socket.into())
 }
 
 /// Accepts forever. A failed `accept()` is retried after a pause.
 async fn accept_connections(socket: TcpListener, tls: Option<ServerTls>, router: Router) {
     let connections = Tasks::new();
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut places = ConnectionPlaces::default();
     let health = health_only(router.clone());
-    // Dropping a sender ends its connection.
-    let mut for_health: VecDeque<oneshot::Sender<()>> = VecDeque::new();
     let mut is_full = false;
     loop {
         match socket.accept().await {
             Ok((tcp, from)) => {
-                let place = Arc::clone(&room).try_acquire_owned();
-                if place.is_err() != is_full {
-                    is_full = place.is_err();
+                let (place, is_general) = match places.claim(from.ip()) {
+                    Place::General(place) => (place, true),
+                    Place::Health(place) => (place, false),
+                };
+                if is_full == is_general {
+                    is_full = !is_general;
                     if is_full {
                         tracing::warn!(client = %from, "too many admin API connections: new connections may only request health");
                     }
                 }
-                let Ok(place) = place else {
-                    for_health.retain(|connection| !connection.is_closed());
-                    if for_health.len() >= MAX_HEALTH_CONNECTIONS {
-                        for_health.pop_front();
-                    }
-                    let (room_taken, gone) = oneshot::channel();
-                    for_health.push_back(room_taken);
-                    let serve = connection::serve_once(tcp, from, tls.clone(), health.clone());
-                    connections.spawn("admin health connection", async move {
-                        tokio::select! {
-                            () = serve => {}
-                            _ = gone => {}
-                        }
-                    });
-                    continue;
-                };
-                let serve = connection::serve(tcp, from, tls.clone(), router.clone());
-                connections.spawn("admin connection", async move {
-                    serve.await;
-                    drop(place);
-                });
+                if is_general {
+                    let serve = connection::serve(tcp, from, tls.clone(), router.clone(), place);
+                    connections.spawn("admin connection", serve);
+                } else {
+                    let serve = connection::serve_once(tcp, from, tls.clone(), health.clone(), place);
+                    connections.spawn("admin health connection", serve);
+                }
             }
             // The client left before accept: not an error of the server.
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}

@@ -1,46 +1,81 @@
-//! Sockets opened by the service manager: systemd's socket activation.
+//! Listening sockets of other processes: systemd's socket activation, and a handover.
 //!
 //! <https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html>
 
-use std::os::fd::OwnedFd;
+use std::{
+    net::SocketAddr,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    path::{Path, PathBuf},
+};
 
 use listenfd::ListenFd;
+use rustix::net::SocketAddrUnix;
 
+use super::handover::{self, HandedSocket, Predecessor};
 use crate::frontend::Bind;
 
 /// Inherited listening sockets, by address.
 pub(super) struct Inherited {
-    sockets: Vec<(Bind, OwnedFd)>,
+    sockets: Vec<(Bind, HandedSocket<OwnedFd>)>,
+    predecessor: Option<Predecessor>,
 }
 
 impl Inherited {
-    /// Takes over the sockets in `LISTEN_FDS` and `LISTEN_PID`. Call once.
-    pub(super) fn take() -> Self {
+    /// Takes over the sockets in `LISTEN_FDS` and `LISTEN_PID`, and those of the process that listens at `handover`.
+    /// Call once.
+    pub(super) fn take(handover: Option<&Path>) -> Self {
         let mut given = ListenFd::from_env();
-        let mut sockets = Vec::new();
+        let mut inherited = Self { sockets: Vec::new(), predecessor: None };
         for at in 0..given.len() {
-            if let Ok(Some(listener)) = given.take_tcp_listener(at)
-                && let Ok(address) = listener.local_addr()
-            {
-                sockets.push((Bind::Tcp(address), listener.into()));
-            } else if let Ok(Some(listener)) = given.take_unix_listener(at)
-                && let Some(path) =
-                    listener.local_addr().ok().and_then(|address| address.as_pathname().map(Into::into))
-            {
-                sockets.push((Bind::Unix(path), listener.into()));
+            let socket = match given.take_tcp_listener(at) {
+                Ok(Some(listener)) => Some(listener.into()),
+                _ => given.take_unix_listener(at).ok().flatten().map(Into::into),
+            };
+            inherited.sockets.extend(socket.and_then(|socket| by_address(socket, false)));
+        }
+        match handover.map_or(Ok(None), handover::take_over) {
+            Ok(None) => {}
+            Ok(Some((predecessor, sockets))) => {
+                tracing::info!(
+                    sockets = sockets.len(),
+                    "listening sockets taken over from a running process"
+                );
+                let known = |handed: HandedSocket<OwnedFd>| by_address(handed.socket, handed.owns_file);
+                inherited.sockets.extend(sockets.into_iter().filter_map(known));
+                inherited.predecessor = Some(predecessor);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the running process does not hand over its listening sockets")
             }
         }
-        Self { sockets }
+        inherited
     }
 
     /// The inherited socket for `bind`, if any.
-    pub(super) fn claim(&mut self, bind: &Bind) -> Option<OwnedFd> {
+    pub(super) fn claim(&mut self, bind: &Bind) -> Option<HandedSocket<OwnedFd>> {
         let at = self.sockets.iter().position(|(listens, _)| listens == bind)?;
         Some(self.sockets.swap_remove(at).1)
     }
 
-    /// Addresses of the sockets without a listener.
-    pub(super) fn unclaimed_binds(&self) -> impl Iterator<Item = &Bind> {
-        self.sockets.iter().map(|(bind, _)| bind)
+    /// Warns of sockets without a listener, and returns the process before this one.
+    pub(super) fn finish(self) -> Option<Predecessor> {
+        for (bind, _) in &self.sockets {
+            tracing::warn!(%bind, "inherited socket matches no configured listener");
+        }
+        self.predecessor
     }
+}
+
+/// A socket with its address; `None` for an address that no listener can have.
+fn by_address(socket: OwnedFd, owns_file: bool) -> Option<(Bind, HandedSocket<OwnedFd>)> {
+    let address = rustix::net::getsockname(&socket).ok()?;
+    let bind = match SocketAddr::try_from(address.clone()) {
+        Ok(address) => Bind::Tcp(address),
+        Err(_) => {
+            let address = SocketAddrUnix::try_from(address).ok()?;
+            let path = address.path_bytes().filter(|path| !path.is_empty())?;
+            Bind::Unix(PathBuf::from(std::ffi::OsStr::from_bytes(path)))
+        }
+    };
+    Some((bind, HandedSocket { socket, owns_file }))
 }

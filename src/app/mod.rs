@@ -3,9 +3,11 @@
 //! The only module that knows all others. Threads: two for control (probes, tokens, files, admin API, accepting
 //! clients), one for each worker, which serves clients, and one that writes the audit log.
 
+mod active_settings;
 mod build;
 mod console;
 mod doctor;
+mod handover;
 mod inherited;
 mod knowledge;
 mod principal;
@@ -13,6 +15,7 @@ mod probed_health;
 mod program;
 mod reload;
 mod report;
+mod service_manager;
 mod shutdown;
 
 use std::{io::Write, process::ExitCode};

@@ -3,20 +3,27 @@
 use std::{
     collections::HashMap,
     io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::{
+    net::UnixStream,
+    sync::{Semaphore, mpsc, oneshot},
+};
 
 use super::{
     build::{BuildError, ComponentBuilder},
     console::Configured,
+    handover::{self, HandedSocket, HandoverEvent, HandoverServer, Predecessor},
     inherited::Inherited,
-    probed_health, report, shutdown,
+    probed_health, report,
+    service_manager::ServiceManager,
+    shutdown::{self, Ending},
 };
 use crate::{
-    admin::{self, ControlCommand, ProgramControl, control},
+    admin::{self, ControlCommand, ProgramControl, RestartError, control},
     audit::{Audit, AuditError},
     backend::EndpointHandle,
     config::{Config, ConfigSource, LoadedConfig},
@@ -24,14 +31,14 @@ use crate::{
     events::EventKind,
     frontend::{
         Bind, ClientServices, Endpoints, Listener, ListenerContext, Observers, OutlierDetector, Routing,
-        SessionRegistry, SharedStateRegistry, Watchdog,
+        SessionRegistry, SharedStateRegistry, SocketFile, Watchdog,
     },
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
     pool::{Filter, LoginReport, PoolMode, Pools},
     probe::{Evidence, Probe},
     tasks::Workers,
-    telemetry::{LogError, LogFilter, Metrics},
+    telemetry::{LogError, LogFilter, MetricExporter, Metrics},
     topology::{SnapshotChange, TopologySnapshot},
     writer_move::{MoverParts, WriterMover},
 };
@@ -81,6 +88,8 @@ pub(super) struct Program {
     pub(super) configured: Configured,
     pub(super) admin: Option<admin::AdminServer>,
     pub(super) log: LogFilter,
+    /// The process that this one replaces, until this one serves.
+    predecessor: Option<Predecessor>,
     commands: mpsc::Receiver<ControlCommand>,
 }
 
@@ -88,6 +97,9 @@ pub(super) struct Program {
 pub(super) struct RunningListener {
     pub(super) bind: Bind,
     pub(super) context: Publisher<ListenerContext>,
+    /// A second descriptor of the socket, for a successor; `None` without a free descriptor.
+    handed: Option<OwnedFd>,
+    file: Option<SocketFile>,
     /// Dropping it closes the socket.
     _accepting: oneshot::Sender<()>,
 }
@@ -139,11 +151,12 @@ impl Program {
         let console = build_console(&builder, &api, console_settings, config_lines);
         let services = Arc::new(client_services(&config, &api, console)?);
         let listeners = builder.listeners(&config.listeners, &services.routing.endpoints.load());
-        let listeners = start_listeners(listeners.map_err(StartError::Build)?, &services, &workers)?;
+        let mut inherited = Inherited::take(config.runtime.handover.as_deref());
+        let listeners = start_listeners(listeners, &services, &workers, &mut inherited)?;
         contexts.publish(listeners.values().map(|listener| listener.context.reader()).collect());
-        let admin = start_admin(&builder, &config, api)?;
+        let admin = start_admin(&builder, &config, api, &mut inherited)?;
         builder.metrics.program().record_load(SystemTime::now());
-        spawn_upkeep(&builder, &services, contexts.reader());
+        spawn_upkeep(&builder, &config, &services, contexts.reader());
         Ok(Self {
             config,
             source,
@@ -157,6 +170,7 @@ impl Program {
             configured,
             admin,
             log,
+            predecessor: inherited.finish(),
             commands,
         })
     }
@@ -174,14 +188,15 @@ impl Program {
             let context = listener.context.reader().load();
             tracing::info!(listener = %context.settings.name, bind = %listener.bind, route = %context.settings.route, "listening");
         }
-        sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
-        loop {
+        let mut handover = self.open_handover();
+        let mut service = ServiceManager::ready();
+        let ending = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
                     shutdown::Signal::Reload => self.on_reload("signal", None).await,
                     shutdown::Signal::ReopenFiles => self.reopen_files().await,
                     shutdown::Signal::Resume => self.resume_pools(),
-                    shutdown::Signal::Stop => break,
+                    shutdown::Signal::Stop => break Ending::Stopped,
                 },
                 command = self.commands.recv() => match command {
                     Some(ControlCommand::Reload { trigger, answer }) => self.on_reload(trigger, Some(answer)).await,
@@ -189,11 +204,58 @@ impl Program {
                         // The requester may have left.
                         answer.send(self.set_log_filter(&filter)).ok();
                     }
-                    Some(ControlCommand::Stop) | None => break,
+                    Some(ControlCommand::Restart { answer }) => {
+                        // The requester may have left.
+                        answer.send(start_successor(handover.as_ref())).ok();
+                    }
+                    Some(ControlCommand::Stop) | None => break Ending::Stopped,
                 },
+                event = next_event(handover.as_mut()) => match event {
+                    HandoverEvent::Requested(successor) => self.hand_over(handover.as_mut(), successor),
+                    HandoverEvent::Failed => {
+                        tracing::error!("the process that took over the sockets has failed; this one goes on");
+                    }
+                    HandoverEvent::Ready(successor) => break Ending::HandedOver { successor },
+                },
+                () = service.tick() => service.report(&self.describe_state(), &self.workers).await,
             }
+        };
+        if let (Ending::HandedOver { .. }, Some(handover)) = (&ending, handover) {
+            handover.leave_to_successor();
         }
-        shutdown::drain_and_stop(self, signals).await;
+        shutdown::drain_and_stop(self, signals, ending).await;
+    }
+
+    /// Reports to the process before this one that this one serves, and waits for the next one.
+    fn open_handover(&mut self) -> Option<HandoverServer> {
+        if let Some(predecessor) = self.predecessor.take() {
+            predecessor.report_ready();
+        }
+        let path = self.config.runtime.handover.as_ref()?;
+        let server = HandoverServer::bind(path);
+        let failed = |error: &io::Error| {
+            tracing::error!(path = %path.display(), %error, "no other process can take over the listeners");
+        };
+        server.inspect_err(failed).ok()
+    }
+
+    /// Hands all listening sockets to `successor`.
+    fn hand_over(&self, handover: Option<&mut HandoverServer>, successor: UnixStream) {
+        let listeners = self.listeners.values().filter_map(RunningListener::handed_socket);
+        let admin = self.admin.as_ref().map(|admin| admin.listening_socket());
+        let admin = admin.map(|socket| HandedSocket { socket, owns_file: false });
+        let sockets: Vec<_> = listeners.chain(admin).collect();
+        if let Some(handover) = handover {
+            handover.hand_over(successor, &sockets);
+        }
+    }
+
+    /// One line for the service manager.
+    fn describe_state(&self) -> String {
+        let writer = self.services.routing.topology.load();
+        let writer = writer.writer.as_ref().map_or("none", EndpointName::as_str);
+        let (sessions, listeners) = (self.services.sessions.count(), self.listeners.len());
+        format!("{sessions} sessions, {listeners} listeners, writer: {writer}")
     }
 
     /// Opens the audit log again: another program has renamed the file.
@@ -225,12 +287,13 @@ impl Program {
 impl RunningListener {
     /// Accepts clients on worker `worker`, modulo the number of workers.
     pub(super) fn start(
-        socket: Listener,
+        mut socket: Listener,
         context: ListenerContext,
         services: &Arc<ClientServices>,
         workers: &Workers,
         worker: usize,
     ) -> Self {
+        let (handed, file) = (socket.duplicate_socket().ok(), socket.take_file());
         let bind = socket.local_address().unwrap_or_else(|_| context.settings.bind.clone());
         let (context, shown) = live(context);
         let (accepting, closed) = oneshot::channel::<()>();
@@ -241,7 +304,20 @@ impl RunningListener {
                 _ = closed => {}
             }
         });
-        Self { bind, context, _accepting: accepting }
+        Self { bind, context, handed, file, _accepting: accepting }
+    }
+
+    /// The socket for a successor.
+    fn handed_socket(&self) -> Option<HandedSocket<BorrowedFd<'_>>> {
+        let socket = self.handed.as_ref()?.as_fd();
+        Some(HandedSocket { socket, owns_file: self.file.is_some() })
+    }
+
+    /// Stops accepting clients; another process has the socket and its file.
+    pub(super) fn leave_to_successor(self) {
+        if let Some(file) = self.file {
+            file.keep();
+        }
     }
 }
 
@@ -342,15 +418,18 @@ fn start_admin(
     builder: &ComponentBuilder,
     config: &Config,
     api: admin::Api,
+    inherited: &mut Inherited,
 ) -> Result<Option<admin::AdminServer>, StartError> {
     let Some(settings) = &config.admin else { return Ok(None) };
-    let server = admin::AdminServer::start(settings, api, &builder.files, &builder.tasks);
+    let socket = inherited.claim(&Bind::Tcp(settings.bind)).map(|handed| handed.socket);
+    let server = admin::AdminServer::start(settings, api, socket, &builder.files, &builder.tasks);
     server.map(Some).map_err(StartError::Admin)
 }
 
 /// Background tasks: file watcher, metrics, certificate expiry.
 fn spawn_upkeep(
     builder: &ComponentBuilder,
+    config: &Config,
     services: &ClientServices,
     listeners: Live<Vec<Live<ListenerContext>>>,
 ) {
@@ -370,33 +449,53 @@ fn spawn_upkeep(
         builder.files.clone().run(move |reloaded| report::file_reloaded(&reloaded, &program, &events));
     builder.tasks.spawn("file watcher", watch_files);
     builder.tasks.spawn("metrics upkeep", builder.metrics.clone().run_upkeep());
+    if let Some(settings) = &config.metrics {
+        let exporter = MetricExporter::new(settings, builder.metrics.clone());
+        builder.tasks.spawn("metric export", exporter.run());
+    }
     builder.tasks.spawn("client log", report_unlogged_errors(Arc::clone(&services.observers)));
     builder.tasks.spawn("certificate watcher", watch_certificates(Arc::clone(routing), listeners));
 }
 
 /// Binds the listeners' sockets, or takes over inherited sockets, and accepts clients.
 fn start_listeners(
-    contexts: Vec<ListenerContext>,
+    contexts: Result<Vec<ListenerContext>, BuildError>,
     services: &Arc<ClientServices>,
     workers: &Workers,
+    inherited: &mut Inherited,
 ) -> Result<HashMap<Bind, RunningListener>, StartError> {
-    let mut inherited = Inherited::take();
     let mut listeners = HashMap::new();
-    for context in contexts {
+    for context in contexts.map_err(StartError::Build)? {
         let (name, bind) = (context.settings.name.clone(), context.settings.bind.clone());
         let mode = context.settings.socket_mode;
         let socket = match inherited.claim(&bind) {
-            Some(socket) => Listener::from_inherited(socket, bind.clone()),
+            Some(HandedSocket { socket, owns_file }) => {
+                Listener::from_inherited(socket, bind.clone(), owns_file)
+            }
             None => Listener::bind(&bind, mode),
         };
         let socket = socket.map_err(|error| StartError::Bind(name, bind.clone(), error))?;
         let worker = listeners.len();
         listeners.insert(bind, RunningListener::start(socket, context, services, workers, worker));
     }
-    for bind in inherited.unclaimed_binds() {
-        tracing::warn!(%bind, "inherited socket matches no configured listener");
-    }
     Ok(listeners)
+}
+
+/// The next event of a handover; never without a socket for it.
+async fn next_event(handover: Option<&mut HandoverServer>) -> HandoverEvent {
+    match handover {
+        Some(handover) => handover.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn start_successor(handover: Option<&HandoverServer>) -> Result<u32, RestartError> {
+    if handover.is_none() {
+        return Err(RestartError::NotConfigured);
+    }
+    let successor = handover::start_successor().map_err(|error| RestartError::Start(error.to_string()))?;
+    tracing::info!(successor, "another process starts and takes over the listeners");
+    Ok(successor)
 }
 
 /// The endpoint whose backends must not be reused: its server changed between primary and standby, or another server

@@ -4,9 +4,12 @@ use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 
-use super::program::{Program, RunningListener};
+use super::{
+    program::{Program, RunningListener},
+    service_manager,
+};
 use crate::{
-    admin::{ReloadFailure, ReloadReport},
+    admin::{ReloadFailure, ReloadReport, SettingChange},
     audit::{Record, record},
     backend::EndpointHandle,
     blame::Chain,
@@ -23,15 +26,18 @@ type Answer = oneshot::Sender<Result<ReloadReport, ReloadFailure>>;
 impl Program {
     /// Reloads, and reports the result to log, metrics, audit log and requester.
     pub(super) async fn on_reload(&mut self, trigger: &'static str, answer: Option<Answer>) {
-        sd_notify::notify(&[sd_notify::NotifyState::Reloading]).ok();
+        service_manager::report_reload();
         let done = self.reload().await;
         let outcome = if done.is_ok() { Outcome::Ok } else { Outcome::Error };
         self.builder.metrics.program().record_reload(outcome, SystemTime::now());
         let error = match &done {
             Ok(report) => {
-                let changed = report.changed.clone();
+                let changed = report.lines().collect();
                 self.services.observers.events.record_event(EventKind::Reloaded { trigger, changed });
                 tracing::info!(trigger, changed = ?report.changed, needs_restart = ?report.needs_restart, "configuration reloaded");
+                for SettingChange { key, from, to, needs_restart } in &report.settings {
+                    tracing::info!(trigger, key, from, to, needs_restart, "setting changed");
+                }
                 for warning in &report.warnings {
                     tracing::warn!(trigger, "{warning}");
                 }
@@ -47,9 +53,10 @@ impl Program {
                 Some(failure.to_string().into())
             }
         };
-        let reload = record::Reload { trigger, error };
+        let settings = done.iter().flat_map(|report| &report.settings).map(audited_change).collect();
+        let reload = record::Reload { trigger, error, settings };
         self.services.observers.audit.submit_now(Record::ConfigReloaded(Box::new(reload)));
-        sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
+        service_manager::report_ready();
         if let Some(answer) = answer {
             answer.send(done).ok();
         }
@@ -64,7 +71,10 @@ impl Program {
         report.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
         let filter = loaded.config.log.filter.clone();
         // No step below fails.
-        self.configured.publish(&loaded);
+        report.settings = self.configured.publish(&loaded);
+        let at_start = report.settings.iter().filter(|change| change.needs_restart);
+        let sentences = at_start.map(|change| format!("`{}` takes effect at the next start", change.key));
+        report.needs_restart = sentences.collect();
         self.swap(loaded.config, built, &mut report).await;
         for reloaded in self.builder.files.reload() {
             match reloaded.result {
@@ -75,10 +85,7 @@ impl Program {
         }
         if filter != self.config.log.filter {
             match self.log.replace(&filter) {
-                Ok(()) => {
-                    report.changed.push(format!("log filter: `{filter}`"));
-                    self.config.log.filter = filter;
-                }
+                Ok(()) => self.config.log.filter = filter,
                 Err(error) => report.warnings.push(error.to_string()),
             }
         }
@@ -94,18 +101,6 @@ impl Program {
         let handles = self.build_endpoints(config, report, &mut mistakes);
         let endpoints = Endpoints::new(handles.iter().cloned());
         let listeners = self.build_listeners(config, &endpoints, report, &mut mistakes);
-        for (what, differs) in [
-            ("admin", config.admin != self.config.admin),
-            ("audit", config.audit != self.config.audit),
-            ("log.format", config.log.format != self.config.log.format),
-            ("log.connections", config.log.connections != self.config.log.connections),
-            ("traces", config.traces != self.config.traces),
-            ("workers", config.runtime.workers != self.config.runtime.workers),
-        ] {
-            if differs {
-                report.needs_restart.push(format!("`{what}` takes effect at the next start"));
-            }
-        }
         if mistakes.is_empty() {
             Ok(Built { handles, listeners })
         } else {
@@ -191,12 +186,6 @@ impl Program {
     }
 
     async fn swap(&mut self, config: Config, built: Built, report: &mut ReloadReport) {
-        if config.probe != self.config.probe {
-            report.changed.push("the probe's settings changed".to_owned());
-        }
-        if config.console != self.config.console {
-            report.changed.push("the console's settings changed".to_owned());
-        }
         self.swap_endpoints(&built.handles);
         self.probe.reconfigure(built.handles, config.probe.clone()).await;
         for name in self.names_gone(&config) {
@@ -259,13 +248,18 @@ impl Program {
     /// Takes over `config`, except settings that need a restart: each reload compares these with the active ones.
     fn keep_unchangeable_settings(&mut self, config: Config) {
         let unchangeable = (self.config.admin.take(), self.config.audit.take(), self.config.log.clone());
-        let traces = self.config.traces.take();
+        let (traces, metrics) = (self.config.traces.take(), self.config.metrics.take());
         let workers = self.config.runtime.workers;
         self.config = config;
         (self.config.admin, self.config.audit, self.config.log) = unchangeable;
         self.config.runtime.workers = workers;
-        self.config.traces = traces;
+        (self.config.traces, self.config.metrics) = (traces, metrics);
     }
+}
+
+fn audited_change(change: &SettingChange) -> record::ChangedSetting {
+    let SettingChange { key, from, to, needs_restart } = change.clone();
+    record::ChangedSetting { key, from, to, needs_restart }
 }
 
 /// A listener's context, with its socket if new.

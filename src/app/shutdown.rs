@@ -7,7 +7,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::program::Program;
+use super::{program::Program, service_manager};
 use crate::{events::EventKind, frontend::SessionCommand};
 
 /// The command of a signal.
@@ -20,6 +20,18 @@ pub(super) enum Signal {
     Resume,
     /// SIGTERM, SIGINT or SIGQUIT.
     Stop,
+}
+
+/// Reason why the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// A signal, or a command of an operator.
+    Stopped,
+    /// Another process serves new clients.
+    HandedOver {
+        /// Its process id, if known.
+        successor: Option<u32>,
+    },
 }
 
 /// The handled signals.
@@ -73,21 +85,51 @@ impl Signals {
     }
 }
 
-/// Drains and stops; a second stop signal stops immediately.
-pub(super) async fn drain_and_stop(mut program: Program, mut signals: Signals) {
-    sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
-    tracing::info!(
-        sessions = program.services.sessions.count(),
-        "draining sessions; a second signal stops immediately"
-    );
-    program.services.observers.events.record_event(EventKind::Draining);
-    let settings = program.config.runtime.clone();
-    if let Some(admin) = &program.admin {
-        admin.drain();
+/// Stops accepting; sessions go on.
+fn leave_to_successor(program: &mut Program, successor: Option<u32>) {
+    if let Some(successor) = successor {
+        service_manager::report_successor(successor);
     }
+    for (_, listener) in program.listeners.drain() {
+        listener.leave_to_successor();
+    }
+    program.admin = None;
+    let sessions = program.services.sessions.count();
+    tracing::info!(
+        successor,
+        sessions,
+        "another process serves new clients; a signal ends the wait for the rest"
+    );
+}
+
+/// Drains and stops; a second stop signal stops immediately.
+pub(super) async fn drain_and_stop(mut program: Program, mut signals: Signals, ending: Ending) {
     let sessions = std::sync::Arc::clone(&program.services.sessions);
+    let settings = program.config.runtime.clone();
+    program.services.observers.events.record_event(EventKind::Draining);
+    match ending {
+        Ending::Stopped => {
+            service_manager::report_stopping(sessions.count());
+            tracing::info!(
+                sessions = sessions.count(),
+                "draining sessions; a second signal stops immediately"
+            );
+            if let Some(admin) = &program.admin {
+                admin.drain();
+            }
+        }
+        Ending::HandedOver { successor } => {
+            leave_to_successor(&mut program, successor);
+            tokio::select! {
+                _ = timeout(settings.handover_wait, sessions.wait_until_empty()) => {}
+                () = signals.stop() => {}
+            }
+        }
+    }
     let in_order = async {
-        sleep(settings.drain_delay).await;
+        if matches!(ending, Ending::Stopped) {
+            sleep(settings.drain_delay).await;
+        }
         program.listeners.clear();
         sessions.send_command_to_all(SessionCommand::Drain);
         timeout(settings.drain_timeout, sessions.wait_until_empty()).await.is_ok()

@@ -19,6 +19,7 @@ use crate::{tasks::Thread, telemetry::AuditMetrics};
 /// The audit log, or the absence of one. Cheap to clone.
 #[derive(Clone)]
 pub struct Audit {
+    boot_id: Arc<str>,
     log: Option<Arc<Log>>,
 }
 
@@ -76,13 +77,20 @@ fn describe_output(output: &AuditOutput) -> String {
     }
 }
 
+/// Sixteen random hexadecimal digits. With `seq`, they identify a record forever.
+fn new_boot_id() -> Arc<str> {
+    let mut random = [0; 8];
+    aws_lc_rs::rand::fill(&mut random).expect("the system has randomness");
+    format!("{:016x}", u64::from_be_bytes(random)).into()
+}
+
 // === impl Audit ===
 
 impl Audit {
     /// No audit log: every record is accepted and discarded.
     #[must_use]
-    pub const fn off() -> Self {
-        Self { log: None }
+    pub fn off() -> Self {
+        Self { boot_id: new_boot_id(), log: None }
     }
 
     /// Opens the log, writes `audit.started` and starts the writer thread.
@@ -92,7 +100,8 @@ impl Audit {
     pub fn open(settings: AuditSettings, metrics: AuditMetrics) -> Result<Self, AuditError> {
         let queue = Arc::new(Queue::new(settings.queue));
         metrics.limit(settings.queue);
-        let writer = LogWriter::open(&settings, Arc::clone(&queue), metrics.clone())?;
+        let boot_id = new_boot_id();
+        let writer = LogWriter::open(&settings, &boot_id, Arc::clone(&queue), metrics.clone())?;
         let (ending, ended) = oneshot::channel::<()>();
         let thread = Thread::start("audit", move || {
             let _ending = ending;
@@ -101,7 +110,13 @@ impl Audit {
         .map_err(AuditError::Thread)?;
         let running = Mutex::new(Some(WriterThread { thread, ended }));
         let reads = (settings.level == AuditLevel::Writes).then(Reads::new);
-        Ok(Self { log: Some(Arc::new(Log { settings, queue, metrics, reads, running })) })
+        Ok(Self { boot_id, log: Some(Arc::new(Log { settings, queue, metrics, reads, running })) })
+    }
+
+    /// Identifies the run of the process in each record: ids of sessions are unique within it.
+    #[must_use]
+    pub fn boot_id(&self) -> &str {
+        &self.boot_id
     }
 
     /// The configured level; `None` without an audit log.

@@ -10,7 +10,7 @@ use super::{
     chain::LineHash,
     record::{
         AdminRequest, BackendRecord, Cancelled, ConsoleCommand, FailoverRecord, Mint, Record,
-        RefusedStatement, Route, ServerRecord, Session, Sqlstate, StatementRecord, WriterMove,
+        RefusedStatement, Reload, Route, ServerRecord, Session, Sqlstate, StatementRecord, WriterMove,
     },
     text::TextRenderer,
 };
@@ -131,11 +131,7 @@ impl<'a> LineWriter<'a> {
             }
             Record::FailoverBegan(failover) | Record::FailoverEnded(failover) => self.put_failover(failover),
             Record::TokenMinted(mint) | Record::TokenFailed(mint) => self.put_mint(mint),
-            Record::ConfigReloaded(reload) => {
-                self.put_outcome(reload.error.is_none());
-                self.put_field("config.trigger", reload.trigger);
-                self.put_some("event.reason", reload.error.as_deref());
-            }
+            Record::ConfigReloaded(reload) => self.put_reload(reload),
             Record::AdminRequest(request) => self.put_admin_request(request),
             Record::ConsoleCommand(command) => self.put_console_command(command),
             Record::WriterMoved(step) => self.put_writer_move(step),
@@ -212,6 +208,13 @@ impl<'a> LineWriter<'a> {
         self.endpoint(&mint.endpoint);
         self.put_some("user.effective.name", mint.user.as_ref().map(|user| user.as_str()));
         self.put_duration(mint.duration);
+    }
+
+    fn put_reload(&mut self, reload: &Reload) {
+        self.put_outcome(reload.error.is_none());
+        self.put_field("config.trigger", reload.trigger);
+        self.put_some("event.reason", reload.error.as_deref());
+        self.put_some("config.changes", Some(&reload.settings).filter(|changes| !changes.is_empty()));
     }
 
     fn put_admin_request(&mut self, request: &AdminRequest) {

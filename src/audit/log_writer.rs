@@ -23,7 +23,7 @@ pub(super) struct LogWriter {
     sink: Sink,
     shower: TextRenderer,
     metrics: AuditMetrics,
-    boot_id: String,
+    boot_id: Arc<str>,
     /// Number of the next line, from 1. Lines are numbered when built, so numbers have no gap.
     seq: u64,
     /// Hash of the last line, if lines carry hashes.
@@ -73,6 +73,7 @@ impl LogWriter {
     /// Opens the output and writes `audit.started`, so that an unwritable log is detected at the start.
     pub(super) fn open(
         settings: &AuditSettings,
+        boot_id: &Arc<str>,
         queue: Arc<Queue>,
         metrics: AuditMetrics,
     ) -> Result<Self, AuditError> {
@@ -82,7 +83,7 @@ impl LogWriter {
             sink: Sink::open(&settings.output).map_err(failed)?,
             shower: TextRenderer::new(settings),
             metrics,
-            boot_id: boot_id(),
+            boot_id: Arc::clone(boot_id),
             seq: 1,
             last_hash: settings.hash_chain.then_some(LineHash::NONE),
             pending: Vec::new(),
@@ -340,13 +341,6 @@ impl LogWriter {
             *last = LineHash::of(self.pending[begins..].trim_ascii_end());
         }
     }
-}
-
-/// Sixteen random hexadecimal digits. With `seq`, they identify a record forever.
-fn boot_id() -> String {
-    let mut random = [0; 8];
-    aws_lc_rs::rand::fill(&mut random).expect("the system has randomness");
-    format!("{:016x}", u64::from_be_bytes(random))
 }
 
 const fn level_name(level: AuditLevel) -> &'static str {

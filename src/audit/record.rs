@@ -241,6 +241,23 @@ pub struct Reload {
     pub trigger: &'static str,
     /// Reason of the failure; `None` on success.
     pub error: Option<Box<str>>,
+    /// The settings with new values.
+    pub settings: Vec<ChangedSetting>,
+}
+
+/// A setting with a new value. Values are never secrets.
+#[derive(Clone, serde::Serialize)]
+pub struct ChangedSetting {
+    /// Path of the key.
+    pub key: String,
+    /// Value before; `None` if it was not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Value after, equal to `from` if only a secret differs; `None` if it is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// True if the value takes effect at the next start.
+    pub needs_restart: bool,
 }
 
 /// A request to the admin API.

@@ -163,6 +163,14 @@ fn statement(audit: &Audit, text: &str, sqlstate: Option<&str>) -> Record {
     }))
 }
 
+fn changed_settings() -> Vec<ChangedSetting> {
+    let (key, to) = ("listener.app.max_clients".into(), Some("200".into()));
+    let limit = ChangedSetting { key, from: Some("100".into()), to, needs_restart: false };
+    let format =
+        ChangedSetting { key: "log.format".into(), from: None, to: Some("json".into()), needs_restart: true };
+    vec![limit, format]
+}
+
 fn one_of_each(audit: &Audit) -> Vec<Record> {
     let mint = |error: Option<&str>| {
         Box::new(Mint {
@@ -245,8 +253,16 @@ fn one_of_each(audit: &Audit) -> Vec<Record> {
         })),
         Record::TokenMinted(mint(None)),
         Record::TokenFailed(mint(Some("exit status 1: no credentials"))),
-        Record::ConfigReloaded(Box::new(Reload { trigger: "signal", error: None })),
-        Record::ConfigReloaded(Box::new(Reload { trigger: "admin", error: Some("two mistakes".into()) })),
+        Record::ConfigReloaded(Box::new(Reload {
+            trigger: "signal",
+            error: None,
+            settings: changed_settings(),
+        })),
+        Record::ConfigReloaded(Box::new(Reload {
+            trigger: "admin",
+            error: Some("two mistakes".into()),
+            settings: Vec::new(),
+        })),
         Record::AdminRequest(Box::new(AdminRequest {
             client: Some("127.0.0.1:9".parse().unwrap()),
             authenticated: false,

@@ -1,4 +1,4 @@
-//! `gatekeeper healthcheck`, `wait` and `stop`: control the running program's life cycle by the admin API, without a
+//! `gatekeeper healthcheck`, `wait`, `restart` and `stop`: control the running program's life cycle by the admin API, without a
 //! shell.
 
 use std::{
@@ -56,6 +56,14 @@ pub(super) struct StopArguments {
     timeout: Option<Duration>,
 }
 
+/// Arguments of `gatekeeper restart`.
+#[derive(Args)]
+pub(super) struct RestartArguments {
+    /// Time limit of the new process to serve.
+    #[arg(long, visible_alias = "max", value_name = "DURATION", default_value = "60s", value_parser = parse_duration_argument)]
+    timeout: Duration,
+}
+
 /// A command to the running program.
 pub(super) trait LifeCycleCommand {
     /// Runs the command; returns the line for standard output.
@@ -89,6 +97,10 @@ pub(super) enum LifeCycleError {
         #[source]
         last: Box<LifeCycleError>,
     },
+    #[error("the running program starts no other process: {0}")]
+    NoSuccessor(String),
+    #[error("process {pid} does not serve after {limit:?}: its log has the reason; the old one goes on")]
+    SuccessorFailed { pid: u64, limit: Duration },
     #[error("still running after {0:?}: sessions are open, or the admin API does not respond")]
     StillRunning(Duration),
 }
@@ -191,6 +203,33 @@ impl LifeCycleCommand for StopArguments {
             sleep(POLL_INTERVAL).await;
         }
         Ok("stopped".to_owned())
+    }
+}
+
+// === impl RestartArguments ===
+
+impl LifeCycleCommand for RestartArguments {
+    async fn run(&self, client: &AdminClient, _: &RuntimeSettings) -> Result<String, LifeCycleError> {
+        let response =
+            client.request("POST", "/v1/restart", REQUEST_TIMEOUT).await.map_err(LifeCycleError::Client)?;
+        refuse_denial(client, &response)?;
+        let body = parse_body(&response);
+        let pid = match (response.status, body["pid"].as_u64(), body["error"]["message"].as_str()) {
+            (202, Some(pid), _) => pid,
+            (409, _, Some(message)) => return Err(LifeCycleError::NoSuccessor(message.to_owned())),
+            _ => return Err(LifeCycleError::Foreign(client.address())),
+        };
+        let started = Instant::now();
+        while started.elapsed() < self.timeout {
+            // Either process may answer until the old one has left.
+            if let Ok(info) = client.request("GET", "/v1/info", REQUEST_TIMEOUT).await
+                && parse_body(&info)["pid"].as_u64() == Some(pid)
+            {
+                return Ok(format!("process {pid} serves; the old one drains"));
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+        Err(LifeCycleError::SuccessorFailed { pid, limit: self.timeout })
     }
 }
 

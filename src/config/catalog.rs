@@ -107,6 +107,7 @@ pub const KEYS: &[ConfigKey] = &[
     key("listener", "hold", &["LISTEN_HOLD"]),
     key("listener", "on_backend_loss", &["LISTEN_ON_BACKEND_LOSS"]),
     key("listener", "resolve_commits", &["LISTEN_RESOLVE_COMMITS"]),
+    key("listener", "application_name_add_session", &["LISTEN_APPLICATION_NAME_ADD_SESSION"]),
     key("listener.auth", "method", &["LISTEN_AUTH"]),
     key("listener.auth", "users_file", &["LISTEN_USERS_FILE"]),
     key("listener.auth", "name", &["LISTEN_CERTIFICATE_NAME"]),
@@ -154,6 +155,18 @@ pub const KEYS: &[ConfigKey] = &[
     key("traces", "endpoint", &["TRACES_ENDPOINT"]),
     key("traces", "ratio", &["TRACES_RATIO"]),
     key("traces", "queue", &["TRACES_QUEUE"]),
+    key("traces", "timeout", &["TRACES_TIMEOUT"]),
+    key("traces", "ca_file", &["TRACES_CA_FILE"]),
+    key("traces", "headers", &["TRACES_HEADERS"]),
+    key("traces", "service_name", &["TRACES_SERVICE_NAME"]),
+    key("traces", "resource_attributes", &["TRACES_RESOURCE_ATTRIBUTES"]),
+    key("metrics", "endpoint", &["METRICS_ENDPOINT"]),
+    key("metrics", "interval", &["METRICS_INTERVAL"]),
+    key("metrics", "timeout", &["METRICS_TIMEOUT"]),
+    key("metrics", "ca_file", &["METRICS_CA_FILE"]),
+    key("metrics", "headers", &["METRICS_HEADERS"]),
+    key("metrics", "service_name", &["METRICS_SERVICE_NAME"]),
+    key("metrics", "resource_attributes", &["METRICS_RESOURCE_ATTRIBUTES"]),
     key("log", "level", &["LOG_LEVEL"]),
     key("log", "format", &["LOG_FORMAT"]),
     key("log", "connections", &["LOG_CONNECTIONS"]),
@@ -164,6 +177,8 @@ pub const KEYS: &[ConfigKey] = &[
     key("runtime", "workers", &["WORKERS"]),
     key("runtime", "drain_delay", &["DRAIN_DELAY"]),
     key("runtime", "drain_timeout", &["DRAIN_TIMEOUT"]),
+    key("runtime", "handover", &["HANDOVER"]),
+    key("runtime", "handover_wait", &["HANDOVER_WAIT"]),
     key("runtime", "local_region", &["LOCAL_REGION"]),
 ];
 
@@ -263,12 +278,15 @@ mod tests {
     fn a_table_knows_its_keys_and_the_tables_in_it() {
         assert_eq!(
             names_in("runtime").collect::<Vec<_>>(),
-            ["workers", "drain_delay", "drain_timeout", "local_region"]
+            ["workers", "drain_delay", "drain_timeout", "handover", "handover_wait", "local_region"]
         );
         let top: Vec<_> = names_in("").collect();
         assert_eq!(
             top,
-            ["cluster", "listener", "admin", "console", "audit", "traces", "log", "probe", "runtime"]
+            [
+                "cluster", "listener", "admin", "console", "audit", "traces", "metrics", "log", "probe",
+                "runtime"
+            ]
         );
         assert!(names_in("cluster").any(|name| name == "tls"));
     }

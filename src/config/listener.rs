@@ -89,6 +89,7 @@ fn read_listener(
         auth: auth?,
         access,
         limits,
+        tags_sessions: section.flag("application_name_add_session").value,
         pool: Arc::new(pool),
     };
     Some(Spot { value: settings, origin: section.origin.clone() })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    problem::Origin,
+    problem::{Origin, Setting},
     reader::{ReadContext, Section, Spot},
     secret,
     tree::{Item, Value},
@@ -29,7 +29,8 @@ pub(super) fn read_login(
 ) -> Option<Spot<Login>> {
     let subject = format!("{title}.login");
     let passthrough = |origin: &Origin| {
-        context.report.setting(subject.clone(), "passthrough".to_owned(), origin);
+        let (name, value) = (subject.clone(), "passthrough".to_owned());
+        context.report.setting(Setting { name, value, hidden: None, origin: origin.clone() });
         Some(Spot { value: Login::Passthrough, origin: origin.clone() })
     };
     let Some(item) = item else { return passthrough(&Origin::Default) };
@@ -145,7 +146,12 @@ fn token_command(section: &Section<'_>) -> TokenCommand {
             TokenCommand::Shell(text) => text.split_whitespace().find(|word| !word.contains('=')),
             TokenCommand::Words(words) => words.first().map(String::as_str),
         };
-        section.record("token_command", format!("{} …", program.unwrap_or_default()), &spot.origin);
+        let words = match &spot.value {
+            TokenCommand::Shell(text) => text.clone(),
+            TokenCommand::Words(words) => words.join("\0"),
+        };
+        let shown = format!("{} …", program.unwrap_or_default());
+        section.record_hidden("token_command", shown, Secret::new(words), &spot.origin);
     }
     command.map_or(TokenCommand::Words(Vec::new()), |spot| spot.value)
 }

@@ -13,10 +13,12 @@ mod clients;
 mod cluster;
 mod console;
 mod environment;
+mod exports;
 mod files;
 mod listener;
 mod login;
 mod observe;
+mod open_telemetry;
 mod overlay;
 mod pool;
 mod problem;
@@ -24,7 +26,6 @@ mod reader;
 mod secret;
 mod source;
 mod split;
-mod traces;
 mod transport;
 mod tree;
 mod units;
@@ -46,7 +47,7 @@ use crate::{
     frontend::ListenerSettings,
     probe::ProbeSettings,
     tasks::RuntimeSettings,
-    telemetry::{LogSettings, traces::TraceSettings},
+    telemetry::{LogSettings, MetricExportSettings, traces::TraceSettings},
     topology::Cluster,
 };
 
@@ -67,6 +68,8 @@ pub struct Config {
     pub audit: Option<AuditSettings>,
     /// The traces; `None` if turned off.
     pub traces: Option<TraceSettings>,
+    /// The collector of metrics; `None` if metrics are only scraped.
+    pub metrics: Option<MetricExportSettings>,
     /// The program's own log.
     pub log: LogSettings,
     /// The probe.

@@ -244,6 +244,13 @@ pub(super) fn read_probe(root: &Section<'_>) -> ProbeSettings {
     }
 }
 
+/// Reads the path of the socket for handovers.
+fn read_handover(section: &Section<'_>) -> Option<std::path::PathBuf> {
+    let path = section.path("handover")?.value;
+    files::check_directory(section, "handover", &path);
+    Some(path)
+}
+
 /// Reads `[runtime]`, including the region of the process.
 pub(super) fn read_runtime(root: &Section<'_>) -> (RuntimeSettings, Option<String>) {
     let section = root.table_or_empty("runtime", "runtime");
@@ -256,6 +263,8 @@ pub(super) fn read_runtime(root: &Section<'_>) -> (RuntimeSettings, Option<Strin
         workers: workers.and_then(|spot| usize::try_from(spot.value).ok()),
         drain_delay: section.duration("drain_delay", default.drain_delay).value,
         drain_timeout: section.duration("drain_timeout", default.drain_timeout).value,
+        handover: read_handover(&section),
+        handover_wait: section.duration("handover_wait", default.handover_wait).value,
     };
     let local_region = section.text("local_region");
     if local_region.is_none() {

@@ -9,6 +9,7 @@ use std::net::Ipv6Addr;
 use super::{
     catalog::{self, ConfigKey, KEYS, Scope, own_variable},
     environment::Environment,
+    open_telemetry,
     problem::{Origin, ProblemReport},
     tree::{Item, Table},
 };
@@ -70,6 +71,7 @@ pub(super) fn apply_environment(root: &mut Table, environment: &Environment, rep
     for key in KEYS.iter().filter(|key| key.scope() == Scope::Process) {
         set_key(root, "", key, |variable| environment.shared(variable));
     }
+    open_telemetry::apply_variables(root, environment, report);
 }
 
 /// Names of all endpoints, in configuration order.

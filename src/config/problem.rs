@@ -2,6 +2,8 @@
 
 use std::{cell::RefCell, fmt, sync::Arc};
 
+use crate::credentials::Secret;
+
 /// Source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -38,12 +40,14 @@ pub struct Problem {
 pub struct Problems(pub Vec<Problem>);
 
 /// One effective setting, as printed by `gatekeeper check`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Setting {
     /// Name such as `endpoint.reads.tls.mode`.
     pub name: String,
     /// Value in configuration syntax, without secrets.
     pub value: String,
+    /// The part of the value that is not shown, such as a password. A reload compares it.
+    pub hidden: Option<Secret>,
     /// Source of the value.
     pub origin: Origin,
 }
@@ -141,11 +145,12 @@ impl ProblemReport {
         }
     }
 
-    pub(super) fn setting(&self, name: String, value: String, origin: &Origin) {
+    pub(super) fn setting(&self, setting: Setting) {
         let mut settings = self.settings.borrow_mut();
         // A cluster's settings are read once for each of its endpoints.
-        if !settings.iter().any(|other| other.name == name && other.origin == *origin) {
-            settings.push(Setting { name, value, origin: origin.clone() });
+        let is_same = |other: &Setting| other.name == setting.name && other.origin == setting.origin;
+        if !settings.iter().any(is_same) {
+            settings.push(setting);
         }
     }
 

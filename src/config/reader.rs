@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use super::{
     catalog,
     environment::Environment,
-    problem::{Origin, ProblemReport, nearest_word},
+    problem::{Origin, ProblemReport, Setting, nearest_word},
     tree::{Item, Table, Value},
 };
+use crate::credentials::Secret;
 
 /// State shared by the readers of all tables.
 pub(super) struct ReadContext {
@@ -120,7 +121,14 @@ impl<'c> Section<'c> {
 
     /// Records a value for `check`.
     pub(super) fn record(&self, key: &str, shown: impl Into<String>, origin: &Origin) {
-        self.context.report.setting(self.named(key), shown.into(), origin);
+        let (name, origin) = (self.named(key), origin.clone());
+        self.context.report.setting(Setting { name, value: shown.into(), hidden: None, origin });
+    }
+
+    /// Records a value of which `hidden` is not shown.
+    pub(super) fn record_hidden(&self, key: &str, shown: impl Into<String>, hidden: Secret, origin: &Origin) {
+        let (name, origin) = (self.named(key), origin.clone());
+        self.context.report.setting(Setting { name, value: shown.into(), hidden: Some(hidden), origin });
     }
 
     /// The table at `key`, if present.

@@ -15,14 +15,16 @@ pub(super) fn read_secret(section: &Section<'_>, key: &str) -> Option<Secret> {
     let item = section.raw(key)?;
     match (&item.value, &item.origin) {
         (Value::Text(text), Origin::Variable(_)) => {
-            section.record(key, "(secret)", &item.origin);
-            Some(Secret::new(text.clone()))
+            let secret = Secret::new(text.clone());
+            section.record_hidden(key, "(secret)", secret.clone(), &item.origin);
+            Some(secret)
         }
         (Value::Text(text), _) if !text.is_empty() => {
-            section.record(key, "(secret)", &item.origin);
+            let secret = Secret::new(text.clone());
+            section.record_hidden(key, "(secret)", secret.clone(), &item.origin);
             let remedy = format!("keep it out of the file: write {FORM}");
             section.warning(key, "a secret stands in the configuration file", remedy);
-            Some(Secret::new(text.clone()))
+            Some(secret)
         }
         (Value::Table(table), _) => from_table(section, key, item, table),
         _ => {
@@ -47,8 +49,9 @@ fn from_table(section: &Section<'_>, key: &str, item: &Item, table: &Table) -> O
         section.problem(key, format!("`{kind}` has to be a text"), format!("write {FORM}"));
         return None;
     };
-    section.record(key, format!("(secret, {kind} {place})"), &item.origin);
+    let shown = format!("(secret, {kind} {place})");
     if !section.context.follow {
+        section.record(key, shown, &item.origin);
         return Some(Secret::new("unread".to_owned()));
     }
     let found = match kind {
@@ -78,7 +81,11 @@ fn from_table(section: &Section<'_>, key: &str, item: &Item, table: &Table) -> O
         }
     };
     match found {
-        Ok(text) => Some(Secret::new(text)),
+        Ok(text) => {
+            let secret = Secret::new(text);
+            section.record_hidden(key, shown, secret.clone(), &item.origin);
+            Some(secret)
+        }
         Err((what, remedy)) => {
             section.problem(key, what, remedy);
             None

@@ -8,10 +8,10 @@ use std::{
 use super::{
     AdminSettings, Config, Problems, RuntimeSettings, Setting, catalog, cluster, console,
     environment::Environment,
-    listener, observe, overlay,
+    exports, listener, observe, overlay,
     problem::{Origin, Problem, ProblemReport},
     reader::{ReadContext, Section},
-    split, traces,
+    split,
     tree::{self, Table},
 };
 
@@ -135,7 +135,8 @@ impl ConfigSource {
         let admin = observe::read_admin(&section, &listeners_read);
         let console = console::read_console(&section, &listeners_read);
         let audit = observe::read_audit(&section);
-        let traces = traces::read_traces(&section);
+        let traces = exports::read_traces(&section);
+        let metrics = exports::read_metrics(&section);
         let log = observe::read_log(&section);
         let probe = observe::read_probe(&section);
         let (runtime, local_region) = observe::read_runtime(&section);
@@ -152,6 +153,7 @@ impl ConfigSource {
             console,
             audit,
             traces,
+            metrics,
             log,
             probe,
             runtime,

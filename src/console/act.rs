@@ -162,8 +162,8 @@ fn reload_response(
     done: Result<ReloadReport, ReloadFailure>,
 ) -> Result<CommandResponse, ErrorResponse<'static>> {
     match done {
-        Ok(ReloadReport { changed, needs_restart, warnings }) => {
-            let notices = changed.into_iter().chain(needs_restart).chain(warnings);
+        Ok(report) => {
+            let notices = report.lines().chain(report.warnings.iter().cloned());
             Ok(notices.fold(CommandResponse::done(), |answer, line| answer.with_notice(line, None)))
         }
         Err(failure) => {

@@ -16,7 +16,7 @@ mod settings;
 mod testing;
 mod watchdog;
 
-pub use accept::listener::Listener;
+pub use accept::listener::{Listener, SocketFile};
 pub use acquire::{
     catalog::read_schema_of_connection, outlier::OutlierDetector, shared_state::SharedStateRegistry,
 };

@@ -30,6 +30,8 @@ pub struct ListenerSettings {
     pub access: AccessList,
     /// What it puts up with.
     pub limits: ListenerLimits,
+    /// True if `application_name` has the session's id behind the client's name. Default false.
+    pub tags_sessions: bool,
     /// Its pools of backends. Clients that log in by their own dialog have no part in them.
     pub pool: Arc<PoolSettings>,
 }

@@ -144,6 +144,7 @@ impl Stand {
             auth,
             access,
             limits: ListenerLimits { hold, ..ListenerLimits::default() },
+            tags_sessions: false,
             pool: Arc::new(PoolSettings::new(PoolMode::Session, 10)),
         };
         let metrics = &self.services.observers.metrics;

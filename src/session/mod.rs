@@ -42,6 +42,7 @@ mod reported_parameters;
 mod request_counts;
 mod response_queue;
 mod result_shape;
+mod session_tag;
 mod setting_values;
 mod shared_statement;
 mod side_effects;
@@ -68,6 +69,7 @@ pub use fate::Fate;
 pub use pin::{Pin, Pins};
 pub use pooled::Pooled;
 pub use reported_parameters::ReportedParameters;
+pub use session_tag::SessionTag;
 pub use setting_values::SettingValues;
 pub use split::{AssignedBackend, FreshnessCheck, RouteOptions};
 pub use statement_report::StatementReport;
@@ -261,6 +263,13 @@ impl Session {
     pub fn set_client_pid(&mut self, pid: i32) {
         if let Some(session) = self.pooled_mut() {
             session.set_client_pid(pid);
+        }
+    }
+
+    /// Keeps `tag` in the `application_name` of a pooled session.
+    pub fn set_tag(&mut self, tag: SessionTag) {
+        if let Some(session) = self.pooled_mut() {
+            session.set_tag(tag);
         }
     }
 

@@ -13,7 +13,9 @@ mod distribution;
 pub mod labels;
 mod log_limiter;
 mod logging;
+mod metric_export;
 mod openmetrics;
+pub mod otlp;
 mod process;
 mod record;
 mod registry;
@@ -24,6 +26,7 @@ pub mod traces;
 
 pub use log_limiter::{LogLimiter, UnloggedCount};
 pub use logging::{LogError, LogFilter, start_log};
+pub use metric_export::{MetricExportSettings, MetricExporter};
 pub use record::{
     AdminMetrics, AuditMetrics, BackendPresence, ClientPresence, EndpointMetrics, HoldPresence,
     ListenerMetrics, Metrics, PathCounts, PathMetrics, ProgramMetrics, RouteCounts, TopologyMetrics,

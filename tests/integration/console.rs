@@ -154,7 +154,8 @@ async fn a_reload_reports_its_changes_or_its_mistakes() {
     let file = stand.gatekeeper.config_file();
     let text = fs::read_to_string(file).unwrap();
     fs::write(file, text.replace("[\"root\"]", "[\"root\", \"eve\"]")).unwrap();
-    assert_eq!(ask(&stand, "root", "RELOAD").await.1, "NOTICE:  the console's settings changed");
+    let notice = "NOTICE:  console.admin_users: root → root, eve";
+    assert_eq!(ask(&stand, "root", "RELOAD").await.1, notice);
     assert!(
         ask(&stand, "eve", "SHOW CONFIG").await.0.contains("console.admin_users|root, eve|"),
         "eve may now"

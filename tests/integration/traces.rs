@@ -1,16 +1,19 @@
 //! Traces: spans received by a collector, and no effect on sessions without a collector.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use gatekeeper::testing::sandbox::{ALICE, DATABASE, SandboxOptions, Single};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpListener,
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::harness::{
-    Stand,
-    stand::{config, token_login},
+    Gatekeeper, Stand, connect,
+    pki::{Identity, Pki},
+    stand::{admin, config, listener as stand_listener, token_login},
     until,
 };
 
@@ -91,23 +94,29 @@ fn decode_span(span: &[u8]) -> DecodedSpan {
 
 /// Receives one request, responds, and returns the spans.
 async fn take(collector: &TcpListener) -> Vec<DecodedSpan> {
-    let (mut stream, _) = collector.accept().await.unwrap();
+    let (stream, _) = collector.accept().await.unwrap();
+    let (_, body) = answer(stream).await;
+    let scope = all(&all(&body, 1).concat(), 2).concat();
+    all(&scope, 2).iter().map(|span| decode_span(span)).collect()
+}
+
+/// Answers one request; returns its head in lower case, and its body.
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> (String, Vec<u8>) {
     let mut received = Vec::new();
-    let body = loop {
+    let request = loop {
         stream.read_buf(&mut received).await.unwrap();
         let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
         let head = String::from_utf8(received[..end].to_vec()).unwrap().to_ascii_lowercase();
-        assert!(head.starts_with("post /v1/traces http/1.1\r\n"), "{head}");
+        assert!(head.starts_with("post /v1/") && head.contains(" http/1.1\r\n"), "{head}");
         assert!(head.contains("content-type: application/x-protobuf"), "{head}");
         let length = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap();
         if received.len() >= end + 4 + length.parse::<usize>().unwrap() {
-            break received.split_off(end + 4);
+            break (head, received.split_off(end + 4));
         }
     };
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-    let resource = all(&body, 1).concat();
-    let scope = all(&resource, 2).concat();
-    all(&scope, 2).iter().map(|span| decode_span(span)).collect()
+    stream.shutdown().await.ok();
+    request
 }
 
 async fn stand(collector: &str, ratio: &str, pool: &str) -> Stand {
@@ -159,6 +168,64 @@ async fn a_statement_belongs_to_the_span_of_its_comment() {
     let lease = spans.iter().find(|span| span.name == "lease").unwrap();
     assert!(statements.iter().any(|it| it.span == lease.parent && lease.trace == TRACE), "{spans:#?}");
     assert!(spans.iter().all(|span| span.name != "connect"), "nothing without a parent is sampled");
+}
+
+#[tokio::test]
+async fn the_variables_of_opentelemetry_lead_to_a_collector_with_tls() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let pki = Pki::new(server.folder(), "collectors");
+    let Identity { cert, key } = pki.issue("127.0.0.1");
+    let certificates = CertificateDer::pem_file_iter(cert).unwrap().collect::<Result<_, _>>().unwrap();
+    let tls =
+        rustls::ServerConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(certificates, PrivateKeyDer::from_pem_file(key).unwrap())
+            .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    let collector = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("https://{}", collector.local_addr().unwrap());
+    let listener = "auth = { method = \"trust\" }\npool = { mode = \"transaction\" }";
+    let text = config(&server, &token_login(&server), listener, "");
+    let environment = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", pki.ca_file.to_str().unwrap()),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=hunter%202"),
+        ("OTEL_SERVICE_NAME", "pooler"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "200"),
+    ];
+    let gatekeeper = Gatekeeper::start_with(server.folder(), &text, admin(&server), &environment).await;
+    let client = connect(stand_listener(&server), &format!("user={ALICE} dbname={DATABASE}")).await.unwrap();
+    client.simple_query("SELECT 1").await.unwrap();
+    let (mut spans, mut metrics) = (Vec::new(), Vec::new());
+    while spans.is_empty() || metrics.is_empty() {
+        let request = async {
+            let (stream, _) = collector.accept().await.unwrap();
+            answer(acceptor.accept(stream).await.unwrap()).await
+        };
+        let (head, body) = tokio::time::timeout(PATIENCE, request).await.unwrap();
+        assert!(head.contains("api-key: hunter 2"), "{head}");
+        let sent = all(&body, 1).concat();
+        let resource = String::from_utf8_lossy(&all(&sent, 1).concat()).into_owned();
+        for attribute in ["service.name", "pooler", "service.version", "deployment.environment.name", "test"]
+        {
+            assert!(resource.contains(attribute), "{attribute} in {resource}");
+        }
+        let content = all(&all(&sent, 2).concat(), 2);
+        if head.starts_with("post /v1/traces ") {
+            spans.extend(content.iter().map(|span| decode_span(span).name));
+        } else {
+            assert!(head.starts_with("post /v1/metrics "), "{head}");
+            metrics.extend(content.iter().map(|it| String::from_utf8(all(it, 1).concat()).unwrap()));
+        }
+    }
+    assert!(spans.iter().any(|name| name == "connect"), "{spans:?}");
+    for name in ["gatekeeper_statements_total", "gatekeeper_statement_duration_seconds"] {
+        assert!(metrics.iter().any(|metric| metric == name), "{name} in {metrics:?}");
+    }
+    assert!(!gatekeeper.stderr().contains("hunter"), "{}", gatekeeper.stderr());
 }
 
 #[tokio::test]

@@ -331,6 +331,7 @@ fn listener(name: &str, route: RoutePolicy) -> ListenerSettings {
         auth: Auth::Trust,
         access: AccessList::default(),
         limits: ListenerLimits::default(),
+        tags_sessions: false,
         pool: Arc::new(PoolSettings::new(PoolMode::Session, 100)),
     }
 }

@@ -1,5 +1,5 @@
 use super::desk::{Answer, Desk, WELL};
-use crate::admin::{ControlCommand, ReloadFailure, ReloadReport};
+use crate::admin::{ControlCommand, ReloadFailure, ReloadReport, SettingChange};
 
 /// The response to a reload with the result `done`.
 async fn reload(done: Result<ReloadReport, ReloadFailure>) -> Answer {
@@ -16,12 +16,24 @@ async fn reload(done: Result<ReloadReport, ReloadFailure>) -> Answer {
 
 #[tokio::test]
 async fn a_reload_says_what_it_changed() {
-    let report = ReloadReport { changed: vec!["endpoint `reads` added".into()], ..ReloadReport::default() };
+    let setting = SettingChange {
+        key: "log.level".into(),
+        from: Some("info".into()),
+        to: Some("warn".into()),
+        needs_restart: false,
+    };
+    let changed = vec!["endpoint `reads` added".into()];
+    let report = ReloadReport { changed, settings: vec![setting], ..ReloadReport::default() };
     let answer = reload(Ok(report)).await;
     assert_eq!(answer.status, 200);
     assert_eq!(
         answer.json(),
-        serde_json::json!({"changed": ["endpoint `reads` added"], "needs_restart": [], "warnings": []})
+        serde_json::json!({
+            "changed": ["endpoint `reads` added"],
+            "settings": [{"key": "log.level", "from": "info", "to": "warn", "needs_restart": false}],
+            "needs_restart": [],
+            "warnings": [],
+        })
     );
 }
 

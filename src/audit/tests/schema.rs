@@ -55,6 +55,12 @@ impl Schema {
                     }
                     true
                 }
+                "items" => {
+                    for item in value.as_array().into_iter().flatten() {
+                        self.check(rule, item, at, faults);
+                    }
+                    true
+                }
                 "additionalProperties" => {
                     assert_eq!(*rule, Value::Bool(false), "only the closed form is known");
                     let known = rules["properties"].as_object().unwrap();
@@ -108,6 +114,7 @@ fn strange(value: &Value, known: impl Fn(&str) -> bool) -> Vec<String> {
 fn is_of_type(value: &Value, rule: &Value) -> bool {
     match rule.as_str().expect("one type") {
         "object" => value.is_object(),
+        "array" => value.is_array(),
         "string" => value.is_string(),
         "integer" => value.is_i64() || value.is_u64(),
         "number" => value.is_number(),

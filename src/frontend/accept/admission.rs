@@ -201,6 +201,7 @@ mod tests {
             auth: Auth::Trust,
             access,
             limits,
+            tags_sessions: false,
             pool: Arc::new(PoolSettings::new(PoolMode::Session, 10)),
         }
     }

@@ -13,7 +13,7 @@ use std::{
             net::{UnixListener, UnixStream},
         },
     },
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -46,8 +46,13 @@ use crate::{
 pub struct Listener {
     socket: OwnedFd,
     bind: Bind,
-    /// True if this process created the socket file and must remove it.
-    bound_here: bool,
+    /// `None` for TCP, and for a file that the service manager created.
+    file: Option<SocketFile>,
+}
+
+/// The file of a Unix-domain socket, removed when dropped.
+pub struct SocketFile {
+    path: Option<PathBuf>,
 }
 
 /// Backlog of the kernel: large enough for a burst of clients.
@@ -66,7 +71,11 @@ impl Listener {
             Bind::Tcp(address) => bind_tcp(*address)?,
             Bind::Unix(path) => bind_unix(path, mode)?,
         };
-        Ok(Self { socket, bind: bind.clone(), bound_here: true })
+        let file = match bind {
+            Bind::Tcp(_) => None,
+            Bind::Unix(path) => Some(SocketFile::new(path)),
+        };
+        Ok(Self { socket, bind: bind.clone(), file })
     }
 
     /// Gives the socket file at `path` the permissions `mode`.
@@ -77,16 +86,33 @@ impl Listener {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
     }
 
-    /// Takes over a listening socket (socket activation).
+    /// Takes over a listening socket: of the service manager, or, with `owns_file`, of the process before this one.
     ///
     /// # Errors
     /// The error of the operating system, if the descriptor is not a socket.
-    pub fn from_inherited(socket: OwnedFd, bind: Bind) -> io::Result<Self> {
+    pub fn from_inherited(socket: OwnedFd, bind: Bind, owns_file: bool) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         if let Bind::Tcp(_) = bind {
             prepare_tcp(&SockRef::from(&socket))?;
         }
-        Ok(Self { socket, bind, bound_here: false })
+        let file = match &bind {
+            Bind::Unix(path) if owns_file => Some(SocketFile::new(path)),
+            _ => None,
+        };
+        Ok(Self { socket, bind, file })
+    }
+
+    /// A second descriptor of the socket.
+    ///
+    /// # Errors
+    /// The error of the operating system: no free descriptor.
+    pub fn duplicate_socket(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone()
+    }
+
+    /// The socket's file, to be removed by the caller.
+    pub fn take_file(&mut self) -> Option<SocketFile> {
+        self.file.take()
     }
 
     /// The address of the socket; with port 0 in the settings, the port chosen by the system.
@@ -251,11 +277,24 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     Ok(listener.into())
 }
 
-impl Drop for Listener {
+// === impl SocketFile ===
+
+impl SocketFile {
+    /// The file at `path`.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: Some(path.to_owned()) }
+    }
+
+    /// Leaves the file to another process.
+    pub fn keep(mut self) {
+        self.path = None;
+    }
+}
+
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Bind::Unix(path) = &self.bind
-            && self.bound_here
-        {
+        if let Some(path) = &self.path {
             fs::remove_file(path).ok();
         }
     }
@@ -269,7 +308,7 @@ mod tests {
     fn accepted_sockets_detect_a_vanished_client() {
         let inherited = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let bind = Bind::Tcp(inherited.local_addr().unwrap());
-        let inherited = Listener::from_inherited(inherited.into(), bind).unwrap();
+        let inherited = Listener::from_inherited(inherited.into(), bind, false).unwrap();
         for listener in [Listener::bind(&Bind::Tcp(([127, 0, 0, 1], 0).into()), 0).unwrap(), inherited] {
             let Bind::Tcp(address) = listener.local_address().unwrap() else { panic!("a TCP address") };
             let _client = std::net::TcpStream::connect(address).unwrap();

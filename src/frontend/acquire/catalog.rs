@@ -112,6 +112,25 @@ async fn read_knowledge(
     Ok(builder)
 }
 
+/// Sets `application_name` of the backend's session; the server's reports are appended to `reports`.
+///
+/// Cancel safety: dropped half-way, the backend is of no more use.
+///
+/// # Errors
+/// [`QueryError`]; the backend is of no more use.
+pub(crate) async fn set_application_name(
+    lease: &mut Lease,
+    name: &[u8],
+    reports: &mut Vec<u8>,
+) -> Result<(), QueryError> {
+    let digits: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = format!(
+        "SELECT pg_catalog.set_config('application_name', pg_catalog.convert_from(pg_catalog.decode('{digits}', 'hex'), \
+         pg_catalog.getdatabaseencoding()), false)"
+    );
+    run_script(&mut lease.stream, &text, |_| Ok(()), reports).await
+}
+
 /// Passes each row of `sql` to `each`.
 async fn query_rows(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),

@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    authenticate::AuthenticatedClient, backend_source::BackendSource, greet::GreetError, pooled_login,
+    application_name::application_name, authenticate::AuthenticatedClient, backend_source::BackendSource,
+    greet::GreetError, pooled_login, startup_options::StartupOptions,
     unauthenticated_client::UnauthenticatedClient,
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     client_error::ClientError,
     frontend::{
         Auth,
-        acquire::{self, AcquireError, Connected, PooledAcquirer},
+        acquire::{self, AcquireError, Connected, PooledAcquirer, catalog},
         context::{ClientServices, ListenerContext},
         registry::current_backend::{CurrentBackend, OwnBackend},
     },
@@ -24,6 +25,7 @@ use crate::{
     pool::{Lease, PoolMode},
     probe::{Evidence, EvidenceSink},
     route::{RoutePolicy, RouteReason},
+    session::SessionTag,
     sql::ClassifierOptions,
     telemetry::BackendPresence,
     topology::ObservedRole,
@@ -37,6 +39,8 @@ pub(crate) struct BackendLogin<'a> {
     pub(crate) startup: StartupMessage,
     pub(crate) negotiation: Negotiation,
     pub(crate) user: UserName,
+    /// Identifies the session in `application_name`.
+    pub(crate) tag: Option<SessionTag>,
     pub(crate) context: &'a Arc<ListenerContext>,
     pub(crate) services: &'a Arc<ClientServices>,
 }
@@ -99,13 +103,23 @@ impl BackendLogin<'_> {
         !matches!(wish, b"" | b"false" | b"off" | b"no" | b"0")
     }
 
+    /// Puts the tag into `application_name` of the startup message. Not for replication: a primary identifies its
+    /// standbys by that name.
+    pub(super) fn tag_startup(&mut self) {
+        if let Some(tag) = self.tag.as_ref().filter(|_| !self.is_replication()) {
+            let name = tagged_name(tag, requested_application_name(&self.startup).as_deref(), None);
+            self.startup.set("application_name", name);
+        }
+    }
+
     /// A session with a dedicated backend outside of the pools.
     async fn alone(
-        self,
+        mut self,
         client: &mut UnauthenticatedClient,
         proved: AuthenticatedClient,
     ) -> Result<LoginResult, Failed> {
         let began = Instant::now();
+        self.tag_startup();
         let version = self.startup.version();
         let connect = |endpoint: EndpointHandle| {
             let request = ConnectRequest {
@@ -156,19 +170,32 @@ impl BackendLogin<'_> {
         database: DatabaseName,
     ) -> Result<LoginResult, Failed> {
         let began = Instant::now();
-        let Self { mut startup, user, context, services, .. } = self;
+        let Self { mut startup, user, tag, context, services, .. } = self;
         let version = startup.version();
+        let application = requested_application_name(&startup);
         for own in ["user", "database", "replication"] {
             startup.remove(own);
         }
+        if tag.is_some() {
+            // Set below, so that sessions with other names share the backends.
+            startup.remove("application_name");
+        }
         let client_user = user.clone();
         let mut acquirer = PooledAcquirer::pooled(services, context, user, database, startup);
-        let lease = lease_while_connected(&mut acquirer, client, context).await?;
+        let mut lease = lease_while_connected(&mut acquirer, client, context).await?;
+        let mut reports = Vec::new();
+        if let Some(tag) = tag {
+            let version = lease.login().parameters.get("server_version");
+            let name = tagged_name(&tag, application.as_deref(), version);
+            let set = catalog::set_application_name(&mut lease, &name, &mut reports);
+            set.await.map_err(|_| Failed::Refused(ClientError::backend_lost(false)))?;
+        }
         let running = Arc::clone(lease.running());
         let client_key = client_key(running.server_key(), version)?;
         let mut output = proved.output;
         authentication::write_ok(&mut output);
         output.extend_from_slice(lease.login().parameters.as_bytes());
+        output.extend_from_slice(&reports);
         client_key.write_key_data(&mut output);
         output.extend_from_slice(&lease.login().notices);
         backend::write_ready_for_query(&mut output, TransactionStatus::Idle);
@@ -202,6 +229,21 @@ impl BackendLogin<'_> {
             gone = client.gone() => Err(Failed::Greet(GreetError::Gone(gone))),
         }
     }
+}
+
+/// `application_name` in a startup message: by name, or within `options`.
+fn requested_application_name(startup: &StartupMessage) -> Option<Vec<u8>> {
+    let by_name = startup.get("application_name").map(<[u8]>::to_vec);
+    by_name.or_else(|| StartupOptions::read(startup)?.application)
+}
+
+/// `application_name` with the session's id, as a server of this version stores it.
+pub(super) fn tagged_name(
+    tag: &SessionTag,
+    requested: Option<&[u8]>,
+    server_version: Option<&[u8]>,
+) -> Vec<u8> {
+    tag.apply_to(&application_name(requested.unwrap_or_default(), server_version))
 }
 
 /// Reports the role that the server gave at the login, as evidence for the probe.

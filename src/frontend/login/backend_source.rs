@@ -7,7 +7,7 @@ use crate::{
     frontend::{acquire::PooledAcquirer, context::ListenerContext, relay::backend_side::SessionBackend},
     pool::Lease,
     route::RoutePolicy,
-    session::{DatabaseState, RouteOptions, Session, SessionOptions},
+    session::{DatabaseState, RouteOptions, Session, SessionOptions, SessionTag},
     sql::StatefulNames,
     tls::Stream,
     wire::TransactionStatus,
@@ -30,6 +30,8 @@ pub(crate) enum BackendSource {
         database: Arc<DatabaseState>,
         /// ParameterStatus messages for the client.
         initial_status: Arc<InitialParameterStatus>,
+        /// Identifies the session in `application_name`.
+        tag: Option<SessionTag>,
         route_options: RouteOptions,
     },
 }
@@ -72,10 +74,13 @@ impl BackendSource {
                 let backend = SessionBackend::Leased(lease);
                 SessionStart { backend, acquirer: None, session, unread: Vec::new() }
             }
-            Self::Shared { acquirer, database, initial_status, route_options } => {
+            Self::Shared { acquirer, database, initial_status, tag, route_options } => {
                 let known = initial_status.known.clone();
                 let mut session = Session::shared(database, known, initial_status.settings.clone(), options);
                 session.set_client_pid(pid);
+                if let Some(tag) = tag {
+                    session.set_tag(tag);
+                }
                 if let RoutePolicy::Split(split) = &context.settings.route {
                     session.split(Arc::clone(split), route_options);
                 }

@@ -38,7 +38,7 @@ use crate::{
     },
     handshake::Negotiation,
     names::{DatabaseName, UserName},
-    session::SessionOptions,
+    session::{SessionOptions, SessionTag},
     telemetry::{
         ClientPresence,
         labels::{AuthFailure, RefusalReason},
@@ -189,6 +189,7 @@ impl ClientHandshake {
             startup,
             negotiation,
             user: user.clone(),
+            tag: None,
             context: &self.context,
             services: &self.services,
         };
@@ -231,6 +232,7 @@ impl ClientHandshake {
                 startup,
                 negotiation,
                 user: user.clone(),
+                tag: self.session_tag(),
                 context: &self.context,
                 services: &self.services,
             };
@@ -246,6 +248,7 @@ impl ClientHandshake {
                 startup,
                 negotiation,
                 user: user.clone(),
+                tag: self.session_tag(),
                 context: &self.context,
                 services: &self.services,
             };
@@ -269,6 +272,12 @@ impl ClientHandshake {
             }
             Err(failed) => self.not_opened(failed).await,
         }
+    }
+
+    /// The session's id for `application_name`, if configured.
+    fn session_tag(&self) -> Option<SessionTag> {
+        let boot_id = self.services.observers.audit.boot_id();
+        self.context.settings.tags_sessions.then(|| SessionTag::new(boot_id, self.facts.id))
     }
 
     /// Sends the error of a failed login to the client.

@@ -37,7 +37,8 @@ const MAX_ENTRIES: usize = 8;
 // === impl InitialParameterStatus ===
 
 impl InitialParameterStatus {
-    fn new(
+    /// The messages for a client with the name `application` and the startup settings `startup`.
+    pub(super) fn new(
         startup_response: &Arc<StartupResponse>,
         application: Option<&[u8]>,
         startup: Option<&Arc<StartupValues>>,

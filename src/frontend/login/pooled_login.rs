@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Instant};
 use super::{
     application_name::application_name,
     authenticate::AuthenticatedClient,
-    backend_login::{BackendLogin, Failed, LoginResult, classifier_options, lease_while_connected},
+    backend_login::{
+        BackendLogin, Failed, LoginResult, classifier_options, lease_while_connected, tagged_name,
+    },
     backend_source::BackendSource,
     greet::GreetError,
     initial_parameter_status::InitialParameterStatus,
@@ -21,6 +23,7 @@ use crate::{
     },
     names::DatabaseName,
     pool::{Disposition, Pool, StartupResponse},
+    session::SessionTag,
     wire::{BackendKey, ProtocolVersion, StartupMessage, TransactionStatus, authentication, backend},
 };
 
@@ -47,7 +50,7 @@ pub(super) async fn log_in(
     session: u64,
 ) -> Result<LoginResult, Failed> {
     let began = Instant::now();
-    let BackendLogin { mut startup, user, context, services, .. } = login;
+    let BackendLogin { mut startup, user, tag, context, services, .. } = login;
     let version = startup.version();
     let application = startup.get("application_name").map(<[u8]>::to_vec);
     let route_options = read_route_options(&startup);
@@ -65,11 +68,9 @@ pub(super) async fn log_in(
     }
     let greeting =
         build_greeting(&shared, &mut acquirer, client, context, (startup_options, application)).await?;
-    let Greeting { startup_response, application, values } = greeting;
     let pool = Box::pin(pool_while_connected(&mut acquirer, client, context)).await?;
-    let server_version = startup_response.parameters.get("server_version");
-    let application = application.map(|requested| application_name(&requested, server_version));
-    let initial_status = shared.initial_status(&startup_response, application.as_deref(), values.as_ref());
+    let initial_status = greeting.initial_status(&shared, tag.as_ref());
+    let startup_response = greeting.startup_response;
     let client_key = session_key(session, version)?;
     let database = Arc::clone(&shared.database_state);
     acquirer.share(shared);
@@ -86,9 +87,28 @@ pub(super) async fn log_in(
             acquirer: Box::new(acquirer),
             database,
             initial_status,
+            tag,
             route_options,
         },
     })
+}
+
+impl Greeting {
+    /// ParameterStatus messages for the client. Only this client has a name with the session's `tag`.
+    fn initial_status(&self, shared: &SharedState, tag: Option<&SessionTag>) -> Arc<InitialParameterStatus> {
+        let Self { startup_response, application, values } = self;
+        let version = startup_response.parameters.get("server_version");
+        match tag {
+            Some(tag) => {
+                let name = tagged_name(tag, application.as_deref(), version);
+                Arc::new(InitialParameterStatus::new(startup_response, Some(&name), values.as_ref()))
+            }
+            None => {
+                let name = application.as_ref().map(|requested| application_name(requested, version));
+                shared.initial_status(startup_response, name.as_deref(), values.as_ref())
+            }
+        }
+    }
 }
 
 /// Startup message of backends shared by sessions with and without startup options.

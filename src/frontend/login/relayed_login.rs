@@ -29,11 +29,12 @@ use crate::{
 ///
 /// Cancel safety: dropped half-way, the connections break off.
 pub(crate) async fn log_in(
-    login: BackendLogin<'_>,
+    mut login: BackendLogin<'_>,
     client: &mut UnauthenticatedClient,
     deadline: Deadline,
 ) -> Result<LoginResult, Failed> {
     let began = Instant::now();
+    login.tag_startup();
     let connect = |endpoint: EndpointHandle| async move { endpoint.dial().await };
     let (Connected { backend: dialed, endpoint, held }, reason) = login.connect(client, connect).await?;
     let Dialed { mut stream, peer, .. } = dialed;

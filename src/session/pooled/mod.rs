@@ -90,6 +90,7 @@ use super::{
     fate::Fate,
     pin::{Pin, Pins},
     reported_parameters::ReportedParameters,
+    session_tag::SessionTag,
     setting_values::SettingValues,
     shared_statement::Reading,
     split::{AssignedBackend, RouteOptions, Router, WRITER},
@@ -358,6 +359,11 @@ impl Pooled {
     /// Notes the process id sent to the client at login.
     pub(super) fn set_client_pid(&mut self, pid: i32) {
         self.process_ids.client_pid = pid;
+    }
+
+    /// Keeps `tag` in the session's `application_name`.
+    pub(super) fn set_tag(&mut self, tag: SessionTag) {
+        self.settings.set_tag(tag);
     }
 
     /// Notes the process id of the leased backend.

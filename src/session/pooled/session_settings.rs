@@ -5,6 +5,7 @@ use crate::{
     session::{
         batch_writer::SESSION_AUTHORIZATION,
         reported_parameters::{ReportedParameters, of_its_kind},
+        session_tag::SessionTag,
         setting_values::{SETTINGS_MAX_BYTES, SettingValues},
         state_check::StateReport,
         tracked_backend_state::TrackedBackendState,
@@ -19,6 +20,8 @@ pub(in crate::session) struct SessionSettings {
     reported: ReportedParameters,
     /// A statement of the transaction may have reset settings.
     may_be_reset: bool,
+    /// Kept in `application_name`, whatever the client sets.
+    tag: Option<SessionTag>,
 }
 
 /// Treatment of a setting's report by the server.
@@ -42,7 +45,12 @@ const UNREADABLE_ENCODINGS: [&[u8]; 7] =
 impl SessionSettings {
     /// Creates the settings of a client with the `startup` values, and `reported` values of the server.
     pub(super) fn new(startup: SettingValues, reported: ReportedParameters) -> Self {
-        Self { values: startup, reported, may_be_reset: false }
+        Self { values: startup, reported, may_be_reset: false, tag: None }
+    }
+
+    /// Keeps `tag` in `application_name`.
+    pub(in crate::session) fn set_tag(&mut self, tag: SessionTag) {
+        self.tag = Some(tag);
     }
 
     /// Values of the session.
@@ -144,6 +152,10 @@ impl SessionSettings {
             let gone = startup.entries().iter().filter(|entry| held.get(&entry.name).is_none());
             self.values = held.with_all(gone.map(|entry| (&*entry.name, Some(&*entry.value))));
         }
+        // The next statement applies the tag that the client's `SET` has removed.
+        if let Some(tag) = &self.tag {
+            self.values = tag.apply_to_values(&self.values);
+        }
         Some(held)
     }
 
@@ -191,6 +203,8 @@ impl SessionSettings {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::handshake::Parameters;
     use crate::session::{pooled::startup_settings::StartupSettings, tests::fresh_backend};
@@ -242,6 +256,17 @@ mod tests {
             let proved = settings.proved(Effects::NONE, b"SELECT '\x83\\'");
             assert_eq!(proved.is_empty(), is_readable, "{encoding}");
         }
+    }
+
+    #[test]
+    fn a_name_set_by_the_client_gets_the_tag() {
+        let mut settings = settings(&[]);
+        settings.set_tag(SessionTag::new("b", 7));
+        let name = (Arc::from(&b"application_name"[..]), Some(Box::from(&b"job"[..])));
+        let report = StateReport { pins: None, settings: vec![name], all: false, statements: None };
+        let held = settings.on_state_report(&report, None, &SettingValues::default()).unwrap();
+        assert_eq!(held.get(b"application_name"), Some(&b"job"[..]), "what the backend has");
+        assert_eq!(settings.values().get(b"application_name"), Some(&b"job gk:b:7"[..]));
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Spans as OTLP's protocol buffers.
 //!
-//! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto>; the encoding is
-//! <https://protobuf.dev/programming-guides/encoding/>.
+//! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto>.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Attribute, Span};
+use crate::telemetry::otlp::{
+    Resource,
+    protobuf::{write_bytes, write_fixed, write_message, write_number, write_resource},
+};
 
 /// Both clocks at one time: spans are measured with the monotonic clock and reported in wall-clock time.
 #[derive(Clone, Copy)]
@@ -21,13 +24,10 @@ const CLIENT: u64 = 3;
 const ERROR: u64 = 2;
 
 /// `ExportTraceServiceRequest` with all of `spans`.
-pub(super) fn encode_request(spans: &[Span], clocks: Clocks) -> Vec<u8> {
+pub(super) fn encode_request(spans: &[Span], resource: &Resource, clocks: Clocks) -> Vec<u8> {
     let mut out = Vec::with_capacity(spans.len() * 320 + 128);
     write_message(&mut out, 1, |resource_spans| {
-        write_message(resource_spans, 1, |resource| {
-            write_attribute(resource, 1, "service.name", &Attribute::Word("gatekeeper"));
-            write_attribute(resource, 1, "service.version", &Attribute::Word(env!("CARGO_PKG_VERSION")));
-        });
+        write_resource(resource_spans, 1, resource);
         write_message(resource_spans, 2, |scope_spans| {
             write_message(scope_spans, 1, |scope| write_bytes(scope, 1, b"gatekeeper"));
             for span in spans {
@@ -67,37 +67,6 @@ fn write_attribute(out: &mut Vec<u8>, field: u64, name: &str, value: &Attribute)
             Attribute::Number(value) => write_number(any, 3, value.cast_unsigned()),
         });
     });
-}
-
-/// A nested message. Built separately, because its length precedes it.
-fn write_message(out: &mut Vec<u8>, field: u64, fill: impl FnOnce(&mut Vec<u8>)) {
-    let mut inner = Vec::new();
-    fill(&mut inner);
-    write_bytes(out, field, &inner);
-}
-
-fn write_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
-    write_varint(out, field << 3 | 2);
-    write_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn write_number(out: &mut Vec<u8>, field: u64, value: u64) {
-    write_varint(out, field << 3);
-    write_varint(out, value);
-}
-
-fn write_fixed(out: &mut Vec<u8>, field: u64, value: u64) {
-    write_varint(out, field << 3 | 1);
-    out.extend_from_slice(&value.to_le_bytes());
-}
-
-fn write_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7F) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 // === impl Clocks ===

@@ -1,41 +1,34 @@
 //! Sends spans to the collector in batches.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::mpsc,
-    time::{sleep, timeout},
-};
+use tokio::{sync::mpsc, time::sleep};
 
 use super::{
-    Collector, Span,
+    Span,
     encode::{Clocks, encode_request},
 };
-use crate::telemetry::{TraceMetrics, labels::Outcome};
+use crate::telemetry::{
+    TraceMetrics,
+    labels::Outcome,
+    otlp::{ExportTarget, OtlpSender},
+};
 
 /// Sends spans until all senders are dropped.
 pub struct Exporter {
-    collector: Collector,
+    sender: OtlpSender,
     queue: mpsc::Receiver<Span>,
     metrics: TraceMetrics,
-    /// The collector accepted the last batch; the next failure is logged.
-    well: bool,
 }
 
 /// Maximum number of spans in a request.
 const MAX_BATCH_SPANS: usize = 512;
 /// Time for spans to accumulate before a request.
 const GATHER_TIME: Duration = Duration::from_secs(1);
-/// Time limit of a request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Size limit of a response in bytes: only the first line is used.
-const MAX_RESPONSE_BYTES: usize = 512;
 
 impl Exporter {
-    pub(super) fn new(collector: Collector, queue: mpsc::Receiver<Span>, metrics: TraceMetrics) -> Self {
-        Self { collector, queue, metrics, well: true }
+    pub(super) fn new(target: ExportTarget, queue: mpsc::Receiver<Span>, metrics: TraceMetrics) -> Self {
+        Self { sender: OtlpSender::new(target, "spans"), queue, metrics }
     }
 
     /// Sends forever. Rejected spans are dropped, counted and not sent again.
@@ -53,42 +46,10 @@ impl Exporter {
                     spans.push(span);
                 }
             }
-            let body = encode_request(&spans, Clocks::now());
-            let sent =
-                timeout(REQUEST_TIMEOUT, self.send(&body)).await.unwrap_or_else(|late| Err(late.into()));
-            let outcome = if sent.is_ok() { Outcome::Ok } else { Outcome::Error };
+            let body = encode_request(&spans, self.sender.resource(), Clocks::now());
+            let outcome = if self.sender.send(&body).await { Outcome::Ok } else { Outcome::Error };
             self.metrics.count_spans(outcome, spans.len() as u64);
-            match sent {
-                Ok(()) if !self.well => {
-                    tracing::info!(collector = %self.collector, "trace collector accepts spans again")
-                }
-                Err(error) if self.well => {
-                    tracing::warn!(collector = %self.collector, %error, "trace collector does not accept spans; spans are dropped");
-                }
-                _ => {}
-            }
-            self.well = outcome == Outcome::Ok;
             spans.clear();
-        }
-    }
-
-    /// <https://opentelemetry.io/docs/specs/otlp/#otlphttp-request>
-    async fn send(&self, body: &[u8]) -> io::Result<()> {
-        let Collector { authority, path } = &self.collector;
-        let mut stream = TcpStream::connect(authority.as_str()).await?;
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/x-protobuf\r\n\
-             content-length: {}\r\nconnection: close\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).await?;
-        stream.write_all(body).await?;
-        let mut answer = Vec::new();
-        stream.take(MAX_RESPONSE_BYTES as u64).read_to_end(&mut answer).await?;
-        let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
-        match line.split(|byte| *byte == b' ').nth(1) {
-            Some([b'2', _, _]) => Ok(()),
-            _ => Err(io::Error::other(format!("it answered `{}`", line.escape_ascii()))),
         }
     }
 }

@@ -3,11 +3,7 @@
 //! Promises: if off, tracing costs one branch; an unsampled span costs only the search for its parent; spans wait in a
 //! bounded queue, and are dropped and counted if the queue is full or the collector fails: sessions never wait. Refuses
 //! to know: statement texts, except for the comment that names the parent. No text and no parameter is sent.
-//!
-//! OTLP over HTTP in plaintext, to a local collector. Implemented here, because only a dozen fields are needed, and the
-//! protocol only ever adds fields.
 
-mod collector;
 mod encode;
 mod exporter;
 mod parent;
@@ -15,7 +11,6 @@ mod settings;
 mod span;
 mod tracer;
 
-pub use collector::{Collector, CollectorError};
 pub use exporter::Exporter;
 pub use parent::{Parent, parent_of};
 pub use settings::TraceSettings;

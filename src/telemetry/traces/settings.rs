@@ -1,12 +1,12 @@
 //! Settings of traces.
 
-use super::Collector;
+use crate::telemetry::otlp::ExportTarget;
 
 /// Destination and sampling of spans.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TraceSettings {
-    /// The collector.
-    pub collector: Collector,
+    /// Where spans are sent to.
+    pub target: ExportTarget,
     /// Sampled spans per million spans without a parent. Other spans follow the sampling decision of their parent.
     pub per_million: u32,
     /// Capacity of the span queue.

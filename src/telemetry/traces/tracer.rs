@@ -54,7 +54,7 @@ impl Tracer {
     #[must_use]
     pub fn new(settings: &TraceSettings, metrics: TraceMetrics) -> (Self, Exporter) {
         let (spans, queue) = mpsc::channel(settings.queue);
-        let exporter = Exporter::new(settings.collector.clone(), queue, metrics.clone());
+        let exporter = Exporter::new(settings.target.clone(), queue, metrics.clone());
         let threshold = u64::MAX / MILLION * u64::from(settings.per_million).min(MILLION);
         let on = On { threshold, seen: AtomicU64::new(0), spans, metrics };
         (Self { on: Some(Arc::new(on)) }, exporter)
@@ -117,11 +117,11 @@ fn random_id<const N: usize>() -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::Metrics;
+    use crate::telemetry::{Metrics, otlp::ExportTarget};
 
     fn tracer(per_million: u32) -> (Tracer, Exporter) {
-        let settings =
-            TraceSettings { collector: "http://127.0.0.1:9".parse().unwrap(), per_million, queue: 4 };
+        let target = ExportTarget::at("http://127.0.0.1:9");
+        let settings = TraceSettings { target, per_million, queue: 4 };
         Tracer::new(&settings, Metrics::new().traces())
     }
 

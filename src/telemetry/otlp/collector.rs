@@ -1,10 +1,12 @@
 //! The collector's address.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
-/// `http://HOST:PORT/PATH`
+/// `http://HOST:PORT/PATH`, or `https`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collector {
+    /// True for TLS.
+    pub(super) is_https: bool,
     /// Host and port to connect to.
     pub(super) authority: String,
     /// Path of requests.
@@ -14,8 +16,8 @@ pub struct Collector {
 /// Reason for an invalid collector address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CollectorError {
-    /// The address does not begin with `http://`.
-    #[error("only http:// is supported: spans are sent to a local collector")]
+    /// The address does not begin with `http://` or `https://`.
+    #[error("only http:// and https:// are supported")]
     Scheme,
     /// The host is missing.
     #[error("the host is missing")]
@@ -27,13 +29,22 @@ pub enum CollectorError {
 
 /// Default port of OTLP over HTTP.
 const DEFAULT_OTLP_PORT: u16 = 4318;
-const PATH: &str = "/v1/traces";
+/// Default port of `https`: a collector beyond this machine has an ordinary address.
+const DEFAULT_HTTPS_PORT: u16 = 443;
 
-impl FromStr for Collector {
-    type Err = CollectorError;
+// === impl Collector ===
 
-    fn from_str(text: &str) -> Result<Self, CollectorError> {
-        let rest = text.strip_prefix("http://").ok_or(CollectorError::Scheme)?;
+impl Collector {
+    /// Reads `text`; without a path, requests go to `default_path`.
+    ///
+    /// # Errors
+    /// [`CollectorError`]
+    pub fn parse(text: &str, default_path: &str) -> Result<Self, CollectorError> {
+        let (is_https, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+            (Some(rest), _) => (true, rest),
+            (None, Some(rest)) => (false, rest),
+            (None, None) => return Err(CollectorError::Scheme),
+        };
         // The address is copied into a request's head.
         if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(CollectorError::NotGraphic);
@@ -43,16 +54,24 @@ impl FromStr for Collector {
         if host.map_or(authority, |(host, _)| host).is_empty() {
             return Err(CollectorError::Host);
         }
+        let default_port = if is_https { DEFAULT_HTTPS_PORT } else { DEFAULT_OTLP_PORT };
         let authority =
-            if host.is_some() { authority.to_owned() } else { format!("{authority}:{DEFAULT_OTLP_PORT}") };
-        let path = if matches!(path, "" | "/") { PATH } else { path };
-        Ok(Self { authority, path: path.to_owned() })
+            if host.is_some() { authority.to_owned() } else { format!("{authority}:{default_port}") };
+        let path = if matches!(path, "" | "/") { default_path } else { path };
+        Ok(Self { is_https, authority, path: path.to_owned() })
+    }
+
+    /// The host, without the brackets of an IPv6 address.
+    pub(super) fn host(&self) -> &str {
+        let host = self.authority.rsplit_once(':').map_or(&*self.authority, |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
     }
 }
 
 impl fmt::Display for Collector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.path)
+        let scheme = if self.is_https { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
     }
 }
 
@@ -66,21 +85,23 @@ mod tests {
             ("http://localhost", "http://localhost:4318/v1/traces"),
             ("http://127.0.0.1:9/", "http://127.0.0.1:9/v1/traces"),
             ("http://[::1]:9/otlp/v1/traces", "http://[::1]:9/otlp/v1/traces"),
+            ("https://otlp.example", "https://otlp.example:443/v1/traces"),
+            ("https://otlp.example:4318/x", "https://otlp.example:4318/x"),
         ] {
-            assert_eq!(text.parse::<Collector>().unwrap().to_string(), shown);
+            assert_eq!(Collector::parse(text, "/v1/traces").unwrap().to_string(), shown);
         }
     }
 
     #[test]
     fn what_is_no_address_is_told_apart() {
         for (text, error) in [
-            ("https://collector", CollectorError::Scheme),
+            ("grpc://collector", CollectorError::Scheme),
             ("collector:4318", CollectorError::Scheme),
             ("http://", CollectorError::Host),
             ("http://:4318", CollectorError::Host),
             ("http://a\r\nx: y", CollectorError::NotGraphic),
         ] {
-            assert_eq!(text.parse::<Collector>().unwrap_err(), error, "{text}");
+            assert_eq!(Collector::parse(text, "/v1/traces").unwrap_err(), error, "{text}");
         }
     }
 }

@@ -1,0 +1,232 @@
+//! A process is replaced while clients connect and run transactions.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use gatekeeper::testing::sandbox::{APP, DATABASE};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio_postgres::{Config, NoTls, config::SslMode};
+
+use crate::harness::{Gatekeeper, Pooled, Shape, audit::audited, run_command, stand, until};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const REST: &str = "handover = \"handover.sock\"\n[audit]\nfile = \"audit.jsonl\"\nlevel = \"statements\"\n";
+
+/// Clients that connect, run a transaction, and leave, over and over.
+struct Load {
+    over: Arc<AtomicBool>,
+    committed: Arc<AtomicUsize>,
+    clients: JoinSet<Vec<String>>,
+}
+
+impl Load {
+    fn start(listener: SocketAddr) -> Self {
+        let (over, committed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut clients = JoinSet::new();
+        for _ in 0..4 {
+            let (over, committed) = (Arc::clone(&over), Arc::clone(&committed));
+            clients.spawn(async move {
+                let mut errors = Vec::new();
+                while !over.load(Ordering::Relaxed) {
+                    match run_transaction(listener).await {
+                        Ok(()) => _ = committed.fetch_add(1, Ordering::Relaxed),
+                        Err(error) => errors.push(error),
+                    }
+                }
+                errors
+            });
+        }
+        Self { over, committed, clients }
+    }
+
+    /// Waits for transactions that are committed after this call.
+    async fn goes_on(&self) {
+        let before = self.committed.load(Ordering::Relaxed);
+        until(PATIENCE, async || match self.committed.load(Ordering::Relaxed) - before {
+            ..20 => Err("no progress"),
+            _ => Ok(()),
+        })
+        .await;
+    }
+
+    /// Stops; returns the number of committed transactions, and the errors.
+    async fn end(self) -> (usize, Vec<String>) {
+        self.over.store(true, Ordering::Relaxed);
+        let errors = self.clients.join_all().await.concat();
+        (self.committed.load(Ordering::Relaxed), errors)
+    }
+}
+
+async fn run_transaction(listener: SocketAddr) -> Result<(), String> {
+    let mut config = Config::new();
+    config.user(APP.name).dbname(DATABASE).ssl_mode(SslMode::Disable);
+    let stream =
+        tokio::net::TcpStream::connect(listener).await.map_err(|error| format!("connect: {error}"))?;
+    let (client, connection) =
+        config.connect_raw(stream, NoTls).await.map_err(|error| format!("login: {error}"))?;
+    let work = async move {
+        for sql in ["BEGIN", "INSERT INTO handed VALUES (1)", "COMMIT"] {
+            client.simple_query(sql).await.map_err(|error| format!("{sql}: {error:?}"))?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        done = work => done,
+        ended = connection => Err(format!("the connection ended: {ended:?}")),
+    }
+}
+
+async fn info(gatekeeper: &Gatekeeper) -> Value {
+    until(PATIENCE, async || match gatekeeper.get("/v1/info").await {
+        Ok(answer) if answer.status == 200 => Ok(serde_json::from_str(&answer.body).unwrap()),
+        other => Err(other),
+    })
+    .await
+}
+
+async fn pool() -> Pooled {
+    let pooled = Pooled::start(Shape { size: 3, rest: REST, plain: true, ..Shape::default() }).await;
+    pooled.server("CREATE TABLE handed (number int); GRANT INSERT ON handed TO PUBLIC").await;
+    pooled
+}
+
+/// Kills the process of this id when dropped: no test owns it as a child.
+struct Successor(u32);
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if let Some(pid) = Pid::from_raw(self.0.cast_signed()) {
+            kill_process(pid, Signal::KILL).ok();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_restart_refuses_no_client_and_loses_no_transaction() {
+    let mut pooled = pool().await;
+    let file = pooled.stand.gatekeeper.config_file().display().to_string();
+    let load = Load::start(pooled.listener());
+    load.goes_on().await;
+    let long = pooled.stand.connect(&format!("user={} dbname={DATABASE}", APP.name)).await.unwrap();
+    long.simple_query("BEGIN").await.unwrap();
+    let old = pooled.stand.gatekeeper.pid();
+    let done = run_command(&["restart", "--config", &file], &[]).await;
+    assert!(done.code == Some(0), "{done:?}");
+    let new = info(&pooled.stand.gatekeeper).await["pid"].as_u64().unwrap();
+    let _successor = Successor(u32::try_from(new).unwrap());
+    assert_ne!(new, u64::from(old));
+    load.goes_on().await;
+    let (committed, errors) = load.end().await;
+    assert_eq!(errors, [""; 0]);
+    assert_eq!(pooled.server("SELECT count(*) FROM handed").await, committed.to_string());
+
+    // The old process serves its sessions to their end, and ends.
+    long.simple_query("INSERT INTO handed VALUES (2)").await.unwrap();
+    long.simple_query("COMMIT").await.unwrap();
+    long.simple_query("SELECT 1").await.unwrap();
+    drop(long);
+    assert!(pooled.stand.gatekeeper.ended().await.success());
+    run_transaction(pooled.listener()).await.unwrap();
+    let folder = pooled.stand.server.folder().to_owned();
+    assert!(folder.join("handover.sock").exists(), "the next process can take over");
+
+    // Both wrote one audit log.
+    kill_process(Pid::from_raw(i32::try_from(new).unwrap()).unwrap(), Signal::TERM).unwrap();
+    until(PATIENCE, async || if folder.join("handover.sock").exists() { Err("it lives") } else { Ok(()) })
+        .await;
+    let audit = folder.join("audit.jsonl");
+    until(PATIENCE, async || {
+        let stopped = audited(&audit).iter().filter(|record| record.action() == "audit.stopped").count();
+        if stopped == 2 { Ok(()) } else { Err(stopped) }
+    })
+    .await;
+    let verified = run_command(&["audit", "verify", "--strict", &audit.display().to_string()], &[]).await;
+    assert!(verified.code == Some(0), "{verified:?}");
+}
+
+#[tokio::test]
+async fn a_successor_that_cannot_start_changes_nothing() {
+    let pooled = pool().await;
+    let gatekeeper = &pooled.stand.gatekeeper;
+    let file = gatekeeper.config_file().to_owned();
+    let good = std::fs::read_to_string(&file).unwrap();
+    // Valid until it binds: another process has the address.
+    let taken = std::net::TcpListener::bind((pooled.stand.server.block().ip(100), 15433)).unwrap();
+    let second = format!(
+        "\n[[listener]]\nname = \"second\"\nbind = \"{}\"\nroute = \"primary\"\nauth = {{ method = \"trust\" }}\n",
+        taken.local_addr().unwrap()
+    );
+    std::fs::write(&file, format!("{good}{second}")).unwrap();
+    let answer = gatekeeper.ask("POST", "/v1/restart", "", "").await.unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    gatekeeper.wait_for_log("the process that took over the sockets has failed; this one goes on").await;
+    run_transaction(pooled.listener()).await.unwrap();
+    assert_eq!(info(gatekeeper).await["pid"], gatekeeper.pid());
+}
+
+#[tokio::test]
+async fn a_restart_needs_the_socket() {
+    let pooled = Pooled::of(1).await;
+    let answer = pooled.stand.gatekeeper.ask("POST", "/v1/restart", "", "").await.unwrap();
+    assert_eq!(answer.status, 409);
+    assert!(answer.body.contains("runtime.handover"), "{}", answer.body);
+}
+
+/// Messages to the service manager, in order, until one of them is `last`.
+async fn messages_until(socket: &tokio::net::UnixDatagram, last: &str) -> Vec<String> {
+    let mut messages = Vec::new();
+    let read = async {
+        let mut buffer = [0; 4096];
+        loop {
+            let length = socket.recv(&mut buffer).await.unwrap();
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            messages.extend(text.lines().map(str::to_owned));
+            if messages.iter().any(|message| message.starts_with(last)) {
+                return;
+            }
+        }
+    };
+    let done = tokio::time::timeout(PATIENCE, read).await;
+    assert!(done.is_ok(), "no {last} in {messages:?}");
+    messages
+}
+
+#[tokio::test]
+async fn the_service_manager_is_told_the_state() {
+    let server = gatekeeper::testing::sandbox::Single::start(Default::default()).await.unwrap();
+    let config = stand::config(&server, "", "", "[runtime]\nhandover = \"handover.sock\"\n");
+    let path = server.folder().join("notify.sock");
+    let socket = tokio::net::UnixDatagram::bind(&path).unwrap();
+    let environment = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "400000")];
+    let admin = stand::admin(&server);
+    let mut gatekeeper = Gatekeeper::start_with(server.folder(), &config, admin, &environment).await;
+    messages_until(&socket, "READY=1").await;
+    let running = messages_until(&socket, "WATCHDOG=1").await;
+    assert!(
+        running.iter().any(|line| line.starts_with("STATUS=0 sessions, 1 listeners, writer: ")),
+        "{running:?}"
+    );
+    gatekeeper.signal(Signal::HUP);
+    let reloading = messages_until(&socket, "READY=1").await;
+    let at = |what: &str| reloading.iter().position(|line| line.starts_with(what));
+    assert!(at("RELOADING=1").is_some() && at("MONOTONIC_USEC=").is_some(), "{reloading:?}");
+    assert!(at("RELOADING=1") < at("READY=1"), "{reloading:?}");
+
+    let answer = gatekeeper.ask("POST", "/v1/restart", "", "").await.unwrap();
+    let new = serde_json::from_str::<Value>(&answer.body).unwrap()["pid"].as_u64().unwrap();
+    let _successor = Successor(u32::try_from(new).unwrap());
+    let main = format!("MAINPID={new}");
+    let messages = messages_until(&socket, &main).await;
+    assert!(!messages.contains(&"STOPPING=1".to_owned()), "{messages:?}");
+    assert!(gatekeeper.ended().await.success());
+    // The new process is the one that reports.
+    messages_until(&socket, "WATCHDOG=1").await;
+}
