@@ -15,8 +15,9 @@ use super::current_backend::{Cancel, CurrentBackend};
 use crate::{
     audit::record,
     backend::TcpPath,
+    closed_set::{LabelValue as _, closed_set},
     names::EndpointName,
-    pool::BackendHandle,
+    pool::{BackendHandle, Pool},
     route::RouteReason,
     session::Pins,
     telemetry::labels::TerminationReason,
@@ -45,6 +46,7 @@ pub struct SessionEntry {
     backend: Mutex<Held>,
     /// Current activity, packed by [`Activity`].
     activity: AtomicU64,
+    times: ActivityTimes,
     pins: AtomicU16,
     /// Notified when the backend is returned, or accepts cancel requests again.
     exposed: Notify,
@@ -65,6 +67,8 @@ struct Held {
     is_lost: bool,
     /// Reason for the last endpoint.
     reason: RouteReason,
+    /// Pool in which the session waits.
+    awaited: Option<Arc<Pool>>,
 }
 
 /// Activity of a session.
@@ -72,11 +76,36 @@ struct Held {
 pub struct Activity {
     /// Number of statements started.
     pub begun: u64,
-    /// A statement is running.
+    /// A statement is running, or waits.
     pub busy: bool,
+    /// Reason for a wait of the statement.
+    pub wait: SessionWait,
     /// Transaction status last reported by the server.
     pub status: TransactionStatus,
 }
+
+closed_set! {
+    /// Reason for which a statement does not run yet.
+    pub enum SessionWait {
+        /// The statement does not wait.
+        Nothing = "nothing",
+        /// All backends of the pool are in use, or none is logged in.
+        Backend = "backend",
+        /// No writer is available: the client is on hold.
+        Writer = "writer",
+    }
+}
+
+/// Begin of the current state, and of the transaction: microseconds after the login.
+struct ActivityTimes {
+    login: Instant,
+    state: AtomicU64,
+    /// [`NO_TRANSACTION`] between transactions.
+    transaction: AtomicU64,
+}
+
+/// Value of the time of a transaction that has not begun.
+const NO_TRANSACTION: u64 = u64::MAX;
 
 /// Command to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,9 +150,16 @@ impl SessionEntry {
             is_dedicated: current_backend.is_some(),
             loss_limit: MIN_LOSS_LIMIT,
             withdrawn_at: OnceLock::new(),
-            backend: Mutex::new(Held { current_backend, sheltered: false, is_lost: false, reason }),
+            backend: Mutex::new(Held {
+                current_backend,
+                sheltered: false,
+                is_lost: false,
+                reason,
+                awaited: None,
+            }),
             exposed: Notify::new(),
             activity: AtomicU64::new(Activity::default().pack()),
+            times: ActivityTimes::new(Instant::now()),
             pins: AtomicU16::new(0),
             wait_cancelled: AtomicBool::new(false),
             backend_lost: AtomicBool::new(false),
@@ -233,7 +269,18 @@ impl SessionEntry {
     /// settings or the BEGIN sent ahead of the statement, and the statement would run without them.
     pub(crate) fn leased(&self, running: &Arc<BackendHandle>, reason: RouteReason, sheltered: bool) {
         let current_backend = Some(CurrentBackend::Leased(Arc::clone(running)));
-        *self.held() = Held { current_backend, sheltered, is_lost: false, reason };
+        *self.held() = Held { current_backend, sheltered, is_lost: false, reason, awaited: None };
+    }
+
+    /// Notes the pool in which the session waits; `None` at the end of a wait without a lease.
+    pub(crate) fn set_awaited_pool(&self, pool: Option<&Arc<Pool>>) {
+        self.held().awaited = pool.map(Arc::clone);
+    }
+
+    /// The pool in which the session waits.
+    #[must_use]
+    pub fn awaited_pool(&self) -> Option<Arc<Pool>> {
+        self.held().awaited.clone()
     }
 
     /// From now on, the client's own statement runs on the backend.
@@ -350,9 +397,51 @@ impl SessionEntry {
         *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
     }
 
-    /// Publishes the activity of the session.
-    pub(crate) fn set_activity(&self, activity: Activity) {
+    /// Publishes the activity of the session, which differs from the last one since `now`. `begins_transaction`: the open
+    /// transaction is another than before.
+    pub(crate) fn set_activity(&self, activity: Activity, begins_transaction: bool, now: Instant) {
+        self.times.note(activity.status, begins_transaction, now);
         self.activity.store(activity.pack(), Ordering::Relaxed);
+    }
+
+    /// Begin of the current activity: of the statement, the wait, or the pause between statements.
+    #[must_use]
+    pub fn state_since(&self) -> Instant {
+        self.times.state_since()
+    }
+
+    /// Begin of the open transaction; `None` outside a transaction block.
+    #[must_use]
+    pub fn transaction_since(&self) -> Option<Instant> {
+        self.times.transaction_since()
+    }
+}
+
+// === impl ActivityTimes ===
+
+impl ActivityTimes {
+    const fn new(login: Instant) -> Self {
+        Self { login, state: AtomicU64::new(0), transaction: AtomicU64::new(NO_TRANSACTION) }
+    }
+
+    fn note(&self, status: TransactionStatus, begins_transaction: bool, now: Instant) {
+        let after_login = now.saturating_duration_since(self.login).as_micros();
+        let after_login = u64::try_from(after_login).unwrap_or(NO_TRANSACTION - 1);
+        self.state.store(after_login, Ordering::Relaxed);
+        if status == TransactionStatus::Idle {
+            self.transaction.store(NO_TRANSACTION, Ordering::Relaxed);
+        } else if begins_transaction || self.transaction.load(Ordering::Relaxed) == NO_TRANSACTION {
+            self.transaction.store(after_login, Ordering::Relaxed);
+        }
+    }
+
+    fn state_since(&self) -> Instant {
+        self.login + Duration::from_micros(self.state.load(Ordering::Relaxed))
+    }
+
+    fn transaction_since(&self) -> Option<Instant> {
+        let begun = self.transaction.load(Ordering::Relaxed);
+        (begun != NO_TRANSACTION).then(|| self.login + Duration::from_micros(begun))
     }
 }
 
@@ -371,7 +460,7 @@ impl Activity {
             TransactionStatus::Open => 1,
             TransactionStatus::Failed => 2,
         };
-        self.begun << 3 | u64::from(self.busy) << 2 | status
+        self.begun << 5 | (self.wait.index() as u64) << 3 | u64::from(self.busy) << 2 | status
     }
 
     fn unpack(packed: u64) -> Self {
@@ -380,7 +469,12 @@ impl Activity {
             1 => TransactionStatus::Open,
             _ => TransactionStatus::Failed,
         };
-        Self { begun: packed >> 3, busy: packed & 4 != 0, status }
+        let wait = match packed >> 3 & 3 {
+            0 => SessionWait::Nothing,
+            1 => SessionWait::Backend,
+            _ => SessionWait::Writer,
+        };
+        Self { begun: packed >> 5, busy: packed & 4 != 0, wait, status }
     }
 
     /// Name in the admin API.
@@ -397,6 +491,49 @@ impl Activity {
 
 impl Default for Activity {
     fn default() -> Self {
-        Self { begun: 0, busy: false, status: TransactionStatus::Idle }
+        Self { begun: 0, busy: false, wait: SessionWait::Nothing, status: TransactionStatus::Idle }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_activity_survives_its_packing() {
+        for wait in SessionWait::ALL {
+            for status in [TransactionStatus::Idle, TransactionStatus::Open, TransactionStatus::Failed] {
+                for (begun, busy) in [(0, false), (7, true), (1 << 40, true)] {
+                    let activity = Activity { begun, busy, wait, status };
+                    assert_eq!(Activity::unpack(activity.pack()), activity);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_transaction_keeps_its_time_through_its_statements() {
+        let login = Instant::now();
+        let times = ActivityTimes::new(login);
+        let seen = |times: &ActivityTimes| {
+            let after = |time: Instant| (time - login).as_secs();
+            (after(times.state_since()), times.transaction_since().map(after))
+        };
+        assert_eq!(seen(&times), (0, None));
+        for (at, status, begins, wanted) in [
+            (1, TransactionStatus::Idle, false, (1, None)),
+            (2, TransactionStatus::Open, false, (2, Some(2))),
+            (5, TransactionStatus::Open, false, (5, Some(2))),
+            (6, TransactionStatus::Failed, false, (6, Some(2))),
+            (9, TransactionStatus::Open, true, (9, Some(9))),
+            (10, TransactionStatus::Idle, true, (10, None)),
+        ] {
+            times.note(status, begins, login + seconds(at));
+            assert_eq!(seen(&times), wanted, "after {at} s");
+        }
     }
 }

@@ -1,10 +1,13 @@
 //! Reports the events of a session to metrics, audit log and registry.
 
-use super::backend_side::BackendSide;
+use super::{backend_side::BackendSide, leasing::Leasing, turn::Turn};
 use crate::{
     frontend::{
         observe::recorder::Recorder,
-        registry::{entry::Activity, sessions::Registered},
+        registry::{
+            entry::{Activity, SessionWait},
+            sessions::Registered,
+        },
     },
     route::RouteReason,
     session::{ClusterEvent, Session},
@@ -45,27 +48,34 @@ pub(super) fn report_events(session: &mut Session, backend: &BackendSide, record
 #[derive(Default)]
 pub(super) struct ActivityReport {
     stored: Activity,
+    /// Number of transactions ended when `stored` was stored.
+    transactions: u64,
 }
 
 // === impl ActivityReport ===
 
 impl ActivityReport {
-    /// Stores the activity of `session`; `is_pinging`: the client's message waits for the server.
+    /// Stores the activity of `session` in its entry.
     pub(super) fn update(
         &mut self,
         session: &Session,
-        is_pinging: bool,
+        leasing: Option<&Leasing>,
+        turn: &mut Turn,
         registered: &Registered,
         recorder: &mut Recorder,
     ) {
+        // The client's message may wait for the server.
+        let is_pinging = leasing.is_some_and(Leasing::is_pinging);
         let activity = Activity {
             begun: session.statements_started(),
             busy: !session.is_settled() || session.wants_backend() || is_pinging,
+            wait: leasing.map_or(SessionWait::Nothing, Leasing::wait),
             status: session.status(),
         };
         if activity != self.stored {
-            self.stored = activity;
-            registered.set_activity(activity);
+            let transactions = session.transactions();
+            registered.set_activity(activity, transactions != self.transactions, turn.now());
+            (self.stored, self.transactions) = (activity, transactions);
         }
         let pins = session.pins();
         if pins != registered.pins() {
