@@ -7,8 +7,12 @@ use std::sync::{
 
 use jiff::Timestamp;
 
-use super::{AdminSettings, ProgramControl, access::AdminAccess, snapshot_broadcaster::SnapshotBroadcaster};
+use super::{
+    AdminSettings, ProgramControl, access::AdminAccess, snapshot_broadcaster::SnapshotBroadcaster,
+    traffic::TrafficSamples,
+};
 use crate::{
+    files::Files,
     frontend::{ListenerContext, Observers, Routing, SessionRegistry},
     live::Live,
     telemetry::{AdminMetrics, Metrics},
@@ -32,12 +36,16 @@ pub struct Api {
     pub mover: Arc<WriterMover>,
     /// The metrics.
     pub metrics: Metrics,
+    /// Files that are read again when they change.
+    pub files: Files,
 }
 
 /// State shared by all requests.
 pub(super) struct AdminContext {
     pub(super) api: Api,
     pub(super) access: AdminAccess,
+    /// Traffic of the last minute.
+    pub(super) traffic: TrafficSamples,
     /// Clients of the event stream.
     pub(super) broadcaster: SnapshotBroadcaster,
     /// Metrics of the admin API.
@@ -52,6 +60,7 @@ impl AdminContext {
     pub(super) fn new(settings: &AdminSettings, api: Api) -> Self {
         Self {
             access: AdminAccess::new(settings),
+            traffic: TrafficSamples::default(),
             broadcaster: SnapshotBroadcaster::new(),
             metrics: api.metrics.admin(),
             started: Timestamp::now(),

@@ -1,9 +1,14 @@
 //! View of one endpoint: configuration, observed state, and certificates.
 
+use std::time::Instant;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::moment::{Clock, Expiry, Moment};
+use super::{
+    diagnosis::StandbyLag,
+    moment::{Clock, Expiry, Moment, round_seconds},
+};
 use crate::{
     backend::EndpointHandle,
     blame::Chain,
@@ -45,6 +50,10 @@ pub(super) struct EndpointView {
     read_only: Option<bool>,
     position: Option<PositionView>,
     timeline: Option<u32>,
+    /// Distance of a standby to its writer; absent for a writer, and while unknown.
+    lag: Option<LagView>,
+    /// Version of the server, as reported at the last login.
+    server_version: Option<String>,
     /// The server that responded last, as in `nodes`.
     node: Option<String>,
     /// Servers seen recently behind the address.
@@ -64,6 +73,17 @@ pub(super) struct PositionView {
     bytes: u64,
     /// Seconds since the server was queried.
     age_seconds: f64,
+}
+
+/// Distance of a standby to its writer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LagView {
+    /// Seconds since the standby was last known to be level with the writer.
+    seconds: f64,
+    /// WAL that the standby has yet to replay.
+    bytes: u64,
+    /// True if the true lag may be longer.
+    is_lower_bound: bool,
 }
 
 /// One server behind an endpoint's address.
@@ -168,6 +188,8 @@ impl EndpointView {
             read_only: status.read_only,
             position: status.position.map(|position| PositionView::new(position, clock)),
             timeline: status.timeline,
+            lag: StandbyLag::of(snapshot, status, Instant::now()).map(LagView::from),
+            server_version: handle.server_version().map(String::from),
             node: status.node.map(|node| node.to_string()),
             nodes: status.nodes.iter().map(|node| NodeView::new(node, clock)).collect(),
             tls: TlsView::new(handle, clock),
@@ -177,6 +199,13 @@ impl EndpointView {
             },
             sessions,
         }
+    }
+}
+
+impl From<StandbyLag> for LagView {
+    fn from(lag: StandbyLag) -> Self {
+        let StandbyLag { time, bytes, is_lower_bound } = lag;
+        Self { seconds: round_seconds(time.as_secs_f64()), bytes, is_lower_bound }
     }
 }
 

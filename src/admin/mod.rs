@@ -11,6 +11,7 @@ mod connection;
 mod context;
 mod control;
 mod cookies;
+mod diagnosis;
 mod endpoint;
 mod error;
 mod events;
@@ -33,6 +34,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod topology;
+mod traffic;
 mod writer;
 
 pub use client::{AdminClient, AdminClientError, AdminResponse};

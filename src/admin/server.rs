@@ -21,7 +21,6 @@ use super::{
     router::{build_router, health_only},
 };
 use crate::{
-    files::Files,
     tasks::Tasks,
     tls::{ServerTls, TlsFileError},
 };
@@ -53,25 +52,22 @@ const ACCEPT_FAILURE_PAUSE: Duration = Duration::from_millis(50);
 // === impl AdminServer ===
 
 impl AdminServer {
-    /// Binds the address and serves in tasks of `tasks`; `files` reloads the certificate.
+    /// Binds the address and serves in tasks of `tasks`.
     ///
     /// # Errors
     /// [`AdminError`]
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn start(
-        settings: &AdminSettings,
-        api: Api,
-        files: &Files,
-        tasks: &Tasks,
-    ) -> Result<Self, AdminError> {
+    pub fn start(settings: &AdminSettings, api: Api, tasks: &Tasks) -> Result<Self, AdminError> {
         let tls = settings.tls.as_ref().map(ServerTls::https).transpose().map_err(AdminError::Tls)?;
         if let Some(tls) = &tls {
-            tls.watch(files);
+            tls.watch(&api.files);
         }
         let socket = bind_address(settings.bind).map_err(|error| AdminError::Bind(settings.bind, error))?;
         let context = Arc::new(AdminContext::new(settings, api));
+        let (sampled, metrics) = (Arc::clone(&context), context.api.metrics.clone());
+        tasks.spawn("traffic", async move { sampled.traffic.take_forever(metrics).await });
         tasks.spawn("admin", accept_connections(socket, tls, build_router(Arc::clone(&context))));
         Ok(Self { context })
     }

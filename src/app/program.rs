@@ -295,7 +295,8 @@ fn build_api(
     };
     let mover = WriterMover::start(parts, &builder.tasks);
     let metrics = builder.metrics.clone();
-    admin::Api { routing, observers, sessions, listeners, control, mover, metrics }
+    let files = builder.files.clone();
+    admin::Api { routing, observers, sessions, listeners, control, mover, metrics, files }
 }
 
 fn build_console(
@@ -344,7 +345,7 @@ fn start_admin(
     api: admin::Api,
 ) -> Result<Option<admin::AdminServer>, StartError> {
     let Some(settings) = &config.admin else { return Ok(None) };
-    let server = admin::AdminServer::start(settings, api, &builder.files, &builder.tasks);
+    let server = admin::AdminServer::start(settings, api, &builder.tasks);
     server.map(Some).map_err(StartError::Admin)
 }
 

@@ -36,5 +36,5 @@ pub use settings::{
     GoogleCredentials, GoogleLogin, Impersonate, Login, PasswordLogin, TokenCommand, TokenLoginSettings,
     TokenOrigin, TokenUsers,
 };
-pub use source::{Mint, TokenKeeper, TokenSource, TokenStatus};
+pub use source::{KeptToken, Mint, TokenKeeper, TokenSource, TokenStatus};
 pub use token::{Token, TokenLogin};

@@ -26,7 +26,7 @@ pub use log_limiter::{LogLimiter, UnloggedCount};
 pub use logging::{LogError, LogFilter, start_log};
 pub use record::{
     AdminMetrics, AuditMetrics, BackendPresence, ClientPresence, EndpointMetrics, HoldPresence,
-    ListenerMetrics, Metrics, PathCounts, PathMetrics, ProgramMetrics, RouteCounts, TopologyMetrics,
-    TraceMetrics,
+    ListenerMetrics, Metrics, PathCounts, PathMetrics, PathTotals, ProgramMetrics, RouteCounts,
+    TopologyMetrics, TraceMetrics,
 };
 pub use settings::{LogFormat, LogSettings};

@@ -15,7 +15,7 @@ use super::current_backend::{Cancel, CurrentBackend};
 use crate::{
     audit::record,
     backend::TcpPath,
-    closed_set::{LabelValue as _, closed_set},
+    closed_set::closed_set,
     names::EndpointName,
     pool::{BackendHandle, Pool},
     route::RouteReason,
