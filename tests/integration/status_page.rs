@@ -10,7 +10,7 @@ use gatekeeper::testing::{
 use tokio::time::{Instant, sleep_until};
 
 use crate::harness::{
-    Frames, Gatekeeper, Pooled, Shape,
+    Frames, Gatekeeper, Pooled, Shape, Split,
     browser::{Browser, program},
     connect,
     frames::query,
@@ -127,7 +127,7 @@ async fn the_page_requires_the_key_and_shows_a_failovers_writer() {
     );
     assert!(rows.iter().any(|row| row.contains("primary") && row.contains("down")), "{history}");
     let events = browser.text("#events").await;
-    for event in ["endpoint `primary` is down", "the writer is `dr`", "configuration reloaded (admin)"] {
+    for event in ["endpoint primary is down", "the writer is dr", "configuration reloaded (admin)"] {
         assert!(events.contains(event), "no `{event}` in:\n{events}");
     }
 
@@ -208,6 +208,28 @@ async fn the_page_shows_faults_and_sorts_sessions() {
     answered(&mut leaky, "COMMIT").await;
     victim.read_until(backend::READY_FOR_QUERY).await;
     browser.reads("#state", |text| text == "healthy").await;
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_split_listener_is_shown_with_all_targets() {
+    let Some(program) = program() else { return };
+    let split = Split::with("").await;
+    let browser = Browser::start(program, 1280, 900).await;
+    browser.open(&format!("http://{}:8080/", split.sandbox.block().ip(100))).await;
+    browser.reads(".listener .targets", |text| text.contains("primary") && text.contains("reads")).await;
+    assert_eq!(browser.text(".listener .targets small").await, "", "no share without statements");
+    let mut client = split.client().await;
+    for sql in ["SELECT count(*) FROM customers", "CREATE TABLE mine (x int)"] {
+        client.send(&query(sql)).await;
+        client.read_until(backend::READY_FOR_QUERY).await;
+    }
+    let shares = |text: &str| text.lines().filter(|line| line.contains("50 %")).count() == 2;
+    let targets = browser.reads(".listener .targets", shares).await;
+    assert!(targets.contains("→ primary") && targets.contains("→ reads"), "{targets}");
+    assert_eq!(browser.js("document.querySelector('.listener').dataset.targets").await, "primary reads");
+    browser.reads("#map", |text| text.contains("caught up")).await;
+    keep(&browser, "split").await;
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 

@@ -139,7 +139,7 @@ async fn a_certificate_that_ends_soon_is_a_fault_until_it_is_replaced() {
     let good = fs::read_to_string(&cert).unwrap();
     replace(&cert, "no certificate");
     let unusable = fault(&stand.gatekeeper, "file_unusable").await;
-    assert!(text(&unusable).contains("listener app"), "{unusable}");
+    assert!(text(&unusable).contains("gatekeeper.example.crt` holds no certificate."), "{unusable}");
     replace(&cert, &good);
     mended(&stand.gatekeeper, "file_unusable").await;
 }

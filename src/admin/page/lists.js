@@ -1,7 +1,7 @@
 // Events, sessions and pools.
 
 import { el } from "./dom.js";
-import { ago, count, duration, time } from "./words.js";
+import { ago, count, duration, quoted, time } from "./words.js";
 
 /** Seconds after which an event without a current fault is past. */
 const PAST = 60;
@@ -17,7 +17,7 @@ export function events(picture) {
   return el("ol.events", {}, list.map((event) =>
     el("li", { class: `${event.severity}${isCurrent(event) ? "" : " past"}`, "data-kind": event.kind },
       el("span.when", {}, time(event.last.at), el("small", {}, ` ${ago(event.last.age_seconds)}`)),
-      el("span.text", {}, event.text,
+      el("span.text", {}, quoted(event.text),
         event.times > 1 ? el("span.badge", {}, `${event.times.toLocaleString()} × in ${duration(event.first.age_seconds - event.last.age_seconds)}`) : null))));
 }
 

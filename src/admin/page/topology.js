@@ -2,7 +2,7 @@
 // was the writer when.
 
 import { el, show } from "./dom.js";
-import { ago, bytes, count, duration, left, percent, rates, server, time } from "./words.js";
+import { ago, bytes, count, duration, left, percent, quoted, rates, server, time } from "./words.js";
 
 const ROLES = { primary: "primary", standby: "standby" };
 /** Bytes that an insert position may be ahead of all WAL: a page header. */
@@ -23,7 +23,7 @@ export function headline(picture) {
 function faultItem(fault) {
   const since = fault.since === null ? null : el("small.since", {}, "since ", time(fault.since.at), ` (${duration(fault.since.age_seconds)})`);
   return el("li", { class: fault.severity, "data-kind": fault.kind },
-    el("span.fault", {}, fault.text, " ", since), el("span.remedy", {}, fault.remedy));
+    el("span.fault", {}, quoted(fault.text), " ", since), el("span.remedy", {}, quoted(fault.remedy)));
 }
 
 function sentence(term) {
@@ -104,18 +104,26 @@ export function map(picture) {
   ];
 }
 
-/** Endpoints of a listener with their part of its statements: all of a split route, else the current one and those used. */
+/**
+ * Endpoints of a listener with their part of its statements: all of a split route, else the current one, then others that
+ * were used within the last minute. `line`: statements go there now.
+ */
 function targets(listener, ready, traffic) {
   const shares = new Map(traffic.paths.filter((path) => path.listener === listener.name).map((path) => [path.endpoint, path.share]));
-  const names = listener.route.startsWith("split") ? listener.targets : [ready?.endpoint ?? null].filter(Boolean);
-  return [...new Set([...names, ...shares.keys()])].map((name) => ({ name, share: shares.get(name) ?? null }));
+  const splits = listener.route.startsWith("split");
+  const names = splits ? listener.targets : [ready?.endpoint ?? null].filter((name) => name !== null);
+  const isUsed = (name) => splits && (shares.size === 0 || shares.has(name));
+  return [...new Set([...names, ...shares.keys()])].map((name) => ({
+    name,
+    share: shares.get(name) ?? (shares.size === 0 ? null : 0),
+    line: name === ready?.endpoint || isUsed(name),
+  }));
 }
 
 function listenerCard(listener, ready, traffic) {
   const problem = !ready?.ready ? "not ready" : ready.holding ? "holding clients" : null;
   const reached = targets(listener, ready, traffic);
-  const used = shown(reached);
-  return el("article.listener", { "data-targets": used.map((target) => target.name).join(" "), class: `listener ${problem === null ? "" : "bad"}` },
+  return el("article.listener", { "data-targets": reached.filter((target) => target.line).map((target) => target.name).join(" "), class: `listener ${problem === null ? "" : "bad"}` },
     el("h4", {}, listener.name, problem === null ? null : el("span.badge.down", {}, problem)),
     el("p.route", {}, listener.route),
     reached.length === 0 ? el("p.route", {}, "→ nowhere") : el("ul.targets", {}, reached.map((target) =>
@@ -123,12 +131,6 @@ function listenerCard(listener, ready, traffic) {
     el("p.small", {}, listener.bind),
     el("p.small", {}, `${count(listener.clients, "client")} of ${listener.max_clients.toLocaleString()}, ${listener.auth}, TLS ${listener.tls}`),
     expiry(listener.certificates, []));
-}
-
-/** Targets with statements in the last minute; all without any. */
-function shown(reached) {
-  const used = reached.filter((target) => target.share !== null);
-  return used.length > 0 ? used : reached;
 }
 
 const USAGES = { ca: "CA", identity: "own certificate", peer: "server certificate" };
@@ -159,7 +161,7 @@ function endpointCard(endpoint, writer, traffic) {
       endpoint.fenced === null ? null : el("span.badge.down", {}, "fenced"),
       endpoint.role_mismatch ? el("span.badge.down", {}, `reports ${ROLES[observed] ?? "?"}`) : null),
     el("p", {}, el("span.role", { class: `role ${endpoint.declared_role}` }, endpoint.declared_role), ` ${endpoint.address}`),
-    el("p.small", {}, [healthWords(endpoint), endpoint.server_version === null ? null : `PostgreSQL ${endpoint.server_version}`].filter(Boolean).join(" · ")),
+    el("p.small", {}, [healthWords(endpoint), endpoint.server_version === null ? null : `PostgreSQL ${endpoint.server_version.split(" ")[0]}`].filter(Boolean).join(" · ")),
     endpoint.last_error === null ? null : el("p.small.error", {}, endpoint.last_error),
     el("p.small", {}, [count(endpoint.sessions, "session"), lag(endpoint) ?? freshness(endpoint, writer)].filter(Boolean).join(" · ")),
     used === undefined ? null : el("p.small", {}, rates(used)),

@@ -11,6 +11,11 @@ export function duration(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
 }
 
+/** A text whose parts in backticks are code. */
+export function quoted(text) {
+  return text.split("`").map((part, at) => (at % 2 === 1 ? el("code", {}, part) : part));
+}
+
 /** `ends in 42 min`, `ended 3 d ago`: one unit. */
 export function left(seconds) {
   const short = duration(Math.abs(seconds)).split(" ").slice(0, 2).join(" ");
