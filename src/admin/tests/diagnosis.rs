@@ -1,7 +1,10 @@
 use serde_json::Value;
 
 use super::desk::{Desk, WELL};
-use crate::events::EventKind;
+use crate::{
+    events::EventKind,
+    topology::{Fence, FenceCause, SnapshotChange, WriterControl},
+};
 
 /// State, and the kinds of the faults.
 async fn verdict(desk: &Desk) -> (String, Vec<String>) {
@@ -66,4 +69,45 @@ async fn alarms_come_first() {
     assert!(kinds.contains(&"role_mismatch".to_owned()), "{kinds:?}");
     desk.context.drain();
     assert_eq!(verdict(&desk).await.1.last().unwrap(), "draining", "information comes last");
+}
+
+#[tokio::test]
+async fn a_fence_and_a_wrong_role_are_faults_since_their_event() {
+    let mut desk = Desk::new("primary primary up primary\ndr secondary up primary");
+    let name = |text: &str| text.parse().unwrap();
+    let events = desk.context.api.observers.events.clone();
+    let snapshot = desk.context.api.routing.topology.load();
+    let fenced = SnapshotChange::Fenced { endpoint: name("primary"), cause: FenceCause::Moved };
+    events.topology_changed(&fenced, &snapshot);
+    desk.control(WriterControl {
+        incumbent: Some(name("dr")),
+        appointed: Some(name("dr")),
+        fences: vec![Fence { endpoint: name("primary"), cause: FenceCause::Moved }],
+        is_held: false,
+    });
+    let body = desk.get("/v1/verdict").await.json();
+    let of_kind = |kind: &str| {
+        let faults = body["faults"].as_array().unwrap().iter();
+        faults.filter(|fault| fault["kind"] == kind).cloned().collect::<Vec<_>>()
+    };
+    let [fence] = of_kind("fenced").try_into().unwrap();
+    assert_eq!(fence["text"], "primary is fenced (the writer was moved): it takes no writes.");
+    assert!(fence["since"]["at"].is_string(), "{fence}");
+    let [mismatch] = of_kind("role_mismatch").try_into().unwrap();
+    assert_eq!(mismatch["text"], "dr is declared secondary, but its server reports primary.");
+    assert!(mismatch["remedy"].as_str().unwrap().contains("exchange the roles in the configuration"));
+    assert_eq!(mismatch["since"], Value::Null, "without an event the begin is unknown");
+}
+
+#[tokio::test]
+async fn two_writers_are_an_alarm() {
+    let desk = Desk::new("primary primary up primary\nreads read-pool up primary");
+    let body = desk.get("/v1/verdict").await.json();
+    let fault =
+        body["faults"].as_array().unwrap().iter().find(|fault| fault["kind"] == "two_writers").unwrap();
+    assert_eq!(
+        (&fault["severity"], &body["state"]),
+        (&Value::from("alarm"), &Value::from("not_ready")),
+        "{body}"
+    );
 }
