@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     credentials::{diagnose_certificates, diagnose_tokens},
-    fault::Fault,
+    fault::{Fault, FaultKind},
     program::{diagnose_audit, diagnose_files, diagnose_reload},
     refusals::{diagnose_clients, diagnose_errors, diagnose_refusals},
     replication::StandbyLag,
@@ -368,4 +368,14 @@ fn rejected_configuration_and_files_are_faults() {
              certificate.",
         ]
     );
+}
+
+#[test]
+fn every_kind_of_fault_is_documented() {
+    let (page, api) = (include_str!("../../../docs/console.md"), crate::admin::description().to_string());
+    for kind in FaultKind::ALL {
+        let name = format!("`{}`", kind.as_str());
+        assert!(page.contains(&name), "docs/console.md lacks {name}");
+        assert!(api.contains(&name), "the description of `Fault::kind` lacks {name}");
+    }
 }
