@@ -10,7 +10,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 /// Interval of file checks. A file counts as stable after two equal checks in a row.
@@ -64,6 +64,19 @@ struct WatchedValue {
     seen: Vec<FileMetadata>,
     /// State at the last read.
     read: Vec<FileMetadata>,
+    /// Failed reads since the last successful one.
+    failure: Option<(SystemTime, String)>,
+}
+
+/// Files that cannot be used: the previous contents stay in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusableFiles {
+    /// Name of the value: [`Reloadable::describe`].
+    pub what: String,
+    /// Time of the first failed read.
+    pub since: SystemTime,
+    /// Reason, with its causes.
+    pub error: String,
 }
 
 /// Metadata of a file. Renames and symlink swaps change the inode, writes change the times.
@@ -82,7 +95,17 @@ impl Files {
     /// Watches `what` until it is dropped. Reads once more soon: the files may have changed since the value was made.
     pub fn watch<R: Reloadable + 'static>(&self, what: &Arc<R>) {
         let weak: Weak<R> = Arc::downgrade(what);
-        self.lock().push(WatchedValue { what: weak, seen: Vec::new(), read: Vec::new() });
+        self.lock().push(WatchedValue { what: weak, seen: Vec::new(), read: Vec::new(), failure: None });
+    }
+
+    /// Values whose last read has failed.
+    #[must_use]
+    pub fn unusable(&self) -> Vec<UnusableFiles> {
+        let unusable = |entry: &WatchedValue| {
+            let ((since, error), what) = (entry.failure.clone()?, entry.what.upgrade()?);
+            Some(UnusableFiles { what: what.describe(), since, error })
+        };
+        self.lock().iter().filter_map(unusable).collect()
     }
 
     /// Reads all values now, changed or not; returns changes and failures.
@@ -128,6 +151,7 @@ impl Files {
             let now = what.files().iter().map(|path| FileMetadata::at(path)).collect();
             if due(entry, now) {
                 let result = what.reload();
+                entry.note_result(&result);
                 if !matches!(result, Ok(Reload::Unchanged)) {
                     reports.push(Reloaded { what: what.describe(), result });
                 }
@@ -140,6 +164,25 @@ impl Files {
     fn lock(&self) -> MutexGuard<'_, Vec<WatchedValue>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+// === impl WatchedValue ===
+
+impl WatchedValue {
+    fn note_result(&mut self, result: &Result<Reload, ReloadError>) {
+        let since = self.failure.as_ref().map_or_else(SystemTime::now, |(since, _)| *since);
+        self.failure = result.as_ref().err().map(|error| (since, describe_chain(&**error)));
+    }
+}
+
+/// An error with its causes.
+fn describe_chain(error: &(dyn Error + 'static)) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 // === impl FileMetadata ===
@@ -220,6 +263,26 @@ mod tests {
         assert_eq!(files.check_once().len(), 1);
         assert_eq!(*held.text.lock().unwrap(), "whole text");
         assert!(files.check_once().is_empty(), "nothing is read twice");
+    }
+
+    #[test]
+    fn an_unusable_file_is_listed_until_it_is_mended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        fs::write(&path, "one").unwrap();
+        let (files, _held) = held(path.clone());
+        let listed = || -> Vec<_> { files.unusable().into_iter().map(|it| (it.what, it.error)).collect() };
+        assert_eq!(listed(), []);
+        fs::write(&path, "").unwrap();
+        settle(&files);
+        assert_eq!(listed(), [("held".to_owned(), "empty".to_owned())]);
+        let since = files.unusable()[0].since;
+        let failed = files.reload();
+        assert!(failed[0].result.is_err());
+        assert_eq!(files.unusable()[0].since, since, "since the first failure");
+        fs::write(&path, "one").unwrap();
+        settle(&files);
+        assert_eq!(listed(), [], "mended by the old contents");
     }
 
     #[test]

@@ -109,6 +109,7 @@ const LAYERS: &[Layer] = &[
         "frontend",
         Effects,
         &[
+            "closed_set",
             "names",
             "blame",
             "wire",

@@ -7,8 +7,12 @@ use std::sync::{
 
 use jiff::Timestamp;
 
-use super::{AdminSettings, ProgramControl, access::AdminAccess, snapshot_broadcaster::SnapshotBroadcaster};
+use super::{
+    AdminSettings, ProgramControl, access::AdminAccess, snapshot_broadcaster::SnapshotBroadcaster,
+    traffic::TrafficSamples,
+};
 use crate::{
+    files::Files,
     frontend::{ListenerContext, Observers, Routing, SessionRegistry},
     live::Live,
     telemetry::{AdminMetrics, Metrics},
@@ -32,6 +36,8 @@ pub struct Api {
     pub mover: Arc<WriterMover>,
     /// The metrics.
     pub metrics: Metrics,
+    /// Files that are read again when they change.
+    pub files: Files,
 }
 
 /// State shared by all requests.
@@ -40,6 +46,8 @@ pub(super) struct AdminContext {
     pub(super) access: AdminAccess,
     /// First part of the names of metrics.
     pub(super) metrics_prefix: Box<str>,
+    /// Traffic of the last minute.
+    pub(super) traffic: TrafficSamples,
     /// Clients of the event stream.
     pub(super) broadcaster: SnapshotBroadcaster,
     /// Metrics of the admin API.
@@ -55,6 +63,7 @@ impl AdminContext {
         Self {
             access: AdminAccess::new(settings),
             metrics_prefix: settings.metrics_prefix.clone(),
+            traffic: TrafficSamples::default(),
             broadcaster: SnapshotBroadcaster::new(),
             metrics: api.metrics.admin(),
             started: Timestamp::now(),

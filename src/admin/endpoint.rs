@@ -3,7 +3,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::moment::{Clock, Expiry, Moment};
+use super::{
+    moment::{Clock, Expiry, Moment, round_seconds},
+};
 use crate::{
     backend::EndpointHandle,
     blame::Chain,
@@ -58,6 +60,8 @@ pub(super) struct EndpointView {
     /// Time of the last change of `replay`.
     replay_since: Option<Moment>,
     timeline: Option<u32>,
+    /// Version of the server, as reported at the last login.
+    server_version: Option<String>,
     /// The server that responded last, as in `nodes`.
     node: Option<String>,
     /// Servers seen recently behind the address.
@@ -217,6 +221,7 @@ impl EndpointView {
             replay: status.replay.as_str(),
             replay_since: status.replay_since.map(|at| clock.since(at)),
             timeline: status.timeline,
+            server_version: handle.server_version().map(String::from),
             node: status.node.map(|node| node.to_string()),
             nodes: status.nodes.iter().map(|node| NodeView::new(node, clock)).collect(),
             tls: TlsView::new(handle, clock),
@@ -271,7 +276,7 @@ impl PositionView {
 impl LagView {
     fn new(lag: ReplicationLag) -> Self {
         let ReplicationLag { bytes, time, is_lower_bound, .. } = lag;
-        Self { bytes, seconds: time.as_secs_f64(), lower_bound: is_lower_bound }
+        Self { bytes, seconds: round_seconds(time.as_secs_f64()), lower_bound: is_lower_bound }
     }
 }
 

@@ -132,6 +132,23 @@ impl Readiness {
         Self::of(context, None)
     }
 
+    /// True if all listeners can serve and the program is not shutting down.
+    pub(super) const fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// True if sessions wait for a writer.
+    pub(super) fn is_holding(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.holding)
+    }
+
+    /// Listeners that cannot serve, with their problem.
+    pub(super) fn problems(&self) -> impl Iterator<Item = (&str, &str)> {
+        let unready = self.listeners.iter().filter(|listener| !listener.ready);
+        unready
+            .map(|listener| (listener.name.as_str(), listener.problem.as_deref().unwrap_or("unknown reason")))
+    }
+
     fn of(context: &AdminContext, wanted: Option<&str>) -> Self {
         let snapshot = context.api.routing.topology.load();
         let sessions = &context.api.sessions;

@@ -38,6 +38,8 @@ pub(super) struct ListenerView {
     bind: String,
     /// Route of the listener.
     route: String,
+    /// Endpoints that the route may use, by name.
+    targets: Vec<String>,
     /// Client authentication: `passthrough`, `scram`, `certificate`, `password`, `trust`.
     auth: &'static str,
     /// TLS towards clients: `off`, `optional`, `required`.
@@ -80,10 +82,13 @@ impl Info {
 impl ListenerView {
     fn new(listener: &ListenerContext, clock: Clock) -> Self {
         let settings = &listener.settings;
+        let mut targets: Vec<_> = listener.paths.keys().map(ToString::to_string).collect();
+        targets.sort();
         Self {
             name: settings.name.to_string(),
             bind: settings.bind.to_string(),
             route: settings.route.to_string(),
+            targets,
             auth: settings.auth.as_str(),
             tls: match &listener.tls {
                 None => "off",

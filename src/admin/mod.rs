@@ -12,6 +12,7 @@ mod connection_places;
 mod context;
 mod control;
 mod cookies;
+mod diagnosis;
 mod endpoint;
 mod error;
 mod events;
@@ -34,6 +35,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod topology;
+mod traffic;
 mod writer;
 
 pub use client::{AdminClient, AdminClientError, AdminResponse};

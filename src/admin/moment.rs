@@ -31,6 +31,16 @@ pub(super) struct Expiry {
     in_seconds: f64,
 }
 
+// === impl Moment ===
+
+impl Moment {
+    /// Seconds since then.
+    #[cfg(test)]
+    pub(super) const fn age_seconds(&self) -> f64 {
+        self.age_seconds
+    }
+}
+
 // === impl Clock ===
 
 impl Clock {
@@ -51,6 +61,11 @@ impl Clock {
             at: format_time(at.unwrap_or(Timestamp::MIN)),
             age_seconds: round_seconds(age.as_secs_f64()),
         }
+    }
+
+    /// The time `age` ago.
+    pub(super) fn before(self, age: std::time::Duration) -> Moment {
+        self.since(self.instant.checked_sub(age).unwrap_or(self.instant))
     }
 
     /// A time of the wall clock.
@@ -83,7 +98,7 @@ fn format_time(time: Timestamp) -> String {
 }
 
 /// Rounded to the millisecond.
-fn round_seconds(exact: f64) -> f64 {
+pub(super) fn round_seconds(exact: f64) -> f64 {
     (exact * 1000.0).round() / 1000.0
 }
 

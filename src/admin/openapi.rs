@@ -11,7 +11,8 @@ use utoipa::{
 };
 
 use super::{
-    events, health, info, login, metrics, operations, page, pools, sessions, stream, topology, writer,
+    diagnosis, events, health, info, login, metrics, operations, page, pools, sessions, stream, topology,
+    writer,
 };
 
 /// The description of the API.
@@ -36,6 +37,7 @@ use super::{
         writer::move_writer,
         writer::cancel_move,
         writer::end_fence,
+        diagnosis::verdict,
         events::list,
         sessions::list,
         sessions::kill,

@@ -103,7 +103,7 @@ pub(super) struct PoolView {
     waits: u64,
     /// Sum of all waits.
     waited_seconds: f64,
-    /// Error of the last login; absent after a success.
+    /// Error of the last login; absent after a success, and after a minute without another try.
     last_error: Option<String>,
 }
 

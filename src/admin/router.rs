@@ -17,6 +17,7 @@ use tower::{
 use super::{
     access::is_health_check,
     context::AdminContext,
+    diagnosis,
     error::{no_such_method, no_such_path, on_limit_error, too_many_connections},
     events,
     guard::check_request,
@@ -67,6 +68,7 @@ pub(super) fn all_routes() -> Vec<Route> {
         route("/v1/topology", Cost::Work, get(topology::topology)),
         route("/v1/topology/writer", Cost::Patience, post(writer::move_writer).delete(writer::cancel_move)),
         route("/v1/topology/fences/{name}", Cost::Patience, delete(writer::end_fence)),
+        route("/v1/verdict", Cost::Work, get(diagnosis::verdict)),
         route("/v1/sessions", Cost::Work, get(sessions::list)),
         route("/v1/sessions/{id}", Cost::Work, delete(sessions::kill)),
         route("/v1/pools", Cost::Work, get(pools::list)),

@@ -18,7 +18,6 @@ use super::{
     router::{build_router, health_only},
 };
 use crate::{
-    files::Files,
     tasks::Tasks,
     tls::{ServerTls, TlsFileError},
 };
@@ -50,8 +49,7 @@ const ACCEPT_FAILURE_PAUSE: Duration = Duration::from_millis(50);
 // === impl AdminServer ===
 
 impl AdminServer {
-    /// Binds the address, unless there is a `socket` already, and serves in tasks of `tasks`; `files` reloads the
-    /// certificate.
+    /// Binds the address, unless there is a `socket` already, and serves in tasks of `tasks`.
     ///
     /// # Errors
     /// [`AdminError`]
@@ -62,12 +60,11 @@ impl AdminServer {
         settings: &AdminSettings,
         api: Api,
         socket: Option<OwnedFd>,
-        files: &Files,
         tasks: &Tasks,
     ) -> Result<Self, AdminError> {
         let tls = settings.tls.as_ref().map(ServerTls::https).transpose().map_err(AdminError::Tls)?;
         if let Some(tls) = &tls {
-            tls.watch(files);
+            tls.watch(&api.files);
         }
         let failed = |error| AdminError::Bind(settings.bind, error);
         let socket = socket.map_or_else(|| bind_address(settings.bind), Ok).map_err(failed)?;
@@ -76,6 +73,8 @@ impl AdminServer {
         socket.set_nonblocking(true).map_err(failed)?;
         let socket = TcpListener::from_std(socket).map_err(failed)?;
         let context = Arc::new(AdminContext::new(settings, api));
+        let (sampled, metrics) = (Arc::clone(&context), context.api.metrics.clone());
+        tasks.spawn("traffic", async move { sampled.traffic.take_forever(metrics).await });
         let accept = accept_connections(socket, tls, build_router(Arc::clone(&context)));
         let (accepting, closed) = oneshot::channel::<()>();
         tasks.spawn("admin", async move {

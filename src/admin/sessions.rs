@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     events::EventKind,
-    frontend::{CurrentBackend, SessionCommand, SessionEntry},
+    frontend::{CurrentBackend, SessionCommand, SessionEntry, SessionWait},
     session::Pin,
     wire::BackendKey,
 };
@@ -79,6 +79,14 @@ pub(super) struct SessionView {
     pins: Vec<&'static str>,
     /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`.
     state: &'static str,
+    /// Begin of the state: of the statement, of its wait, or of the pause after a statement.
+    state_since: Moment,
+    /// What the statement waits for: `backend`, `writer`; absent while it does not wait.
+    waits_for: Option<&'static str>,
+    /// The pool in which the session waits, as `database/user@endpoint`.
+    awaited_pool: Option<String>,
+    /// Begin of the open transaction; absent outside a transaction block.
+    transaction_since: Option<Moment>,
     /// Number of statements started.
     statements: u64,
     /// Time of the login.
@@ -135,12 +143,16 @@ pub(super) async fn kill(
 // === impl Page ===
 
 impl Page {
-    /// At most `limit` sessions: pinned ones first, then active ones, then the newest.
+    /// At most `limit` sessions: waiting ones first, then those in a transaction, each the oldest first; then pinned ones,
+    /// then active ones, then the newest.
     pub(super) fn most_interesting(context: &AdminContext, limit: usize, clock: Clock) -> Self {
         let mut entries = context.api.sessions.list();
         entries.sort_by_cached_key(|entry| {
-            let (held, busy) = (entry.pins().iter().next().is_some(), entry.activity().busy);
-            (!held, !busy, std::cmp::Reverse(entry.id))
+            let activity = entry.activity();
+            let waits_since = (activity.wait != SessionWait::Nothing).then(|| entry.state_start());
+            let since = waits_since.or_else(|| entry.block_start());
+            let (pinned, busy) = (entry.pins().iter().next().is_some(), activity.busy);
+            (waits_since.is_none(), since.is_none(), since, !pinned, !busy, std::cmp::Reverse(entry.id))
         });
         let sessions = entries.iter().take(limit).map(|entry| SessionView::new(entry, clock)).collect();
         Self { total: entries.len(), sessions }
@@ -190,6 +202,10 @@ impl SessionView {
             reason: entry.reason().as_str(),
             pins: entry.pins().iter().map(Pin::as_str).collect(),
             state: activity.as_str(),
+            state_since: clock.since(entry.state_start()),
+            waits_for: (activity.wait != SessionWait::Nothing).then_some(activity.wait.as_str()),
+            awaited_pool: entry.awaited_pool().map(|pool| pool.target().to_string()),
+            transaction_since: entry.block_start().map(|since| clock.since(since)),
             statements: activity.begun,
             started: clock.since_system(entry.started_at),
         }

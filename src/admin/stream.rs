@@ -28,6 +28,7 @@ use utoipa::ToSchema;
 
 use super::{
     context::AdminContext,
+    diagnosis::Diagnosis,
     error::{ErrorBody, Problem},
     events::{DEFAULT_EVENT_COUNT, EventList},
     health::Readiness,
@@ -36,6 +37,7 @@ use super::{
     pools::PoolList,
     sessions::Page,
     topology::Topology,
+    traffic::Traffic,
 };
 
 /// The content of the status page.
@@ -46,6 +48,8 @@ pub(super) struct StatusSnapshot {
     info: Info,
     readiness: Readiness,
     topology: Topology,
+    verdict: Diagnosis,
+    traffic: Traffic,
     pools: PoolList,
     /// Some sessions: pinned ones first, then active ones.
     sessions: Page,
@@ -104,10 +108,14 @@ pub(super) async fn stream(State(context): State<Arc<AdminContext>>) -> Result<R
 impl StatusSnapshot {
     fn new(context: &AdminContext) -> Self {
         let clock = Clock::now();
+        let readiness = Readiness::of_all(context);
+        let traffic = context.traffic.traffic(&context.api.metrics, Instant::now());
         Self {
             now: clock.now_shown(),
             info: Info::new(context, clock),
-            readiness: Readiness::of_all(context),
+            verdict: Diagnosis::new(context, &readiness, &traffic, clock),
+            readiness,
+            traffic,
             topology: Topology::new(context, clock),
             pools: PoolList::first(context, MAX_SNAPSHOT_POOLS),
             sessions: Page::most_interesting(context, MAX_SNAPSHOT_SESSIONS, clock),

@@ -371,7 +371,8 @@ fn build_api(
     };
     let mover = WriterMover::start(parts, &builder.tasks);
     let metrics = builder.metrics.clone();
-    admin::Api { routing, observers, sessions, listeners, control, mover, metrics }
+    let files = builder.files.clone();
+    admin::Api { routing, observers, sessions, listeners, control, mover, metrics, files }
 }
 
 fn build_console(
@@ -422,7 +423,7 @@ fn start_admin(
 ) -> Result<Option<admin::AdminServer>, StartError> {
     let Some(settings) = &config.admin else { return Ok(None) };
     let socket = inherited.claim(&Bind::Tcp(settings.bind)).map(|handed| handed.socket);
-    let server = admin::AdminServer::start(settings, api, socket, &builder.files, &builder.tasks);
+    let server = admin::AdminServer::start(settings, api, socket, &builder.tasks);
     server.map(Some).map_err(StartError::Admin)
 }
 

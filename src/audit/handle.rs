@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{
@@ -52,6 +53,17 @@ type Waiting = Pin<Box<dyn Future<Output = Result<(), AuditUnavailable>> + Send>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the audit log accepts no records")]
 pub struct AuditUnavailable;
+
+/// Condition of the audit log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditCondition {
+    /// Error of the last write, with the time of the first failure; `None` after a success.
+    pub write_error: Option<(Timestamp, String)>,
+    /// True with `on_full = "block"`: clients wait for a full log, and are refused.
+    pub blocks: bool,
+    /// Number of records lost since the start, and the time of the last loss.
+    pub losses: Option<(u64, Timestamp)>,
+}
 
 /// Why the audit log could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +158,18 @@ impl Audit {
     #[must_use]
     pub fn blocking_error(&self) -> Option<String> {
         let log = self.log.as_ref().filter(|log| log.settings.on_full == OnFull::Block)?;
-        log.queue.write_error()
+        log.queue.write_error().map(|(_, error)| error)
+    }
+
+    /// Condition of the log for operators.
+    #[must_use]
+    pub fn condition(&self) -> AuditCondition {
+        let Some(log) = &self.log else { return AuditCondition::default() };
+        AuditCondition {
+            write_error: log.queue.write_error(),
+            blocks: log.settings.on_full == OnFull::Block,
+            losses: log.queue.losses(),
+        }
     }
 
     /// Maximum number of bytes of a statement's text that [`Audit::text`] uses.

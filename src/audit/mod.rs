@@ -23,7 +23,7 @@ mod sink;
 mod text;
 pub mod verify;
 
-pub use handle::{Audit, AuditError, Submit};
+pub use handle::{Audit, AuditCondition, AuditError, Submit};
 pub use record::Record;
 pub use settings::{AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy};
 

@@ -33,8 +33,10 @@ struct QueueState {
     /// Lower bound of the number of the last entry taken by the writer.
     numbered: u64,
     lost: Option<Lost>,
-    /// Error of the last write, until a write succeeds.
-    write_error: Option<String>,
+    /// Error of the last write, with the time of the first failure, until a write succeeds.
+    write_error: Option<(Timestamp, String)>,
+    /// Number of records lost since the start, and the time of the last loss.
+    losses: Option<(u64, Timestamp)>,
     reopen: Vec<Reopen>,
     closing: bool,
     /// The writer has taken the last entry.
@@ -85,14 +87,21 @@ const TEXT_BYTES_PER_RECORD: usize = 1024;
 // === impl Queue: submitters ===
 
 impl Queue {
-    /// Error of the last write, until a write succeeds.
-    pub(super) fn write_error(&self) -> Option<String> {
+    /// Error of the last write, with the time of the first failure, until a write succeeds.
+    pub(super) fn write_error(&self) -> Option<(Timestamp, String)> {
         self.lock().write_error.clone()
     }
 
     /// Notes the failure or success of writes.
     pub(super) fn set_write_error(&self, error: Option<String>) {
-        self.lock().write_error = error;
+        let mut state = self.lock();
+        let since = state.write_error.as_ref().map_or_else(Timestamp::now, |(since, _)| *since);
+        state.write_error = error.map(|error| (since, error));
+    }
+
+    /// Number of records lost since the start, and the time of the last loss.
+    pub(super) fn losses(&self) -> Option<(u64, Timestamp)> {
+        self.lock().losses
     }
 
     pub(super) fn new(capacity: usize) -> Self {
@@ -160,6 +169,7 @@ impl Queue {
         let lost = state.lost.get_or_insert(Lost { count: 0, first: now, last: now, after });
         lost.count += 1;
         lost.last = now;
+        state.losses = Some((state.losses.map_or(0, |(count, _)| count) + 1, now));
         self.wake(state);
     }
 

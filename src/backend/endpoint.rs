@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -57,6 +57,8 @@ struct SharedEndpoint {
     metrics: Arc<EndpointMetrics>,
     /// The endpoint refuses startup parameters of Gatekeeper.
     refuses_parameters: AtomicBool,
+    /// `server_version` at the last login.
+    server_version: Mutex<Option<Box<str>>>,
     connector: Connector,
     /// With permits of its own: logins of sessions to a silent server must not delay the probe.
     probe_connector: Connector,
@@ -82,6 +84,23 @@ fn read_connection_limit(row: &[u8]) -> Result<usize, DecodeError> {
     let (all, superusers, reserved) = (number()?, number()?, number()?);
     Ok(all.saturating_sub(superusers).saturating_sub(reserved))
 }
+
+// === impl SharedEndpoint ===
+
+impl SharedEndpoint {
+    /// Notes the version that the server has reported.
+    fn note_login(&self, backend: &Backend) {
+        let Some(reported) = backend.logged_in.parameters.get("server_version") else { return };
+        let reported = &reported[..reported.len().min(MAX_VERSION_BYTES)];
+        let mut version = self.server_version.lock().unwrap_or_else(PoisonError::into_inner);
+        if version.as_deref().map(str::as_bytes) != Some(reported) {
+            *version = Some(String::from_utf8_lossy(reported).into());
+        }
+    }
+}
+
+/// Maximum length of a version that is kept.
+const MAX_VERSION_BYTES: usize = 64;
 
 // === impl EndpointHandle ===
 
@@ -134,6 +153,7 @@ impl EndpointHandle {
             judging,
             metrics,
             refuses_parameters: AtomicBool::new(false),
+            server_version: Mutex::default(),
             connector,
             probe_connector,
         };
@@ -179,6 +199,12 @@ impl EndpointHandle {
         self.shared.login_method.tokens()
     }
 
+    /// Version of the server, as reported at the last login.
+    #[must_use]
+    pub fn server_version(&self) -> Option<Box<str>> {
+        self.shared.server_version.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Metrics of the endpoint.
     #[must_use]
     pub fn metrics(&self) -> &Arc<EndpointMetrics> {
@@ -195,7 +221,9 @@ impl EndpointHandle {
     /// # Errors
     /// [`ConnectError`] with place and cause.
     pub async fn connect(&self, request: ConnectRequest) -> Result<Backend, ConnectError> {
-        self.shared.connector.clone().oneshot(request).await
+        let backend = self.shared.connector.clone().oneshot(request).await?;
+        self.shared.note_login(&backend);
+        Ok(backend)
     }
 
     /// True after [`Self::note_refused_parameters`].
@@ -215,7 +243,9 @@ impl EndpointHandle {
     /// # Errors
     /// As [`EndpointHandle::connect`].
     pub(crate) async fn connect_for_probe(&self, request: ConnectRequest) -> Result<Backend, ConnectError> {
-        self.shared.probe_connector.clone().oneshot(request).await
+        let backend = self.shared.probe_connector.clone().oneshot(request).await?;
+        self.shared.note_login(&backend);
+        Ok(backend)
     }
 
     /// Queries the node identity of a new backend. `None` without permission.

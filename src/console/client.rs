@@ -1,9 +1,13 @@
 //! View of a session for the console.
 
-use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
-    frontend::{CurrentBackend, SessionEntry, SessionRegistry},
+    frontend::{CurrentBackend, SessionEntry, SessionRegistry, SessionWait},
     names::{DatabaseName, EndpointName, ListenerName, UserName},
     session::Pin,
     wire::BackendKey,
@@ -64,6 +68,20 @@ impl Client {
 
     pub(super) fn connected(&self) -> SystemTime {
         self.entry.started_at
+    }
+
+    /// Begin of the current statement, or of the pause after the last one.
+    pub(super) fn state_start(&self) -> SystemTime {
+        let age = self.entry.state_start().elapsed();
+        SystemTime::now().checked_sub(age).unwrap_or_else(|| self.connected())
+    }
+
+    /// Time that the session has waited for a backend or a writer.
+    pub(super) fn waited(&self) -> Duration {
+        match self.entry.activity().wait {
+            SessionWait::Nothing => Duration::ZERO,
+            SessionWait::Backend | SessionWait::Writer => self.entry.state_start().elapsed(),
+        }
     }
 
     /// True if the session waits for a backend.

@@ -36,5 +36,7 @@ pub use settings::{
     GoogleCredentials, GoogleLogin, Impersonate, Login, PasswordLogin, TokenCommand, TokenLoginSettings,
     TokenOrigin, TokenUsers,
 };
+#[cfg(test)]
+pub use source::KeptToken;
 pub use source::{Mint, TokenKeeper, TokenSource, TokenStatus};
 pub use token::{Token, TokenLogin};

@@ -70,6 +70,8 @@ pub struct TokenStatus {
     pub failures: u64,
     /// The last failure, until a mint succeeds.
     pub failing: Option<TokenError>,
+    /// Time of the first failure since the last success.
+    pub failing_since: Option<Timestamp>,
     /// The tokens kept now, by user.
     pub kept: Vec<KeptToken>,
 }
@@ -89,7 +91,8 @@ pub struct KeptToken {
 struct TokenCounts {
     mints: AtomicU64,
     failures: AtomicU64,
-    failing: Mutex<Option<TokenError>>,
+    /// The last failure, with the time of the first one, until a mint succeeds.
+    failing: Mutex<Option<(Timestamp, TokenError)>>,
 }
 
 /// A login that found no token it could use.
@@ -191,10 +194,13 @@ impl TokenSource {
             })
             .collect();
         kept.sort_by(|a, b| a.user.cmp(&b.user));
+        let failing = self.counts.failing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (failing_since, failing) = failing.unzip();
         TokenStatus {
             mints: self.counts.mints.load(Ordering::Relaxed),
             failures: self.counts.failures.load(Ordering::Relaxed),
-            failing: self.counts.failing.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            failing,
+            failing_since,
             kept,
         }
     }
@@ -208,6 +214,19 @@ impl TokenSource {
         let ask = Ask { user: user.clone(), refused, reply };
         self.asks.send(ask).await.map_err(|_| TokenError::Stopped)?;
         answer.await.map_err(|_| TokenError::Stopped)?
+    }
+}
+
+// === impl TokenCounts ===
+
+impl TokenCounts {
+    /// Counts a mint; `error` is the reason of a failed one.
+    fn note_result(&self, error: Option<&TokenError>, now: Timestamp) {
+        let counter = if error.is_some() { &self.failures } else { &self.mints };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = failing.as_ref().map_or(now, |(since, _)| *since);
+        *failing = error.map(|error| (since, error.clone()));
     }
 }
 
@@ -261,17 +280,7 @@ impl TokenKeeper {
         let Some(done) = self.cached.on_minted(user, now(), random(), result) else { return };
         self.publish();
         let MintResult { user, cause, took, expires_at, result, fallback, waiting } = done;
-        let failing = match &result {
-            Ok(_) => {
-                self.counts.mints.fetch_add(1, Ordering::Relaxed);
-                None
-            }
-            Err(error) => {
-                self.counts.failures.fetch_add(1, Ordering::Relaxed);
-                Some(error.clone())
-            }
-        };
-        *self.counts.failing.lock().unwrap_or_else(PoisonError::into_inner) = failing;
+        self.counts.note_result(result.as_ref().err(), Timestamp::now());
         report(Mint { user, cause, took, result: result.as_ref().map(|_| expires_at).map_err(Clone::clone) });
         let result = fallback.map_or(result, Ok);
         for reply in waiting {

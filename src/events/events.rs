@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use super::{
-    Event, EventKind, FailoverChange, WriterPeriod, WriterPeriods, failover::FailoverTracker, ring::Ring,
+    Event, EventKind, FailoverChange, WriterPeriod, WriterPeriods,
+    failover::FailoverTracker,
+    refusals::{RecentRefusals, RefusalCounts},
+    ring::Ring,
 };
 use crate::{
     session::Fate,
@@ -23,13 +26,54 @@ struct RecentEvents {
     ring: Ring,
     terms: WriterPeriods,
     failovers: FailoverTracker,
+    refusals: RefusalCounts,
+    /// The failed reloads since the last successful one.
+    failed_reload: Option<FailedReload>,
+}
+
+/// Failed reloads of the configuration without a successful one since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedReload {
+    /// Time of the first failure.
+    pub since: Timestamp,
+    /// The first mistake of the last failure.
+    pub error: String,
 }
 
 impl Events {
     /// Records an event.
     pub fn record_event(&self, what: EventKind) {
-        let what = what.with_bounded_texts();
-        self.lock().ring.push(what, Timestamp::now());
+        let (what, now) = (what.with_bounded_texts(), Timestamp::now());
+        let mut kept = self.lock();
+        kept.refusals.note(&what, now);
+        match &what {
+            EventKind::Reloaded { .. } => kept.failed_reload = None,
+            EventKind::ReloadFailed { error, .. } => {
+                let since = kept.failed_reload.as_ref().map_or(now, |failed| failed.since);
+                kept.failed_reload = Some(FailedReload { since, error: error.clone() });
+            }
+            _ => {}
+        }
+        kept.ring.push(what, now);
+    }
+
+    /// Refused clients and statements of the last minute.
+    #[must_use]
+    pub fn recent_refusals(&self) -> Vec<RecentRefusals> {
+        self.lock().refusals.recent(Timestamp::now())
+    }
+
+    /// The failed reloads since the last successful one.
+    #[must_use]
+    pub fn failed_reload(&self) -> Option<FailedReload> {
+        self.lock().failed_reload.clone()
+    }
+
+    /// Time of the last change of the topology that is `wanted`, as far as kept.
+    #[must_use]
+    pub fn last_change(&self, wanted: impl Fn(&SnapshotChange) -> bool) -> Option<Timestamp> {
+        let is_wanted = |event: &&Event| matches!(&event.what, EventKind::Topology(change) if wanted(change));
+        self.lock().ring.newest_first(0).find(is_wanted).map(|event| event.first)
     }
 
     /// Counts a transaction whose backend was lost.

@@ -9,11 +9,13 @@ mod event_kind;
 #[expect(clippy::module_inception, reason = "the type has the folder's name, and its file has the type's")]
 mod events;
 mod failover;
+mod refusals;
 mod ring;
 mod writer_period;
 
 pub use event::Event;
 pub use event_kind::EventKind;
-pub use events::Events;
+pub use events::{Events, FailedReload};
 pub use failover::FailoverChange;
+pub use refusals::{RecentRefusals, RefusalKind};
 pub use writer_period::{WriterPeriod, WriterPeriods};

@@ -32,7 +32,7 @@ pub use observe::client_log::ClientLog;
 pub use registry::{
     console_session::{ConsoleSessionEntry, ConsoleSessionGuard},
     current_backend::CurrentBackend,
-    entry::{SessionCommand, SessionEntry},
+    entry::{SessionCommand, SessionEntry, SessionWait},
     open_transactions::{OpenTransactions, TransactionAge},
     retirement::{EndedUses, EndpointSessions},
     sessions::SessionRegistry,

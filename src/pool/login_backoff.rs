@@ -27,6 +27,8 @@ const DOWN_AFTER_FAILURES: u32 = 3;
 const DOWN_AFTER_SILENCE: Duration = Duration::from_secs(5);
 /// Delay before the second attempt; doubled for each further attempt.
 const MIN_LOGIN_PAUSE: Duration = Duration::from_millis(100);
+/// Time for which an error is shown if no session wants another login.
+const MAX_ERROR_AGE: Duration = Duration::from_secs(60);
 /// The longest wait between two tries.
 const MAX_LOGIN_PAUSE: Duration = Duration::from_secs(5);
 
@@ -71,6 +73,11 @@ impl LoginBackoff {
     /// The next login may be tried at `now`: the server has answered the probe.
     pub(super) fn end_pause(&mut self, now: Instant) {
         self.retry_at = self.retry_at.min(now);
+    }
+
+    /// True if the last failure is so old that it says nothing about the next login.
+    pub(super) fn is_past(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) > MAX_ERROR_AGE
     }
 
     /// True for the first failure of its kind.

@@ -33,7 +33,7 @@ pub struct PoolStatus {
     pub waits: u64,
     /// Total waiting time.
     pub waited: Duration,
-    /// Error of the last login, if no login has succeeded since.
+    /// Error of the last login, if no login has succeeded since. An old one is left out unless a session waits.
     pub last_login_error: Option<Arc<crate::backend::ConnectError>>,
 }
 
@@ -94,6 +94,7 @@ impl Pool {
             last_login_error: state
                 .login_backoff
                 .as_ref()
+                .filter(|login_backoff| !state.queue.is_empty() || !login_backoff.is_past(now))
                 .map(|login_backoff| Arc::clone(&login_backoff.error)),
         }
     }

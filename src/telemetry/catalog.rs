@@ -68,7 +68,8 @@ pub enum Label {
 
 impl Metric {
     /// Upper bounds of the buckets of a histogram, in nanoseconds; empty for other kinds.
-    pub(super) fn bounds(&self) -> &'static [u64] {
+    #[must_use]
+    pub fn bounds(&self) -> &'static [u64] {
         match self.kind {
             MetricKind::Histogram(buckets) => buckets.bounds(),
             MetricKind::Counter | MetricKind::Gauge => &[],

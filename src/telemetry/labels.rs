@@ -299,6 +299,11 @@ impl SqlstateClass {
         let known = sqlstate.get(..2).and_then(|two| Self::ALL.iter().find(|class| class.as_str() == two));
         known.copied().unwrap_or(Self::Other)
     }
+
+    /// True if the reason is usually the text of the statement, its data, or a procedure: no fault of the service.
+    pub(super) const fn is_about_the_statement(self) -> bool {
+        matches!(self, Self::C22 | Self::C23 | Self::C42 | Self::P0)
+    }
 }
 
 impl From<Option<ObservedRole>> for RoleState {

@@ -29,7 +29,7 @@ pub use logging::{LogError, LogFilter, start_log};
 pub use metric_export::{MetricExportSettings, MetricExporter};
 pub use record::{
     AdminMetrics, AuditMetrics, BackendPresence, ClientPresence, EndpointMetrics, HoldPresence,
-    ListenerMetrics, Metrics, PathCounts, PathMetrics, ProgramMetrics, RouteCounts, TopologyMetrics,
-    TraceMetrics,
+    ListenerMetrics, Metrics, PathCounts, PathMetrics, PathTotals, ProgramMetrics, RouteCounts,
+    TopologyMetrics, TraceMetrics,
 };
 pub use settings::{LogFormat, LogSettings};

@@ -326,6 +326,12 @@ async fn pause_waits_for_transactions_and_queues_all_others() {
     let commit = async {
         seen("cl_waiting", "1").await;
         assert_eq!((pool("sv_active").await, pool("cl_active").await), ("1".into(), "1".into()));
+        until(PATIENCE, async || {
+            let clients = table(&watcher, "SHOW CLIENTS").await;
+            let waits = |row: &&Vec<_>| value(row, "state") == "waiting" && value(row, "wait") != "0";
+            if clients.iter().filter(waits).count() == 1 { Ok(()) } else { Err(clients) }
+        })
+        .await;
         busy.batch_execute("COMMIT").await.unwrap();
     };
     let operator = async {

@@ -70,5 +70,6 @@ mod status_page;
 mod terminate;
 mod tokens;
 mod traces;
+mod verdict;
 mod writer_loss;
 mod writer_move;

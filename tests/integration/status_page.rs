@@ -3,13 +3,17 @@
 
 use std::{fs, time::Duration};
 
-use gatekeeper::testing::sandbox::{ALICE_AT_LISTENERS, DATABASE, Sandbox, SandboxOptions};
+use gatekeeper::testing::{
+    sandbox::{ALICE_AT_LISTENERS, APP, DATABASE, Sandbox, SandboxOptions},
+    wire::tag::backend,
+};
 use tokio::time::{Instant, sleep_until};
 
 use crate::harness::{
-    Gatekeeper,
+    Frames, Gatekeeper, Pooled, Shape, Split,
     browser::{Browser, program},
     connect,
+    frames::query,
 };
 
 const KEY: &str = "correct-horse-battery-staple";
@@ -123,7 +127,7 @@ async fn the_page_requires_the_key_and_shows_a_failovers_writer() {
     );
     assert!(rows.iter().any(|row| row.contains("primary") && row.contains("down")), "{history}");
     let events = browser.text("#events").await;
-    for event in ["endpoint `primary` is down", "the writer is `dr`", "configuration reloaded (admin)"] {
+    for event in ["endpoint primary is down", "the writer is dr", "configuration reloaded (admin)"] {
         assert!(events.contains(event), "no `{event}` in:\n{events}");
     }
 
@@ -144,6 +148,89 @@ async fn the_page_requires_the_key_and_shows_a_failovers_writer() {
     browser.js("document.getElementById('logout').click()").await;
     browser.reads("#login h2", |text| text == "Log in").await;
     assert_eq!(browser.js("fetch('/v1/info').then(answer => answer.status)").await, 401);
+}
+
+#[tokio::test]
+async fn the_page_shows_faults_and_sorts_sessions() {
+    let Some(program) = program() else { return };
+    let pool = "query_wait_timeout = \"20s\"";
+    let pooled = Pooled::start(Shape { size: 1, plain: true, pool, ..Shape::default() }).await;
+    let admin = crate::harness::stand::admin(&pooled.stand.server);
+    let browser = Browser::start(program, 1280, 900).await;
+    browser.open(&format!("http://{admin}/")).await;
+    browser.reads("#state", |text| text == "healthy").await;
+    let answered = async |client: &mut Frames, sql: &str| {
+        client.send(&query(sql)).await;
+        client.read_until(backend::READY_FOR_QUERY).await;
+    };
+    let parameters = [("database", DATABASE), ("application_name", "leaky-job")];
+    let mut leaky = Frames::log_in(pooled.listener(), APP, &parameters).await;
+    answered(&mut leaky, "SELECT 1").await;
+    browser.reads("#traffic", |text| text.contains("statements/s") && text.contains("p99")).await;
+    browser.reads("#map", |text| text.contains("PostgreSQL 1") && text.contains("100 %")).await;
+    answered(&mut leaky, "BEGIN").await;
+    answered(&mut leaky, "SELECT 1").await;
+    let mut victim = pooled.client().await;
+    victim.send(&query("SELECT 1")).await;
+
+    browser.reads("#state", |text| text == "serving, with problems").await;
+    let faults = browser.reads(".faults .alarm", |text| text.contains("1 session waiting, longest")).await;
+    assert!(faults.contains("(app, leaky-job), idle in transaction for"), "{faults}");
+    assert!(faults.contains("since ") && faults.contains("DELETE /v1/sessions/"), "{faults}");
+    browser.reads(".faults .warning", |text| text.contains("Listener app: 1 transaction stuck")).await;
+    let waits = format!("s for pool {DATABASE}/app@primary");
+    let sessions = browser.reads("#sessions", |text| text.contains(&waits)).await;
+    assert!(sessions.contains("idle in transaction "), "{sessions}");
+    for (name, width, height, scheme) in [
+        ("faults", 1280, 900, "light"),
+        ("faults-dark", 1280, 900, "dark"),
+        ("faults-phone", 390, 844, "light"),
+    ] {
+        browser.resize(width, height).await;
+        browser.scheme(scheme).await;
+        let wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        assert_eq!(browser.js(wide).await, 0, "{name}: wider than the window");
+        keep(&browser, name).await;
+    }
+    browser.resize(1280, 900).await;
+    let ids =
+        "[...document.querySelectorAll('#sessions tbody tr')].map(row => Number(row.firstChild.textContent))";
+    let click = "document.querySelector('#sessions [data-sort=id]').click()";
+    let leading = async || browser.js(&format!("{ids}[0] - {ids}[1]")).await.as_f64().unwrap();
+    assert!(leading().await > 0.0, "the waiting session comes first");
+    browser.js(click).await;
+    assert!(leading().await < 0.0, "ascending");
+    browser.js(click).await;
+    assert!(leading().await > 0.0, "descending");
+    browser.js(click).await;
+    assert_eq!(browser.text("#sessions [aria-sort]").await, "", "the order of the server again");
+
+    answered(&mut leaky, "COMMIT").await;
+    victim.read_until(backend::READY_FOR_QUERY).await;
+    browser.reads("#state", |text| text == "healthy").await;
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_split_listener_is_shown_with_all_targets() {
+    let Some(program) = program() else { return };
+    let split = Split::with("").await;
+    let browser = Browser::start(program, 1280, 900).await;
+    browser.open(&format!("http://{}:8080/", split.sandbox.block().ip(100))).await;
+    browser.reads(".listener .targets", |text| text.contains("primary") && text.contains("reads")).await;
+    assert_eq!(browser.text(".listener .targets small").await, "", "no share without statements");
+    let mut client = split.client().await;
+    for sql in ["SELECT count(*) FROM customers", "CREATE TABLE mine (x int)"] {
+        client.send(&query(sql)).await;
+        client.read_until(backend::READY_FOR_QUERY).await;
+    }
+    let shares = |text: &str| text.lines().filter(|line| line.contains("50 %")).count() == 2;
+    let targets = browser.reads(".listener .targets", shares).await;
+    assert!(targets.contains("→ primary") && targets.contains("→ reads"), "{targets}");
+    assert_eq!(browser.js("document.querySelector('.listener').dataset.targets").await, "primary reads");
+    browser.reads("#map", |text| text.contains("caught up")).await;
+    keep(&browser, "split").await;
+    assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -16,6 +16,18 @@ let stream = null;
 let picture = null;
 let seen = 0;
 let withKey = false;
+/** Order of the sessions chosen by the reader; `null` for that of the server. */
+let order = null;
+
+/** Words for the state of the service, with their colors. */
+const STATES = {
+  healthy: ["healthy", "good"],
+  faulty: ["serving, with problems", "fair"],
+  holding: ["holding clients", "bad"],
+  not_ready: ["not ready", "bad"],
+};
+/** Marks of the colors in the title. */
+const MARKS = { good: "", fair: "! ", bad: "✗ " };
 
 function follow() {
   stream?.close();
@@ -61,13 +73,13 @@ function draw() {
   show(part("writers"), topology.writers(picture));
   show(part("answer"), topology.answer(picture, part("time").value));
   show(part("events"), lists.events(picture));
-  show(part("sessions"), lists.sessions(picture));
+  show(part("sessions"), lists.sessions(picture, order));
   show(part("session-count"), lists.sessionCount(picture));
   show(part("pools"), lists.pools(picture));
   show(part("pool-count"), String(picture.pools.pools.length));
   const { version, started } = picture.info;
   show(part("about"), `Gatekeeper ${version}, up for ${duration(started.age_seconds)}. As JSON: `,
-    ["topology", "sessions", "pools", "events", "info"].map((name) => [el("a", { href: `/v1/${name}` }, `/v1/${name}`), " "]));
+    ["verdict", "topology", "sessions", "pools", "events", "info"].map((name) => [el("a", { href: `/v1/${name}` }, `/v1/${name}`), " "]));
   topology.lines(part("map"));
   tell();
 }
@@ -78,14 +90,26 @@ function tell() {
   const age = performance.now() - seen;
   const old = age > OLD;
   document.body.classList.toggle("old", old);
-  const ready = picture.readiness.ready;
-  const holding = ready && picture.readiness.listeners.some((it) => it.holding);
-  const bad = picture.topology.two_writers || picture.topology.endpoints.some((it) => it.role_mismatch || it.fenced !== null || it.health === "down");
-  const words = !ready ? "not ready" : holding ? "holding clients" : bad ? "serving, with problems" : "healthy";
-  show(part("state"), old ? `not live: last seen ${duration(age / 1000)} ago` : words);
-  part("state").className = old || !ready || holding ? "bad" : bad ? "fair" : "good";
-  document.title = old || !ready || holding ? "✗ Gatekeeper" : bad ? "! Gatekeeper" : "Gatekeeper";
+  const [words, color] = old ? [`not live: last seen ${duration(age / 1000)} ago`, "bad"] : STATES[picture.verdict.state] ?? [picture.verdict.state, "fair"];
+  show(part("state"), words);
+  part("state").className = color;
+  document.title = `${MARKS[color]}Gatekeeper`;
 }
+
+/** Shows the sessions in another order. */
+function sortBy(next) {
+  order = next;
+  part("sort").value = order?.column ?? "";
+  if (picture !== null) show(part("sessions"), lists.sessions(picture, order));
+}
+
+part("sessions").addEventListener("click", (event) => {
+  const column = event.target.closest("[data-sort]")?.dataset.sort;
+  if (column !== undefined) sortBy(lists.nextOrder(order, column));
+});
+
+show(part("sort"), ["", ...lists.sortColumns].map((column) => el("option", { value: column }, column === "" ? "importance" : column)));
+part("sort").addEventListener("change", () => sortBy(part("sort").value === "" ? null : lists.nextOrder(null, part("sort").value)));
 
 part("login").addEventListener("submit", async (event) => {
   event.preventDefault();

@@ -2,38 +2,28 @@
 // was the writer when.
 
 import { el, show } from "./dom.js";
-import { ago, bytes, count, duration, server, time } from "./words.js";
+import { ago, bytes, count, duration, left, percent, quoted, rates, server, time } from "./words.js";
 
 const ROLES = { primary: "primary", standby: "standby" };
-/** Reasons for a fence. */
-const FENCES = { moved: "the writer was moved", replaced: "the writer was replaced", two_writers: "accepts writes beside the writer" };
 /** Bytes that an insert position may be ahead of all WAL: a page header. */
 const CAUGHT_UP = 64;
 
-/** Sentences at the top: the writer now and a minute ago, and faults. */
+/** Sentences at the top: the writer now and a minute ago, the traffic, and the faults. */
 export function headline(picture) {
-  const { topology, readiness, info } = picture;
+  const { topology, traffic, verdict } = picture;
   const [term] = topology.writers;
-  const alarms = [];
-  if (topology.move !== null) alarms.push(`The writer moves to ${topology.move.to} (${topology.move.phase}): new transactions wait.`);
-  if (topology.two_writers) alarms.push("Several servers accept writes. Data may be diverging: stop one of them.");
-  for (const endpoint of topology.endpoints) {
-    if (endpoint.role_mismatch) {
-      const moved = endpoint.name === topology.appointed ? " The writer was moved to it: exchange the roles in the configuration, too." : "";
-      alarms.push(`${endpoint.name} is declared ${endpoint.declared_role}, but its server reports ${endpoint.observed_role}.${moved}`);
-    }
-    if (endpoint.fenced !== null) alarms.push(`${endpoint.name} is fenced (${FENCES[endpoint.fenced] ?? endpoint.fenced}): it takes no writes until an operator ends the fence.`);
-    if (endpoint.health === "down") alarms.push(`${endpoint.name} is down: ${endpoint.last_error ?? "no answer"}`);
-  }
-  for (const listener of readiness.listeners) {
-    if (!listener.ready) alarms.push(`Listener ${listener.name} cannot serve: ${listener.problem}`);
-  }
-  if (info.draining) alarms.push("This Gatekeeper is shutting down.");
   return [
     el("p.writer", { "data-writer": term?.endpoint ?? "", "data-health": term?.health ?? "unknown" }, sentence(term)),
     el("p", { id: "minute" }, minuteAgo(topology.writers)),
-    alarms.length > 0 ? el("ul.alarms", {}, [...new Set(alarms)].map((alarm) => el("li", {}, alarm))) : null,
+    el("p", { id: "traffic" }, `In the last ${traffic.seconds < 55 ? duration(traffic.seconds) : "minute"}: ${rates(traffic.total)}.`),
+    verdict.faults.length > 0 ? el("ul.faults", {}, verdict.faults.map(faultItem)) : null,
   ];
+}
+
+function faultItem(fault) {
+  const since = fault.since === null ? null : el("small.since", {}, "since ", time(fault.since.at), ` (${duration(fault.since.age_seconds)})`);
+  return el("li", { class: fault.severity, "data-kind": fault.kind },
+    el("span.fault", {}, quoted(fault.text), " ", since), el("span.remedy", {}, quoted(fault.remedy)));
 }
 
 function sentence(term) {
@@ -101,42 +91,91 @@ export function writers(picture) {
 
 /** Listeners, clusters, endpoints, nodes. */
 export function map(picture) {
-  const { topology, info, readiness } = picture;
+  const { topology, info, readiness, traffic } = picture;
   const ready = new Map(readiness.listeners.map((listener) => [listener.name, listener]));
   const writer = topology.endpoints.find((endpoint) => endpoint.writer);
   return [
-    el("div.listeners", {}, info.listeners.map((listener) => listenerCard(listener, ready.get(listener.name)))),
+    el("div.listeners", {}, info.listeners.map((listener) => listenerCard(listener, ready.get(listener.name), traffic))),
     el("div.clusters", {}, topology.clusters.map((cluster) =>
       el("article.cluster", {},
         el("h3", {}, cluster.name, cluster.region === null ? null : el("small", {}, ` ${cluster.region}`)),
         topology.endpoints.filter((endpoint) => endpoint.cluster === cluster.name)
-          .map((endpoint) => endpointCard(endpoint, writer))))),
+          .map((endpoint) => endpointCard(endpoint, writer, traffic))))),
   ];
 }
 
-function listenerCard(listener, ready) {
-  const target = ready?.endpoint ?? null;
-  const problem = !ready?.ready ? "not ready" : ready.holding ? "holding clients" : null;
-  return el("article.listener", { "data-target": target, class: `listener ${problem === null ? "" : "bad"}` },
-    el("h4", {}, listener.name, problem === null ? null : el("span.badge.down", {}, problem)),
-    el("p.route", {}, `${listener.route} → `, target === null ? "nowhere" : strong(target)),
-    el("p.small", {}, listener.bind),
-    el("p.small", {}, `${count(listener.clients, "client")} of ${listener.max_clients.toLocaleString()}, ${listener.auth}, TLS ${listener.tls}`));
+/**
+ * Endpoints of a listener with their part of its statements: all of a split route, else the current one, then others that
+ * were used within the last minute. `line`: statements go there now.
+ */
+function targets(listener, ready, traffic) {
+  const shares = new Map(traffic.paths.filter((path) => path.listener === listener.name).map((path) => [path.endpoint, path.share]));
+  const splits = listener.route.startsWith("split");
+  const names = splits ? listener.targets : [ready?.endpoint ?? null].filter((name) => name !== null);
+  const isUsed = (name) => splits && (shares.size === 0 || shares.has(name));
+  return [...new Set([...names, ...shares.keys()])].map((name) => ({
+    name,
+    share: shares.get(name) ?? (shares.size === 0 ? null : 0),
+    line: name === ready?.endpoint || isUsed(name),
+  }));
 }
 
-function endpointCard(endpoint, writer) {
+function listenerCard(listener, ready, traffic) {
+  const problem = !ready?.ready ? "not ready" : ready.holding ? "holding clients" : null;
+  const reached = targets(listener, ready, traffic);
+  return el("article.listener", { "data-targets": reached.filter((target) => target.line).map((target) => target.name).join(" "), class: `listener ${problem === null ? "" : "bad"}` },
+    el("h4", {}, listener.name, problem === null ? null : el("span.badge.down", {}, problem)),
+    el("p.route", {}, listener.route),
+    reached.length === 0 ? el("p.route", {}, "→ nowhere") : el("ul.targets", {}, reached.map((target) =>
+      el("li", {}, "→ ", strong(target.name), target.share === null ? null : el("small", {}, ` ${percent(target.share)}`)))),
+    el("p.small", {}, listener.bind),
+    el("p.small", {}, `${count(listener.clients, "client")} of ${listener.max_clients.toLocaleString()}, ${listener.auth}, TLS ${listener.tls}`),
+    expiry(listener.certificates, []));
+}
+
+const USAGES = { ca: "CA", identity: "own certificate", peer: "server certificate" };
+
+/** Ends of certificates, the first of each usage, and of the token that is used longest. */
+function expiry(certificates, tokens) {
+  const first = new Map();
+  for (const { usage, expires } of certificates) {
+    if (!(first.get(usage)?.in_seconds < expires.in_seconds)) first.set(usage, expires);
+  }
+  const ends = [...first].map(([usage, expires]) => [USAGES[usage] ?? usage, expires]);
+  const [token] = tokens.toSorted((a, b) => b.expires.in_seconds - a.expires.in_seconds);
+  if (token !== undefined) ends.push(["token", token.expires]);
+  if (ends.length === 0) return null;
+  return el("p.small", {}, ends.map(([what, expires], at) => [
+    at === 0 ? "" : " · ",
+    el("span", { class: expires.in_seconds < 7 * 86400 && what !== "token" ? "soon" : null, title: expires.at }, `${what} ${left(expires.in_seconds)}`),
+  ]));
+}
+
+function endpointCard(endpoint, writer, traffic) {
   const classes = ["endpoint", endpoint.health, endpoint.writer ? "writes" : ""].join(" ");
   const observed = endpoint.observed_role;
+  const used = traffic.endpoints.find((it) => it.endpoint === endpoint.name);
   return el("article.endpoint", { id: `endpoint-${endpoint.name}`, class: classes },
     el("div", {}, el("h4", {}, dot(endpoint.health), endpoint.name,
       endpoint.writer ? el("span.badge.writer", {}, "writer") : null,
       endpoint.fenced === null ? null : el("span.badge.down", {}, "fenced"),
       endpoint.role_mismatch ? el("span.badge.down", {}, `reports ${ROLES[observed] ?? "?"}`) : null),
     el("p", {}, el("span.role", { class: `role ${endpoint.declared_role}` }, endpoint.declared_role), ` ${endpoint.address}`),
-    el("p.small", {}, healthWords(endpoint)),
+    el("p.small", {}, [healthWords(endpoint), endpoint.server_version === null ? null : `PostgreSQL ${endpoint.server_version.split(" ")[0]}`].filter(Boolean).join(" · ")),
     endpoint.last_error === null ? null : el("p.small.error", {}, endpoint.last_error),
-    el("p.small", {}, [count(endpoint.sessions, "session"), freshness(endpoint, writer)].filter(Boolean).join(" · "))),
+    el("p.small", {}, [count(endpoint.sessions, "session"), lag(endpoint) ?? freshness(endpoint, writer)].filter(Boolean).join(" · ")),
+    used === undefined ? null : el("p.small", {}, rates(used)),
+    expiry(endpoint.tls.certificates, endpoint.login.tokens?.kept ?? [])),
     endpoint.nodes.length === 0 ? null : el("ul.nodes", {}, endpoint.nodes.map((node) => nodeChip(node, endpoint, writer))));
+}
+
+/** Distance of a standby to its writer, in time and bytes. */
+function lag({ lag }) {
+  if (lag === null) return null;
+  if (lag.seconds === 0) return "caught up";
+  const seconds = lag.seconds < 10 ? `${lag.seconds.toFixed(1)} s` : duration(lag.seconds);
+  const wal = lag.bytes === null ? "" : ` (${bytes(lag.bytes)})`;
+  return `${lag.lower_bound ? "at least " : ""}${seconds} behind${wal}`;
 }
 
 function dot(health) {
@@ -162,7 +201,7 @@ function freshness(standby, writer) {
   return behind <= CAUGHT_UP ? "caught up" : `${bytes(behind)} behind`;
 }
 
-/** Draws the lines from each listener to its current endpoint; a phone shows none. */
+/** Draws the lines from each listener to its endpoints; a phone shows none. */
 export function lines(mapElement) {
   const namespace = "http://www.w3.org/2000/svg";
   let svg = mapElement.parentElement.querySelector("svg.lines");
@@ -173,8 +212,10 @@ export function lines(mapElement) {
     mapElement.parentElement.append(svg);
   }
   const ground = svg.getBoundingClientRect();
-  const paths = [...mapElement.querySelectorAll(".listener[data-target]")].flatMap((listener) => {
-    const target = document.getElementById(`endpoint-${listener.dataset.target}`);
+  const pairs = [...mapElement.querySelectorAll(".listener")].flatMap((listener) =>
+    listener.dataset.targets.split(" ").filter(Boolean).map((name) => [listener, name]));
+  const paths = pairs.flatMap(([listener, name]) => {
+    const target = document.getElementById(`endpoint-${name}`);
     if (target === null) return [];
     const [from, to] = [listener.getBoundingClientRect(), target.getBoundingClientRect()];
     const [x1, y1] = [from.right - ground.left, from.top + from.height / 2 - ground.top];

@@ -11,6 +11,40 @@ export function duration(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
 }
 
+/** A text whose parts in backticks are code. */
+export function quoted(text) {
+  return text.split("`").map((part, at) => (at % 2 === 1 ? el("code", {}, part) : part));
+}
+
+/** `ends in 42 min`, `ended 3 d ago`: one unit. */
+export function left(seconds) {
+  const short = duration(Math.abs(seconds)).split(" ").slice(0, 2).join(" ");
+  return seconds < 0 ? `ended ${short} ago` : `ends in ${short}`;
+}
+
+/** `38 %`. */
+export function percent(share) {
+  return share > 0 && share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`;
+}
+
+/** `3.2 ms`, `1.5 s`. */
+function brief(seconds) {
+  if (seconds >= 1) return `${seconds.toFixed(1)} s`;
+  const ms = seconds * 1000;
+  return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+}
+
+/** `120 statements/s, 0.2 errors/s, p99 3.2 ms`. */
+export function rates(traffic) {
+  const each = (rate) => (rate > 0 && rate < 10 ? rate.toFixed(rate < 0.1 ? 2 : 1) : Math.round(rate).toLocaleString());
+  return [
+    `${each(traffic.statements_per_second)} statements/s`,
+    `${each(traffic.errors_per_second)} errors/s`,
+    traffic.refused > 0 ? `${traffic.refused.toLocaleString()} refused` : null,
+    traffic.p99_seconds === null ? null : `p99 ${brief(traffic.p99_seconds)}`,
+  ].filter(Boolean).join(", ");
+}
+
 /** `2 min ago`: one unit. */
 export function ago(seconds) {
   return seconds < 1 ? "now" : `${duration(seconds).split(" ").slice(0, 2).join(" ")} ago`;

@@ -23,6 +23,7 @@ use crate::{
     backend::{EndpointHandle, EndpointSettings},
     credentials::{Login, PasswordLogin, Secret, TokenCommand, TokenLoginSettings, TokenOrigin, TokenUsers},
     events::Events,
+    files::Files,
     frontend::{
         AccessList, Auth, Bind, CurrentBackend, Endpoints, ListenerContext, ListenerLimits, ListenerSettings,
         Observers, OwnBackend, Registered, Routing, SessionEntry,
@@ -135,8 +136,8 @@ impl Desk {
             workers: Workers::start(1).unwrap(),
         };
         let mover = WriterMover::start(parts, &tasks);
-        let api =
-            Api { routing, observers, sessions, listeners: Live::fixed(shown), control, mover, metrics };
+        let (shown, files) = (Live::fixed(shown), Files::new());
+        let api = Api { routing, observers, sessions, listeners: shown, control, mover, metrics, files };
         let api_key = key.map(|key| Secret::new(key.to_owned()));
         let settings = AdminSettings {
             bind: bind.parse().unwrap(),

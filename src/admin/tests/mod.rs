@@ -3,6 +3,7 @@
 mod access;
 mod description;
 mod desk;
+mod diagnosis;
 mod events;
 mod health;
 mod limits;

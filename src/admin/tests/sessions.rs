@@ -13,15 +13,18 @@ async fn a_session_is_shown_with_its_client_and_its_server() {
     let desk = Desk::new(WELL);
     let _session = desk.session("app", "primary");
     let mut shown = desk.get("/v1/sessions").await.json()["sessions"][0].clone();
-    let started = shown.as_object_mut().unwrap().remove("started").unwrap();
-    assert!(started["at"].is_string() && started["age_seconds"].is_number());
+    for time in ["started", "state_since"] {
+        let time = shown.as_object_mut().unwrap().remove(time).unwrap();
+        assert!(time["at"].is_string() && time["age_seconds"].is_number());
+    }
     assert_eq!(
         shown,
         json!({
             "id": 1, "listener": "app", "client": "192.0.2.1:1000", "tls": "TLSv1.3", "user": "alice",
             "database_user": "alice@example.com", "database": "orders", "application": "psql", "method": "scram",
             "endpoint": "primary", "backend_role": "primary", "backend_pid": 41, "server": "192.0.2.2:5432",
-            "reason": "writer", "pins": [], "state": "idle", "statements": 0,
+            "reason": "writer", "pins": [], "state": "idle", "waits_for": null,
+            "awaited_pool": null, "transaction_since": null, "statements": 0,
         })
     );
 }

@@ -17,7 +17,12 @@ async fn shedding_drops_counts_and_says_what_was_lost() {
         audit.submit(opened()).await.unwrap();
     }
     assert_eq!(scene.counted("gatekeeper_audit_dropped_total"), 10);
+    let condition = audit.condition();
+    assert_eq!((condition.losses.map(|(count, _)| count), condition.blocks), (Some(10), false));
+    let (since, _) = condition.write_error.expect("the disk is full");
+    assert!(since <= condition.losses.unwrap().1, "the disk was full first");
     scene.free_the_disk(&audit).await;
+    assert_eq!(audit.condition().write_error, None);
     until(|| scene.counted("gatekeeper_audit_queue_records") == 0).await;
     audit.submit(opened()).await.unwrap();
     audit.close().await;

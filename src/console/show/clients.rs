@@ -89,7 +89,8 @@ fn of_client(client: &Client, binds: &Binds) -> Socket {
     Socket {
         state: if client.is_waiting_for_backend() { "waiting" } else { "active" },
         connected: client.connected(),
-        requested: client.connected(),
+        requested: client.state_start(),
+        wait: client.waited(),
         link: client.backend.as_ref().map(|backend| server_name(&backend.endpoint, backend.pid)),
         ..socket_of_facts(&client.entry.facts, binds)
     }

@@ -154,10 +154,14 @@ async fn a_failing_command_is_told_and_counted_and_recovers_with_the_next_login(
     let status = bench.source.status();
     assert_eq!((status.mints, status.failures), (0, 1));
     assert!(status.failing.is_some());
+    let since = status.failing_since.unwrap();
+    bench.source.token(&user()).await.err().unwrap();
+    assert_eq!(bench.source.status().failing_since, Some(since), "the first failure");
     assert!(bench.mints.lock().unwrap()[0].result.is_err());
     fs::remove_file(bench.path("fail")).unwrap();
-    assert_eq!(bench.token().await, "token-2");
-    assert!(bench.source.status().failing.is_none());
+    assert_eq!(bench.token().await, "token-3");
+    let status = bench.source.status();
+    assert!(status.failing.is_none() && status.failing_since.is_none());
 }
 
 #[tokio::test]

@@ -302,6 +302,19 @@ impl PooledAcquirer {
         self.provider.awaited.take()
     }
 
+    /// The pool of the current wait.
+    pub(crate) fn awaited_pool(&self) -> Option<&Arc<Pool>> {
+        self.provider.awaited.as_ref().map(|awaited| &awaited.pool)
+    }
+
+    /// True while the client is on hold.
+    pub(crate) const fn is_held(&self) -> bool {
+        match &self.wait {
+            Some(wait) => wait.hold.is_held(),
+            None => false,
+        }
+    }
+
     /// Current load of a pool of the process.
     pub(crate) fn pool_load(&self, pool: &Pool) -> PoolLoad {
         PoolLoad::of(pool, &self.context.sessions)

@@ -18,8 +18,9 @@ use super::{
 use crate::{
     audit::record,
     backend::TcpPath,
+    closed_set::closed_set,
     names::EndpointName,
-    pool::BackendHandle,
+    pool::{BackendHandle, Pool},
     route::RouteReason,
     session::Pins,
     telemetry::labels::TerminationReason,
@@ -69,6 +70,8 @@ struct Held {
     is_lost: bool,
     /// Reason for the last endpoint.
     reason: RouteReason,
+    /// Pool in which the session waits.
+    awaited: Option<Arc<Pool>>,
 }
 
 /// Activity of a session.
@@ -76,10 +79,24 @@ struct Held {
 pub struct Activity {
     /// Number of statements started.
     pub begun: u64,
-    /// A statement is running.
+    /// A statement is running, or waits.
     pub busy: bool,
+    /// Reason for a wait of the statement.
+    pub wait: SessionWait,
     /// Transaction status last reported by the server.
     pub status: TransactionStatus,
+}
+
+closed_set! {
+    /// Reason for which a statement does not run yet.
+    pub enum SessionWait {
+        /// The statement does not wait.
+        Nothing = "nothing",
+        /// All backends of the pool are in use, or none is logged in.
+        Backend = "backend",
+        /// No writer is available: the client is on hold.
+        Writer = "writer",
+    }
 }
 
 /// Command to a session.
@@ -125,7 +142,13 @@ impl SessionEntry {
             is_dedicated: current_backend.is_some(),
             loss_limit: MIN_LOSS_LIMIT,
             withdrawn_at: OnceLock::new(),
-            backend: Mutex::new(Held { current_backend, sheltered: false, is_lost: false, reason }),
+            backend: Mutex::new(Held {
+                current_backend,
+                sheltered: false,
+                is_lost: false,
+                reason,
+                awaited: None,
+            }),
             exposed: Notify::new(),
             activity: AtomicU64::new(Activity::default().pack()),
             times: ActivityTimes::idle_since(Instant::now()),
@@ -238,7 +261,18 @@ impl SessionEntry {
     /// settings or the BEGIN sent ahead of the statement, and the statement would run without them.
     pub(crate) fn leased(&self, running: &Arc<BackendHandle>, reason: RouteReason, sheltered: bool) {
         let current_backend = Some(CurrentBackend::Leased(Arc::clone(running)));
-        *self.held() = Held { current_backend, sheltered, is_lost: false, reason };
+        *self.held() = Held { current_backend, sheltered, is_lost: false, reason, awaited: None };
+    }
+
+    /// Notes the pool in which the session waits; `None` at the end of a wait without a lease.
+    pub(crate) fn set_awaited_pool(&self, pool: Option<&Arc<Pool>>) {
+        self.held().awaited = pool.map(Arc::clone);
+    }
+
+    /// The pool in which the session waits.
+    #[must_use]
+    pub fn awaited_pool(&self) -> Option<Arc<Pool>> {
+        self.held().awaited.clone()
     }
 
     /// From now on, the client's own statement runs on the backend.
@@ -355,7 +389,7 @@ impl SessionEntry {
         *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
     }
 
-    /// Publishes the activity of the session, which has changed at `now`.
+    /// Publishes the activity of the session, which differs from the last one since `now`.
     pub(crate) fn set_activity(&self, activity: Activity, now: Instant) {
         self.times.note_state(now);
         self.activity.store(activity.pack(), Ordering::Relaxed);
@@ -366,7 +400,7 @@ impl SessionEntry {
         self.times.note_transaction(start);
     }
 
-    /// Time of the last change of [`Self::activity`], or of the start or end of a wait for a backend.
+    /// Start of the current activity: of the statement, the wait, or the pause between statements.
     #[must_use]
     pub fn state_start(&self) -> Instant {
         self.times.state_start()
@@ -376,6 +410,12 @@ impl SessionEntry {
     #[must_use]
     pub fn transaction_start(&self) -> Option<Instant> {
         self.times.transaction_start()
+    }
+
+    /// Start of the open transaction block; `None` outside of one.
+    #[must_use]
+    pub fn block_start(&self) -> Option<Instant> {
+        self.transaction_start().filter(|_| self.activity().status != TransactionStatus::Idle)
     }
 }
 
@@ -394,7 +434,7 @@ impl Activity {
             TransactionStatus::Open => 1,
             TransactionStatus::Failed => 2,
         };
-        self.begun << 3 | u64::from(self.busy) << 2 | status
+        self.begun << 5 | (self.wait.index() as u64) << 3 | u64::from(self.busy) << 2 | status
     }
 
     fn unpack(packed: u64) -> Self {
@@ -403,7 +443,12 @@ impl Activity {
             1 => TransactionStatus::Open,
             _ => TransactionStatus::Failed,
         };
-        Self { begun: packed >> 3, busy: packed & 4 != 0, status }
+        let wait = match packed >> 3 & 3 {
+            0 => SessionWait::Nothing,
+            1 => SessionWait::Backend,
+            _ => SessionWait::Writer,
+        };
+        Self { begun: packed >> 5, busy: packed & 4 != 0, wait, status }
     }
 
     /// Name in the admin API.
@@ -420,6 +465,23 @@ impl Activity {
 
 impl Default for Activity {
     fn default() -> Self {
-        Self { begun: 0, busy: false, status: TransactionStatus::Idle }
+        Self { begun: 0, busy: false, wait: SessionWait::Nothing, status: TransactionStatus::Idle }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_activity_survives_its_packing() {
+        for wait in SessionWait::ALL {
+            for status in [TransactionStatus::Idle, TransactionStatus::Open, TransactionStatus::Failed] {
+                for (begun, busy) in [(0, false), (7, true), (1 << 40, true)] {
+                    let activity = Activity { begun, busy, wait, status };
+                    assert_eq!(Activity::unpack(activity.pack()), activity);
+                }
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -19,7 +19,7 @@ use crate::{
     frontend::{
         acquire::{AcquireRequest, PooledAcquirer, Step},
         observe::recorder::Recorder,
-        registry::sessions::Registered,
+        registry::{entry::SessionWait, sessions::Registered},
     },
     pool::{Disposition, Lease},
     session::Session,
@@ -80,6 +80,15 @@ impl Leasing {
         self.is_waiting
     }
 
+    /// Reason for the session's wait.
+    pub(super) const fn wait(&self) -> SessionWait {
+        match (self.is_waiting, self.acquirer.is_held()) {
+            (false, _) => SessionWait::Nothing,
+            (true, false) => SessionWait::Backend,
+            (true, true) => SessionWait::Writer,
+        }
+    }
+
     /// Leases a backend, if one is available now.
     pub(super) fn poll_lease(
         &mut self,
@@ -100,7 +109,11 @@ impl Leasing {
             apart: parts.session.is_apart(),
         };
         loop {
-            return Poll::Ready(match ready!(self.acquirer.poll_lease(&request, cx)) {
+            let Poll::Ready(step) = self.acquirer.poll_lease(&request, cx) else {
+                parts.registered.set_awaited_pool(self.acquirer.awaited_pool());
+                return Poll::Pending;
+            };
+            return Poll::Ready(match step {
                 Ok(Step::Acquired(lease)) if self.acquirer.has_writer_moved(&lease) => {
                     self.acquirer.refuse_lease(lease);
                     continue;
@@ -124,6 +137,7 @@ impl Leasing {
             "no backend connection for a statement"
         );
         let awaited = self.acquirer.take_awaited_pool();
+        parts.registered.set_awaited_pool(None);
         if parts.session.fail(client_error.clone()) {
             let load = || awaited.as_ref().map(|awaited| self.acquirer.pool_load(&awaited.pool));
             parts.recorder.record_refusal(&client_error, awaited.as_ref(), load);

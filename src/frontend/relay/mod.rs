@@ -177,9 +177,8 @@ impl Relay {
         self.poll_pauses(cx)?;
         self.client.received.rest();
         self.backend.received.rest();
-        let is_pinging = self.is_pinging();
-        let now = self.turn.now();
-        self.activity.update(&self.session, is_pinging, now, &self.registered, &mut self.recorder);
+        let Self { session, leasing, turn, registered, recorder, .. } = self;
+        self.activity.update(session, leasing.as_ref(), turn, registered, recorder);
         self.wait_for_more(cx);
         self.watch_read(cx);
         self.poll_timer(cx)

@@ -1,12 +1,13 @@
 //! Reports the events of a session to metrics, audit log and registry.
 
-use std::time::Instant;
-
-use super::backend_side::BackendSide;
+use super::{backend_side::BackendSide, leasing::Leasing, turn::Turn};
 use crate::{
     frontend::{
         observe::recorder::Recorder,
-        registry::{entry::Activity, sessions::Registered},
+        registry::{
+            entry::{Activity, SessionWait},
+            sessions::Registered,
+        },
     },
     route::RouteReason,
     session::{ClusterEvent, Session},
@@ -48,8 +49,6 @@ pub(super) fn report_events(session: &mut Session, backend: &BackendSide, record
 #[derive(Default)]
 pub(super) struct ActivityReport {
     stored: Activity,
-    /// The session waits for a backend.
-    waits: bool,
     /// Number of ended transactions while a transaction is open; `None` otherwise.
     transaction: Option<u64>,
 }
@@ -57,30 +56,33 @@ pub(super) struct ActivityReport {
 // === impl ActivityReport ===
 
 impl ActivityReport {
-    /// Stores the activity of `session` at `now`; `is_pinging`: the client's message waits for the server.
+    /// Stores the activity of `session` in its entry.
     pub(super) fn update(
         &mut self,
         session: &Session,
-        is_pinging: bool,
-        now: Instant,
+        leasing: Option<&Leasing>,
+        turn: &mut Turn,
         registered: &Registered,
         recorder: &mut Recorder,
     ) {
+        // The client's message may wait for the server.
+        let is_pinging = leasing.is_some_and(Leasing::is_pinging);
         let waits = session.wants_backend();
         let activity = Activity {
             begun: session.statements_started(),
             busy: !session.is_settled() || waits || is_pinging,
+            wait: leasing.map_or(SessionWait::Nothing, Leasing::wait),
             status: session.status(),
         };
-        if (activity, waits) != (self.stored, self.waits) {
-            (self.stored, self.waits) = (activity, waits);
-            registered.set_activity(activity, now);
+        if activity != self.stored {
+            self.stored = activity;
+            registered.set_activity(activity, turn.now());
         }
         let is_open = !waits && (activity.busy || activity.status != TransactionStatus::Idle);
         let transaction = is_open.then(|| session.transactions());
         if transaction != self.transaction {
             self.transaction = transaction;
-            registered.set_transaction(transaction.map(|_| now));
+            registered.set_transaction(transaction.map(|_| turn.now()));
         }
         let pins = session.pins();
         if pins != registered.pins() {

@@ -221,7 +221,7 @@ mod tests {
         frontend::{
             registry::{
                 current_backend::{CurrentBackend, OwnBackend},
-                entry::Activity,
+                entry::{Activity, SessionWait},
                 sessions::Registered,
             },
             testing::Stand,
@@ -273,7 +273,8 @@ mod tests {
         );
         let [idle, busy] = [1, 2].map(|id| dedicated(&stand, id));
         let start = Instant::now() + SECOND;
-        let in_transaction = Activity { begun: 1, busy: false, status: TransactionStatus::Open };
+        let in_transaction =
+            Activity { begun: 1, busy: false, wait: SessionWait::Nothing, status: TransactionStatus::Open };
         idle.set_transaction(Some(start));
         idle.set_activity(in_transaction, start + SECOND * 2);
         busy.set_transaction(Some(start + SECOND));

@@ -132,13 +132,13 @@ impl Silence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{backend::TcpProgress, wire::TransactionStatus};
+    use crate::backend::TcpProgress;
 
     const SECOND: Duration = Duration::from_secs(1);
     const HOLD: Duration = Duration::from_secs(90);
 
     fn busy(begun: u64) -> Activity {
-        Activity { begun, busy: true, status: TransactionStatus::Idle }
+        Activity { begun, busy: true, ..Activity::default() }
     }
 
     fn tcp(retransmits: u8, last_data: Duration) -> TcpState {

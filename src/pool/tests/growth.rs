@@ -96,6 +96,17 @@ async fn refused_logins_fail_nobody_while_backends_live() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_old_error_is_left_out_without_waiting_sessions() {
+    let stand = Stand::new(1).await;
+    let pool = stand.pool();
+    stand.server.refuse(Some(b"28000"));
+    assert!(lease(&pool).await.is_err());
+    assert!(pool.status().last_login_error.is_some());
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert!(pool.status().last_login_error.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn backends_that_answer_serve_while_the_endpoint_ends() {
     let stand = Stand::new(1).await;
     let pool = stand.pool();

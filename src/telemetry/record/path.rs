@@ -71,6 +71,14 @@ pub struct PathTotals {
     pub transactions: u64,
     /// Answered statements.
     pub statements: u64,
+    /// Statements that Gatekeeper has refused.
+    pub refused: u64,
+    /// Errors that clients received.
+    pub errors: u64,
+    /// Errors for which the statement's text is not the reason.
+    pub faults: u64,
+    /// Answered statements by duration, in the buckets of [`catalog::STATEMENT_DURATION`].
+    pub durations: [u64; DURATION_BUCKETS],
     /// Bytes relayed to the endpoint.
     pub to_endpoint: u64,
     /// Bytes relayed to clients.
@@ -84,6 +92,9 @@ pub struct PathTotals {
 /// Numbers moved out of the shards.
 #[derive(Clone, Copy, Default)]
 struct Flushed {
+    refused: u64,
+    errors: u64,
+    faults: u64,
     transactions: u64,
     traffic: [u64; Direction::ALL.len()],
 }
@@ -170,8 +181,17 @@ impl PathMetrics {
     pub(super) fn flush(&self) {
         let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
         for shard in self.shards.all() {
-            self.statements.add(&shard.statements);
-            self.errors.add(&shard.errors);
+            for outcome in StatementOutcome::ALL {
+                let count = shard.statements[outcome.index()].take();
+                self.statements.of(outcome).add(count);
+                flushed.refused += if outcome == StatementOutcome::Refused { count } else { 0 };
+            }
+            for class in SqlstateClass::ALL {
+                let count = shard.errors[class.index()].take();
+                self.errors.of(class).add(count);
+                flushed.errors += count;
+                flushed.faults += if class.is_about_the_statement() { 0 } else { count };
+            }
             let transactions = shard.transactions.take();
             self.transactions.add(transactions);
             flushed.transactions += transactions;
@@ -188,13 +208,18 @@ impl PathMetrics {
     /// Totals since the start, up to the last flush.
     pub(super) fn totals(&self, listener: ListenerName, endpoint: EndpointName) -> PathTotals {
         let flushed = *self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
-        let (statements, statement_time) = sum_buckets(&self.duration().1);
+        let durations = self.duration().1;
+        let (statements, statement_time) = sum_buckets(&durations);
         let (_, wait_time) = sum_buckets(&self.wait().1);
         PathTotals {
             listener,
             endpoint,
             transactions: flushed.transactions,
             statements,
+            refused: flushed.refused,
+            errors: flushed.errors,
+            faults: flushed.faults,
+            durations: durations.map(|bucket| bucket.count),
             to_endpoint: flushed.traffic[Direction::ToEndpoint.index()],
             to_client: flushed.traffic[Direction::ToClient.index()],
             statement_time,

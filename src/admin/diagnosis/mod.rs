@@ -1,0 +1,184 @@
+//! The state of the service in one word, and its faults in sentences: what clients and operators suffer from now, since
+//! when, and what ends it.
+//!
+//! Promises: the status page, the API and the console show the same faults; a fault disappears when it is mended, or a
+//! minute after its last effect. Refuses to know: how a fault is shown, and the alerts, which have thresholds of their own.
+
+mod credentials;
+mod endpoints;
+mod fault;
+mod program;
+mod refusals;
+mod replication;
+mod transactions;
+mod waits;
+mod words;
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{Json, extract::State};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use self::{
+    fault::{Fault, FaultKind, FaultSeverity},
+    transactions::OpenTransaction,
+    waits::PoolWaits,
+};
+use super::{context::AdminContext, error::ErrorBody, health::Readiness, moment::Clock, traffic::Traffic};
+use crate::{closed_set::closed_set, frontend::ListenerContext};
+
+/// The state of the service and its faults.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Diagnosis {
+    /// `healthy`; `faulty` with at least one warning or alarm; `holding` while sessions wait for a writer; `not_ready` if a
+    /// listener cannot serve.
+    state: &'static str,
+    /// Alarms first, then warnings; each group in the order of the parts of the program.
+    faults: Vec<Fault>,
+}
+
+closed_set! {
+    /// State of the service.
+    enum ServiceState {
+        /// No fault is known.
+        Healthy = "healthy",
+        /// Clients are served, with faults.
+        Faulty = "faulty",
+        /// Sessions wait for a writer.
+        Holding = "holding",
+        /// A listener cannot serve.
+        NotReady = "not_ready",
+    }
+}
+
+/// The state of the service and its faults, each with its remedy.
+#[utoipa::path(get, path = "/v1/verdict", tag = "topology", security(("key" = [])), responses(
+    (status = 200, description = "What is known now.", body = Diagnosis),
+    (status = 401, description = "No valid key was shown.", body = ErrorBody),
+))]
+pub(super) async fn verdict(State(context): State<Arc<AdminContext>>) -> Json<Diagnosis> {
+    let traffic = context.traffic.traffic(&context.api.metrics, Instant::now());
+    Json(Diagnosis::new(&context, &Readiness::of_all(&context), &traffic, Clock::now()))
+}
+
+// === impl Diagnosis ===
+
+impl Diagnosis {
+    pub(super) fn new(
+        context: &AdminContext,
+        readiness: &Readiness,
+        traffic: &Traffic,
+        clock: Clock,
+    ) -> Self {
+        let mut faults = diagnose_service(context, readiness, clock);
+        faults.extend(diagnose_traffic(context, traffic, clock));
+        faults.extend(diagnose_credentials(context, clock));
+        faults.extend(diagnose_program(context, clock));
+        Self::from_faults(faults, readiness)
+    }
+
+    fn from_faults(mut faults: Vec<Fault>, readiness: &Readiness) -> Self {
+        let rank = |severity| FaultSeverity::ALL.iter().rev().position(|it| it.as_str() == severity);
+        faults.sort_by_key(|fault| rank(fault.severity));
+        let is_faulty = faults.iter().any(|fault| fault.severity != FaultSeverity::Info.as_str());
+        let state = if !readiness.is_ready() {
+            ServiceState::NotReady
+        } else if readiness.is_holding() {
+            ServiceState::Holding
+        } else if is_faulty {
+            ServiceState::Faulty
+        } else {
+            ServiceState::Healthy
+        };
+        Self { state: state.as_str(), faults }
+    }
+}
+
+/// Shutdown, moves, endpoints, listeners.
+fn diagnose_service(context: &AdminContext, readiness: &Readiness, clock: Clock) -> Vec<Fault> {
+    let (api, mut faults) = (&context.api, Vec::new());
+    if context.is_draining() {
+        let text = "This Gatekeeper is shutting down: sessions end after their transaction.".to_owned();
+        let remedy = "Clients connect to another instance.".to_owned();
+        faults.push(Fault::new(FaultKind::Draining, text, remedy, None));
+    }
+    if let Some(progress) = api.mover.progress() {
+        let phase = progress.phase.as_str().replace('_', " ");
+        let text = format!("The writer moves to {} ({phase}): new transactions wait.", progress.to);
+        let remedy = "It ends by itself; DELETE /v1/topology/writer cancels it.".to_owned();
+        let fault = Fault::new(FaultKind::WriterMove, text, remedy, Some(clock.since(progress.since)));
+        faults.push(fault.of_endpoint(&progress.to));
+    }
+    let snapshot = api.routing.topology.load();
+    faults.extend(endpoints::diagnose_endpoints(&snapshot, &api.observers.events, clock));
+    for (listener, problem) in readiness.problems() {
+        let text = format!("Listener {listener} cannot serve: {problem}.");
+        let remedy = "`gatekeeper doctor` finds the step that fails, and its remedy.".to_owned();
+        faults.push(Fault::new(FaultKind::ListenerUnready, text, remedy, None).of_listener(listener));
+    }
+    let lagging = snapshot.endpoints.iter().filter_map(|status| replication::diagnose_standby(status, clock));
+    faults.extend(lagging);
+    faults
+}
+
+/// Pools, transactions, refusals, errors, clients.
+fn diagnose_traffic(context: &AdminContext, traffic: &Traffic, clock: Clock) -> Vec<Fault> {
+    let api = &context.api;
+    let sessions = api.sessions.list();
+    let mut pools = api.routing.pools.list();
+    pools.sort_by_cached_key(|pool| pool.target().to_string());
+    let waits = pools.iter().filter_map(|pool| PoolWaits::of(&pool.status(), &sessions)?.diagnose(clock));
+    let mut faults: Vec<_> = waits.collect();
+    let open = sessions.iter().filter_map(|entry| OpenTransaction::of(entry));
+    faults.extend(transactions::diagnose_transactions(open, clock));
+    faults.extend(refusals::diagnose_refusals(api.observers.events.recent_refusals(), clock));
+    faults.extend(refusals::diagnose_errors(traffic.endpoints()));
+    faults.extend(context.listeners().iter().filter_map(|listener| {
+        let settings = &listener.settings;
+        refusals::diagnose_clients(settings.name.as_str(), listener.clients(), settings.limits.max_clients)
+    }));
+    faults
+}
+
+/// Certificates and tokens.
+fn diagnose_credentials(context: &AdminContext, clock: Clock) -> Vec<Fault> {
+    let (now, mut faults) = (Timestamp::now(), Vec::new());
+    for listener in context.listeners() {
+        let ListenerContext { settings, tls, .. } = &*listener;
+        let owner = format!("listener {}", settings.name);
+        let certificates = tls.as_ref().map(crate::tls::ServerTls::certificates).unwrap_or_default();
+        let found = credentials::diagnose_certificates(&owner, &certificates, now, clock);
+        faults.extend(found.into_iter().map(|fault| fault.of_listener(&settings.name)));
+    }
+    let endpoints = context.api.routing.endpoints.load();
+    let mut endpoints: Vec<_> = endpoints.iter().collect();
+    endpoints.sort_by_key(|endpoint| endpoint.name());
+    for endpoint in endpoints {
+        let name = endpoint.name();
+        let owner = format!("endpoint {name}");
+        let found = credentials::diagnose_certificates(&owner, &endpoint.tls().certificates(), now, clock);
+        faults.extend(found.into_iter().map(|fault| fault.of_endpoint(name)));
+        faults.extend(
+            endpoint
+                .tokens()
+                .and_then(|tokens| credentials::diagnose_tokens(name.as_str(), &tokens.status(), now, clock)),
+        );
+    }
+    faults
+}
+
+/// Audit log, reloads, files.
+fn diagnose_program(context: &AdminContext, clock: Clock) -> Vec<Fault> {
+    let api = &context.api;
+    let condition = api.observers.audit.condition();
+    let mut faults = program::diagnose_audit(&condition, Timestamp::now(), clock);
+    let failed = api.observers.events.failed_reload();
+    faults.extend(failed.map(|failed| program::diagnose_reload(&failed, clock)));
+    faults.extend(api.files.unusable().iter().map(|files| program::diagnose_files(files, clock)));
+    faults
+}
+
+#[cfg(test)]
+mod tests;
