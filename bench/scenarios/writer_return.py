@@ -20,6 +20,9 @@ CLIENTS = 5000
 ROUNDS = {"pgbouncer": 3, "gatekeeper": 20}
 # Of the server in each round, in seconds.
 ABSENCE = 1
+# Clients that wait in an outage, and its length in seconds.
+WAITING = 2000
+OUTAGE = 60
 
 
 def measure(bench: Bench) -> str:
@@ -28,12 +31,13 @@ def measure(bench: Bench) -> str:
         if bench.settings.wants(name):
             rows.append([name, f"{rounds}", *_observe(bench, name, 3 if bench.settings.quick else rounds)])
             progress(rows[-1])
+    outage = _outage(bench) if bench.settings.wants("gatekeeper") else ""
     head = ["pool", "rounds", "median, ms", "longest, ms", "logins per round", f"of {CLIENTS:,} idle clients connected"]
     return (
         f"{table(head, rows)}\n\n"
         f"The server shuts down (`fast`) and is started again after {ABSENCE} s. One client has sent a statement meanwhile. The "
         "time counts from the first login that the server admits, tried each 2 ms, to the response. Logins are those of the "
-        "pool, by the server's log. Target: a median of 300 ms.\n"
+        f"pool, by the server's log. Target: a median of 300 ms.\n{outage}"
     )
 
 
@@ -41,9 +45,7 @@ def _observe(bench: Bench, name: str, rounds: int) -> list[str]:
     server, account = bench.pool_server(log_connections="on")
     pool = bench.pools(server, account, asks_password=False, among=(name,))[name]
     pool.start()
-    idle = subprocess.Popen(
-        [sys.executable, TOOL, str(pool.port), "plain"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )
+    idle = _idle_clients(pool.port)
     _order(idle, CLIENTS)
     client = Connection(pool.port, account.user)
     logins = f"connection authorized: user={account.user} "
@@ -61,6 +63,44 @@ def _observe(bench: Bench, name: str, rounds: int) -> list[str]:
     return [
         f"{1000 * statistics.median(delays):.0f}", f"{1000 * max(delays):.0f}", f"{made / rounds:.1f}", answered,
     ]
+
+
+def _outage(bench: Bench) -> str:
+    """Lines in the log while many clients wait for a server that is away."""
+    server, account = bench.pool_server()
+    pool = bench.pools(server, account, asks_password=False, among=("gatekeeper",))["gatekeeper"]
+    pool.start()
+    idle = _idle_clients(pool.port)
+    _order(idle, WAITING)
+    before = _lines(pool.log)
+    server.process.send_signal(signal.SIGINT)
+    server.process.wait()
+    idle.stdin.write("ask\n")
+    idle.stdin.flush()
+    seconds = 5 if bench.settings.quick else OUTAGE
+    time.sleep(seconds)
+    server.launch(server.running)
+    answered = idle.stdout.readline().strip()
+    lines = _lines(pool.log) - before
+    idle.stdin.close()
+    idle.wait()
+    pool.stop()
+    server.stop()
+    progress([f"outage of {seconds} s", f"{lines} lines", f"{answered} answered"])
+    return (
+        f"\nOutage of {seconds} s while {WAITING:,} clients wait for a response: {lines} lines in Gatekeeper's log (target: 200), "
+        f"and {answered} clients got their response.\n"
+    )
+
+
+def _lines(log: Path) -> int:
+    return log.read_bytes().count(b"\n")
+
+
+def _idle_clients(port: int) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, TOOL, str(port), "plain"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )
 
 
 def _order(idle: subprocess.Popen, words) -> str:

@@ -1,8 +1,8 @@
 """Opens sessions, runs a statement in each session, and then keeps the sessions idle.
 
 Usage: `idle_clients.py PORT plain|tls`. Reads a number of sessions per line of standard input, opens sessions up to
-that number, and prints `idle` after all responses have arrived. The line `ask` runs a statement in each session and prints
-the number of sessions that got a response. Ends at the end of the input.
+that number, and prints `idle` after all responses have arrived. The line `ask` runs a statement in all sessions at once and
+prints the number of sessions that got a response. Ends at the end of the input.
 """
 
 import asyncio
@@ -47,15 +47,13 @@ async def open_one(port: int, tls, gate):
         return reader, writer
 
 
-async def ask(connection, gate) -> bool:
-    reader, writer = connection
-    async with gate:
-        try:
-            writer.write(QUERY)
-            await until_ready(reader)
-            return True
-        except (OSError, RuntimeError, asyncio.IncompleteReadError):
-            return False
+async def ask(reader, writer) -> bool:
+    try:
+        writer.write(QUERY)
+        await until_ready(reader)
+        return True
+    except (OSError, RuntimeError, asyncio.IncompleteReadError):
+        return False
 
 
 async def main():
@@ -67,7 +65,7 @@ async def main():
     held = []
     while line := await asyncio.to_thread(sys.stdin.readline):
         if line.strip() == "ask":
-            print(sum(await asyncio.gather(*(ask(connection, gate) for connection in held))), flush=True)
+            print(sum(await asyncio.gather(*(ask(*connection) for connection in held))), flush=True)
             continue
         held += await asyncio.gather(*(open_one(port, tls, gate) for _ in range(int(line) - len(held))))
         print("idle", flush=True)

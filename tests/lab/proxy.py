@@ -52,7 +52,7 @@ class Proxy:
 
     def start(self, wrapper=(), extra=None):
         """Starts the process, under `wrapper` if given, and waits until connections are accepted."""
-        log = self.workspace.path / f"{type(self).__name__.lower()}.log"
+        log = self.log = self.workspace.path / f"{type(self).__name__.lower()}.log"
         environment = self.environment() | (extra or {})
         self.process = self.workspace.start([*wrapper, *self.words()], log=log, env=environment)
 

@@ -21,6 +21,8 @@ class Outcome:
         self.differing = [name for name in names if direct.get(name) != through.get(name)]
         self.excused: dict[str, str] = {}
         self.unsteady: list[str] = []
+        # Tests that differed once, with the difference.
+        self.flaky: list[str] = []
 
     def excuse(self, known: dict[str, str]):
         """Removes the differences that are known to be unavoidable."""
@@ -32,8 +34,8 @@ class Outcome:
 
         A test is alike once both sides have given the same set of verdicts: the verdict is then random in the direct
         run as well. It is also alike if only the direct run was unsteady, and the proxy always gave the verdict that
-        the direct run gave in most turns. A test that fails only through the proxy, or never succeeds there, still
-        differs after `limit` turns.
+        the direct run gave in most turns. A test that differed in the first turn only is flaky. Any other still differs
+        after `limit` turns.
         """
         if len(self.differing) > 20:
             return
@@ -48,6 +50,18 @@ class Outcome:
             if direct.keys() == through.keys() or (len(direct) > 1 and list(through) == [usual]):
                 self.differing.remove(name)
                 self.unsteady.append(name)
+            elif list(direct) == [usual] and through[usual] == limit:
+                self._note_flaky(name)
+
+    def compare_again(self, second: "Outcome"):
+        """Takes those tests as flaky that are alike in a `second` run of the whole suite."""
+        for name in list(self.differing):
+            if name not in second.differing:
+                self._note_flaky(name)
+
+    def _note_flaky(self, name: str):
+        self.differing.remove(name)
+        self.flaky += ["FLAKY, differed in the first run only:", *self._detail(name)]
 
     @property
     def alike(self) -> bool:
@@ -71,6 +85,7 @@ class Outcome:
     def details(self) -> list[str]:
         lines = [f"{name}: {reason}" for name, reason in self.excused.items()]
         lines += [f"{name}: unsteady, direct as well" for name in self.unsteady]
+        lines += self.flaky
         for name in self.differing[:20]:
             lines += self._detail(name)
         if len(self.differing) > 20:
