@@ -36,9 +36,25 @@ pub(super) struct SessionsQuery {
     after: Option<u64>,
     /// Maximum number of sessions: 1000 when absent, at most 10 000.
     limit: Option<usize>,
+    /// `id` when absent; `state`: the longest in its state first; `transaction`: the longest transaction first.
+    #[serde(default)]
+    sort: SessionOrder,
 }
 
-/// A page of sessions, oldest first.
+/// Order of the listed sessions.
+#[derive(Debug, Default, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SessionOrder {
+    /// Oldest session first.
+    #[default]
+    Id,
+    /// Longest in its state first.
+    State,
+    /// Longest transaction first; sessions without one last.
+    Transaction,
+}
+
+/// A page of sessions, by default the oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Page {
     /// Number of matching sessions, including later pages.
@@ -111,7 +127,7 @@ pub(super) async fn list(
     let Query(which) = which.map_err(|error| Problem::bad_request(error.body_text()))?;
     let mut entries = context.api.sessions.list();
     entries.retain(|entry| which.wants(entry));
-    entries.sort_unstable_by_key(|entry| entry.id);
+    which.sort.apply(&mut entries);
     let clock = Clock::now();
     let limit = which.limit.unwrap_or(DEFAULT_PAGE_SESSIONS).min(MAX_PAGE_SESSIONS);
     let sessions = entries.iter().take(limit).map(|entry| SessionView::new(entry, clock)).collect();
@@ -156,6 +172,21 @@ impl Page {
         });
         let sessions = entries.iter().take(limit).map(|entry| SessionView::new(entry, clock)).collect();
         Self { total: entries.len(), sessions }
+    }
+}
+
+// === impl SessionOrder ===
+
+impl SessionOrder {
+    fn apply(self, entries: &mut [Arc<SessionEntry>]) {
+        match self {
+            Self::Id => entries.sort_unstable_by_key(|entry| entry.id),
+            Self::State => entries.sort_by_cached_key(|entry| (entry.state_since(), entry.id)),
+            Self::Transaction => entries.sort_by_cached_key(|entry| {
+                let since = entry.transaction_since();
+                (since.is_none(), since, entry.id)
+            }),
+        }
     }
 }
 

@@ -38,6 +38,6 @@ pub use registry::{
     sessions::SessionRegistry,
 };
 #[cfg(test)]
-pub use registry::{current_backend::OwnBackend, sessions::Registered};
+pub use registry::{current_backend::OwnBackend, entry::Activity, sessions::Registered};
 pub use settings::{Auth, BackendLossPolicy, Bind, ListenerLimits, ListenerSettings, SessionTimeouts};
 pub use watchdog::Watchdog;

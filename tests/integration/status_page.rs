@@ -220,7 +220,7 @@ async fn a_split_listener_is_shown_with_all_targets() {
     browser.reads(".listener .targets", |text| text.contains("primary") && text.contains("reads")).await;
     assert_eq!(browser.text(".listener .targets small").await, "", "no share without statements");
     let mut client = split.client().await;
-    for sql in ["SELECT count(*) FROM customers", "CREATE TABLE mine (x int)"] {
+    for sql in ["SELECT 1", "CREATE TABLE mine (x int)"] {
         client.send(&query(sql)).await;
         client.read_until(backend::READY_FOR_QUERY).await;
     }

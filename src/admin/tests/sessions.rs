@@ -1,6 +1,9 @@
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::desk::{Desk, WELL};
+use crate::{frontend::Activity, wire::TransactionStatus};
 
 async fn listed(desk: &Desk, query: &str) -> (u64, Vec<u64>) {
     let body = desk.get(&format!("/v1/sessions{query}")).await.json();
@@ -42,6 +45,23 @@ async fn sessions_are_listed_oldest_first_by_page_listener_and_endpoint() {
     assert_eq!(listed(&desk, "?listener=reports").await, (2, vec![2, 3]));
     assert_eq!(listed(&desk, "?listener=reports&endpoint=primary").await, (1, vec![3]));
     assert_eq!(desk.get("/v1/sessions?limit=many").await.code(), "bad_request");
+    assert_eq!(desk.get("/v1/sessions?sort=age").await.code(), "bad_request");
+}
+
+#[tokio::test]
+async fn sessions_are_sorted_by_state_and_transaction() {
+    let desk = Desk::new(WELL);
+    let held: Vec<_> = (0..3).map(|_| desk.session("app", "primary")).collect();
+    let open = Activity { status: TransactionStatus::Open, ..Activity::default() };
+    let begun = Instant::now();
+    for (at, after) in [(2, 1), (0, 2), (1, 3)] {
+        held[at].set_activity(open, true, begun + Duration::from_secs(after));
+    }
+    held[0].set_activity(open, false, begun + Duration::from_secs(9));
+    held[1].set_activity(Activity::default(), false, begun + Duration::from_secs(8));
+    assert_eq!(listed(&desk, "?sort=id").await.1, [1, 2, 3]);
+    assert_eq!(listed(&desk, "?sort=state").await.1, [3, 2, 1]);
+    assert_eq!(listed(&desk, "?sort=transaction").await.1, [3, 1, 2]);
 }
 
 #[tokio::test]
