@@ -107,7 +107,7 @@ async fn two_writers_are_an_alarm() {
         body["faults"].as_array().unwrap().iter().find(|fault| fault["kind"] == "two_writers").unwrap();
     assert_eq!(
         (&fault["severity"], &body["state"]),
-        (&Value::from("alarm"), &Value::from("not_ready")),
+        (&Value::from("alarm"), &Value::from("faulty")),
         "{body}"
     );
 }
