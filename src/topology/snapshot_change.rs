@@ -198,6 +198,17 @@ impl SnapshotChange {
     }
 }
 
+/// Predicate of a sentence about the replay of an endpoint.
+const fn describe_replay(state: ReplayState) -> &'static str {
+    match state {
+        ReplayState::Stalled => "stands still: its position does not advance, and more WAL was written",
+        ReplayState::Paused => "is paused",
+        ReplayState::Diverged => "follows another server than the writer",
+        ReplayState::Replaying => "goes on",
+        ReplayState::Unknown => "is unknown",
+    }
+}
+
 impl fmt::Display for SnapshotChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = |name: &Option<EndpointName>| match name {
@@ -240,16 +251,7 @@ impl fmt::Display for SnapshotChange {
                 Ok(())
             }
             Self::Replay { endpoint, to, .. } => {
-                let what = match to {
-                    ReplayState::Stalled => {
-                        "stands still: its position does not advance, and more WAL was written"
-                    }
-                    ReplayState::Paused => "is paused",
-                    ReplayState::Diverged => "follows another server than the writer",
-                    ReplayState::Replaying => "goes on",
-                    ReplayState::Unknown => "is unknown",
-                };
-                write!(f, "replay of endpoint `{endpoint}` {what}")
+                write!(f, "replay of endpoint `{endpoint}` {}", describe_replay(*to))
             }
             Self::TwoWritersEnded => f.write_str("at most one server accepts writes again"),
             Self::Fenced { endpoint, cause } => {
