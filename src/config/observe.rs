@@ -118,7 +118,11 @@ fn read_viewer_key(section: &Section<'_>, api_key: Option<&Secret>) -> Option<Se
     let viewer_key = secret::read_secret(section, "viewer_key")?;
     if !section.has_key("api_key") {
         let what = "without `api_key`, everybody who reaches the admin API may do everything";
-        section.problem("viewer_key", what, "give it a key: api_key = { env = \"ADMIN_API_KEY\" }");
+        let remedy = match section.origin {
+            Origin::File { .. } => "write api_key = { env = \"ADMIN_API_KEY\" } and set that variable",
+            _ => "set ADMIN_API_KEY",
+        };
+        section.problem("viewer_key", what, remedy);
     }
     let is_same = api_key.is_some_and(|key| key.reveal() == viewer_key.reveal());
     // A check without secrets reads the same value for both.

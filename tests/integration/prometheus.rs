@@ -21,9 +21,10 @@ use load::Load;
 use verdict::{faults_of_alert, faults_of_target, faults_of_variable, filled_in};
 
 /// Panels and alerts that are rightly empty here, by a part of the message, with the reason.
-const EMPTY: [(&str, &str); 2] = [
+const EMPTY: [(&str, &str); 3] = [
     ("gatekeeper-endpoint / Certificates and tokens: ours", "no endpoint here wants a certificate of us"),
     ("gatekeeper-clients / Certificates of endpoints: ours", "no endpoint here wants a certificate of us"),
+    ("GatekeeperTokenNotRenewed: gatekeeper_token_mint_failure_timestamp_seconds", "no mint fails here"),
 ];
 
 /// Set to a folder, pictures of the dashboards are drawn there: `make pictures`.
@@ -237,6 +238,9 @@ async fn every_panel_and_alert_has_data_during_an_outage() {
     let range = format!("[{}s]", (span.end - span.start).round());
     for (query, least) in [
         ("max(max_over_time(gatekeeper_replication_lag_seconds$R))", 5.0),
+        ("max(max_over_time(gatekeeper_endpoint_replay{endpoint=\"dr-reads\",state=\"paused\"}$R))", 1.0),
+        ("max(max_over_time(gatekeeper_pool_oldest_wait_seconds$R))", 0.5),
+        ("max(max_over_time(gatekeeper_oldest_transaction_seconds$R))", 0.01),
         ("-min(min_over_time(gatekeeper_topology_writable_endpoints$R))", 0.0),
         ("sum(increase(gatekeeper_topology_changes_total{kind=\"writer\"}$R))", 0.9),
         ("sum(increase(gatekeeper_pins_total{reason=\"temporary_object\"}$R))", 0.9),

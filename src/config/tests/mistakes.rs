@@ -227,6 +227,19 @@ fn each_mistake_is_named_with_its_place_and_what_to_write() {
                 ],
             ),
             (
+                &[("[[listener]]", "[admin]\nviewer_key = \"v\"\nmetrics_prefix = \"9-x\"\n[[listener]]")],
+                &[
+                    "g.toml:10:14: admin.viewer_key: without `api_key`, everybody who reaches the admin API may do everything; write api_key = { env = \"ADMIN_API_KEY\" } and set that variable",
+                    "g.toml:11:18: admin.metrics_prefix: \"9-x\" cannot begin the name of a metric; write letters, digits and underscores, as in \"alloydb_gatekeeper\"",
+                ],
+            ),
+            (
+                &[("[[listener]]", "[admin]\napi_key = \"k\"\nviewer_key = \"k\"\n[[listener]]")],
+                &[
+                    "g.toml:11:14: admin.viewer_key: is the same key as `api_key`; choose another key for viewers",
+                ],
+            ),
+            (
                 &[("name = \"orders\"", "name = ")],
                 &[
                     "g.toml:2:8: invalid TOML: string values must be quoted, expected literal string; https://toml.io describes the format",
