@@ -27,7 +27,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::frontend::SocketFile;
+use crate::frontend::{Bind, SocketFile};
 
 /// A listening socket on its way to a successor, or from a predecessor.
 pub(super) struct HandedSocket<S> {
@@ -57,6 +57,8 @@ pub(super) enum HandoverEvent {
 /// The process that this one replaces.
 pub(super) struct Predecessor {
     stream: BlockingStream,
+    /// Sockets whose files it leaves to this process.
+    files: Vec<Bind>,
 }
 
 /// Version of the message with the sockets.
@@ -88,7 +90,7 @@ pub(super) fn take_over(path: &Path) -> io::Result<Option<(Predecessor, Vec<Hand
     };
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     let sockets = receive_sockets(&stream)?;
-    Ok(Some((Predecessor { stream }, sockets)))
+    Ok(Some((Predecessor { stream, files: Vec::new() }, sockets)))
 }
 
 fn receive_sockets(stream: &BlockingStream) -> io::Result<Vec<HandedSocket<OwnedFd>>> {
@@ -156,11 +158,18 @@ pub(super) fn start_successor() -> io::Result<u32> {
 // === impl Predecessor ===
 
 impl Predecessor {
-    /// Reports that this process serves; the predecessor drains from now on.
-    pub(super) fn report_ready(mut self) {
+    /// Notes a socket whose file it leaves to this process.
+    pub(super) fn note_file(&mut self, bind: Bind) {
+        self.files.push(bind);
+    }
+
+    /// Reports that this process serves; the predecessor drains from now on. Returns the sockets whose files belong to
+    /// this process from now on, and not before: a start may fail.
+    pub(super) fn report_ready(mut self) -> Vec<Bind> {
         if let Err(error) = self.stream.write_all(&[READY]) {
             tracing::warn!(%error, "the process before this one has ended already");
         }
+        self.files
     }
 }
 

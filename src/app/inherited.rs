@@ -16,7 +16,7 @@ use crate::frontend::Bind;
 
 /// Inherited listening sockets, by address.
 pub(super) struct Inherited {
-    sockets: Vec<(Bind, HandedSocket<OwnedFd>)>,
+    sockets: Vec<(Bind, OwnedFd)>,
     predecessor: Option<Predecessor>,
 }
 
@@ -31,17 +31,22 @@ impl Inherited {
                 Ok(Some(listener)) => Some(listener.into()),
                 _ => given.take_unix_listener(at).ok().flatten().map(Into::into),
             };
-            inherited.sockets.extend(socket.and_then(|socket| by_address(socket, false)));
+            inherited.sockets.extend(socket.and_then(by_address));
         }
         match handover.map_or(Ok(None), handover::take_over) {
             Ok(None) => {}
-            Ok(Some((predecessor, sockets))) => {
+            Ok(Some((mut predecessor, sockets))) => {
                 tracing::info!(
                     sockets = sockets.len(),
                     "listening sockets taken over from a running process"
                 );
-                let known = |handed: HandedSocket<OwnedFd>| by_address(handed.socket, handed.owns_file);
-                inherited.sockets.extend(sockets.into_iter().filter_map(known));
+                for HandedSocket { socket, owns_file } in sockets {
+                    let Some((bind, socket)) = by_address(socket) else { continue };
+                    if owns_file {
+                        predecessor.note_file(bind.clone());
+                    }
+                    inherited.sockets.push((bind, socket));
+                }
                 inherited.predecessor = Some(predecessor);
             }
             Err(error) => {
@@ -52,7 +57,7 @@ impl Inherited {
     }
 
     /// The inherited socket for `bind`, if any.
-    pub(super) fn claim(&mut self, bind: &Bind) -> Option<HandedSocket<OwnedFd>> {
+    pub(super) fn claim(&mut self, bind: &Bind) -> Option<OwnedFd> {
         let at = self.sockets.iter().position(|(listens, _)| listens == bind)?;
         Some(self.sockets.swap_remove(at).1)
     }
@@ -67,7 +72,7 @@ impl Inherited {
 }
 
 /// A socket with its address; `None` for an address that no listener can have.
-fn by_address(socket: OwnedFd, owns_file: bool) -> Option<(Bind, HandedSocket<OwnedFd>)> {
+fn by_address(socket: OwnedFd) -> Option<(Bind, OwnedFd)> {
     let address = rustix::net::getsockname(&socket).ok()?;
     let bind = match SocketAddr::try_from(address.clone()) {
         Ok(address) => Bind::Tcp(address),
@@ -77,5 +82,5 @@ fn by_address(socket: OwnedFd, owns_file: bool) -> Option<(Bind, HandedSocket<Ow
             Bind::Unix(PathBuf::from(std::ffi::OsStr::from_bytes(path)))
         }
     };
-    Some((bind, HandedSocket { socket, owns_file }))
+    Some((bind, socket))
 }

@@ -228,8 +228,11 @@ impl Program {
 
     /// Reports to the process before this one that this one serves, and waits for the next one.
     fn open_handover(&mut self) -> Option<HandoverServer> {
-        if let Some(predecessor) = self.predecessor.take() {
-            predecessor.report_ready();
+        let files = self.predecessor.take().map(Predecessor::report_ready).unwrap_or_default();
+        for bind in files {
+            if let (Bind::Unix(path), Some(listener)) = (&bind, self.listeners.get_mut(&bind)) {
+                listener.file = Some(SocketFile::new(path));
+            }
         }
         let path = self.config.runtime.handover.as_ref()?;
         let server = HandoverServer::bind(path);
@@ -422,7 +425,7 @@ fn start_admin(
     inherited: &mut Inherited,
 ) -> Result<Option<admin::AdminServer>, StartError> {
     let Some(settings) = &config.admin else { return Ok(None) };
-    let socket = inherited.claim(&Bind::Tcp(settings.bind)).map(|handed| handed.socket);
+    let socket = inherited.claim(&Bind::Tcp(settings.bind));
     let server = admin::AdminServer::start(settings, api, socket, &builder.tasks);
     server.map(Some).map_err(StartError::Admin)
 }
@@ -470,9 +473,7 @@ fn start_listeners(
         let (name, bind) = (context.settings.name.clone(), context.settings.bind.clone());
         let mode = context.settings.socket_mode;
         let socket = match inherited.claim(&bind) {
-            Some(HandedSocket { socket, owns_file }) => {
-                Listener::from_inherited(socket, bind.clone(), owns_file)
-            }
+            Some(socket) => Listener::from_inherited(socket, bind.clone()),
             None => Listener::bind(&bind, mode),
         };
         let socket = socket.map_err(|error| StartError::Bind(name, bind.clone(), error))?;

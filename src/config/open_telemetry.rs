@@ -191,7 +191,7 @@ mod tests {
             ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
         ]);
         assert_eq!(seen["endpoint"], "http://traces.example:4318/here");
-        assert_eq!((&*seen["timeout"], &*seen["ratio"], &*seen["headers"]), ("2500ms", "25%", "(secret)"));
+        assert_eq!((&*seen["timeout"], &*seen["ratio"], &*seen["headers"]), ("2s500ms", "25%", "(secret)"));
         assert_eq!(seen["service_name"], "pooler");
         assert!(seen["resource_attributes"].contains("cloud.region=europe-west1"));
         assert!(seen.values().all(|value| !value.contains("hunter2")));

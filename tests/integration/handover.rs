@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-use gatekeeper::testing::sandbox::{APP, DATABASE};
+use gatekeeper::testing::sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_postgres::{Config, NoTls, config::SslMode};
 
-use crate::harness::{Gatekeeper, Pooled, Shape, audit::audited, run_command, stand, until};
+use crate::harness::{Gatekeeper, Pooled, Shape, Stand, audit::audited, run_command, stand, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const REST: &str = "handover = \"handover.sock\"\n[audit]\nfile = \"audit.jsonl\"\nlevel = \"statements\"\n";
@@ -154,7 +154,16 @@ async fn a_restart_refuses_no_client_and_loses_no_transaction() {
 
 #[tokio::test]
 async fn a_successor_that_cannot_start_changes_nothing() {
-    let pooled = pool().await;
+    let shape = Shape { size: 3, rest: REST, plain: true, ..Shape::default() };
+    let options = SandboxOptions { tls: ServerTls::Off, ..SandboxOptions::default() };
+    let server = Single::start(options).await.unwrap();
+    let local = server.folder().join(".s.PGSQL.15432");
+    let config = format!(
+        "{}\n[[listener]]\nname = \"local\"\nbind = {local:?}\nroute = \"primary\"\nauth = {{ method = \"trust\" }}\n",
+        shape.config(&server)
+    );
+    let mut pooled = Pooled { stand: Stand::start(server, &config).await };
+    pooled.server("CREATE TABLE handed (number int); GRANT INSERT ON handed TO PUBLIC").await;
     let gatekeeper = &pooled.stand.gatekeeper;
     let file = gatekeeper.config_file().to_owned();
     let good = std::fs::read_to_string(&file).unwrap();
@@ -170,6 +179,18 @@ async fn a_successor_that_cannot_start_changes_nothing() {
     gatekeeper.wait_for_log("the process that took over the sockets has failed; this one goes on").await;
     run_transaction(pooled.listener()).await.unwrap();
     assert_eq!(info(gatekeeper).await["pid"], gatekeeper.pid());
+    std::os::unix::net::UnixStream::connect(&local).unwrap();
+
+    // With the mistake mended, the next one takes over, with the file of the socket.
+    std::fs::write(&file, &good).unwrap();
+    let done = run_command(&["restart", "--config", file.to_str().unwrap()], &[]).await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let new = u32::try_from(info(gatekeeper).await["pid"].as_u64().unwrap()).unwrap();
+    let _successor = Successor(new);
+    assert!(pooled.stand.gatekeeper.ended().await.success());
+    std::os::unix::net::UnixStream::connect(&local).unwrap();
+    kill_process(Pid::from_raw(new.cast_signed()).unwrap(), Signal::TERM).unwrap();
+    until(PATIENCE, async || if local.exists() { Err("the file stays") } else { Ok(()) }).await;
 }
 
 #[tokio::test]
@@ -201,7 +222,7 @@ async fn messages_until(socket: &tokio::net::UnixDatagram, last: &str) -> Vec<St
 
 #[tokio::test]
 async fn the_service_manager_is_told_the_state() {
-    let server = gatekeeper::testing::sandbox::Single::start(Default::default()).await.unwrap();
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
     let config = stand::config(&server, "", "", "[runtime]\nhandover = \"handover.sock\"\n");
     let path = server.folder().join("notify.sock");
     let socket = tokio::net::UnixDatagram::bind(&path).unwrap();

@@ -46,7 +46,7 @@ use crate::{
 pub struct Listener {
     socket: OwnedFd,
     bind: Bind,
-    /// `None` for TCP, and for a file that the service manager created.
+    /// `None` for TCP, and for a file that another process created.
     file: Option<SocketFile>,
 }
 
@@ -86,20 +86,16 @@ impl Listener {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
     }
 
-    /// Takes over a listening socket: of the service manager, or, with `owns_file`, of the process before this one.
+    /// Takes over a listening socket of the service manager, or of the process before this one. Its file stays.
     ///
     /// # Errors
     /// The error of the operating system, if the descriptor is not a socket.
-    pub fn from_inherited(socket: OwnedFd, bind: Bind, owns_file: bool) -> io::Result<Self> {
+    pub fn from_inherited(socket: OwnedFd, bind: Bind) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         if let Bind::Tcp(_) = bind {
             prepare_tcp(&SockRef::from(&socket))?;
         }
-        let file = match &bind {
-            Bind::Unix(path) if owns_file => Some(SocketFile::new(path)),
-            _ => None,
-        };
-        Ok(Self { socket, bind, file })
+        Ok(Self { socket, bind, file: None })
     }
 
     /// A second descriptor of the socket.
@@ -308,7 +304,7 @@ mod tests {
     fn accepted_sockets_detect_a_vanished_client() {
         let inherited = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let bind = Bind::Tcp(inherited.local_addr().unwrap());
-        let inherited = Listener::from_inherited(inherited.into(), bind, false).unwrap();
+        let inherited = Listener::from_inherited(inherited.into(), bind).unwrap();
         for listener in [Listener::bind(&Bind::Tcp(([127, 0, 0, 1], 0).into()), 0).unwrap(), inherited] {
             let Bind::Tcp(address) = listener.local_address().unwrap() else { panic!("a TCP address") };
             let _client = std::net::TcpStream::connect(address).unwrap();
