@@ -181,9 +181,9 @@ impl SessionOrder {
     fn apply(self, entries: &mut [Arc<SessionEntry>]) {
         match self {
             Self::Id => entries.sort_unstable_by_key(|entry| entry.id),
-            Self::State => entries.sort_by_cached_key(|entry| (entry.state_since(), entry.id)),
+            Self::State => entries.sort_by_cached_key(|entry| (entry.state_start(), entry.id)),
             Self::Transaction => entries.sort_by_cached_key(|entry| {
-                let since = entry.transaction_since();
+                let since = entry.block_start();
                 (since.is_none(), since, entry.id)
             }),
         }

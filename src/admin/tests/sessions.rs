@@ -55,10 +55,12 @@ async fn sessions_are_sorted_by_state_and_transaction() {
     let open = Activity { status: TransactionStatus::Open, ..Activity::default() };
     let begun = Instant::now();
     for (at, after) in [(2, 1), (0, 2), (1, 3)] {
-        held[at].set_activity(open, true, begun + Duration::from_secs(after));
+        let start = begun + Duration::from_secs(after);
+        held[at].set_activity(open, start);
+        held[at].set_transaction(Some(start));
     }
-    held[0].set_activity(open, false, begun + Duration::from_secs(9));
-    held[1].set_activity(Activity::default(), false, begun + Duration::from_secs(8));
+    held[0].set_activity(open, begun + Duration::from_secs(9));
+    held[1].set_activity(Activity::default(), begun + Duration::from_secs(8));
     assert_eq!(listed(&desk, "?sort=id").await.1, [1, 2, 3]);
     assert_eq!(listed(&desk, "?sort=state").await.1, [3, 2, 1]);
     assert_eq!(listed(&desk, "?sort=transaction").await.1, [3, 1, 2]);
