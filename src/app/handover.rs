@@ -27,7 +27,10 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::frontend::{Bind, SocketFile};
+use crate::{
+    frontend::{Bind, SocketFile},
+    tasks::Thread,
+};
 
 /// A listening socket on its way to a successor, or from a predecessor.
 pub(super) struct HandedSocket<S> {
@@ -152,7 +155,15 @@ pub(super) fn start_successor() -> io::Result<u32> {
     for variable in OWN_VARIABLES {
         successor.env_remove(variable);
     }
-    successor.spawn().map(|child| child.id())
+    let mut successor = successor.spawn()?;
+    let pid = successor.id();
+    // Waited for, so that a failed start leaves no zombie. The thread ends with one of the two processes.
+    Thread::start("successor", move || match successor.wait() {
+        Ok(status) if status.success() => {}
+        Ok(status) => tracing::error!(pid, %status, "the process that was to take over has ended"),
+        Err(error) => tracing::warn!(pid, %error, "the process that was to take over cannot be watched"),
+    })?;
+    Ok(pid)
 }
 
 // === impl Predecessor ===
