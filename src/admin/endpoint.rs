@@ -3,9 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    moment::{Clock, Expiry, Moment, round_seconds},
-};
+use super::moment::{Clock, Expiry, Moment, round_seconds};
 use crate::{
     backend::EndpointHandle,
     blame::Chain,

@@ -28,16 +28,18 @@ pub(super) fn diagnose_standby(status: &EndpointStatus, clock: Clock) -> Option<
         );
     }
     let (what, remedy) = match status.replay {
-        ReplayState::Paused => {
-            ("is paused", "Resume it with SELECT pg_wal_replay_resume(), unless somebody has paused it on purpose.")
-        }
+        ReplayState::Paused => (
+            "is paused",
+            "Resume it with SELECT pg_wal_replay_resume(), unless somebody has paused it on purpose.",
+        ),
         ReplayState::Diverged => (
             "has ended: its WAL comes from another server than the writer",
             "Rebuild the standby from the writer, or declare the endpoint as what it is.",
         ),
-        ReplayState::Stalled | ReplayState::Replaying | ReplayState::Unknown => {
-            ("stands still", "See what it waits for: a long query, a full disk, a lost connection to its source.")
-        }
+        ReplayState::Stalled | ReplayState::Replaying | ReplayState::Unknown => (
+            "stands still",
+            "See what it waits for: a long query, a full disk, a lost connection to its source.",
+        ),
     };
     let lag = status.lag.filter(|lag| !lag.time.is_zero()).map(describe_lag);
     let behind = lag.map(|lag| format!("; it is {lag}")).unwrap_or_default();

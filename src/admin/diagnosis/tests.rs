@@ -223,7 +223,9 @@ fn a_standby_far_behind_is_a_fault() {
     );
     assert_eq!(
         faults(12, false, ReplayState::Stalled),
-        ["alarm replay_stopped: WAL replay of endpoint reads stands still; it is 12 s behind its writer (12 MB of WAL)."]
+        [
+            "alarm replay_stopped: WAL replay of endpoint reads stands still; it is 12 s behind its writer (12 MB of WAL)."
+        ]
     );
     assert_eq!(
         faults(0, false, ReplayState::Paused),
