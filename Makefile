@@ -4,7 +4,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ci fmt lint doc policy packaging dist deb bench million conformance wide hostile conversations tenants chaos failover grafana pictures setup
+.PHONY: help demo test ci fmt lint doc policy packaging dist deb bench million conformance wide hostile conversations tenants chaos failover faults grafana pictures setup
 
 help: ## list of targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -119,6 +119,11 @@ failover: ## the writer crashes and is replaced while clients write: responses m
 	@.ci/setup test
 	FAILOVER_SECONDS=$(FAILOVER_SECONDS) \
 		$(CARGO) test --locked --test integration -- --ignored --exact --nocapture failover::for_long
+
+faults: ## induces twelve faults: seconds until the status page, an alert and the log say so, for the table in grafana/README.md
+	@.ci/setup test prometheus
+	GATEKEEPER_TEST_PROMETHEUS=required \
+		$(CARGO) test --locked --test integration -- --ignored --exact --nocapture prometheus::faults::each_fault_is_told
 
 conversations: ## random conversations, direct and through each mode: responses must be equal (other values: CONVERSATIONS=500 FUZZ_SEED=7)
 	@.ci/setup python

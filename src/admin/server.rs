@@ -15,6 +15,7 @@ use super::{
     AdminSettings, Api, connection,
     connection_places::{ConnectionPlaces, Place},
     context::AdminContext,
+    diagnosis::log_faults,
     router::{build_router, health_only},
 };
 use crate::{
@@ -75,6 +76,7 @@ impl AdminServer {
         let context = Arc::new(AdminContext::new(settings, api));
         let (sampled, metrics) = (Arc::clone(&context), context.api.metrics.clone());
         tasks.spawn("traffic", async move { sampled.traffic.take_forever(metrics).await });
+        tasks.spawn("fault log", log_faults(Arc::clone(&context)));
         let accept = accept_connections(socket, tls, build_router(Arc::clone(&context)));
         let (accepting, closed) = oneshot::channel::<()>();
         tasks.spawn("admin", async move {

@@ -1,6 +1,7 @@
 //! Dashboards and alerts in front of a real Prometheus, which looks at the program under load while the cluster has a bad
 //! quarter of an hour in fast motion.
 
+mod faults;
 mod load;
 mod verdict;
 

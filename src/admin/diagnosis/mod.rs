@@ -7,6 +7,7 @@
 mod credentials;
 mod endpoints;
 mod fault;
+mod fault_log;
 mod program;
 mod refusals;
 mod replication;
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub(super) use self::fault_log::log_faults;
 use self::{
     fault::{Fault, FaultKind, FaultSeverity},
     transactions::OpenTransaction,
@@ -59,13 +61,18 @@ closed_set! {
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
 pub(super) async fn verdict(State(context): State<Arc<AdminContext>>) -> Json<Diagnosis> {
-    let traffic = context.traffic.traffic(&context.api.metrics, Instant::now());
-    Json(Diagnosis::new(&context, &Readiness::of_all(&context), &traffic, Clock::now()))
+    Json(Diagnosis::of(&context))
 }
 
 // === impl Diagnosis ===
 
 impl Diagnosis {
+    /// What is known now.
+    fn of(context: &AdminContext) -> Self {
+        let traffic = context.traffic.traffic(&context.api.metrics, Instant::now());
+        Self::new(context, &Readiness::of_all(context), &traffic, Clock::now())
+    }
+
     pub(super) fn new(
         context: &AdminContext,
         readiness: &Readiness,

@@ -53,12 +53,21 @@ impl Load {
     }
 }
 
-fn address(sandbox: &Sandbox, name: &str) -> SocketAddr {
+/// Two clients of the writer that insert, and one of the read pool.
+pub(super) fn quiet_load(sandbox: &Sandbox) -> Load {
+    let mut clients = JoinSet::new();
+    for (listener, statements) in [("app", &WRITER[..1]), ("app", &WRITER[..1]), ("reads", &READER[..1])] {
+        clients.spawn(talk(address(sandbox, listener), statements));
+    }
+    Load { _clients: clients }
+}
+
+pub(super) fn address(sandbox: &Sandbox, name: &str) -> SocketAddr {
     let listeners = sandbox.listeners();
     listeners.iter().find(|listener| listener.name == name).expect("one of the four").address
 }
 
-async fn alice(address: SocketAddr) -> Result<Client, Error> {
+pub(super) async fn alice(address: SocketAddr) -> Result<Client, Error> {
     let (user, password) = (ALICE_AT_LISTENERS.name, ALICE_AT_LISTENERS.password);
     connect(address, &format!("user={user} password={password} dbname=app")).await
 }
