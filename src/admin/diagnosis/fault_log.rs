@@ -32,7 +32,7 @@ const LOGGED: [FaultKind; 9] = [
 ];
 
 /// Interval of the diagnoses. A fault in between is not logged.
-const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Diagnoses and logs forever.
 ///

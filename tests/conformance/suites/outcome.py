@@ -65,7 +65,7 @@ class Outcome:
 
     def _note_flaky(self, name: str):
         self.differing.remove(name)
-        self.flaky += ["FLAKY, differed once:", *self._detail(name)]
+        self.flaky += ["FLAKY:", *self._detail(name)]
 
     @property
     def alike(self) -> bool:

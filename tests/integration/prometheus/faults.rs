@@ -229,7 +229,7 @@ impl Scene {
             name: "pool exhausted",
             kind: "pool_waits",
             alert: "GatekeeperPoolSaturated",
-            log: "waiting, longest",
+            log: "statement refused",
         };
         let strike = async {
             for _ in 0..4 {
