@@ -14,7 +14,7 @@ use std::{
 
 use super::Pool;
 use crate::{
-    backend::{Backend, ConnectError, EndpointHandle},
+    backend::{Backend, ConnectError, EndpointHandle, RoleReport},
     tls::TlsFacts,
     topology::NodeId,
     wire::BackendKey,
@@ -30,6 +30,8 @@ pub struct BackendHandle {
     local: Option<SocketAddr>,
     tls: Option<TlsFacts>,
     opened: SystemTime,
+    /// The server has reported at the login that it is in recovery.
+    was_in_recovery: bool,
     node: Option<NodeId>,
     /// Cancel requests with open sockets.
     cancels: AtomicUsize,
@@ -55,6 +57,7 @@ impl BackendHandle {
             local: backend.stream.tcp().and_then(|tcp| tcp.local_addr().ok()),
             tls: backend.stream.facts(),
             opened: SystemTime::now(),
+            was_in_recovery: backend.is_in_recovery(),
             node,
             cancels: AtomicUsize::new(0),
             cancelled: AtomicBool::new(false),
@@ -113,6 +116,12 @@ impl BackendHandle {
     #[must_use]
     pub fn cancels(&self) -> usize {
         self.cancels.load(Relaxed)
+    }
+
+    /// Time of the login, if the server reported then that it is in recovery.
+    #[must_use]
+    pub fn in_recovery_at(&self) -> Option<SystemTime> {
+        self.was_in_recovery.then_some(self.opened)
     }
 
     /// Starts a cancel request. The caller must ensure that the session still holds the lease: keep the handle in a

@@ -13,7 +13,7 @@ use super::{
     shared_state::SharedState,
 };
 use crate::{
-    backend::{ConnectError, EndpointHandle, reported_role},
+    backend::{ConnectError, EndpointHandle},
     frontend::{
         context::{ClientServices, ListenerContext},
         observe::pool_load::PoolLoad,
@@ -25,7 +25,7 @@ use crate::{
     session::AssignedBackend,
     tasks,
     telemetry::{PathCounts, RouteCounts, labels::HoldOutcome},
-    topology::{NodeId, ObservedRole, ReplayReport},
+    topology::{NodeId, ReplayReport},
     wire::StartupMessage,
 };
 
@@ -163,8 +163,7 @@ impl BackendProvider for LeaseProvider {
     }
 
     fn in_recovery_at(lease: &Lease) -> Option<SystemTime> {
-        let reported = reported_role(&lease.login().parameters);
-        (reported == Some(ObservedRole::Standby)).then(|| lease.running().opened())
+        lease.running().in_recovery_at()
     }
 
     fn put_back(lease: Lease, disposition: Disposition) {
