@@ -230,6 +230,9 @@ impl LogWriter {
             }
         }
         self.sink.adopt(next);
+        if let Some(rotation) = &mut self.rotation {
+            rotation.at = rotation.limit;
+        }
         self.write_rotated(Side::Begin, "reopened", None);
         Ok(())
     }

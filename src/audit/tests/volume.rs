@@ -42,7 +42,9 @@ async fn rotation_and_reopening_lose_nothing_and_are_told_on_both_sides() {
         for _ in 0..100 {
             audit.submit(opened()).await.unwrap();
         }
-        std::fs::rename(scene.path(), scene.folder.path().join(format!("moved-{round}"))).unwrap();
+        let moved = scene.folder.path().join(format!("moved-{round}"));
+        // No file has the name for a moment while the log rotates.
+        until(|| std::fs::rename(scene.path(), &moved).is_ok()).await;
         audit.reopen().await.unwrap();
         audit.reopen().await.unwrap();
     }
@@ -56,7 +58,10 @@ async fn rotation_and_reopening_lose_nothing_and_are_told_on_both_sides() {
     assert!(files.len() > 6, "the file was moved by us too, not by the test alone: {files:?}");
     let side = |line: &Value| line["audit.rotated.side"].as_str().unwrap_or_default().to_owned();
     for file in &files {
-        assert!(std::fs::metadata(file).unwrap().len() <= 20_000, "{}", file.display());
+        // A file that was moved cannot be moved aside by size: its limit grows a little each time.
+        let is_moved = file.file_name().unwrap().to_str().unwrap().starts_with("moved-");
+        let limit = if is_moved { 25_000 } else { 20_000 };
+        assert!(std::fs::metadata(file).unwrap().len() <= limit, "{}", file.display());
         let lines = read(file);
         let (first, last) = (&lines[0], lines.last().unwrap());
         assert!(side(first) == "begin" || first["event.action"] == "audit.started", "{first}");
