@@ -14,6 +14,7 @@ use std::{
     future::Future,
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
+    time::Duration,
 };
 
 use tokio::task::JoinSet;
@@ -21,6 +22,9 @@ use tokio::task::JoinSet;
 use named::Named;
 pub use settings::RuntimeSettings;
 pub use workers::{Workers, current_worker, spawn_here};
+
+/// Pause after an `accept()` that failed for want of a resource. No event reports that the resource is back.
+pub(crate) const ACCEPT_FAILURE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The tasks of one owner, on the runtime that is current when they are spawned.
 ///

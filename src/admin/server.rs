@@ -5,7 +5,6 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
-    time::Duration,
 };
 
 use axum::Router;
@@ -19,7 +18,7 @@ use super::{
     router::{build_router, health_only},
 };
 use crate::{
-    tasks::Tasks,
+    tasks::{ACCEPT_FAILURE_PAUSE, Tasks},
     tls::{ServerTls, TlsFileError},
 };
 
@@ -44,8 +43,6 @@ pub enum AdminError {
 
 /// Connections that the kernel queues before `accept()`: a flood must not delay the next client by a lost SYN.
 const ACCEPT_BACKLOG_CONNECTIONS: i32 = 4096;
-/// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
-const ACCEPT_FAILURE_PAUSE: Duration = Duration::from_millis(50);
 
 // === impl AdminServer ===
 

@@ -29,7 +29,7 @@ use tokio::{
 
 use crate::{
     frontend::{Bind, SocketFile},
-    tasks::Thread,
+    tasks::{ACCEPT_FAILURE_PAUSE, Thread},
 };
 
 /// A listening socket on its way to a successor, or from a predecessor.
@@ -74,8 +74,6 @@ const MAX_SOCKETS: usize = 253;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time limit of a successor from the sockets to the first client.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
-const ACCEPT_FAILURE_PAUSE: Duration = Duration::from_millis(50);
 /// Variables of the service manager that concern one process only.
 const OWN_VARIABLES: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_PID"];
 

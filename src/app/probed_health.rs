@@ -1,10 +1,6 @@
 //! Passes the probe's view of the endpoints to the pools and sessions: health, and the loss of a server.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use crate::{
     frontend::{Endpoints, SessionRegistry},
@@ -70,8 +66,7 @@ fn find_lost_writers(snapshot: &TopologySnapshot) -> Vec<EndpointName> {
 /// Ends the use of backends of a server that is gone, and last `answered` the probe then. Backends that logged in later may
 /// belong to the new server.
 fn end_leases(endpoint: &EndpointName, answered: Instant, endpoints: &Endpoints, sessions: &SessionRegistry) {
-    let then = SystemTime::now().checked_sub(answered.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
-    let ended = sessions.lose_backends(endpoint, then);
+    let ended = sessions.lose_backends(endpoint, answered);
     if ended == 0 {
         return;
     }

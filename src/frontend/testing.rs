@@ -10,9 +10,14 @@ use tokio::sync::Semaphore;
 use super::{
     AccessList, Auth, Bind, ClientLog, ClientServices, Endpoints, ListenerContext, ListenerLimits,
     ListenerSettings, Observers, OutlierDetector, Routing, SharedStateRegistry,
+    registry::{
+        current_backend::{CurrentBackend, OwnBackend},
+        entry::SessionEntry,
+        sessions::Registered,
+    },
 };
 use crate::{
-    audit::Audit,
+    audit::{Audit, record},
     backend::{EndpointHandle, EndpointSettings},
     credentials::Login,
     events::Events,
@@ -20,13 +25,14 @@ use crate::{
     names::{ClusterName, EndpointName, ListenerName},
     pool::{PoolMode, PoolSettings, Pools},
     probe::{EvidenceSink, RecordedEvidence},
-    route::RoutePolicy,
+    route::{RoutePolicy, RouteReason},
     tasks::Workers,
     telemetry::{Metrics, traces::Tracer},
     tls::{EndpointTls, Negotiation, TlsMode},
     topology::{
         Endpoint, EndpointStatus, Health, ObservedRole, TopologySnapshot, WriterControl, elect_writer,
     },
+    wire::BackendKey,
 };
 
 /// Services of a scripted process.
@@ -120,6 +126,27 @@ impl Stand {
             console: None,
         };
         Self { services: Arc::new(services), topology, evidence }
+    }
+
+    /// Registers a dedicated session at the endpoint `p`, which waits 90 s for a lost server.
+    pub(super) fn dedicated_session(&self, id: u64, reason: RouteReason) -> Registered {
+        let facts = record::Session {
+            id,
+            listener: ListenerName::new("app").unwrap(),
+            client: None,
+            tls: None,
+            user: None,
+            database_user: None,
+            database: None,
+            method: None,
+            application: None,
+        };
+        let endpoint = self.services.routing.endpoints.load().get(&"p".parse().unwrap()).unwrap().clone();
+        let own = OwnBackend { endpoint, server_key: None, peer: None, local: None };
+        let key = BackendKey::new(1, &id.to_be_bytes()).unwrap();
+        let backend = Some(CurrentBackend::Own(Arc::new(own)));
+        let entry = SessionEntry::new(Arc::new(facts), key, backend, reason);
+        self.services.sessions.register(entry.with_loss_limit(Duration::from_secs(90)))
     }
 
     /// A listener with `route`, whose sessions wait up to `hold` for a writer.

@@ -15,7 +15,6 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use rustix::{
@@ -38,7 +37,7 @@ use crate::{
     },
     live::Live,
     pool::PoolMode,
-    tasks::{self, Workers},
+    tasks::{self, ACCEPT_FAILURE_PAUSE, Workers},
     telemetry::labels::RefusalReason,
 };
 
@@ -57,8 +56,6 @@ pub struct SocketFile {
 
 /// Backlog of the kernel: large enough for a burst of clients.
 const ACCEPT_BACKLOG_CLIENTS: i32 = 4096;
-/// Pause after an `accept()` that failed for want of a resource; there is no event to wait for.
-const ACCEPT_FAILURE_PAUSE: Duration = Duration::from_millis(50);
 
 impl Listener {
     /// Binds and listens. A socket file without a listening process is replaced; a new socket file has the permissions
@@ -298,6 +295,8 @@ impl Drop for SocketFile {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -25,7 +25,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use tokio::time::{Instant, Sleep, sleep};
@@ -44,6 +44,7 @@ pub(crate) use self::{
 use super::{
     ListenerSettings,
     context::{ClientServices, ListenerContext},
+    registry::sessions::wall_clock,
 };
 use crate::{
     backend::{ConnectError, ConnectFailure, EndpointHandle, RoleReport},
@@ -744,9 +745,4 @@ impl<P: BackendProvider> BackendAcquirer<P> {
             wait.hold.end_hold(outcome, &mut self.hold_budget);
         }
     }
-}
-
-/// Time of day at `then`, which is not in the future.
-fn wall_clock(then: std::time::Instant) -> SystemTime {
-    SystemTime::now().checked_sub(then.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH)
 }

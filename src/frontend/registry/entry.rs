@@ -166,7 +166,7 @@ impl SessionEntry {
     }
 
     /// Sets [`Self::loss_limit`] to `hold`, or to the shortest limit.
-    pub(super) fn with_loss_limit(self, hold: Duration) -> Self {
+    pub(in crate::frontend) fn with_loss_limit(self, hold: Duration) -> Self {
         Self { loss_limit: hold.max(MIN_LOSS_LIMIT), ..self }
     }
 

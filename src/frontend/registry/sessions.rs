@@ -168,7 +168,8 @@ impl SessionRegistry {
 
     /// Ends the use of all backends at `endpoint` that logged in before `then`: their server is gone, even if the connections
     /// have not ended. Returns their number.
-    pub fn lose_backends(&self, endpoint: &EndpointName, then: SystemTime) -> usize {
+    pub fn lose_backends(&self, endpoint: &EndpointName, then: Instant) -> usize {
+        let then = wall_clock(then);
         self.lock().replaced_at.insert(endpoint.clone(), SystemTime::now());
         let is_older = |entry: &SessionEntry, backend: &CurrentBackend| {
             backend.endpoint().name() == endpoint && login_time(entry, backend) < then
@@ -267,40 +268,20 @@ impl Drop for Registered {
     }
 }
 
+/// Time of day at `then`, which is not in the future.
+pub(in crate::frontend) fn wall_clock(then: Instant) -> SystemTime {
+    SystemTime::now().checked_sub(then.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::{
-        frontend::{
-            registry::current_backend::OwnBackend,
-            testing::{Stand, snapshot},
-        },
-        names::ListenerName,
+        frontend::testing::{Stand, snapshot},
         route::RouteReason,
     };
-
-    /// Registers a dedicated session at the endpoint `p`.
-    fn dedicated(stand: &Stand, id: u64, reason: RouteReason) -> Registered {
-        let facts = record::Session {
-            id,
-            listener: ListenerName::new("app").unwrap(),
-            client: None,
-            tls: None,
-            user: None,
-            database_user: None,
-            database: None,
-            method: None,
-            application: None,
-        };
-        let endpoint = stand.services.routing.endpoints.load().get(&"p".parse().unwrap()).unwrap().clone();
-        let own = OwnBackend { endpoint, server_key: None, peer: None, local: None };
-        let key = BackendKey::new(1, &id.to_be_bytes()).unwrap();
-        let backend = Some(CurrentBackend::Own(Arc::new(own)));
-        let entry = SessionEntry::new(Arc::new(facts), key, backend, reason);
-        stand.services.sessions.register(entry.with_loss_limit(Duration::from_secs(90)))
-    }
 
     #[tokio::test]
     async fn a_lost_role_withdraws_the_sessions_of_the_route() {
@@ -313,7 +294,7 @@ mod tests {
         ] {
             let stand = Stand::new("p primary up primary");
             let [written, named] = [(1, RouteReason::Writer), (2, RouteReason::Named)]
-                .map(|(id, why)| dedicated(&stand, id, why));
+                .map(|(id, why)| stand.dedicated_session(id, why));
             stand.services.sessions.end_writer_roles(&snapshot(topology), now);
             let withdrawn = is_lost.then_some(SessionCommand::Withdraw);
             assert_eq!(written.pending_command(), withdrawn, "{topology}");
@@ -328,11 +309,11 @@ mod tests {
     #[tokio::test]
     async fn a_replaced_server_is_remembered_for_later_logins() {
         let stand = Stand::new("p primary up primary");
-        let session = dedicated(&stand, 1, RouteReason::Named);
+        let session = stand.dedicated_session(1, RouteReason::Named);
         let sessions = &stand.services.sessions;
         let backend = session.current_backend().unwrap();
         assert!(!sessions.was_server_replaced(&session, &backend));
-        let before = session.started_at - Duration::from_secs(1);
+        let before = Instant::now() - Duration::from_secs(1);
         assert_eq!(sessions.lose_backends(backend.endpoint().name(), before), 0, "it logged in later");
         assert!(sessions.was_server_replaced(&session, &backend));
     }

@@ -217,41 +217,15 @@ fn endpoint_silence(topology: &TopologySnapshot, endpoint: &EndpointName, now: I
 mod tests {
     use super::*;
     use crate::{
-        audit::record,
         frontend::{
-            registry::{
-                current_backend::{CurrentBackend, OwnBackend},
-                entry::{Activity, SessionWait},
-                sessions::Registered,
-            },
+            registry::entry::{Activity, SessionWait},
             testing::Stand,
         },
-        names::ListenerName,
         route::RouteReason,
-        wire::{BackendKey, TransactionStatus},
+        wire::TransactionStatus,
     };
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    fn dedicated(stand: &Stand, id: u64) -> Registered {
-        let facts = record::Session {
-            id,
-            listener: ListenerName::new("app").unwrap(),
-            client: None,
-            tls: None,
-            user: None,
-            database_user: None,
-            database: None,
-            method: None,
-            application: None,
-        };
-        let endpoint = stand.services.routing.endpoints.load().get(&"p".parse().unwrap()).unwrap().clone();
-        let own = OwnBackend { endpoint, server_key: None, peer: None, local: None };
-        let key = BackendKey::new(1, &id.to_be_bytes()).unwrap();
-        let backend = Some(CurrentBackend::Own(Arc::new(own)));
-        let entry = SessionEntry::new(Arc::new(facts), key, backend, RouteReason::Writer);
-        stand.services.sessions.register(entry)
-    }
 
     /// To a millisecond: entries keep microseconds.
     fn shown(stand: &Stand, metric: &str) -> f64 {
@@ -271,7 +245,7 @@ mod tests {
             Arc::clone(&services.routing),
             Arc::clone(&services.observers),
         );
-        let [idle, busy] = [1, 2].map(|id| dedicated(&stand, id));
+        let [idle, busy] = [1, 2].map(|id| stand.dedicated_session(id, RouteReason::Writer));
         let start = Instant::now() + SECOND;
         let in_transaction =
             Activity { begun: 1, busy: false, wait: SessionWait::Nothing, status: TransactionStatus::Open };
