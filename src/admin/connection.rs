@@ -36,7 +36,7 @@ const SINGLE_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time limit of that last response.
 const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Serves one connection to its end, or until another connection needs its place before its first request.
+/// Serves one connection to the end, or until another connection needs the place before the first request.
 pub(super) async fn serve(
     tcp: TcpStream,
     from: SocketAddr,

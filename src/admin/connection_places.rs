@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use tokio::sync::oneshot;
 
-/// The places. A connection without a complete request is replaced when another one needs its place.
+/// The places. A connection without a complete request is replaced when another connection needs the place.
 #[derive(Default)]
 pub(super) struct ConnectionPlaces {
     general: Vec<TakenPlace>,
@@ -16,7 +16,7 @@ pub(super) struct ConnectionPlaces {
 /// A place in use, oldest first in its list.
 struct TakenPlace {
     from: IpAddr,
-    /// Dropping it ends a connection that waits for its first request. Closed once the connection has sent a request.
+    /// If dropped, ends a connection that waits for the first request. Closed once the connection has sent a request.
     replace: oneshot::Sender<()>,
     /// Closed at the end of the connection.
     in_use: oneshot::Sender<()>,

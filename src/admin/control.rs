@@ -64,9 +64,9 @@ pub struct ReloadReport {
 pub struct SettingChange {
     /// Path of the key, such as `listener.app.max_clients`.
     pub key: String,
-    /// Value before, never a secret; `null` if it was not set.
+    /// Value before, never a secret; `null` if not set.
     pub from: Option<String>,
-    /// Value after, never a secret, and equal to `from` if only a secret differs; `null` if it is not set.
+    /// Value after, never a secret, and equal to `from` if only a secret differs; `null` if not set.
     pub to: Option<String>,
     /// True if the value takes effect at the next start.
     pub needs_restart: bool,

@@ -79,7 +79,7 @@ pub(super) struct EndpointView {
 pub(super) struct TransactionView {
     /// `id` of the session.
     session: u64,
-    /// Age of the transaction, or how long it has been idle, in seconds.
+    /// Age of the transaction, or of the idle time in a transaction, in seconds.
     seconds: f64,
 }
 
@@ -109,7 +109,7 @@ pub(super) struct LagView {
     bytes: Option<u64>,
     /// Time since the standby was last known to be level with the writer.
     seconds: f64,
-    /// True if the standby was never seen level: it lags by `seconds` at least.
+    /// True if the standby was never seen level: the lag is `seconds` at least.
     lower_bound: bool,
 }
 

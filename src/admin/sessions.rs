@@ -36,7 +36,7 @@ pub(super) struct SessionsQuery {
     after: Option<u64>,
     /// Maximum number of sessions: 1000 when absent, at most 10 000.
     limit: Option<usize>,
-    /// `id` when absent; `state`: the longest in its state first; `transaction`: the longest transaction first.
+    /// `id` when absent; `state`: the oldest state first; `transaction`: the oldest transaction first.
     #[serde(default)]
     sort: SessionOrder,
 }
@@ -48,7 +48,7 @@ pub(super) enum SessionOrder {
     /// Oldest session first.
     #[default]
     Id,
-    /// Longest in its state first.
+    /// Oldest state first.
     State,
     /// Longest transaction first; sessions without one last.
     Transaction,
@@ -95,9 +95,9 @@ pub(super) struct SessionView {
     pins: Vec<&'static str>,
     /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`.
     state: &'static str,
-    /// Begin of the state: of the statement, of its wait, or of the pause after a statement.
+    /// Begin of the statement, of the wait, or of the pause after a statement.
     state_since: Moment,
-    /// What the statement waits for: `backend`, `writer`; absent while it does not wait.
+    /// Object of the statement's wait: `backend`, `writer`; absent without a wait.
     waits_for: Option<&'static str>,
     /// The pool in which the session waits, as `database/user@endpoint`.
     awaited_pool: Option<String>,

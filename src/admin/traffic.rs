@@ -1,6 +1,6 @@
 //! Traffic of the last minute, by listener and endpoint.
 //!
-//! Promises: the numbers of the last minute, from samples of the metrics that are taken whether somebody looks or not.
+//! Promises: the numbers of the last minute, from samples that are taken with and without readers.
 //! Refuses to know: the counting of statements.
 
 use std::{

@@ -1,4 +1,4 @@
-//! The settings in use, by key: what a reload changes, and what waits for the next start.
+//! The settings in use, by key: changes of a reload, and changes for the next start.
 
 use std::collections::BTreeMap;
 

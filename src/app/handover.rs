@@ -1,7 +1,7 @@
 //! Hands the listening sockets to the process that replaces this one, over a Unix-domain socket.
 //!
 //! The successor connects, and receives a copy of each listening socket, so that the kernel's queue of clients is never
-//! without a reader. Once it serves, it says so, and this process drains. A successor that ends before has no effect.
+//! without a reader. A successor reports that clients are served, and this process drains. An earlier end has no effect.
 //! <https://man7.org/linux/man-pages/man7/unix.7.html>
 
 use std::{
@@ -43,7 +43,7 @@ pub(super) struct HandedSocket<S> {
 pub(super) struct HandoverServer {
     listener: UnixListener,
     file: SocketFile,
-    /// A successor that has the sockets, and the time until which it must serve.
+    /// A successor that has the sockets, and the deadline of the report.
     successor: Option<(UnixStream, Instant)>,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct HandoverServer {
 pub(super) enum HandoverEvent {
     /// A successor waits for the sockets.
     Requested(UnixStream),
-    /// The successor serves clients; its process id, if known.
+    /// The successor serves clients; with the process id, if known.
     Ready(Option<u32>),
     /// The successor has ended without serving.
     Failed,
@@ -60,13 +60,13 @@ pub(super) enum HandoverEvent {
 /// The process that this one replaces.
 pub(super) struct Predecessor {
     stream: BlockingStream,
-    /// Sockets whose files it leaves to this process.
+    /// Sockets whose files are left to this process.
     files: Vec<Bind>,
 }
 
 /// Version of the message with the sockets.
 const VERSION: u8 = b'1';
-/// The successor's message that it serves.
+/// The successor's report of readiness.
 const READY: u8 = b'R';
 /// Maximum number of sockets in a message: `SCM_MAX_FD` of Linux.
 const MAX_SOCKETS: usize = 253;
@@ -167,7 +167,7 @@ pub(super) fn start_successor() -> io::Result<u32> {
 // === impl Predecessor ===
 
 impl Predecessor {
-    /// Notes a socket whose file it leaves to this process.
+    /// Notes a socket whose file is left to this process.
     pub(super) fn note_file(&mut self, bind: Bind) {
         self.files.push(bind);
     }

@@ -1,4 +1,4 @@
-//! What the service manager is told: readiness, state, and signs of life.
+//! Notifications of the service manager: readiness, state, and signs of life.
 //!
 //! <https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html>
 
@@ -45,7 +45,7 @@ pub(super) fn report_successor(successor: u32) {
 }
 
 fn send(states: &[NotifyState<'_>]) {
-    // A service manager that does not listen is no reason to stop.
+    // The program runs on without a service manager.
     sd_notify::notify(states).ok();
 }
 

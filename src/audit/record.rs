@@ -250,10 +250,10 @@ pub struct Reload {
 pub struct ChangedSetting {
     /// Path of the key.
     pub key: String,
-    /// Value before; `None` if it was not set.
+    /// Value before; `None` if not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Value after, equal to `from` if only a secret differs; `None` if it is not set.
+    /// Value after, equal to `from` if only a secret differs; `None` if not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// True if the value takes effect at the next start.

@@ -48,7 +48,7 @@ impl RoleReport for AcceptedPassword {}
 
 /// Result of a connect. Only a login shows the server's role.
 pub(crate) trait RoleReport {
-    /// True if the server has reported that it is in recovery.
+    /// True if the server has reported recovery.
     fn is_in_recovery(&self) -> bool {
         false
     }

@@ -26,7 +26,7 @@ use crate::{
 const ADMIN_BIND: &str = "127.0.0.1:8080";
 /// Default first part of the names of metrics.
 const METRICS_PREFIX: &str = "gatekeeper";
-/// Maximum length of the first part: each line of the page has it.
+/// Maximum length of the first part, which each line of the page repeats.
 const MAX_METRICS_PREFIX_BYTES: usize = 64;
 /// Default capacity of the audit queue in records.
 const DEFAULT_AUDIT_QUEUE_RECORDS: usize = 65_536;

@@ -8,14 +8,14 @@ use super::{
     tree::{Item, Table},
 };
 
-/// A value and its variable.
+/// A value with the variable.
 type Found = (String, Origin);
 
 /// A kind of telemetry.
 struct Signal {
     /// The table.
     table: &'static str,
-    /// Its part of a variable's name.
+    /// Part of a variable's name.
     word: &'static str,
     /// Path behind the address of all signals.
     path: &'static str,
@@ -35,7 +35,7 @@ pub(super) fn apply_variables(root: &mut Table, environment: &Environment, repor
     METRICS.apply(root, environment, report, |_| vec![("interval", interval)]);
     TRACES.apply(root, environment, report, |is_endpoint_found| {
         let ratio = find_ratio(environment, report).or_else(|| {
-            // The default sampler of OpenTelemetry: what has no parent is sampled.
+            // The default sampler of OpenTelemetry samples all without a parent.
             is_endpoint_found.then(|| ("100%".to_owned(), Origin::Default))
         });
         vec![("ratio", ratio)]
@@ -110,7 +110,7 @@ impl Signal {
     }
 }
 
-/// The sampling ratio. What has a parent is always sampled as its parent is.
+/// The sampling ratio. A span with a parent is always sampled like the parent.
 fn find_ratio(environment: &Environment, report: &ProblemReport) -> Option<Found> {
     let (sampler, origin) = environment.whole("OTEL_TRACES_SAMPLER")?;
     let ratio = match sampler.strip_prefix("parentbased_").unwrap_or(&sampler) {

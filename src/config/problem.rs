@@ -46,7 +46,7 @@ pub struct Setting {
     pub name: String,
     /// Value in configuration syntax, without secrets.
     pub value: String,
-    /// The part of the value that is not shown, such as a password. A reload compares it.
+    /// The hidden part of the value, such as a password, for the comparison of a reload.
     pub hidden: Option<Secret>,
     /// Source of the value.
     pub origin: Origin,

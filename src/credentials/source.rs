@@ -178,7 +178,7 @@ impl TokenSource {
         self.minter.principal().await
     }
 
-    /// What is known now.
+    /// Status now.
     #[must_use]
     pub fn status(&self) -> TokenStatus {
         let now = Instant::now();

@@ -30,7 +30,7 @@ pub struct BackendHandle {
     local: Option<SocketAddr>,
     tls: Option<TlsFacts>,
     opened: SystemTime,
-    /// The server has reported at the login that it is in recovery.
+    /// The server reported recovery at the login.
     was_in_recovery: bool,
     node: Option<NodeId>,
     /// Cancel requests with open sockets.
@@ -118,7 +118,7 @@ impl BackendHandle {
         self.cancels.load(Relaxed)
     }
 
-    /// Time of the login, if the server reported then that it is in recovery.
+    /// Time of the login, if the server reported recovery then.
     #[must_use]
     pub fn in_recovery_at(&self) -> Option<SystemTime> {
         self.was_in_recovery.then_some(self.opened)

@@ -75,7 +75,7 @@ impl LoginBackoff {
         self.retry_at = self.retry_at.min(now);
     }
 
-    /// True if the last failure is so old that it says nothing about the next login.
+    /// True if the last failure is too old for a conclusion about the next login.
     pub(super) fn is_past(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.last) > MAX_ERROR_AGE
     }

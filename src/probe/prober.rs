@@ -318,7 +318,7 @@ impl Prober {
     }
 }
 
-/// Output of `probing`. Awaits `report` first if it is late.
+/// Output of `probing`. A late probe awaits `report` first.
 async fn report_if_late<F: Future>(probing: F, report: impl Future<Output = ()>) -> F::Output {
     let mut probing = pin!(probing);
     tokio::select! {

@@ -41,7 +41,7 @@ impl MetricExporter {
         Self { sender, interval: settings.interval, metrics }
     }
 
-    /// Sends forever. What a collector does not accept is part of the next request: numbers are cumulative.
+    /// Sends forever. A rejected request is made up for by the next: numbers are cumulative.
     pub async fn run(mut self) {
         let started = SystemTime::now();
         let mut ticks = interval_at(Instant::now() + self.interval, self.interval);

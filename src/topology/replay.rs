@@ -14,12 +14,12 @@ use crate::closed_set::closed_set;
 closed_set! {
     /// Replay of a standby's WAL.
     pub enum ReplayState(
-        /// True if replay does not go on, and will not by itself.
+        /// True if replay has stopped, and an operator must act.
         is_fault: bool,
     ) {
-        /// No standby, or its position is unknown.
+        /// No standby, or a standby with an unknown position.
         Unknown = "unknown" { is_fault: false },
-        /// Replays what it receives.
+        /// Received WAL is replayed.
         Replaying = "replaying" { is_fault: false },
         /// The position stands still, although the writer has written more WAL.
         Stalled = "stalled" { is_fault: true },
@@ -154,7 +154,7 @@ impl ReplayProgress {
             waits_since.is_some_and(|since| asked_at.saturating_duration_since(since) >= STALL_AFTER);
     }
 
-    /// The same position since this time, with a lag that must not shrink.
+    /// Progress with an unchanged position, whose lag must not shrink.
     fn lag_at(&self, position: WalPosition) -> Option<ReplicationLag> {
         let certain = position.asked_at.saturating_duration_since(self.lacks_since?);
         Some(ReplicationLag { bytes: None, time: certain, is_lower_bound: true, certain })

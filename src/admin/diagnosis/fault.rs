@@ -23,7 +23,7 @@ pub(in crate::admin) struct Fault {
     pub(super) session: Option<u64>,
     /// One sentence for people; may change.
     pub(super) text: String,
-    /// What ends the fault, for people; may change.
+    /// Remedy of the fault, for people; may change.
     pub(super) remedy: String,
     /// Begin of the fault; absent while unknown.
     pub(super) since: Option<Moment>,
@@ -54,13 +54,13 @@ closed_set! {
         PoolPaused = "pool_paused" { severity: FaultSeverity::Warning },
         /// Statements got an error of Gatekeeper.
         StatementsRefused = "statements_refused" { severity: FaultSeverity::Alarm },
-        /// Clients were refused before their session began.
+        /// Clients were refused before the begin of a session.
         ClientsRefused = "clients_refused" { severity: FaultSeverity::Warning },
         /// A listener has nearly its maximum number of clients.
         ClientsNearLimit = "clients_near_limit" { severity: FaultSeverity::Warning },
-        /// Many statements fail for reasons other than their text.
+        /// Many statements fail for reasons outside of the text.
         Errors = "errors" { severity: FaultSeverity::Alarm },
-        /// A standby is behind its writer.
+        /// A standby is behind the writer.
         ReplicationLag = "replication_lag" { severity: FaultSeverity::Warning },
         /// The WAL replay of a standby does not go on.
         ReplayStopped = "replay_stopped" { severity: FaultSeverity::Alarm },

@@ -1,8 +1,8 @@
-//! The state of the service in one word, and its faults in sentences: what clients and operators suffer from now, since
-//! when, and what ends it.
+//! The state of the service in one word, and the faults in sentences: cause, begin and remedy of all that clients and
+//! operators suffer from now.
 //!
-//! Promises: the status page, the API and the console show the same faults; a fault disappears when it is mended, or a
-//! minute after its last effect. Refuses to know: how a fault is shown, and the alerts, which have thresholds of their own.
+//! Promises: the status page, the API and the log have the same faults; a fault disappears once mended, or a minute after
+//! the last effect. Refuses to know: how a fault is shown, and the alerts, whose thresholds differ.
 
 mod credentials;
 mod endpoints;
@@ -57,7 +57,7 @@ closed_set! {
 
 /// The state of the service and its faults, each with its remedy.
 #[utoipa::path(get, path = "/v1/verdict", tag = "topology", security(("key" = [])), responses(
-    (status = 200, description = "What is known now.", body = Diagnosis),
+    (status = 200, description = "The state and the faults.", body = Diagnosis),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
 pub(super) async fn verdict(State(context): State<Arc<AdminContext>>) -> Json<Diagnosis> {
@@ -67,7 +67,7 @@ pub(super) async fn verdict(State(context): State<Arc<AdminContext>>) -> Json<Di
 // === impl Diagnosis ===
 
 impl Diagnosis {
-    /// What is known now.
+    /// Diagnosis of the current state.
     fn of(context: &AdminContext) -> Self {
         let traffic = context.traffic.traffic(&context.api.metrics, Instant::now());
         Self::new(context, &Readiness::of_all(context), &traffic, Clock::now())

@@ -14,7 +14,7 @@ use crate::{
 /// A longer lag is a fault: reads of split listeners leave such a standby.
 const MAX_LAG: Duration = Duration::from_secs(10);
 
-/// The fault of a standby that is far behind its writer, or whose replay does not go on.
+/// The fault of a standby that is far behind the writer, or whose replay has stopped.
 pub(super) fn diagnose_standby(status: &EndpointStatus, clock: Clock) -> Option<Fault> {
     let status = Some(status).filter(|status| status.health == Health::Up)?;
     let endpoint = &status.endpoint.name;

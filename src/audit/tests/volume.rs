@@ -58,7 +58,7 @@ async fn rotation_and_reopening_lose_nothing_and_are_told_on_both_sides() {
     assert!(files.len() > 6, "the file was moved by us too, not by the test alone: {files:?}");
     let side = |line: &Value| line["audit.rotated.side"].as_str().unwrap_or_default().to_owned();
     for file in &files {
-        // A file that was moved cannot be moved aside by size: its limit grows a little each time.
+        // A moved file cannot be moved aside by size: the limit grows a little each time.
         let is_moved = file.file_name().unwrap().to_str().unwrap().starts_with("moved-");
         let limit = if is_moved { 25_000 } else { 20_000 };
         assert!(std::fs::metadata(file).unwrap().len() <= limit, "{}", file.display());

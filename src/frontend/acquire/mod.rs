@@ -500,8 +500,8 @@ impl<P: BackendProvider> BackendAcquirer<P> {
         Some(Err(self.final_error(failure)))
     }
 
-    /// The endpoint of the decision if it should be the writer, but is in recovery by the report of `backend`. A report is
-    /// outdated once the probe has seen that the server accepts writes.
+    /// The endpoint of a decision for the writer, if `backend` reported recovery. A report is outdated once the probe has
+    /// seen that the server accepts writes.
     fn find_endpoint_in_recovery(&self, backend: &P::Backend) -> Option<EndpointHandle> {
         let reported_at = P::in_recovery_at(backend)?;
         let decided = self.decided().filter(|_| self.is_for_writer())?;

@@ -77,7 +77,7 @@ pub(crate) trait BackendProvider {
     /// The node behind the backend, if known.
     fn node(backend: &Self::Backend) -> Option<NodeId>;
 
-    /// Time of the login at which the server reported that it is in recovery; `None` if it did not.
+    /// Time of the login, if the server reported recovery then.
     fn in_recovery_at(backend: &Self::Backend) -> Option<SystemTime>;
 
     /// Returns an unused backend.

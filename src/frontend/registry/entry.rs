@@ -223,7 +223,7 @@ impl SessionEntry {
         self.withdrawn_at.set(now).is_ok()
     }
 
-    /// Ends a dedicated session at once, whose endpoint has lost the role of writer. True if the loss is new to it.
+    /// Ends a dedicated session at once, whose endpoint has lost the role of writer. True if the loss is new.
     pub(super) fn expel(&self, now: Instant) -> bool {
         self.send_command(SessionCommand::Expel);
         self.note_withdrawal(now)

@@ -26,7 +26,7 @@ pub struct OpenTransactions {
 pub struct TransactionAge {
     /// Number of the session.
     pub session: u64,
-    /// Age of the transaction, or how long it has been idle.
+    /// Age of the transaction, or of the idle time in a transaction.
     pub age: Duration,
 }
 

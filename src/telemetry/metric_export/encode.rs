@@ -77,7 +77,7 @@ fn write_points(out: &mut Vec<u8>, family: &Family<'_>, (started, now): Period) 
     }
 }
 
-/// The lines of each histogram: its buckets in ascending order, its sum and its count, which is the last.
+/// The lines of each histogram: buckets in ascending order, sum, and count, which is the last.
 fn series_of<'s, 'p>(samples: &'s [Sample<'p>]) -> impl Iterator<Item = &'s [Sample<'p>]> {
     samples.split_inclusive(|sample| sample.suffix == "_count")
 }

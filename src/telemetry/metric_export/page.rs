@@ -39,7 +39,7 @@ pub(super) fn read_page(page: &str) -> Vec<Family<'_>> {
     families
 }
 
-/// The last family, which begins with the first line that has its name.
+/// The last family, which begins with the first line of the name.
 fn family<'f, 'p>(families: &'f mut Vec<Family<'p>>, name: &'p str) -> &'f mut Family<'p> {
     if families.last().is_none_or(|last| last.name != name) {
         families.push(Family { name, ..Family::default() });

@@ -6,7 +6,7 @@ use super::ObservationRules;
 use crate::topology::{Health, SnapshotChange, TopologySnapshot};
 
 /// Updates replay and lag of each endpoint, and adds the begins and ends of faults. An endpoint that is not up keeps its
-/// replay, because only an answer changes what is known.
+/// replay, because only an answer changes the knowledge.
 pub(super) fn follow_replay(
     next: &mut TopologySnapshot,
     now: Instant,

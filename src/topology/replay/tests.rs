@@ -146,7 +146,7 @@ fn a_standby_that_moves_again_is_measured_anew() {
 fn lag_survives_a_restart_of_the_writer() {
     let world = stuck(World::new().writer(0.0, 1000).reader(0.5, 1000, 1000), 2, 302);
     let before = world.lag().unwrap().1;
-    // The new process has lost WAL that was not flushed: its position goes back.
+    // The new process has lost WAL that was not flushed: the position goes back.
     let world = world.writer_as(9, 310.0, 2200).reader(310.5, 1000, 1000);
     let (bytes, seconds) = world.lag().unwrap();
     assert_eq!(bytes, Some(1200));
@@ -189,7 +189,7 @@ fn an_idle_cluster_does_not_stall() {
 
 #[test]
 fn wal_of_a_dead_writer_proves_no_stall() {
-    // The last sample was not flushed before the crash: it never arrives.
+    // The last sample was not flushed before the crash, and never arrives.
     let mut world = World::new().writer(0.0, 1000).reader(0.5, 1000, 1000).writer(2.0, 1100);
     for second in 3..120 {
         world = world.reader(f64::from(second), 1050, 1000);
@@ -244,7 +244,7 @@ fn one_stuck_node_of_several_is_the_lag_and_the_replay_of_the_pool() {
     }
     assert_eq!(world.replay(), "stalled");
     assert!(world.lag().unwrap().1 >= 55, "{:?}", world.lag());
-    // The stuck node has left: nobody has seen it for a minute.
+    // The stuck node has left: not seen for a minute.
     for second in (60..130).step_by(2) {
         let (at, lsn) = (f64::from(second), 1000 + u64::from(second as u32));
         world = world.writer(at, lsn).node(2, at + 0.3, lsn, lsn);

@@ -1,4 +1,4 @@
-//! Induced faults, and the time until the status page, an alert of a real Prometheus, and the log say so: `make faults`
+//! Induced faults, and the time until the status page, an alert of a real Prometheus, and the log tell the fault: `make faults`
 //! prints the table in `grafana/README.md`.
 
 use std::{
@@ -22,7 +22,7 @@ use crate::harness::{
     until,
 };
 
-/// What must say that a fault is there.
+/// A fault, with the words for it on the page, in the alerts and in the log.
 struct Fault {
     name: &'static str,
     /// Kind in the verdict of the status page.
@@ -33,7 +33,7 @@ struct Fault {
     log: &'static str,
 }
 
-/// Seconds until each said so.
+/// Seconds until the fault was told.
 struct Told {
     page: Option<f64>,
     alert: Option<f64>,
@@ -121,7 +121,7 @@ impl Scene {
         .await;
     }
 
-    /// Induces a fault, waits until all say so, and mends it.
+    /// Induces a fault, waits until all have told the fault, and mends the cause.
     async fn induce(&self, fault: &Fault, strike: Action<'_>, mend: Action<'_>) -> String {
         let told = self.strike(fault, strike).await;
         mend.await;
@@ -129,7 +129,7 @@ impl Scene {
         told.row(fault)
     }
 
-    /// Induces a fault, and waits until all say so. The alert must be gone before.
+    /// Induces a fault, and waits until all have told the fault. The alert must be gone before.
     async fn strike(&self, fault: &Fault, strike: Action<'_>) -> Told {
         until(PATIENCE, async || if self.is_alerted(fault.alert).await { Err(fault.alert) } else { Ok(()) })
             .await;

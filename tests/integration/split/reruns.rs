@@ -429,7 +429,7 @@ async fn impatient() -> (Split, [Frames; 4]) {
 #[tokio::test]
 async fn reads_on_a_read_pool_that_stands_still_run_elsewhere() {
     let (split, mut clients) = impatient().await;
-    // A probe that is late is enough: it need not have failed.
+    // A late probe is enough: no probe must fail.
     split.gatekeeper.reload_with(|config| config.replace("timeout = \"2s\"", "timeout = \"60s\"")).await;
     let nodes = ["reads-1", "reads-2"].map(|name| split.sandbox.node(name));
     nodes.iter().for_each(|node| node.freeze());
