@@ -8,18 +8,16 @@ use std::{
     },
 };
 
-use arc_swap::ArcSwap;
-use memchr::memmem::Finder;
-
 use super::{
     internal_statements::InternalStatements,
     setting_values::SettingValues,
     shared_statement::{Circumstances, Reading, SharedStatement, SharedStatements},
 };
 use crate::sql::{
-    self, Classification, Classifier, ClassifierOptions, Effects, LexicalSettings, SchemaInfo,
-    SchemaInfoBuilder, StatefulNames, StatefulNamesBuilder,
+    self, Analysis, AnalysisInputs, Classification, Classifier, ClassifierOptions, Effects, LexicalSettings,
+    SchemaInfo, SchemaInfoBuilder, StatefulNames, StatefulNamesBuilder,
 };
+use arc_swap::ArcSwap;
 
 /// State shared by all sessions that use the backends of one database and user: the prepared statements, and the names
 /// in that database that leave state behind.
@@ -37,8 +35,6 @@ pub struct DatabaseState {
     sessions: AtomicU64,
     /// Count of statements parsed by clients.
     parses: AtomicU64,
-    /// Finds the view and the function that list prepared statements.
-    listing: Finder<'static>,
     /// Count of possible definition changes, shared by all users of the database.
     definitions: Arc<AtomicU64>,
     /// Count of catalog expirations: an expired catalog requires a comparison before use.
@@ -54,6 +50,8 @@ pub struct DatabaseState {
     knowledge: ArcSwap<SchemaInfo>,
     /// Statements are split by what they may do: [`DatabaseState::knowledge`] is wanted.
     splits: AtomicBool,
+    /// Count of changes of the classifier, and of what it knows.
+    classifications: AtomicU32,
 }
 
 /// Point in the history of a database's definitions, as far as known to the current process.
@@ -116,8 +114,9 @@ impl DatabaseState {
     fn with(always: StatefulNames, options: &ClassifierOptions, splits: bool) -> Self {
         let statements = SharedStatements::default();
         let nothing = StatefulNames::default();
-        let internal_statements =
-            InternalStatements::new(|definition| statements.get(definition, Reading::default(), &nothing, 0));
+        let internal_statements = InternalStatements::new(|definition| {
+            statements.get(definition, Reading::default(), 0, |text| Analysis::of(text, &nothing))
+        });
         Self {
             statements,
             internal_statements,
@@ -134,7 +133,6 @@ impl DatabaseState {
             epoch: ArcSwap::default(),
             strict: AtomicBool::new(false),
             parses: AtomicU64::new(0),
-            listing: Finder::new("pg_prepared_statement"),
             classifier: ArcSwap::from_pointee(Classifier::new(options)),
             // Where nothing is split nobody reads it, and scripts have no database.
             knowledge: ArcSwap::from_pointee(if splits {
@@ -143,6 +141,7 @@ impl DatabaseState {
                 SchemaInfo::assumed()
             }),
             splits: AtomicBool::new(splits),
+            classifications: AtomicU32::new(0),
         }
     }
 
@@ -247,12 +246,14 @@ impl DatabaseState {
         if !self.splits.swap(true, Ordering::Relaxed) {
             self.knowledge.store(Arc::new(SchemaInfo::empty()));
         }
+        self.classifications_changed();
     }
 
     /// What the database has was read.
     pub fn set_knowledge(&self, read: SchemaInfoBuilder) {
         let next = self.knowledge.load().epoch() + 1;
         self.knowledge.store(Arc::new(read.build(next)));
+        self.classifications_changed();
     }
 
     /// What `text` may do, by what is known of the database.
@@ -263,6 +264,33 @@ impl DatabaseState {
     /// A standby refused `text` as a write: it stays on the primary from now on.
     pub fn learn_write(&self, text: &[u8], meaning: &LexicalSettings) {
         self.classifier.load().learn_write(text, meaning);
+        self.classifications_changed();
+    }
+
+    fn classifications_changed(&self) {
+        self.classifications.fetch_add(1, Ordering::Release);
+    }
+
+    /// What an analysis depends on now; `None` before the database was looked at: the catalog may then change unnoticed.
+    /// `lexical`: as for [`Self::analyze`].
+    pub(super) fn analysis_inputs(&self, lexical: Option<LexicalSettings>) -> Option<AnalysisInputs> {
+        let edition = self.edition();
+        let classifications = lexical.map_or(0, |_| self.classifications.load(Ordering::Acquire));
+        let inputs =
+            AnalysisInputs { edition: u64::from(edition) << 32 | u64::from(classifications), lexical };
+        (edition != 0).then_some(inputs)
+    }
+
+    /// Possible effects of `text` on session state, by what is known now.
+    pub(super) fn text_effects(&self, text: &[u8]) -> Effects {
+        sql::effects(text, &self.catalogue.load())
+    }
+
+    /// All that `text` tells, by what is known of the database. `lexical`: reading of the text, if its effect on the database
+    /// is wanted.
+    pub(super) fn analyze(&self, text: &[u8], lexical: Option<&LexicalSettings>) -> Analysis {
+        let classification = lexical.map(|lexical| self.classify(text, lexical));
+        Analysis { classification, ..Analysis::of(text, &self.catalogue.load()) }
     }
 
     /// Another number after each change of the catalogue; the catalogue is read behind it.
@@ -322,9 +350,19 @@ impl DatabaseState {
         }
     }
 
+    /// The statement with this `definition`, the body of a Parse behind the name.
     pub(super) fn statement(&self, definition: &[u8], reading: Reading) -> Arc<SharedStatement> {
-        let edition = self.edition();
-        self.statements.get(definition, reading, &self.catalogue.load(), edition)
+        self.statement_of(definition, reading, |text| self.analyze(text, None))
+    }
+
+    /// The same; `analyze` analyzes the text of a new statement.
+    pub(super) fn statement_of(
+        &self,
+        definition: &[u8],
+        reading: Reading,
+        analyze: impl FnOnce(&[u8]) -> Analysis,
+    ) -> Arc<SharedStatement> {
+        self.statements.get(definition, reading, self.edition(), analyze)
     }
 
     /// What a statement may leave behind, by what is known now.
@@ -354,11 +392,6 @@ impl DatabaseState {
         self.definitions.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Calls `look` with what is known of the database.
-    pub(super) fn with_catalogue<T>(&self, look: impl FnOnce(&StatefulNames) -> T) -> T {
-        look(&self.catalogue.load())
-    }
-
     /// Settings with a dot in the name, set in the source of some function.
     pub(super) fn custom_settings(&self) -> Arc<[Arc<[u8]>]> {
         self.catalogue.load().custom_settings()
@@ -368,11 +401,6 @@ impl DatabaseState {
     /// statement that may move a sequence.
     pub(super) fn reads_sequences(&self) -> bool {
         self.reads_sequences.load(Ordering::Relaxed)
-    }
-
-    /// Whether a text may list prepared statements.
-    pub(super) fn may_list_prepared(&self, text: &[u8]) -> bool {
-        self.listing.find(text).is_some()
     }
 
     /// A number for one more session.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::setting_values::mark_of;
-use crate::handshake::Parameters;
+use crate::{handshake::Parameters, sql::LexicalSettings};
 
 /// Reported settings: those of a login, shared by many, and the changes since. Clones share the values until one is changed.
 #[derive(Clone)]
@@ -60,6 +60,19 @@ impl ReportedParameters {
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         self.0.get(name)
+    }
+
+    /// True if `name` has the `value`, in any case of letters.
+    pub(super) fn is(&self, name: &[u8], value: &[u8]) -> bool {
+        self.get(name).is_some_and(|reported| reported.eq_ignore_ascii_case(value))
+    }
+
+    /// Reading of the client's texts.
+    pub(super) fn lexical(&self) -> LexicalSettings {
+        LexicalSettings {
+            standard_strings: self.is(b"standard_conforming_strings", b"on"),
+            utf8: self.is(b"client_encoding", b"UTF8"),
+        }
     }
 
     /// The value of `name` at the login: where `RESET` leads back to.

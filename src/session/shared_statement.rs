@@ -14,7 +14,7 @@ use foldhash::fast::{FixedState, RandomState};
 use super::{
     database_state::CatalogInstant, reported_parameters::ReportedParameters, setting_values::SettingValues,
 };
-use crate::sql::{self, Effects, StatefulNames, TransactionCommands};
+use crate::sql::{self, Analysis, Effects, StatefulNames, TransactionCommands};
 
 /// Prepared statement shared by all sessions that prepare the same text with the same parameter types.
 pub(super) struct SharedStatement {
@@ -163,11 +163,6 @@ pub(super) fn text_of(definition: &[u8]) -> &[u8] {
     memchr::memchr(0, definition).map_or(definition, |end| &definition[..end])
 }
 
-/// Whether the text may list prepared statements.
-pub(super) fn lists_prepared(text: &[u8]) -> bool {
-    memchr::memmem::find(text, b"pg_prepared_statement").is_some()
-}
-
 // === impl SharedStatements ===
 
 fn find(readings: &[(Reading, Weak<SharedStatement>)], reading: Reading) -> Option<Arc<SharedStatement>> {
@@ -180,14 +175,14 @@ impl SharedStatements {
         find(self.lock().by_definition.get(definition)?, reading.needed_by(definition))
     }
 
-    /// The statement with this definition: the body of a Parse behind the name.
-    /// `edition` is that of `catalogue`, at most.
+    /// The statement with this definition: the body of a Parse behind the name. `analyze` analyzes the text, by the catalog of
+    /// `edition` or a later one.
     pub(super) fn get(
         &self,
         definition: &[u8],
         reading: Reading,
-        catalogue: &StatefulNames,
         edition: u32,
+        analyze: impl FnOnce(&[u8]) -> Analysis,
     ) -> Arc<SharedStatement> {
         let mut known = self.lock();
         let reading = reading.needed_by(definition);
@@ -205,13 +200,14 @@ impl SharedStatements {
         }
         known.last_id += 1;
         let id = known.last_id;
+        let analysis = analyze(text_of(definition));
         let definition: Arc<[u8]> = definition.into();
         let statement = Arc::new(SharedStatement {
             id,
             reading,
-            judged: AtomicU64::new(pack(edition, sql::effects(text_of(&definition), catalogue))),
-            lists_prepared: lists_prepared(&definition),
-            transaction_commands: sql::transaction_commands(text_of(&definition)),
+            judged: AtomicU64::new(pack(edition, analysis.effects)),
+            lists_prepared: analysis.lists_prepared,
+            transaction_commands: analysis.transaction_commands,
             definition: Arc::clone(&definition),
             accepted: AtomicU64::new(0),
         });

@@ -68,6 +68,8 @@ impl Classifier {
         lexical: &LexicalSettings,
         schema_info: &SchemaInfo,
     ) -> Classification {
+        #[cfg(test)]
+        super::passes::count(|passes| passes.classifications += 1);
         let circumstances = CacheInputs { lexical: *lexical, epoch: schema_info.epoch() };
         let short = text.len() <= TEXT_MAX;
         if short && let Some(known) = self.texts.get(text, circumstances) {

@@ -19,6 +19,7 @@
 //! [`effects()`] refuses to know: the grammar (a rejected text does no harm), functions outside the table of
 //! [`functions`] and the [`StatefulNames`], and the statement run by an `EXECUTE`, which counted at the `PREPARE`.
 
+mod analysis;
 mod arguments;
 mod body;
 mod builtin;
@@ -58,6 +59,9 @@ mod transaction_commands;
 mod transaction_control;
 mod transaction_steps;
 
+#[cfg(test)]
+pub(crate) use analysis::passes;
+pub use analysis::{Analysis, AnalysisInputs};
 pub use classification::Classification;
 pub use classifier::{Classifier, ClassifierOptions};
 pub use classify_reason::ClassifyReason;

@@ -15,6 +15,8 @@ use super::{
 /// `CREATE FUNCTION` and `CREATE PROCEDURE` if the same text may call the function afterwards. No allocation.
 #[must_use]
 pub fn effects(text: &[u8], catalogue: &StatefulNames) -> Effects {
+    #[cfg(test)]
+    super::passes::count(|passes| passes.effects += 1);
     if nothing_matters(text, catalogue) {
         return Effects::NONE;
     }

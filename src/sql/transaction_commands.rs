@@ -45,6 +45,8 @@ impl BitOrAssign for TransactionCommands {
 /// The commands among the statements of `text` that begin or end a transaction. Most texts end with their first word.
 #[must_use]
 pub fn transaction_commands(text: &[u8]) -> TransactionCommands {
+    #[cfg(test)]
+    super::passes::count(|passes| passes.transaction_commands += 1);
     let mut lexer = Lexer::new(text);
     let (mut found, mut statements) = (TransactionCommands::NONE, 0);
     loop {

@@ -494,8 +494,8 @@ impl Pooled {
         if why == RouteReason::Rerun(RerunCause::ReadOnlyRefused)
             && let Some(split) = self.router.as_deref()
         {
-            let texts = UnitClassifier::new(&self.database, &self.statements, split.meaning());
-            texts.learn_write(split.replay().pending());
+            let classifier = UnitClassifier::new(&self.database, &self.statements, &self.texts);
+            classifier.learn_write(split.replay().pending());
         }
         Ok(())
     }

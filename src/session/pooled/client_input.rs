@@ -13,6 +13,8 @@ use crate::{
 /// own buffer.
 pub(super) struct ClientInput<'a> {
     bytes: &'a [u8],
+    /// Position of the first byte in all input of the client; `None` for messages that are sent again.
+    start: Option<u64>,
     /// Count of bytes taken.
     at: usize,
     path: ForwardPath,
@@ -49,7 +51,18 @@ impl<'a> ClientInput<'a> {
     /// Gatekeeper's buffer already.
     pub(super) const fn read(bytes: &'a [u8], is_full: bool, is_staged: bool) -> Self {
         let path = if is_staged { ForwardPath::Buffer } else { ForwardPath::InPlace };
-        Self { bytes, at: 0, path, is_full, is_gathered: false }
+        Self { bytes, start: None, at: 0, path, is_full, is_gathered: false }
+    }
+
+    /// The input, which begins at `start` in all input of the client.
+    pub(super) const fn from(self, start: u64) -> Self {
+        Self { start: Some(start), ..self }
+    }
+
+    /// Position of the byte `ahead` of the next one. A message larger than any buffer has the position of its last byte.
+    pub(super) fn position(&self, ahead: usize) -> Option<u64> {
+        let before = self.start? + self.at as u64;
+        Some(before + ahead as u64 - u64::from(self.is_gathered))
     }
 
     /// Input for a replay: no further bytes belong to the unit.

@@ -3,12 +3,9 @@
 //! Promises: a message is decoded once; names and texts are known as far as they are here. A malformed message has empty
 //! names, and the server rejects the message. Refuses to know: the session.
 
-use crate::{
-    sql::{self, TransactionCommands},
-    wire::{
-        Frame,
-        frontend::{DescribeTarget, FrontendMessage},
-    },
+use crate::wire::{
+    Frame,
+    frontend::{DescribeTarget, FrontendMessage},
 };
 
 /// A message of the client, or the beginning of a message larger than any buffer.
@@ -18,6 +15,8 @@ pub(super) struct ClientMessage<'a> {
     body: &'a [u8],
     /// Length of the frame, if only the beginning of the body is here.
     total: Option<usize>,
+    /// Position in the client's input; `None` for a message that is sent again.
+    position: Option<u64>,
     /// `None` for a tag that no client sends after its login.
     decoded: Option<FrontendMessage<'a>>,
 }
@@ -36,7 +35,7 @@ impl<'a> ClientMessage<'a> {
     /// A complete message.
     #[inline]
     pub(super) fn whole(tag: u8, body: &'a [u8]) -> Self {
-        Self { tag, body, total: None, decoded: FrontendMessage::decode_prefix(tag, body) }
+        Self { tag, body, total: None, position: None, decoded: FrontendMessage::decode_prefix(tag, body) }
     }
 
     /// The beginning of a message with a frame of `total` bytes.
@@ -48,6 +47,17 @@ impl<'a> ClientMessage<'a> {
     #[inline]
     pub(super) fn of(frame: &Frame<'a>) -> Self {
         Self::whole(frame.tag(), frame.body())
+    }
+
+    /// The message, at `position` in the client's input.
+    #[inline]
+    pub(super) fn at(self, position: Option<u64>) -> Self {
+        Self { position, ..self }
+    }
+
+    /// Position in the client's input; `None` for a message that is sent again.
+    pub(super) const fn position(&self) -> Option<u64> {
+        self.position
     }
 
     /// Tag of the message.
@@ -70,14 +80,6 @@ impl<'a> ClientMessage<'a> {
         self.total
     }
 
-    /// Text of a Query.
-    pub(super) const fn query(&self) -> &'a [u8] {
-        match self.decoded {
-            Some(FrontendMessage::Query { text }) => text,
-            _ => &[],
-        }
-    }
-
     /// Name in a Parse, and the definition behind it.
     pub(super) fn parsed(&self) -> (&'a [u8], &'a [u8]) {
         match self.decoded {
@@ -88,21 +90,10 @@ impl<'a> ClientMessage<'a> {
         }
     }
 
-    /// Commands of the text of a Query or Parse that begin or end a transaction.
-    pub(super) fn transaction_commands(&self) -> TransactionCommands {
+    /// Text of a Query or Parse.
+    pub(super) const fn text(&self) -> &'a [u8] {
         match self.decoded {
-            _ if self.is_cut() => TransactionCommands::UNKNOWN,
-            Some(FrontendMessage::Query { text } | FrontendMessage::Parse { text, .. }) => {
-                sql::transaction_commands(text)
-            }
-            _ => TransactionCommands::NONE,
-        }
-    }
-
-    /// Text of a Parse.
-    pub(super) const fn parsed_text(&self) -> &'a [u8] {
-        match self.decoded {
-            Some(FrontendMessage::Parse { text, .. }) => text,
+            Some(FrontendMessage::Query { text } | FrontendMessage::Parse { text, .. }) => text,
             _ => &[],
         }
     }
@@ -196,11 +187,11 @@ mod tests {
     #[test]
     fn a_parse_without_an_end_has_the_text_so_far() {
         let parse = ClientMessage::beginning(f::PARSE, b"s\0SELECT", 99);
-        assert_eq!((parse.parsed(), parse.parsed_text()), ((&b"s"[..], &b"SELECT"[..]), &b"SELECT"[..]));
+        assert_eq!((parse.parsed(), parse.text()), ((&b"s"[..], &b"SELECT"[..]), &b"SELECT"[..]));
         let parse = ClientMessage::beginning(f::PARSE, b"s", 99);
-        assert_eq!((parse.parsed(), parse.parsed_text()), ((&b"s"[..], &b""[..]), &b""[..]));
+        assert_eq!((parse.parsed(), parse.text()), ((&b"s"[..], &b""[..]), &b""[..]));
         let parse = ClientMessage::whole(f::PARSE, b"s\0SELECT 1\0\0\x01\0\0\0\x17");
         assert_eq!(parse.parsed(), (&b"s"[..], &b"SELECT 1\0\0\x01\0\0\0\x17"[..]));
-        assert_eq!(parse.parsed_text(), b"SELECT 1");
+        assert_eq!(parse.text(), b"SELECT 1");
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     client_error::ClientError,
     route::RouteReason,
     session::{consumed_input::ConsumedInput, proxy_batch::ProxyBatch},
-    sql::{self, TransactionCommands},
+    sql::TransactionCommands,
     wire::{
         self, FrameError, FramePiece, Header, PartialFrame, Speaker, backend, frontend, tag::frontend as f,
     },
@@ -69,8 +69,10 @@ impl Pooled {
         }
         let begun = self.begin_without_statement();
         self.end_on(begun);
-        let mut shown = ClientInput::read(unread, full, self.outgoing.has_backend_bytes());
+        let mut shown =
+            ClientInput::read(unread, full, self.outgoing.has_backend_bytes()).from(self.texts.position());
         self.process_client_input(now, &mut shown)?;
+        self.texts.take(shown.taken());
         if shown.taken() > 0 || unread.is_empty() {
             self.backend.note_use();
         }
@@ -129,7 +131,9 @@ impl Pooled {
             FramePiece::Rest(here) => (&unread[..*here], None),
         };
         let action = match piece {
-            FramePiece::Whole(frame) => self.request(now, &ClientMessage::of(frame), shown),
+            FramePiece::Whole(frame) => {
+                self.request(now, &ClientMessage::of(frame).at(shown.position(0)), shown)
+            }
             FramePiece::Partial(part) if waits_for_rest(part.tag(), shown.is_stuck()) => MessageAction::Wait,
             FramePiece::Partial(part) => self.request_in_part(now, part, bytes, shown),
             FramePiece::Rest(_) if self.request.discards_rest() => MessageAction::Consumed,
@@ -192,7 +196,8 @@ impl Pooled {
         shown.stage(self.outgoing.backend());
         let body = gathered.bytes().get(Header::BYTES..).unwrap_or_default();
         shown.set_gathered(true);
-        let action = self.request(now, &ClientMessage::whole(gathered.tag(), body), shown);
+        let message = ClientMessage::whole(gathered.tag(), body).at(shown.position(0));
+        let action = self.request(now, &message, shown);
         shown.set_gathered(false);
         if action.is_wait() {
             self.request.gather(gathered);
@@ -378,10 +383,9 @@ impl Pooled {
     /// Commands of the message's text, or of the statement that the message binds, that begin or end a transaction.
     fn commands_of(&self, message: &ClientMessage<'_>) -> TransactionCommands {
         match message.tag() {
-            f::QUERY | f::PARSE => message.transaction_commands(),
+            f::QUERY | f::PARSE => self.texts.analyze(message, &self.database).transaction_commands,
             f::BIND if message.has_bound_names() => {
-                let text = self.statements.text(message.bound().statement());
-                text.map_or(TransactionCommands::NONE, sql::transaction_commands)
+                self.statements.transaction_commands(message.bound().statement())
             }
             _ => TransactionCommands::NONE,
         }

@@ -17,7 +17,7 @@ use crate::{
         result_shape::ResultShape,
         shared_statement::{Reading, SharedStatement},
     },
-    sql::Effects,
+    sql::{Effects, TransactionCommands},
 };
 
 /// Prepared statements of the client.
@@ -102,6 +102,17 @@ impl ClientStatements {
         match name {
             b"" => self.unnamed.exists().then(|| self.unnamed.text()),
             name => self.named.get(name).map(|statement| statement.text()),
+        }
+    }
+
+    /// Commands that begin or end a transaction, of a named or unnamed statement.
+    pub(in crate::session) fn transaction_commands(&self, name: &[u8]) -> TransactionCommands {
+        match name {
+            b"" => self.unnamed.transaction_commands(),
+            name => self
+                .named
+                .get(name)
+                .map_or(TransactionCommands::NONE, |statement| statement.transaction_commands()),
         }
     }
 

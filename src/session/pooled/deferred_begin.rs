@@ -2,7 +2,7 @@
 
 use crate::{
     session::split::BeginScript,
-    sql::{self, Classification, SessionStatement, TransactionControl, TransactionModes},
+    sql::{self, SessionStatement, TransactionControl, TransactionModes},
     wire::TransactionStatus,
 };
 
@@ -157,24 +157,24 @@ impl DeferredBegin {
     // --- commands of the client that need no backend
 
     /// Answers a command that begins or ends a transaction, or sets its modes, if no backend is needed; `is_idle`: the client
-    /// has no transaction. `is_wanted`: a backend is on its way. `classify` classifies a text on a split route. Returns the
-    /// command tag and the transaction status.
+    /// has no transaction. `is_wanted`: a backend is on its way. `control` tells the transaction control of the text, on a
+    /// split route. Returns the command tag and the transaction status.
     pub(super) fn answer(
         &mut self,
         text: &[u8],
         is_idle: bool,
         is_wanted: bool,
-        classify: Option<impl Fn(&[u8]) -> Classification>,
+        control: Option<impl Fn() -> TransactionControl>,
     ) -> Option<(&'static str, TransactionStatus)> {
         if !self.exists() {
             let is_candidate = is_idle && may_be_begin(text);
-            let done = is_candidate.then(|| self.begin(text, classify)).flatten()?;
+            let done = is_candidate.then(|| self.begin(text, control)).flatten()?;
             self.defer(is_wanted);
             return Some((done, TransactionStatus::Open));
         }
         if self.is_pending()
-            && let Some(classify) = classify
-            && self.set_modes(text, classify(text).control)
+            && let Some(control) = control
+            && self.set_modes(text, control())
         {
             return Some(("SET", TransactionStatus::Open));
         }
@@ -191,16 +191,16 @@ impl DeferredBegin {
     fn begin(
         &mut self,
         text: &[u8],
-        classify: Option<impl Fn(&[u8]) -> Classification>,
+        control: Option<impl Fn() -> TransactionControl>,
     ) -> Option<&'static str> {
-        let Some(classify) = classify else {
+        let Some(control) = control else {
             return match sql::session_statement(text) {
                 SessionStatement::Begin => Some("BEGIN"),
                 SessionStatement::StartTransaction => Some("START TRANSACTION"),
                 _ => None,
             };
         };
-        match (classify(text).control, text.trim_ascii_start().first()) {
+        match (control(), text.trim_ascii_start().first()) {
             (TransactionControl::Begin(modes), Some(b'b' | b'B')) => self.keep(text, modes, "BEGIN"),
             (TransactionControl::Begin(modes), Some(b's' | b'S')) => {
                 self.keep(text, modes, "START TRANSACTION")
@@ -311,7 +311,7 @@ mod tests {
         text: &[u8],
         is_idle: bool,
     ) -> Option<(&'static str, TransactionStatus)> {
-        begin.answer(text, is_idle, false, None::<fn(&[u8]) -> Classification>)
+        begin.answer(text, is_idle, false, None::<fn() -> TransactionControl>)
     }
 
     #[test]

@@ -4,15 +4,13 @@
 use std::time::Instant;
 
 use super::{
-    Pooled, client_message::ClientMessage, client_statements::ClientStatements,
-    deferred_begin::DeferredBegin, request_state::RequestState, statement_errors::too_many_statements,
+    Pooled, analyzed_texts::AnalyzedTexts, client_message::ClientMessage,
+    client_statements::ClientStatements, deferred_begin::DeferredBegin, request_state::RequestState,
+    statement_errors::too_many_statements,
 };
 use crate::{
-    session::{
-        conversation::Conversation, database_state::DatabaseState, setting_values::SettingValues,
-        split::Router,
-    },
-    sql::{Effects, LexicalSettings},
+    session::{conversation::Conversation, database_state::DatabaseState, setting_values::SettingValues},
+    sql::{Effects, TransactionControl},
     wire::{TransactionStatus, backend},
 };
 
@@ -24,8 +22,7 @@ pub(super) struct LocalReplies<'a> {
     request: &'a mut RequestState,
     settings: &'a SettingValues,
     database: &'a DatabaseState,
-    /// LexicalSettings of the client's texts on a split route.
-    meaning: Option<LexicalSettings>,
+    texts: &'a AnalyzedTexts,
     to_client: &'a mut Vec<u8>,
     /// A backend is on its way.
     is_wanted: bool,
@@ -46,7 +43,7 @@ impl<'a> LocalReplies<'a> {
             request: &mut session.request,
             settings: session.settings.values(),
             database: &session.database,
-            meaning: session.router.as_deref().map(Router::meaning),
+            texts: &session.texts,
             to_client: session.outgoing.client(),
             is_wanted: session.backend.is_wanted(),
         }
@@ -54,15 +51,18 @@ impl<'a> LocalReplies<'a> {
 
     /// Answers a Query that begins a transaction, or ends one in which nothing was said; false for any other Query.
     pub(super) fn answer_query(&mut self, now: Instant, message: &ClientMessage<'_>) -> bool {
-        let text = message.query();
+        let text = message.text();
         let is_complete = text.len() + 1 == message.body().len();
         if text.len() > COMMAND_MAX_BYTES || !is_complete {
             return false;
         }
         let is_idle = self.conversation.status() == TransactionStatus::Idle;
-        let database = self.database;
-        let classify = self.meaning.map(|meaning| move |text: &[u8]| database.classify(text, &meaning));
-        let answer = self.begin.answer(text, is_idle, self.is_wanted, classify);
+        let control = || {
+            let classification = self.texts.analyze(message, self.database).classification;
+            classification.map_or(TransactionControl::Mixed, |known| known.control)
+        };
+        let control = self.texts.lexical().is_some().then_some(control);
+        let answer = self.begin.answer(text, is_idle, self.is_wanted, control);
         if let Some((done, status)) = answer {
             // As any Query does.
             self.statements.unnamed_mut().forget();
@@ -94,7 +94,7 @@ impl<'a> LocalReplies<'a> {
             Some(statement) => {
                 self.statements.add(name.into(), statement, self.database.next_parse());
                 backend::write_parse_complete(self.to_client);
-                self.conversation.capture_parsed(name, message.parsed_text());
+                self.conversation.capture_parsed(name, message.text());
                 true
             }
         }

@@ -7,6 +7,7 @@
 //! | [`backend_state`] | the backend: wanted, held, awaited, given up; a table of all transitions |
 //! | [`request_state`] | treatment of the client's next message |
 //! | [`client_statements`], [`unnamed_statement`] | prepared statements of the client |
+//! | [`analyzed_texts`] | what the texts of the client's next messages tell |
 //! | [`session_settings`], [`startup_settings`] | settings of the session, and of its start-up packet |
 //! | [`cleanup`], [`outdated_texts`], [`sequences`] | state possibly left on the backend: side effects, state checks, pins |
 //! | [`deferred_begin`] | a BEGIN answered and not yet sent |
@@ -29,6 +30,7 @@
 //! [`requests`] and the other types named by a role (`LocalReplies`, `UnitRouting`, …) borrow the components that they work
 //! with, for one message.
 
+mod analyzed_texts;
 mod backend_release;
 mod backend_state;
 mod batch_tracker;
@@ -67,6 +69,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::{
+    analyzed_texts::AnalyzedTexts, backend_state::BackendSlot, batch_tracker::BatchTracker, cleanup::Cleanup,
+    client_statements::ClientStatements, commits::CommitTracker, internal_error::InternalError,
+    outgoing::Outgoing, request_state::RequestState, sequences::SequenceTracker,
+    session_settings::SessionSettings, startup_settings::StartupSettings,
+};
 pub(super) use self::{
     backend_state::BackendEvent,
     cleanup::{SettleContext, SettleStep},
@@ -76,12 +84,6 @@ pub(super) use self::{
     outdated_texts::OutdatedTexts,
     session_settings::SettingReport,
     unnamed_statement::UnnamedStatement,
-};
-use self::{
-    backend_state::BackendSlot, batch_tracker::BatchTracker, cleanup::Cleanup,
-    client_statements::ClientStatements, commits::CommitTracker, internal_error::InternalError,
-    outgoing::Outgoing, request_state::RequestState, sequences::SequenceTracker,
-    session_settings::SessionSettings, startup_settings::StartupSettings,
 };
 use super::{
     commit_id::ResolvedCommit,
@@ -115,6 +117,7 @@ pub struct Pooled {
     process_ids: ProcessIds,
     request: RequestState,
     statements: ClientStatements,
+    texts: AnalyzedTexts,
     settings: SessionSettings,
     startup: StartupSettings,
     cleanup: Cleanup,
@@ -166,6 +169,7 @@ impl Pooled {
             process_ids: ProcessIds::default(),
             request: RequestState::default(),
             statements,
+            texts: AnalyzedTexts::default(),
             settings: SessionSettings::new(startup.clone(), known),
             startup: StartupSettings::new(startup),
             cleanup: Cleanup::default(),
@@ -239,6 +243,7 @@ impl Pooled {
         self.statements.set_reading(Reading::of(self.settings.reported()));
         if let Some(split) = &mut self.router {
             split.learn(self.settings.reported());
+            self.texts.set_lexical(self.settings.reported().lexical());
         }
     }
 
@@ -309,9 +314,8 @@ impl Pooled {
 
     /// Reads go to the read pools from now on, everything else to the writer.
     pub(super) fn split(&mut self, settings: Arc<SplitSettings>, route_options: RouteOptions) {
-        let mut split = Router::new(settings, route_options);
-        split.learn(self.settings.reported());
-        self.router = Some(Box::new(split));
+        self.router = Some(Box::new(Router::new(settings, route_options)));
+        self.learn();
     }
 
     /// What the backend is wanted for; anything will do for a session that does not split.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     session::{CatalogInstant, tests::fresh_backend},
-    sql::{self, StatefulNames, StatefulNamesBuilder},
+    sql::{StatefulNames, StatefulNamesBuilder},
 };
 
 /// Session of a client without settings.
@@ -38,7 +38,7 @@ fn learned_names_end_with_their_session() {
     let database = Arc::clone(&session.database);
     database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
     let text = b"DO $$BEGIN PERFORM 1; END$$; CREATE TEMP TABLE t (a int)";
-    let effects = database.with_catalogue(|catalogue| sql::effects(text, catalogue));
+    let effects = database.text_effects(text);
     session.cleanup.note(effects, text, None, &database);
     assert!(database.is_epoch(b"1", database.instant()), "the transaction is not over");
     drop(session);

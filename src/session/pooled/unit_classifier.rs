@@ -3,12 +3,15 @@
 //! Promises: a unit that may write, or that nobody can classify, is never taken for a read. Refuses to know: backends, and
 //! where a unit goes.
 
-use super::{client_input::ClientInput, client_message::ClientMessage, client_statements::ClientStatements};
+use super::{
+    analyzed_texts::AnalyzedTexts, client_input::ClientInput, client_message::ClientMessage,
+    client_statements::ClientStatements,
+};
 use crate::{
     route::{RouteSide, RoutingUnit, SessionRouteState},
     session::database_state::DatabaseState,
     sql::{
-        self, Classification, ClassifyReason, Effects, LexicalSettings, SessionStatement, StatementAccess,
+        self, Analysis, Classification, ClassifyReason, Effects, SessionStatement, StatementAccess,
         TransactionControl, TransactionModes,
     },
     wire::{Frame, Speaker, tag::frontend as f},
@@ -19,7 +22,7 @@ use crate::{
 pub(super) struct UnitClassifier<'a> {
     database: &'a DatabaseState,
     statements: &'a ClientStatements,
-    meaning: LexicalSettings,
+    texts: &'a AnalyzedTexts,
 }
 
 /// What is known of what comes.
@@ -56,28 +59,39 @@ const UNKNOWN: RoutingUnit = RoutingUnit {
 // === impl UnitClassifier ===
 
 impl<'a> UnitClassifier<'a> {
-    /// Classification for a client with `statements`, whose texts have the `meaning`.
+    /// Classification for a client with `statements`, and with `texts` in its next messages.
     pub(super) const fn new(
         database: &'a DatabaseState,
         statements: &'a ClientStatements,
-        meaning: LexicalSettings,
+        texts: &'a AnalyzedTexts,
     ) -> Self {
-        Self { database, statements, meaning }
+        Self { database, statements, texts }
     }
 
-    /// Classification of a text, remembered for all sessions.
-    pub(super) fn classify(&self, text: &[u8]) -> Classification {
-        self.database.classify(text, &self.meaning)
+    /// Analysis of the text of a Query or Parse.
+    pub(super) fn analyze(&self, message: &ClientMessage<'_>) -> Analysis {
+        self.texts.analyze(message, self.database)
     }
 
-    /// Possible side effects of a text.
-    pub(super) fn effects(&self, text: &[u8]) -> Effects {
-        self.database.with_catalogue(|catalogue| sql::effects(text, catalogue))
-    }
-
-    /// Text of the statement called `name`.
-    pub(super) fn prepared_text(&self, name: &[u8]) -> Option<&'a [u8]> {
-        self.statements.text(name)
+    /// Analysis of the statement called `name`, and its text.
+    pub(super) fn analyze_prepared(&self, name: &[u8]) -> Option<(Analysis, &'a [u8])> {
+        if name.is_empty() {
+            let unnamed = self.statements.unnamed();
+            let analysis = unnamed.exists().then(|| self.texts.analyze_unnamed(unnamed, self.database));
+            return analysis.map(|analysis| (analysis, unnamed.text()));
+        }
+        self.statements.get(name).map(|statement| {
+            let analysis = Analysis {
+                effects: self.database.effects(statement),
+                transaction_commands: statement.transaction_commands(),
+                lists_prepared: statement.lists_prepared(),
+                classification: self
+                    .texts
+                    .lexical()
+                    .map(|lexical| self.database.classify(statement.text(), &lexical)),
+            };
+            (analysis, statement.text())
+        })
     }
 
     /// Looks ahead, from `message` on.
@@ -92,7 +106,7 @@ impl<'a> UnitClassifier<'a> {
             let mut unit = RoutingUnit::EMPTY;
             // It is all that is here.
             match message.tag() {
-                f::QUERY => unit.add(&self.unit_of(message.query())),
+                f::QUERY => unit.add(&self.unit_of(message)),
                 _ => unit.unfinished = true,
             }
             unit.unfinished |= is_in_batch;
@@ -102,12 +116,13 @@ impl<'a> UnitClassifier<'a> {
         let mut rest = shown.unread();
         let mut count = 0;
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
+            let position = shown.position(shown.unread().len() - rest.len());
             rest = rest.get(frame.as_bytes().len()..).unwrap_or_default();
             // After an earlier error in the batch, the server skips the message, up to a Sync not known yet.
             let is_late = matches!(frame.tag(), f::QUERY | f::FUNCTION_CALL) && (count > 0 || is_in_batch);
             batch.unit.unfinished |= is_late;
             count += 1;
-            let is_over = batch.add(&ClientMessage::of(&frame));
+            let is_over = batch.add(&ClientMessage::of(&frame).at(position));
             if is_over || batch.unit.unfinished || batch.unit.need(situation).side == RouteSide::Writer {
                 return Foreseen::Unit(batch.unit, count);
             }
@@ -118,7 +133,7 @@ impl<'a> UnitClassifier<'a> {
     /// True if the message may do what is not proved to read.
     pub(super) fn may_write(&self, message: &ClientMessage<'_>) -> bool {
         let unit = match message.tag() {
-            f::QUERY => self.unit_of(message.query()),
+            f::QUERY => self.unit_of(message),
             f::BIND => self.unit_of_prepared(message.bound().statement()),
             f::FUNCTION_CALL => return true,
             _ => return false,
@@ -133,11 +148,11 @@ impl<'a> UnitClassifier<'a> {
         };
         match message.tag() {
             f::QUERY => {
-                let text = message.query();
+                let text = message.text();
                 let end = memchr::memchr(b';', text);
                 end.is_some_and(|end| is_end(&text[..end]) && !is_end(text))
             }
-            f::PARSE => is_end(message.parsed_text()),
+            f::PARSE => is_end(message.text()),
             f::BIND => self.statements.text(message.bound().statement()).is_some_and(is_end),
             _ => false,
         }
@@ -145,15 +160,18 @@ impl<'a> UnitClassifier<'a> {
 
     /// True if a message ends the transaction: a Query with more statements, or the first statement of a batch.
     pub(super) fn ends_transaction(&self, message: &ClientMessage<'_>) -> bool {
-        let is_mixed = || self.classify(message.query()).control == TransactionControl::Mixed;
+        let is_mixed = || {
+            let classification = self.analyze(message).classification;
+            classification.is_some_and(|known| known.control == TransactionControl::Mixed)
+        };
         self.ends_transaction_first(message) || (message.tag() == f::QUERY && is_mixed())
     }
 
     /// A standby refused to write: the statement that is replayed first is remembered as a write. Any statement executed
     /// before it in its unit would have been answered. `pending` holds the messages to replay.
     pub(super) fn learn_write(&self, pending: &[u8]) {
-        if let Some(text) = self.first_executed(pending) {
-            self.database.learn_write(text, &self.meaning);
+        if let (Some(text), Some(lexical)) = (self.first_executed(pending), self.texts.lexical()) {
+            self.database.learn_write(text, &lexical);
         }
     }
 
@@ -167,9 +185,9 @@ impl<'a> UnitClassifier<'a> {
         while let Ok(Some(frame)) = Frame::read(Speaker::Client, rest) {
             let message = ClientMessage::of(&frame);
             match message.tag() {
-                f::QUERY => return Some(message.query()),
+                f::QUERY => return Some(message.text()),
                 f::PARSE => {
-                    parsed = Some((message.parsed().0, message.parsed_text()));
+                    parsed = Some((message.parsed().0, message.text()));
                 }
                 f::BIND => {
                     let name = message.bound().statement();
@@ -183,34 +201,14 @@ impl<'a> UnitClassifier<'a> {
         None
     }
 
-    /// What a text may do.
-    fn unit_of(&self, text: &[u8]) -> RoutingUnit {
-        unit(self.classify_for_reader(text), self.effects(text))
+    /// What the text of a Query or Parse may do.
+    fn unit_of(&self, message: &ClientMessage<'_>) -> RoutingUnit {
+        unit(&self.analyze(message), message.text())
     }
 
     /// What a statement may do that the client has prepared before.
     fn unit_of_prepared(&self, name: &[u8]) -> RoutingUnit {
-        if name.is_empty() {
-            let unnamed = self.statements.unnamed();
-            return if unnamed.exists() { self.unit_of(unnamed.text()) } else { UNKNOWN };
-        }
-        self.statements.get(name).map_or(UNKNOWN, |statement| {
-            unit(self.classify_for_reader(statement.text()), self.database.effects(statement))
-        })
-    }
-
-    /// What a text may do. Whether transactions are read-only that do not say otherwise only the writer can show: a read
-    /// pool's backend always is.
-    fn classify_for_reader(&self, text: &[u8]) -> Classification {
-        const SETTING: &[u8] = b"read_only";
-        let classification = self.classify(text);
-        let shows_setting = classification.reason == ClassifyReason::SessionState
-            && text.windows(SETTING.len()).any(|word| word.eq_ignore_ascii_case(SETTING));
-        if shows_setting {
-            Classification { reason: ClassifyReason::ServerState, ..classification }
-        } else {
-            classification
-        }
+        self.analyze_prepared(name).map_or(UNKNOWN, |(analysis, text)| unit(&analysis, text))
     }
 }
 
@@ -237,7 +235,7 @@ impl<'a> BatchUnit<'a> {
     /// Adds a message; true if the unit ends with the message, or the next messages are unknown.
     fn add(&mut self, message: &ClientMessage<'a>) -> bool {
         match message.tag() {
-            f::QUERY => self.unit.add(&self.classifier.unit_of(message.query())),
+            f::QUERY => self.unit.add(&self.classifier.unit_of(message)),
             f::FUNCTION_CALL => {
                 self.unit.add(&RoutingUnit {
                     access: StatementAccess::Unproven,
@@ -262,7 +260,7 @@ impl<'a> BatchUnit<'a> {
 
     fn add_parse(&mut self, message: &ClientMessage<'a>) {
         let name = message.parsed().0;
-        let parsed = self.classifier.unit_of(message.parsed_text());
+        let parsed = self.classifier.unit_of(message);
         match self.parsed.get_mut(self.parses) {
             Some(slot) => *slot = (name, parsed),
             None => self.unit.unfinished = true,
@@ -289,8 +287,23 @@ impl<'a> BatchUnit<'a> {
     }
 }
 
-fn unit(classification: Classification, effects: Effects) -> RoutingUnit {
+/// True if a read shows whether transactions are read-only that do not say otherwise. Only the writer can tell: a read pool's
+/// backend always is read-only.
+fn shows_read_only(reason: ClassifyReason, text: &[u8]) -> bool {
+    const SETTING: &[u8] = b"read_only";
+    reason == ClassifyReason::SessionState
+        && text.windows(SETTING.len()).any(|word| word.eq_ignore_ascii_case(SETTING))
+}
+
+/// What a text may do, by its analysis.
+fn unit(analysis: &Analysis, text: &[u8]) -> RoutingUnit {
+    let (effects, Some(classification)) = (analysis.effects, analysis.classification) else {
+        return UNKNOWN;
+    };
     let Classification { access, mut reason, control, hint } = classification;
+    if shows_read_only(reason, text) {
+        reason = ClassifyReason::ServerState;
+    }
     let begins = match control {
         TransactionControl::Begin(modes) => Some(modes),
         // What comes behind it is in a transaction that nobody here can follow.

@@ -18,7 +18,7 @@ use crate::{
         split::{BeginScript, Opening, PortalUse, ReplayBuffer, Router, UnitProof},
         tracked_backend_state::TrackedBackendState,
     },
-    sql::{self, ClassifyReason, SessionStatement, TransactionControl, TransactionModes},
+    sql::{self, Analysis, ClassifyReason, Effects, SessionStatement, TransactionControl, TransactionModes},
     wire::{TransactionStatus, tag::frontend as f},
 };
 
@@ -58,7 +58,7 @@ impl<'a> UnitRouting<'a> {
         let router = session.router.as_deref_mut()?;
         let is_free = session.cleanup.is_clean() && !session.statements.is_on_backend();
         Some(Self {
-            texts: UnitClassifier::new(&session.database, &session.statements, router.meaning()),
+            texts: UnitClassifier::new(&session.database, &session.statements, &session.texts),
             router,
             begin: &mut session.begin,
             settings: session.settings.values(),
@@ -274,13 +274,10 @@ impl<'a> UnitRouting<'a> {
             return self.router.note_execute(message.executed().1 == 0);
         }
         let begun = before.filter(|_| is_first).map(|begun| Opening::new(begun.clone()));
-        let (text, portal) = match message.tag() {
-            f::QUERY => (message.query(), Some(PortalUse::Over)),
-            f::BIND => {
-                let text = self.texts.prepared_text(message.bound().statement());
-                (text.unwrap_or_default(), Some(PortalUse::Bound))
-            }
-            f::FUNCTION_CALL => (&b""[..], None),
+        let (statement, portal) = match message.tag() {
+            f::QUERY => (Some((self.texts.analyze(message), message.text())), Some(PortalUse::Over)),
+            f::BIND => (self.texts.analyze_prepared(message.bound().statement()), Some(PortalUse::Bound)),
+            f::FUNCTION_CALL => (None, None),
             _ => {
                 // A client preparing only a statement, up to a Sync, has not continued yet.
                 if begun.is_some() {
@@ -290,7 +287,11 @@ impl<'a> UnitRouting<'a> {
             }
         };
         let so_far = if is_first { begun } else { self.router.opening().cloned() };
-        let mut next = self.next_opening(so_far.map(Opening::goes_on), text, is_first);
+        let so_far = so_far.map(Opening::goes_on);
+        let mut next = match statement {
+            Some((analysis, text)) => self.next_opening(so_far, &analysis, text, is_first),
+            None => so_far.map(|opening| opening.reads().stays()),
+        };
         // A Query ends the unnamed portal.
         if let Some(portal) = portal {
             next = next.map(|opening| opening.with_portal(portal));
@@ -302,8 +303,14 @@ impl<'a> UnitRouting<'a> {
 
     /// Opening of the transaction on a read pool after `text`, about to be sent there behind the opening `so_far`.
     /// `is_first`: no statement of the transaction was sent before.
-    fn next_opening(&self, so_far: Option<Opening>, text: &[u8], is_first: bool) -> Option<Opening> {
-        let classification = self.texts.classify(text);
+    fn next_opening(
+        &self,
+        so_far: Option<Opening>,
+        analysis: &Analysis,
+        text: &[u8],
+        is_first: bool,
+    ) -> Option<Opening> {
+        let classification = analysis.classification?;
         match (classification.control, so_far) {
             (TransactionControl::Begin(modes), None) if is_first => {
                 let mut begun = BeginScript::default();
@@ -320,7 +327,7 @@ impl<'a> UnitRouting<'a> {
                 Some(opening),
             ) => Some(opening.chains()),
             (TransactionControl::None, Some(opening)) => {
-                Some(self.with_statement(opening, text, classification.reason))
+                Some(self.with_statement(opening, analysis.effects, text, classification.reason))
             }
             // The server rejects the text as well.
             (TransactionControl::Mixed, Some(opening))
@@ -333,8 +340,14 @@ impl<'a> UnitRouting<'a> {
     }
 
     /// Notes a text without transaction control, about to be sent to a read pool in the transaction of `opening`.
-    fn with_statement(&self, opening: Opening, text: &[u8], reason: ClassifyReason) -> Opening {
-        if !self.texts.effects(text).is_empty() {
+    fn with_statement(
+        &self,
+        opening: Opening,
+        effects: Effects,
+        text: &[u8],
+        reason: ClassifyReason,
+    ) -> Opening {
+        if !effects.is_empty() {
             return opening.stays();
         }
         match (reason, sql::session_statement(text)) {

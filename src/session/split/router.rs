@@ -10,7 +10,7 @@ use crate::{
         reported_parameters::{DEFAULT_READ_ONLY, ReportedParameters},
         setting_values::SettingValues,
     },
-    sql::{Hint, LexicalSettings, TransactionModes},
+    sql::{Hint, TransactionModes},
     wire::TransactionStatus,
 };
 
@@ -57,8 +57,6 @@ pub(in crate::session) struct Router {
     /// Where units go and went.
     trace: LastRoute,
     news: News,
-    /// Meaning of the client's texts, as far as its settings decide.
-    meaning: LexicalSettings,
     /// `default_transaction_read_only` of the client.
     read_only: bool,
     /// Values in the client's startup packet: `RESET` returns to them.
@@ -112,7 +110,6 @@ impl Router {
             replay: Replay::default(),
             trace: LastRoute::default(),
             news: News::default(),
-            meaning: LexicalSettings::default(),
             read_only: false,
             options,
         }
@@ -146,11 +143,6 @@ impl Router {
     /// True if the held backend is a read pool's.
     pub(in crate::session) fn is_on_reader(&self) -> bool {
         self.side() == RouteSide::Reader
-    }
-
-    /// Meaning of the client's texts, as far as its settings decide.
-    pub(in crate::session) const fn meaning(&self) -> LexicalSettings {
-        self.meaning
     }
 
     /// Classification of the client's next messages.
@@ -309,14 +301,7 @@ impl Router {
 
     /// The client was told of its settings.
     pub(in crate::session) fn learn(&mut self, known: &ReportedParameters) {
-        let is = |name: &[u8], value: &[u8]| {
-            known.get(name).is_some_and(|reported| reported.eq_ignore_ascii_case(value))
-        };
-        self.meaning = LexicalSettings {
-            standard_strings: is(b"standard_conforming_strings", b"on"),
-            utf8: is(b"client_encoding", b"UTF8"),
-        };
-        self.read_only = is(DEFAULT_READ_ONLY, b"on");
+        self.read_only = known.is(DEFAULT_READ_ONLY, b"on");
     }
 
     /// A backend is held from now on.

@@ -5,7 +5,12 @@ use super::{
     frame,
     sharing::{BIND_S, EXECUTE, Talk, description, shown},
 };
-use crate::{route::RouteSide, session::Session, wire::Speaker};
+use crate::{
+    route::RouteSide,
+    session::Session,
+    sql::passes::{self, Passes},
+    wire::Speaker,
+};
 
 /// Parse, Bind and Execute of a read, and Sync.
 fn read() -> Vec<u8> {
@@ -309,5 +314,31 @@ fn definitions_bound_on_a_read_pool_pin_nothing() {
         };
         talk.say(&Server, &executed, 1000);
         assert_eq!(!talk.session.pins().is_empty(), is_pinned, "{text}");
+    }
+}
+
+#[test]
+fn each_text_is_analyzed_once() {
+    let unnamed = [frame(b'P', b"\0SELECT 2\0\0\0"), frame(b'B', b"\0\0\0\0\0\0\0\0")].concat();
+    let named = [frame(b'P', b"s\0SELECT 3\0\0\0"), frame(b'B', BIND_S)].concat();
+    let end = [frame(b'E', EXECUTE), frame(b'S', b"")].concat();
+    let batch = |of: &[u8]| [of, &end].concat();
+    let select = frame(b'Q', b"SELECT 1\0");
+    for (what, messages, expected) in [
+        ("a Query that reads", select.clone(), 1),
+        ("a Query that writes", frame(b'Q', b"INSERT INTO t VALUES (1)\0"), 1),
+        ("two Queries", [&*select, &select].concat(), 2),
+        ("a batch", batch(&unnamed), 1),
+        ("a batch with a named statement", batch(&named), 1),
+        ("a batch of two statements", batch(&[&*unnamed, &named].concat()), 2),
+    ] {
+        for (splits, step) in [(false, 1000), (false, 3), (true, 1000), (true, 3)] {
+            let mut talk = if splits { Talk::splitting() } else { Talk::new(None) };
+            passes::take();
+            talk.say(&Client, &messages, step);
+            let classifications = if splits { expected } else { 0 };
+            let expected = Passes { effects: expected, transaction_commands: expected, classifications };
+            assert_eq!(passes::take(), expected, "{what}, split: {splits}, {step} bytes at a time");
+        }
     }
 }

@@ -59,7 +59,7 @@ fn queries(step: &SettleStep) -> Vec<String> {
 }
 
 fn note(cleanup: &mut Cleanup, database: &DatabaseState, statement: &str) {
-    let effects = database.with_catalogue(|catalogue| sql::effects(statement.as_bytes(), catalogue));
+    let effects = database.text_effects(statement.as_bytes());
     cleanup.note(effects, statement.as_bytes(), None, database);
     answer(cleanup);
 }
@@ -236,7 +236,7 @@ fn a_reset_forgets_nothing_sent_behind_it() {
     let database = database();
     let mut cleanup = cleanup(&database);
     note(&mut cleanup, &database, "LISTEN a");
-    let effects = database.with_catalogue(|catalogue| sql::effects(b"LOAD 'l'", catalogue));
+    let effects = database.text_effects(b"LOAD 'l'");
     cleanup.note(effects, b"LOAD 'l'", None, &database);
     let behind = cleanup.take_noted();
     cleanup.on_discard_all();
@@ -269,8 +269,7 @@ fn a_refused_request_is_checked_and_pins_nothing() {
 
 /// True if a text with the table `t` counts as stateful.
 fn is_stateful(database: &DatabaseState) -> bool {
-    let effects = |catalogue: &StatefulNames| sql::effects(b"SELECT a FROM t", catalogue);
-    database.with_catalogue(effects).contains(Effects::FUNCTION)
+    database.text_effects(b"SELECT a FROM t").contains(Effects::FUNCTION)
 }
 
 #[test]
@@ -286,7 +285,7 @@ fn learned_names_last_until_a_later_read() {
     };
     let (mut first, mut second) = (cleanup(&database), cleanup(&database));
     for cleanup in [&mut first, &mut second] {
-        let effects = database.with_catalogue(|catalogue| sql::effects(text, catalogue));
+        let effects = database.text_effects(text);
         cleanup.note(effects, text, None, &database);
     }
     assert!(is_stateful(&database));

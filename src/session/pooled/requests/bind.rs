@@ -18,7 +18,7 @@ use crate::{
         },
         shared_statement::{SharedStatement, text_of},
     },
-    sql::{self, Effects, TransactionCommands},
+    sql::{Effects, TransactionCommands},
     wire::{Header, frontend, tag::frontend as f},
 };
 
@@ -212,13 +212,10 @@ impl<'a> BindMessages<'a> {
     fn bind_unnamed(&mut self, message: &ClientMessage<'_>, shown: &mut ClientInput<'_>) -> MessageAction {
         let rest = message.bound().parameters();
         let requests = self.requests();
-        let exists = requests.statements.unnamed().exists();
-        let lists = exists && requests.statements.unnamed().lists_prepared();
-        if exists {
-            let effects = requests.statements.unnamed_mut().effects(requests.database);
-            if requests.depends_on_earlier_batch(lists, effects) {
-                return MessageAction::AwaitResponses;
-            }
+        let analysis = requests.analyze_unnamed();
+        let lists = analysis.is_some_and(|analysis| analysis.lists_prepared);
+        if analysis.is_some_and(|analysis| requests.depends_on_earlier_batch(lists, analysis.effects)) {
+            return MessageAction::AwaitResponses;
         }
         requests.statements.note_use(0);
         if requests.may_be_failed()
@@ -230,12 +227,12 @@ impl<'a> BindMessages<'a> {
         if lists && !rest.is_empty() {
             requests.own_names().show_in_batch(shown);
         }
-        if exists {
+        if let Some(analysis) = analysis {
             // The definition stays as it is until the Bind is queued.
             let definition = requests.statements.unnamed_mut().take_definition();
             let text = text_of(&definition);
-            requests.batch.on_bind(message.bound().portal(), text, sql::transaction_commands(text));
-            let is_accepted = self.note_unnamed(text_of(&definition), message, shown);
+            requests.batch.on_bind(message.bound().portal(), text, analysis.transaction_commands);
+            let is_accepted = self.note_unnamed(analysis.effects, text, message, shown);
             self.requests().statements.unnamed_mut().put_definition(definition);
             if !is_accepted {
                 self.requests().refuse(reset_midway(), shown);
@@ -246,16 +243,16 @@ impl<'a> BindMessages<'a> {
         MessageAction::Forward
     }
 
-    /// Notes what a Bind of the unnamed statement with `text` may leave behind; false if the Bind must be rejected.
+    /// Notes what a Bind of the unnamed statement with `text` may leave behind, by the apparent `effects`; false if the Bind
+    /// must be rejected.
     fn note_unnamed(
         &mut self,
+        effects: Effects,
         text: &[u8],
         message: &ClientMessage<'_>,
         shown: &mut ClientInput<'_>,
     ) -> bool {
         let bound = message.bound();
-        let requests = self.requests();
-        let effects = requests.statements.unnamed_mut().effects(requests.database);
         let effects = self.effects.proved(effects, text);
         self.effects.guard_sequences(effects, f::BIND, shown);
         if effects.is_empty() {

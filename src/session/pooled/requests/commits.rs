@@ -79,7 +79,7 @@ impl<'a> CommitRequests<'a> {
     /// True if the message ends a unit that changes rows.
     fn changes_rows(&self, message: &ClientMessage<'_>) -> bool {
         match message.tag() {
-            f::QUERY => sql::begins_with_row_change(message.query()),
+            f::QUERY => sql::begins_with_row_change(message.text()),
             f::SYNC => self.requests.batch.changes_rows(),
             _ => false,
         }
@@ -122,8 +122,8 @@ impl<'a> CommitRequests<'a> {
                 return (commits && self.is_wanted()).then_some(IdQuery::Within);
             }
             _ if in_batch || status != TransactionStatus::Open => return None,
-            f::QUERY => message.query(),
-            f::PARSE => message.parsed_text(),
+            f::QUERY => message.text(),
+            f::PARSE => message.text(),
             f::BIND if message.has_bound_names() => statements.text(message.bound().statement())?,
             _ => return None,
         };

@@ -7,13 +7,13 @@ use crate::{
     session::{
         pin::Pin,
         pooled::{
-            Pooled, client_input::ClientInput, internal_error::InternalError,
+            Pooled, client_input::ClientInput, client_message::ClientMessage, internal_error::InternalError,
             session_settings::SessionSettings,
         },
         shared_statement::SharedStatement,
         state_check::VISIBLE,
     },
-    sql::{self, ClassifyReason, Effects, LexicalSettings, SessionStatement},
+    sql::{self, Analysis, ClassifyReason, Effects, SessionStatement},
     wire::{TransactionStatus, tag::frontend as f},
 };
 
@@ -21,8 +21,8 @@ use crate::{
 pub(in crate::session::pooled) struct EffectNotes<'a> {
     requests: Requests<'a>,
     settings: &'a mut SessionSettings,
-    /// LexicalSettings of the client's texts, if the backend is a read pool's.
-    on_reader: Option<LexicalSettings>,
+    /// The backend is a read pool's.
+    is_on_reader: bool,
 }
 
 /// `currval` and `lastval`, as FunctionCall knows them.
@@ -44,14 +44,13 @@ impl<'a> EffectNotes<'a> {
         Ok(facts.into_notes(requests).0)
     }
 
-    /// Notes for `requests` of a session with `settings`. `on_reader`: meaning of the client's texts, if the backend is a
-    /// read pool's.
+    /// Notes for `requests` of a session with `settings`. `is_on_reader`: the backend is a read pool's.
     pub(in crate::session::pooled) const fn new(
         requests: Requests<'a>,
         settings: &'a mut SessionSettings,
-        on_reader: Option<LexicalSettings>,
+        is_on_reader: bool,
     ) -> Self {
-        Self { requests, settings, on_reader }
+        Self { requests, settings, is_on_reader }
     }
 
     /// The requests.
@@ -59,9 +58,14 @@ impl<'a> EffectNotes<'a> {
         &mut self.requests
     }
 
-    /// Apparent side effects of `text`, by the catalog.
+    /// Apparent side effects of `text`, a statement of the transaction that is over, by the catalog of now.
     pub(in crate::session::pooled) fn apparent(&self, text: &[u8]) -> Effects {
-        self.requests.database.with_catalogue(|catalogue| sql::effects(text, catalogue))
+        self.requests.database.text_effects(text)
+    }
+
+    /// Analysis of the text of a Query or Parse.
+    pub(in crate::session::pooled) fn analyze(&self, message: &ClientMessage<'_>) -> Analysis {
+        self.requests.texts.analyze(message, self.requests.database)
     }
 
     /// Possible side effects of `text`, with the apparent `effects`.
@@ -76,14 +80,16 @@ impl<'a> EffectNotes<'a> {
         statement: &[u8],
         parameters: Option<&[u8]>,
     ) {
-        let Requests { conversation, cleanup, database, .. } = &mut self.requests;
+        let Requests { conversation, cleanup, texts, database, .. } = &mut self.requests;
         // `GRANT` leaves nothing in a session.
         conversation.note_statement(statement);
         // A standby executes no part of a single DDL statement.
-        let is_refused = self.on_reader.is_some_and(|meaning| {
-            memchr::memchr(b';', statement).is_none()
-                && database.classify(statement, &meaning).reason == ClassifyReason::Ddl
-        });
+        let is_refused = self.is_on_reader
+            && effects.intersects(HIDDEN)
+            && memchr::memchr(b';', statement).is_none()
+            && texts
+                .lexical()
+                .is_some_and(|lexical| database.classify(statement, &lexical).reason == ClassifyReason::Ddl);
         self.settings.note(effects);
         let refused = if is_refused { HIDDEN } else { Effects::NONE };
         cleanup.note(effects.without(refused), statement, parameters, database);
@@ -129,7 +135,7 @@ impl<'a> EffectNotes<'a> {
         if effects.contains(Effects::SEQUENCE_READ) {
             self.requests.sequences().note_read();
         }
-        if self.on_reader.is_some() {
+        if self.is_on_reader {
             // A standby refuses to move a sequence.
             return;
         }

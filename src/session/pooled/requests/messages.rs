@@ -16,10 +16,10 @@ use crate::{
             startup_settings::StartupSettings,
             statement_errors::{reset_midway, too_many_statements},
         },
-        shared_statement::{SharedStatement, text_of},
+        shared_statement::SharedStatement,
         statement_report::{CapturedText, StatementKind},
     },
-    sql::{self, Effects, SettingResets},
+    sql::{self, Analysis, Effects, SettingResets},
     wire::{
         TransactionStatus,
         frontend::{self, DescribeTarget},
@@ -84,21 +84,22 @@ impl<'a> StatementMessages<'a> {
         message: &ClientMessage<'_>,
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
-        let statement = message.query();
-        let effects = self.effects.proved(self.effects.apparent(statement), statement);
+        let statement = message.text();
+        let analysis = self.effects.analyze(message);
+        let effects = self.effects.proved(analysis.effects, statement);
         let leads_back = match self.startup.reset_by(effects, statement) {
             SettingResets::No => Vec::new(),
             SettingResets::AtEnd(led) => led,
             SettingResets::Midway if self.moves_apart() => return MessageAction::Wait,
             SettingResets::Midway => return self.refuse_reset(now, shown),
         };
-        let lists = self.lists_prepared(effects, statement);
+        let lists = analysis.lists_prepared || self.may_show_shared(effects, statement);
         if self.depends_on_names(effects, lists) {
             return MessageAction::AwaitResponses;
         }
         if lists {
             self.requests().statements.note_list(effects);
-            self.requests().own_names().show(message.transaction_commands(), shown);
+            self.requests().own_names().show(analysis.transaction_commands, shown);
         }
         let deallocates = self.note_named_by_query(effects, statement, shown);
         let effects = if message.is_cut() { effects | self.effects.pass_unread() } else { effects };
@@ -119,7 +120,7 @@ impl<'a> StatementMessages<'a> {
             error: None,
             // The rest of a truncated text may contain any statement.
             effects: if message.is_cut() { Effects::ALL } else { effects },
-            commands: message.transaction_commands(),
+            commands: analysis.transaction_commands,
             changes: NamedChanges::of(leads_back, deallocates),
             unnamed,
         });
@@ -164,11 +165,9 @@ impl<'a> StatementMessages<'a> {
         depends && !queue.owes_client_nothing() && queue.copies_in().is_none()
     }
 
-    /// True if a Query lists prepared statements, or may show shared ones.
-    fn lists_prepared(&mut self, effects: Effects, statement: &[u8]) -> bool {
-        let requests = self.requests();
-        requests.database.may_list_prepared(statement)
-            || (effects.intersects(NAMING) && requests.may_show_shared(statement))
+    /// True if a Query names prepared statements, and may show shared ones.
+    fn may_show_shared(&mut self, effects: Effects, statement: &[u8]) -> bool {
+        effects.intersects(NAMING) && self.requests().may_show_shared(statement)
     }
 
     /// Handles a FunctionCall.
@@ -208,18 +207,18 @@ impl<'a> StatementMessages<'a> {
 
     fn parse(&mut self, message: &ClientMessage<'_>, shown: &mut ClientInput<'_>) -> MessageAction {
         let (name, definition) = message.parsed();
-        let statement = message.parsed_text();
-        if self.moves_before_parse(statement) {
+        let statement = message.text();
+        if self.moves_before_parse(message) {
             return MessageAction::Wait;
         }
         if self.requests().depends_on_earlier_batch(false, Effects::EXECUTE)
-            && self.effects.apparent(statement).contains(Effects::EXECUTE)
+            && self.effects.analyze(message).effects.contains(Effects::EXECUTE)
         {
             return MessageAction::AwaitResponses;
         }
         let text = self.requests().conversation.capture(statement, message.is_cut());
         if name.is_empty() && !message.is_cut() {
-            return self.parse_unnamed(definition, statement, text, shown);
+            return self.parse_unnamed(message, text, shown);
         }
         let requests = self.requests();
         if let Some(known) = requests.statements.get(name).cloned() {
@@ -232,7 +231,7 @@ impl<'a> StatementMessages<'a> {
         if message.is_cut() {
             return self.parse_unread(name, text);
         }
-        self.parse_named(name, definition, text, shown)
+        self.parse_named(message, text, shown)
     }
 
     /// Handles a Parse of an existing name: the server must report the duplicate. In a failed transaction, the server rejects
@@ -258,9 +257,10 @@ impl<'a> StatementMessages<'a> {
     }
 
     /// True if a statement must wait, before Parse, for a backend logged in with the client's options.
-    fn moves_before_parse(&mut self, statement: &[u8]) -> bool {
+    fn moves_before_parse(&mut self, message: &ClientMessage<'_>) -> bool {
         self.startup.is_carried()
-            && self.startup.reset_by(self.effects.apparent(statement), statement) == SettingResets::Midway
+            && self.startup.reset_by(self.effects.analyze(message).effects, message.text())
+                == SettingResets::Midway
             && self.moves_apart()
     }
 
@@ -280,7 +280,7 @@ impl<'a> StatementMessages<'a> {
         self.effects.note_pin(Pin::LongStatement);
         let requests = self.requests();
         let made = if name.is_empty() {
-            ParseOrigin::Unnamed(requests.define_unnamed(b"", Effects::NONE, 0, false))
+            ParseOrigin::Unnamed(requests.define_unnamed(b"", Analysis::EMPTY, None))
         } else {
             requests.statements.note_on_backend(name);
             ParseOrigin::Client
@@ -292,19 +292,21 @@ impl<'a> StatementMessages<'a> {
     /// Handles a Parse of a new name.
     fn parse_named(
         &mut self,
-        name: &[u8],
-        definition: &[u8],
+        message: &ClientMessage<'_>,
         text: Option<CapturedText>,
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
+        let (name, definition) = message.parsed();
         let requests = self.requests();
-        let statement = requests.database.statement(definition, requests.statements.reading());
+        let Requests { texts, database, statements, .. } = requests;
+        let statement =
+            database.statement_of(definition, statements.reading(), |_| texts.analyze(message, database));
         let effects = requests.database.effects(&statement);
         if effects.contains(Effects::SEQUENCE_READ) {
             self.effects.prepare_sequence_read(shown);
         }
         if effects.contains(Effects::EXECUTE) {
-            self.effects.note_named_by_parse(text_of(definition), shown);
+            self.effects.note_named_by_parse(message.text(), shown);
         }
         let requests = self.requests();
         let is_named_by_sql = requests.may_be_named_by_sql(name);
@@ -324,28 +326,26 @@ impl<'a> StatementMessages<'a> {
         MessageAction::Consumed
     }
 
-    /// Handles a Parse of the unnamed statement; `statement` is the text in the `definition`.
+    /// Handles a Parse of the unnamed statement.
     fn parse_unnamed(
         &mut self,
-        definition: &[u8],
-        statement: &[u8],
+        message: &ClientMessage<'_>,
         text: Option<CapturedText>,
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
+        let (_, definition) = message.parsed();
         let requests = self.requests();
-        let edition = requests.database.edition();
-        let known = requests.statements.unnamed().known_analysis(definition, edition);
-        let (effects, lists) = known.unwrap_or_else(|| {
-            let lists = self.requests().database.may_list_prepared(definition);
-            (self.effects.apparent(statement), lists)
-        });
+        let inputs = requests.database.analysis_inputs(requests.texts.lexical());
+        let known = requests.statements.unnamed().known_analysis(definition, inputs);
+        let analysis = known.unwrap_or_else(|| self.effects.analyze(message));
+        let effects = analysis.effects;
         if effects.contains(Effects::SEQUENCE_READ) {
             self.effects.prepare_sequence_read(shown);
         }
         let requests = self.requests();
-        let before = requests.define_unnamed(definition, effects, edition, lists);
+        let before = requests.define_unnamed(definition, analysis, inputs);
         if effects.contains(Effects::EXECUTE) {
-            self.effects.note_named_by_parse(statement, shown);
+            self.effects.note_named_by_parse(message.text(), shown);
         }
         let made = ParseOrigin::Unnamed(before);
         self.requests().owe(PendingRequest::Parse { name: Box::default(), text, made });

@@ -28,6 +28,7 @@ pub(super) use self::{
 use self::{own_names::OwnNames, sequences::SequenceRequests};
 use super::{
     Pooled,
+    analyzed_texts::AnalyzedTexts,
     batch_tracker::BatchTracker,
     cleanup::Cleanup,
     client_input::ClientInput,
@@ -55,7 +56,7 @@ use crate::{
         split::Router,
         tracked_backend_state::TrackedBackendState,
     },
-    sql::Effects,
+    sql::{Analysis, AnalysisInputs, Effects},
     wire::{self, ErrorResponse, TransactionStatus, frontend, tag::frontend as f},
 };
 
@@ -68,6 +69,7 @@ pub(super) struct Requests<'a> {
     sequences: &'a mut SequenceTracker,
     batch: &'a mut BatchTracker,
     to_backend: &'a mut Vec<u8>,
+    texts: &'a AnalyzedTexts,
     database: &'a DatabaseState,
 }
 
@@ -117,6 +119,7 @@ impl<'a> Requests<'a> {
             sequences: &mut session.sequences,
             batch: &mut session.batch,
             to_backend: session.outgoing.backend(),
+            texts: &session.texts,
             database: &session.database,
         };
         let facts = SessionFacts {
@@ -401,13 +404,18 @@ impl<'a> Requests<'a> {
     pub(super) fn define_unnamed(
         &mut self,
         definition: &[u8],
-        effects: Effects,
-        edition: u32,
-        lists: bool,
+        analysis: Analysis,
+        inputs: Option<AnalysisInputs>,
     ) -> Option<Box<UnnamedStatement>> {
         let before = self.destroy_unnamed();
-        self.held.note_unnamed(self.statements.unnamed_mut().define(definition, effects, edition, lists));
+        self.held.note_unnamed(self.statements.unnamed_mut().define(definition, analysis, inputs));
         before
+    }
+
+    /// Analysis of the client's unnamed statement; `None` without one.
+    fn analyze_unnamed(&mut self) -> Option<Analysis> {
+        let unnamed = self.statements.unnamed_mut();
+        unnamed.exists().then(|| unnamed.analyze(self.database, self.texts.lexical().as_ref()))
     }
 
     /// True if a Bind of the client's unnamed statement now is sent behind a Parse.
@@ -498,7 +506,7 @@ impl<'a> Requests<'a> {
 impl<'a> SessionFacts<'a> {
     /// Notes of side effects, for `requests`.
     fn into_notes(self, requests: Requests<'a>) -> (EffectNotes<'a>, &'a mut StartupSettings) {
-        let router = self.router.filter(|router| router.is_on_reader());
-        (EffectNotes::new(requests, self.settings, router.map(|router| router.meaning())), self.startup)
+        let is_on_reader = self.router.is_some_and(|router| router.is_on_reader());
+        (EffectNotes::new(requests, self.settings, is_on_reader), self.startup)
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         proxy_batch::ProxyBatch,
         split::{FreshnessCheck, LAST_ROUTE, Router},
     },
-    sql::{self, Effects},
+    sql::Effects,
     wire::{TransactionStatus, tag::frontend as f},
 };
 
@@ -81,12 +81,12 @@ impl<'a> Prelude<'a> {
 
     /// Whether a Bind has the name of a setting among its parameters.
     fn binds_setting_name(&mut self, message: &ClientMessage<'_>) -> bool {
-        let Requests { statements, database, .. } = self.requests();
-        let text = statements.text(message.bound().statement());
-        text.is_some_and(|text| {
-            let effects = database.with_catalogue(|catalogue| sql::effects(text, catalogue));
-            effects.contains(Effects::SETTINGS_BOUND)
-        })
+        let requests = self.requests();
+        let effects = match message.bound().statement() {
+            b"" => requests.analyze_unnamed().map(|analysis| analysis.effects),
+            name => requests.statements.get(name).map(|statement| requests.database.effects(statement)),
+        };
+        effects.is_some_and(|effects| effects.contains(Effects::SETTINGS_BOUND))
     }
 
     /// Sends all that goes ahead of a first message: the session's settings, and a deferred BEGIN.
@@ -168,8 +168,8 @@ impl<'a> Prelude<'a> {
     fn asks_last_route(&mut self, message: &ClientMessage<'_>) -> bool {
         let requests = self.requests();
         let text = match message.tag() {
-            f::QUERY => message.query(),
-            f::PARSE => message.parsed_text(),
+            f::QUERY => message.text(),
+            f::PARSE => message.text(),
             f::BIND => {
                 let statement = requests.statements.get(message.bound().statement());
                 statement.map_or(&b""[..], |statement| statement.text())

@@ -1,5 +1,8 @@
 use super::*;
-use crate::session::pooled::tests::{session, session_with_backend};
+use crate::{
+    session::pooled::tests::{session, session_with_backend},
+    sql::Analysis,
+};
 
 fn statement(session: &Pooled, text: &str) -> Arc<SharedStatement> {
     let definition = [text.as_bytes(), b"\0\0\0"].concat();
@@ -44,7 +47,7 @@ fn a_skipped_parse_is_sent_again() {
 fn a_skipped_query_leaves_the_unnamed_statement() {
     let mut session = session_with_backend();
     let mut requests = Requests::of(&mut session).unwrap();
-    requests.define_unnamed(b"SELECT 1\0\0\0", Effects::NONE, 0, false);
+    requests.define_unnamed(b"SELECT 1\0\0\0", Analysis::EMPTY, None);
     requests.owe(PendingRequest::Describe(Described::AsIs));
     let before = requests.destroy_unnamed();
     assert!(!requests.statements.unnamed().exists());
