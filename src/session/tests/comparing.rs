@@ -3,45 +3,110 @@
 use std::sync::Arc;
 
 use super::{
-    super::{CatalogInstant, DatabaseState},
+    super::{CatalogInstant, ClusterEvent, DatabaseState, Pin},
     RouteSide::{Client, Server},
     frame,
-    sharing::{Talk, shown},
+    sharing::{EXECUTE, Talk, shown},
 };
 use crate::{
     sql::{StatefulNames, StatefulNamesBuilder},
     wire::Speaker,
 };
 
-/// Messages sent to the backend of a session with `change` during the statement.
-fn sent_around(change: impl FnOnce(&DatabaseState)) -> String {
-    let database = Arc::new(DatabaseState::new(StatefulNames::default()));
-    database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
-    let mut talk = Talk::knowing(Arc::clone(&database), None);
-    talk.say(&Client, &frame(b'Q', b"SELECT a FROM t\0"), usize::MAX);
-    change(&database);
-    talk.say(&Server, &[frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I")].concat(), usize::MAX);
-    shown(&talk.to_backend, Speaker::Client)
+/// Ways to execute the statement: a Query, and a batch with an unnamed and with a named statement.
+fn executions() -> [(Vec<u8>, Vec<u8>); 3] {
+    let (complete, ready) = (frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I"));
+    let query = (frame(b'Q', b"SELECT a FROM t\0"), [&*complete, &ready].concat());
+    let batch = |name: &[u8]| {
+        let parse = frame(b'P', &[name, b"\0SELECT a FROM t\0\0\0"].concat());
+        let bind = frame(b'B', &[b"\0", name, b"\0\0\0\0\0\0\0"].concat());
+        let messages = [parse, bind, frame(b'E', EXECUTE), frame(b'S', b"")].concat();
+        (messages, [&frame(b'1', b""), &frame(b'2', b""), &*complete, &ready].concat())
+    };
+    [query, batch(b""), batch(b"s")]
 }
 
-fn assert_is_checked(sent: &str) {
-    assert!(sent.starts_with("QSELECT a FROM t | P") && sent.contains("pg_listening_channels"), "{sent}");
+/// Messages sent to the backend of a session behind the statement, executed in each way, with the first change before the
+/// statement and the second one before its response.
+fn sent_with(before: impl Fn(&DatabaseState), meanwhile: impl Fn(&DatabaseState)) -> [String; 3] {
+    executions().map(|(messages, answers)| {
+        let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+        database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
+        before(&database);
+        let mut talk = Talk::knowing(Arc::clone(&database), None);
+        talk.say(&Client, &messages, usize::MAX);
+        meanwhile(&database);
+        talk.to_backend.clear();
+        talk.say(&Server, &answers, usize::MAX);
+        shown(&talk.to_backend, Speaker::Client)
+    })
+}
+
+/// The messages behind the statement, with `change` before the response.
+fn sent_behind(change: impl Fn(&DatabaseState)) -> [String; 3] {
+    sent_with(|_| (), change)
+}
+
+/// The messages behind the statement, with `change` before the statement.
+fn sent_after(change: impl Fn(&DatabaseState)) -> [String; 3] {
+    sent_with(change, |_| ())
+}
+
+fn assert_is_checked(sent: &[String; 3]) {
+    for sent in sent {
+        assert!(sent.contains("pg_listening_channels"), "{sent:?}");
+    }
 }
 
 #[test]
 fn an_expired_catalog_needs_no_state_check() {
-    assert_eq!(sent_around(DatabaseState::expire_catalogue), "QSELECT a FROM t");
+    assert_eq!(sent_behind(DatabaseState::expire_catalogue), ["", "", ""]);
 }
 
 #[test]
 fn changed_definitions_need_a_state_check() {
-    assert_is_checked(&sent_around(DatabaseState::definitions_changed));
+    assert_is_checked(&sent_behind(DatabaseState::definitions_changed));
 }
 
 #[test]
 fn a_catalog_read_meanwhile_needs_a_state_check() {
-    assert_is_checked(&sent_around(|database| {
+    assert_is_checked(&sent_behind(|database| {
         database.definitions_changed();
         database.set_catalogue(StatefulNamesBuilder::new(), b"2", database.instant());
     }));
+}
+
+#[test]
+fn strict_isolation_checks_each_transaction() {
+    assert_is_checked(&sent_after(|database| database.set_strict_isolation(true)));
+}
+
+#[test]
+fn texts_are_judged_again_by_the_next_catalog() {
+    for (messages, answers) in executions() {
+        let database = Arc::new(DatabaseState::new(StatefulNames::default()));
+        database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
+        database.expire_catalogue();
+        let mut talk = Talk::knowing(Arc::clone(&database), None);
+        talk.say(&Client, &messages, usize::MAX);
+        // Another process has made `t` stateful: the comparison behind the transaction shows it.
+        database.hold_for(&["t".to_owned()]);
+        talk.say(&Server, &answers, usize::MAX);
+        assert!(talk.session.pins().contains(Pin::Function), "{:?}", talk.session.pins());
+    }
+}
+
+#[test]
+fn a_grant_on_a_database_is_noted() {
+    for (messages, _) in executions() {
+        let messages = String::from_utf8(messages).unwrap();
+        let grant = messages.replace("SELECT a FROM t", "GRANT ALL ON DATABASE d TO u");
+        let length = "GRANT ALL ON DATABASE d TO u".len() - "SELECT a FROM t".len();
+        let mut grant = grant.into_bytes();
+        // The first message has the text.
+        grant[4] += u8::try_from(length).unwrap();
+        let mut talk = Talk::new(None);
+        talk.say(&Client, &grant, usize::MAX);
+        assert_eq!(talk.session.poll_cluster_event(), Some(ClusterEvent::DatabaseNamed), "{grant:?}");
+    }
 }

@@ -255,9 +255,6 @@ impl<'a> BindMessages<'a> {
         let bound = message.bound();
         let effects = self.effects.proved(effects, text);
         self.effects.guard_sequences(effects, f::BIND, shown);
-        if effects.is_empty() {
-            return true;
-        }
         if !self.startup.note_portal(bound.portal(), effects, text) {
             return false;
         }
