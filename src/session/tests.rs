@@ -47,6 +47,19 @@ fn server(tag: u8, body: &[u8]) -> (RouteSide, Vec<u8>) {
     (Server, frame(tag, body))
 }
 
+/// Ways to execute `text`, with the responses: a Query, and a batch with an unnamed and with a named statement.
+fn executions(text: &str) -> [(Vec<u8>, Vec<u8>); 3] {
+    let (complete, ready) = (frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I"));
+    let query = frame(b'Q', &[text.as_bytes(), b"\0"].concat());
+    let batch = |name: &[u8]| {
+        let parse = frame(b'P', &[name, b"\0", text.as_bytes(), b"\0\0\0"].concat());
+        let bind = frame(b'B', &[b"\0", name, b"\0\0\0\0\0\0\0"].concat());
+        let messages = [parse, bind, frame(b'E', b"\0\0\0\0\0"), frame(b'S', b"")].concat();
+        (messages, [&frame(b'1', b""), &frame(b'2', b""), &*complete, &ready].concat())
+    };
+    [(query, [&*complete, &ready].concat()), batch(b""), batch(b"n")]
+}
+
 /// Plays a script, showing at most `step` further bytes at a time; everything must be forwarded as it came.
 fn play(script: &[(RouteSide, Vec<u8>)], step: usize, texts: bool) -> (Session, Vec<String>) {
     let start = Instant::now();

@@ -31,8 +31,8 @@ struct AnalyzedText {
     analysis: Analysis,
 }
 
-/// Count of texts remembered: those of one batch that is looked at as a whole.
-const TEXTS: usize = 8;
+/// Count of texts remembered: a batch, which is looked at as a whole, seldom has more. They are kept for each idle client.
+const TEXTS: usize = 4;
 
 // === impl AnalyzedTexts ===
 

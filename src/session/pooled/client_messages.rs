@@ -158,6 +158,10 @@ impl Pooled {
         beginning: &[u8],
         shown: &mut ClientInput<'_>,
     ) -> MessageAction {
+        if part.tag() == f::COPY_DATA && self.copies_in() {
+            self.request.set_discards_rest(false);
+            return MessageAction::Forward;
+        }
         let body = beginning.get(Header::BYTES..).unwrap_or_default();
         let action = self.request(now, &ClientMessage::beginning(part.tag(), body, part.total()), shown);
         self.request.set_discards_rest(match action {

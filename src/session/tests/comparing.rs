@@ -5,31 +5,20 @@ use std::sync::Arc;
 use super::{
     super::{CatalogInstant, ClusterEvent, DatabaseState, Pin},
     RouteSide::{Client, Server},
-    frame,
-    sharing::{EXECUTE, Talk, shown},
+    executions,
+    sharing::{Talk, shown},
 };
 use crate::{
     sql::{StatefulNames, StatefulNamesBuilder},
     wire::Speaker,
 };
 
-/// Ways to execute the statement: a Query, and a batch with an unnamed and with a named statement.
-fn executions() -> [(Vec<u8>, Vec<u8>); 3] {
-    let (complete, ready) = (frame(b'C', b"SELECT 1\0"), frame(b'Z', b"I"));
-    let query = (frame(b'Q', b"SELECT a FROM t\0"), [&*complete, &ready].concat());
-    let batch = |name: &[u8]| {
-        let parse = frame(b'P', &[name, b"\0SELECT a FROM t\0\0\0"].concat());
-        let bind = frame(b'B', &[b"\0", name, b"\0\0\0\0\0\0\0"].concat());
-        let messages = [parse, bind, frame(b'E', EXECUTE), frame(b'S', b"")].concat();
-        (messages, [&frame(b'1', b""), &frame(b'2', b""), &*complete, &ready].concat())
-    };
-    [query, batch(b""), batch(b"s")]
-}
+const READ: &str = "SELECT a FROM t";
 
 /// Messages sent to the backend of a session behind the statement, executed in each way, with the first change before the
 /// statement and the second one before its response.
 fn sent_with(before: impl Fn(&DatabaseState), meanwhile: impl Fn(&DatabaseState)) -> [String; 3] {
-    executions().map(|(messages, answers)| {
+    executions(READ).map(|(messages, answers)| {
         let database = Arc::new(DatabaseState::new(StatefulNames::default()));
         database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
         before(&database);
@@ -83,7 +72,7 @@ fn strict_isolation_checks_each_transaction() {
 
 #[test]
 fn texts_are_judged_again_by_the_next_catalog() {
-    for (messages, answers) in executions() {
+    for (messages, answers) in executions(READ) {
         let database = Arc::new(DatabaseState::new(StatefulNames::default()));
         database.set_catalogue(StatefulNamesBuilder::new(), b"1", CatalogInstant::default());
         database.expire_catalogue();
@@ -98,15 +87,9 @@ fn texts_are_judged_again_by_the_next_catalog() {
 
 #[test]
 fn a_grant_on_a_database_is_noted() {
-    for (messages, _) in executions() {
-        let messages = String::from_utf8(messages).unwrap();
-        let grant = messages.replace("SELECT a FROM t", "GRANT ALL ON DATABASE d TO u");
-        let length = "GRANT ALL ON DATABASE d TO u".len() - "SELECT a FROM t".len();
-        let mut grant = grant.into_bytes();
-        // The first message has the text.
-        grant[4] += u8::try_from(length).unwrap();
+    for (messages, _) in executions("GRANT ALL ON DATABASE d TO u") {
         let mut talk = Talk::new(None);
-        talk.say(&Client, &grant, usize::MAX);
-        assert_eq!(talk.session.poll_cluster_event(), Some(ClusterEvent::DatabaseNamed), "{grant:?}");
+        talk.say(&Client, &messages, usize::MAX);
+        assert_eq!(talk.session.poll_cluster_event(), Some(ClusterEvent::DatabaseNamed), "{messages:?}");
     }
 }

@@ -10,7 +10,7 @@ use super::{
         Session, SessionOptions, SettingValues,
     },
     RouteSide::{self, Client, Server},
-    client, frame, fresh_backend, server,
+    client, executions, frame, fresh_backend, server,
 };
 use crate::{
     handshake::Parameters,
@@ -587,6 +587,55 @@ fn what_a_skipped_close_leaves_is_known() {
         sent.ends_with(" | S | CS__gatekeeper_a | P__gatekeeper_a.SELECT 1 | B.__gatekeeper_a | S"),
         "{sent}"
     );
+}
+
+#[test]
+fn a_list_prepared_by_sql_shows_no_shared_statement() {
+    for (prepare, _) in executions("PREPARE l AS SELECT name FROM pg_prepared_statements") {
+        for (execute, _) in executions("EXECUTE l") {
+            let mut talk = Talk::new(None);
+            let parse = one_batch(&[(b'P', b"t\0SELECT 2\0\0\0"), (b'S', b"")]).1;
+            let mut before = Vec::new();
+            for messages in [&prepare, &parse] {
+                talk.say(&Client, messages, 1000);
+                while !talk.to_backend.is_empty() {
+                    before.push(shown(&talk.to_backend, Speaker::Client));
+                    talk.answer();
+                }
+            }
+            talk.say(&Client, &execute, 1000);
+            let sent = shown(&talk.to_backend, Speaker::Client);
+            assert!(
+                sent.contains("Pt.SELECT 2"),
+                "the session's own names are not shown: {sent}, behind {before:?}"
+            );
+            assert!(
+                sent.contains("CS__gatekeeper_"),
+                "shared statements are not closed: {sent}, behind {before:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn stray_copied_data_goes_ahead_of_nothing() {
+    let parse = |name: &[u8], text: &[u8]| frame(b'P', &[name, b"\0", text, b"\0\0\0"].concat());
+    let script = [
+        (Client, parse(b"", b"BEGIN")),
+        (Server, frame(b'C', b"SELECT 1\0")),
+        (Client, parse(b"s", b"SELECT lastval()")),
+        (Client, [parse(b"s", b"BEGIN"), frame(b'S', b"")].concat()),
+        server(b'Z', b"I"),
+        client(b'd', b"\0\0\0\0\0"),
+    ];
+    for step in [1, 4, 5, 6, 9, 1000] {
+        let mut talk = Talk::new(None);
+        for (side, bytes) in &script {
+            talk.say(side, bytes, step);
+        }
+        let sent = shown(&talk.to_backend, Speaker::Client);
+        assert!(sent.ends_with("CSs | S | d"), "{step} bytes at a time: {sent}");
+    }
 }
 
 #[test]

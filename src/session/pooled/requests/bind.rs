@@ -18,7 +18,7 @@ use crate::{
         },
         shared_statement::{SharedStatement, text_of},
     },
-    sql::{Effects, TransactionCommands},
+    sql::{Analysis, Effects, TransactionCommands},
     wire::{Header, frontend, tag::frontend as f},
 };
 
@@ -213,8 +213,9 @@ impl<'a> BindMessages<'a> {
         let rest = message.bound().parameters();
         let requests = self.requests();
         let analysis = requests.analyze_unnamed();
-        let lists = analysis.is_some_and(|analysis| analysis.lists_prepared);
-        if analysis.is_some_and(|analysis| requests.depends_on_earlier_batch(lists, analysis.effects)) {
+        if analysis.is_some_and(|analysis| {
+            requests.depends_on_earlier_batch(analysis.lists_prepared, analysis.effects)
+        }) {
             return MessageAction::AwaitResponses;
         }
         requests.statements.note_use(0);
@@ -224,15 +225,12 @@ impl<'a> BindMessages<'a> {
         {
             return requests.refuse_parameters(report, shown);
         }
-        if lists && !rest.is_empty() {
-            requests.own_names().show_in_batch(shown);
-        }
         if let Some(analysis) = analysis {
             // The definition stays as it is until the Bind is queued.
             let definition = requests.statements.unnamed_mut().take_definition();
             let text = text_of(&definition);
             requests.batch.on_bind(message.bound().portal(), text, analysis.transaction_commands);
-            let is_accepted = self.note_unnamed(analysis.effects, text, message, shown);
+            let is_accepted = self.note_unnamed(&analysis, text, message, shown);
             self.requests().statements.unnamed_mut().put_definition(definition);
             if !is_accepted {
                 self.requests().refuse(reset_midway(), shown);
@@ -243,24 +241,24 @@ impl<'a> BindMessages<'a> {
         MessageAction::Forward
     }
 
-    /// Notes what a Bind of the unnamed statement with `text` may leave behind, by the apparent `effects`; false if the Bind
+    /// Notes what a Bind of the unnamed statement with `text` may leave behind, by its `analysis`; false if the Bind
     /// must be rejected.
     fn note_unnamed(
         &mut self,
-        effects: Effects,
+        analysis: &Analysis,
         text: &[u8],
         message: &ClientMessage<'_>,
         shown: &mut ClientInput<'_>,
     ) -> bool {
         let bound = message.bound();
-        let effects = self.effects.proved(effects, text);
+        let effects = self.effects.proved(analysis.effects, text);
         self.effects.guard_sequences(effects, f::BIND, shown);
         if !self.startup.note_portal(bound.portal(), effects, text) {
             return false;
         }
         self.effects.note(effects, text, Some(bound.parameters()));
         let requests = self.requests();
-        if effects.intersects(NAMING) && requests.may_show_shared(text) {
+        if analysis.lists_prepared || (effects.intersects(NAMING) && requests.may_show_shared(text)) {
             requests.statements.note_list(effects);
             requests.own_names().show_in_batch(shown);
         }
