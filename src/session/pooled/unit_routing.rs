@@ -18,7 +18,7 @@ use crate::{
         split::{BeginScript, Opening, PortalUse, ReplayBuffer, Router, UnitProof},
         tracked_backend_state::TrackedBackendState,
     },
-    sql::{self, ClassifyReason, SessionStatement, TransactionControl, TransactionModes},
+    sql::{self, ClassifyReason, SessionStatement, StatementAccess, TransactionControl, TransactionModes},
     wire::{TransactionStatus, tag::frontend as f},
 };
 
@@ -216,8 +216,9 @@ impl<'a> UnitRouting<'a> {
 
     /// Notes that a message is about to be sent on.
     pub(super) fn begin_unit(&mut self, message: &ClientMessage<'_>) {
-        if !self.router.on_sending(|| self.texts.may_write(message)) {
-            return;
+        self.router.note_sent();
+        if !self.router.is_on_reader() {
+            return self.note_on_writer(message);
         }
         let status = self.conversation.status();
         if !self.conversation.is_in_batch() {
@@ -226,6 +227,60 @@ impl<'a> UnitRouting<'a> {
         self.router.lookahead_mut().on_sent();
         if self.router.lookahead().is_txn_state_unknown() {
             self.note_opening(message, status);
+        }
+    }
+
+    /// Notes a message about to be sent to the writer. The unit is kept for a replay while each statement is proved to read.
+    fn note_on_writer(&mut self, message: &ClientMessage<'_>) {
+        let executed =
+            self.router.only_reads_on_writer().then(|| self.texts.executed_unit(message)).flatten();
+        if executed.is_some_and(|unit| unit.access != StatementAccess::Read) {
+            self.router.note_write();
+        }
+        let is_read = executed.is_none_or(|unit| UnitProof::of(&unit) == UnitProof::Read);
+        if !self.conversation.is_in_batch() && message.tag() != f::FLUSH {
+            self.begin_writer_unit(message, is_read);
+        }
+        let Some(attempt) = &mut self.attempt else { return };
+        if !is_read {
+            attempt.spoil();
+        }
+        if !attempt.keeps_unit() {
+            self.router.replay_mut().on_answered();
+        }
+    }
+
+    /// Begins a unit on the writer; `is_read`: the first message executes nothing that is not proved to read. A unit is kept
+    /// if the unit begins outside of a transaction, and each unit ahead without a response is proved to read, too.
+    fn begin_writer_unit(&mut self, message: &ClientMessage<'_>, is_read: bool) {
+        let foreseen = self.router.lookahead_mut().take_unit();
+        // BEGIN precedes the unit, and may not be answered yet.
+        let is_behind_begin = self.begin.take_sent().is_some();
+        let (status, queue) = (self.conversation.status(), self.conversation.queue());
+        let Some(attempt) = &mut self.attempt else { return };
+        if attempt.is_open() {
+            // The message was held back.
+            return;
+        }
+        let may_begin = if attempt.is_empty() {
+            status == TransactionStatus::Idle && !is_behind_begin && queue.owes_client_nothing()
+        } else {
+            attempt.ends_with_read()
+        };
+        let is_proved = may_begin
+            && is_read
+            && self.router.only_reads_on_writer()
+            && self.router.replay().is_permitted()
+            && match foreseen {
+                Some(proof) => proof == UnitProof::Read,
+                None if message.tag() != f::PARSE => true,
+                None => UnitProof::of(&self.texts.parsed_unit(message)) == UnitProof::Read,
+            };
+        let statements_started = self.conversation.statements_started();
+        if is_proved {
+            attempt.begin(statements_started, true, None);
+        } else if !attempt.is_empty() {
+            attempt.begin_unrepeatable(statements_started);
         }
     }
 

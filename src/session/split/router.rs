@@ -57,6 +57,8 @@ pub(in crate::session) struct Router {
     /// Where units go and went.
     trace: LastRoute,
     news: News,
+    /// The client has received rows of the unit that is answered now.
+    sends_rows: bool,
     /// Meaning of the client's texts, as far as its settings decide.
     meaning: LexicalSettings,
     /// `default_transaction_read_only` of the client.
@@ -112,6 +114,7 @@ impl Router {
             replay: Replay::default(),
             trace: LastRoute::default(),
             news: News::default(),
+            sends_rows: false,
             meaning: LexicalSettings::default(),
             read_only: false,
             options,
@@ -175,24 +178,35 @@ impl Router {
 
     // --- units and transactions
 
-    /// Notes a message about to be sent to the held backend; `may_write` decides for the writer. True on a read pool's
-    /// backend.
-    pub(in crate::session) fn on_sending(&mut self, may_write: impl FnOnce() -> bool) -> bool {
+    /// Notes a message about to be sent to the held backend.
+    pub(in crate::session) fn note_sent(&mut self) {
         self.trace.note_sent();
-        if self.is_on_reader() {
-            return true;
-        }
-        // The writer's response is final.
-        self.replay.on_answered();
-        if matches!(self.transaction, HeldTransaction::WriterReads) && may_write() {
-            self.transaction = HeldTransaction::WriterMayWrite;
-        }
-        false
+    }
+
+    /// True if the transaction is on the writer, and all of its statements so far are proved to read.
+    pub(in crate::session) const fn only_reads_on_writer(&self) -> bool {
+        matches!(self.transaction, HeldTransaction::WriterReads)
+    }
+
+    /// Notes a statement about to be sent to the writer that is not proved to read.
+    pub(in crate::session) fn note_write(&mut self) {
+        debug_assert!(!self.is_on_reader(), "a read pool takes no writes");
+        self.transaction = HeldTransaction::WriterMayWrite;
     }
 
     /// True if a unit of the transaction on the writer may have written.
     pub(in crate::session) const fn may_have_written(&self) -> bool {
         matches!(self.transaction, HeldTransaction::WriterMayWrite)
+    }
+
+    /// Notes rows of the unit that is answered now, about to be sent to the client.
+    pub(in crate::session) const fn note_rows(&mut self) {
+        self.sends_rows = true;
+    }
+
+    /// True if the client has received rows of the unit that is answered now.
+    pub(in crate::session) const fn sends_rows(&self) -> bool {
+        self.sends_rows
     }
 
     /// Notes the end of a unit at `now`, with the transaction `status`; `is_settled`: no response is pending.
@@ -202,6 +216,7 @@ impl Router {
         status: TransactionStatus,
         is_settled: bool,
     ) {
+        self.sends_rows = false;
         match &mut self.transaction {
             HeldTransaction::Reader(opening) => {
                 if is_settled {
@@ -338,6 +353,7 @@ impl Router {
             *opening = None;
         }
         self.freshness = None;
+        self.sends_rows = false;
     }
 }
 
