@@ -4,7 +4,7 @@
 //! endpoints, and how a backend is given up.
 
 use super::{
-    Pooled,
+    BackendLossPolicy, Pooled,
     client_input::{ClientInput, NextPortalUse},
     client_message::ClientMessage,
     deferred_begin::DeferredBegin,
@@ -33,6 +33,8 @@ pub(super) struct UnitRouting<'a> {
     attempt: Option<&'a mut ReplayBuffer>,
     /// Nothing of the session but its transaction ties it to the backend.
     is_free: bool,
+    /// Reads on the writer are kept for a replay.
+    keeps_writer_reads: bool,
 }
 
 /// Decision about the held backend, for the client's next message.
@@ -57,6 +59,7 @@ impl<'a> UnitRouting<'a> {
     pub(super) fn of(session: &'a mut Pooled) -> Option<Self> {
         let router = session.router.as_deref_mut()?;
         let is_free = session.cleanup.is_clean() && !session.statements.is_on_backend();
+        let keeps_writer_reads = is_free && session.on_backend_loss != BackendLossPolicy::Disconnect;
         Some(Self {
             texts: UnitClassifier::new(&session.database, &session.statements, router.meaning()),
             router,
@@ -65,6 +68,7 @@ impl<'a> UnitRouting<'a> {
             conversation: &session.conversation,
             attempt: session.backend.held_mut().map(TrackedBackendState::replay_buffer_mut),
             is_free,
+            keeps_writer_reads,
         })
     }
 
@@ -263,7 +267,10 @@ impl<'a> UnitRouting<'a> {
             return;
         }
         let may_begin = if attempt.is_empty() {
-            status == TransactionStatus::Idle && !is_behind_begin && queue.owes_client_nothing()
+            self.keeps_writer_reads
+                && status == TransactionStatus::Idle
+                && !is_behind_begin
+                && queue.owes_client_nothing()
         } else {
             attempt.ends_with_read()
         };
