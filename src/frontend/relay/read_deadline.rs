@@ -18,12 +18,12 @@ const PROBE_TIME: Duration = Duration::from_millis(750);
 #[derive(Default)]
 pub(super) struct ReadDeadline {
     sleep: Option<Pin<Box<Sleep>>>,
-    stage: Stage,
+    stage: DeadlineStage,
 }
 
-/// Stage of the timer.
+/// DeadlineStage of the timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Stage {
+enum DeadlineStage {
     #[default]
     Stopped,
     /// The deadline is not near.
@@ -46,7 +46,7 @@ pub(super) enum DeadlineEvent {
 impl ReadDeadline {
     /// Stops the timer: no read waits for its response to begin.
     pub(super) const fn stop(&mut self) {
-        self.stage = Stage::Stopped;
+        self.stage = DeadlineStage::Stopped;
     }
 
     /// Starts the timer unless running. Ready once shortly before the read has waited for `deadline`, then at the deadline, and
@@ -54,16 +54,16 @@ impl ReadDeadline {
     pub(super) fn poll_event(&mut self, deadline: Duration, cx: &mut Context<'_>) -> Poll<DeadlineEvent> {
         let probe_time = PROBE_TIME.min(deadline / 2);
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(deadline)));
-        if self.stage == Stage::Stopped {
-            self.stage = Stage::Early;
+        if self.stage == DeadlineStage::Stopped {
+            self.stage = DeadlineStage::Early;
             sleep.as_mut().reset(Instant::now() + deadline - probe_time);
         }
         ready!(sleep.as_mut().poll(cx));
         let (event, pause) = match self.stage {
-            Stage::Late => (DeadlineEvent::Over, CHECK_INTERVAL),
-            Stage::Stopped | Stage::Early => (DeadlineEvent::Near, probe_time),
+            DeadlineStage::Late => (DeadlineEvent::Over, CHECK_INTERVAL),
+            DeadlineStage::Stopped | DeadlineStage::Early => (DeadlineEvent::Near, probe_time),
         };
-        self.stage = Stage::Late;
+        self.stage = DeadlineStage::Late;
         sleep.as_mut().reset(Instant::now() + pause);
         // The new time is polled, too: else nothing wakes the session.
         let _: Poll<()> = sleep.as_mut().poll(cx);

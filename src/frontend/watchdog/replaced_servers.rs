@@ -70,7 +70,7 @@ struct ServerAnswer {
 /// Limit of a login and a query.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// Time between a failed query and the next one.
-const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+const FAILED_QUERY_PAUSE: Duration = Duration::from_secs(5);
 /// Connections that one query asks about.
 const MAX_SUSPECTS: usize = 1000;
 
@@ -142,7 +142,7 @@ impl ReplacedServerChecks {
         check.is_running = false;
         let is_expected = |processes: &ServerProcesses| processes.is_of_server(check.replaced.by.started_us);
         let Some(processes) = processes.filter(is_expected) else {
-            check.due = Some(Instant::now() + RETRY_INTERVAL);
+            check.due = Some(Instant::now() + FAILED_QUERY_PAUSE);
             return Vec::new();
         };
         check.asked.extend(suspects.iter().map(|suspect| suspect.process));
@@ -247,7 +247,7 @@ mod tests {
             checks.begin(Instant::now());
             assert!(checks.running.is_empty(), "not at once");
             checks.add(&session, session.current_backend().unwrap(), &replaced);
-            checks.begin(Instant::now() + RETRY_INTERVAL);
+            checks.begin(Instant::now() + FAILED_QUERY_PAUSE);
             assert_eq!(checks.running.len(), 1, "asked again");
         }
     }

@@ -322,10 +322,12 @@ impl Pooled {
 
     /// True if all units without a response on the writer are proved to read, and can run again elsewhere.
     pub(super) fn can_replay_writer_reads(&self) -> bool {
-        let Some(held) = self.backend.held().filter(|_| self.survives_loss()) else { return false };
-        let may_go_on = self.backend.is_leaving()
-            || (self.conversation.is_client_at_boundary() && held.replay_buffer().is_proved());
+        let is_proved = || self.backend.held().is_some_and(|held| held.replay_buffer().is_proved());
+        let may_go_on =
+            self.backend.is_leaving() || (self.conversation.is_client_at_boundary() && is_proved());
         self.router.is_some()
+            && self.backend.is_held()
+            && self.survives_loss()
             && may_go_on
             && self.cleanup.has_left_nothing()
             && !self.conversation.queue().has_state_check()

@@ -23,7 +23,7 @@ use crate::session::{
 };
 use crate::{
     client_error::ClientError,
-    route::RouteReason,
+    route::{RouteReason, RouteSide},
     sql::{Effects, SettingReset},
     wire::{
         self, ErrorFields, Frame, FrameError, FramePiece, Header, PartialFrame, Speaker, SqlState,
@@ -138,14 +138,16 @@ impl Pooled {
     /// Handles the beginning of a response to a unit that is kept for a replay: forwards it, or begins the replay. False until
     /// the beginning tells. `stuck`: no more of the response will be here.
     fn decide_on_opening(&mut self, unread: &[u8], stuck: bool) -> bool {
-        let (Some(held), Some(router)) = (self.backend.held(), self.router.as_deref()) else { return false };
-        match ResponseOpening::read(held.replay_buffer(), router.side(), unread, stuck) {
-            ResponseOpening::Unknown => return false,
-            ResponseOpening::Refused(why) if self.is_on_reader() || self.can_replay_writer_reads() => {
+        let side = if self.is_on_reader() { RouteSide::Reader } else { RouteSide::Writer };
+        let opening =
+            self.backend.held().map(|held| ResponseOpening::read(held.replay_buffer(), side, unread, stuck));
+        match opening {
+            None | Some(ResponseOpening::Unknown) => return false,
+            Some(ResponseOpening::Refused(why)) if self.is_on_reader() || self.can_replay_writer_reads() => {
                 self.repeat(RouteReason::Rerun(why));
             }
-            ResponseOpening::Refused(_) | ResponseOpening::Answer => self.note_answered(),
-            ResponseOpening::Prepared => self.with_attempt(ReplayBuffer::prepared),
+            Some(ResponseOpening::Refused(_) | ResponseOpening::Answer) => self.note_answered(),
+            Some(ResponseOpening::Prepared) => self.with_attempt(ReplayBuffer::prepared),
         }
         true
     }
@@ -335,11 +337,12 @@ impl Pooled {
 
     /// ReadyForQuery: a unit is over, and with it perhaps a transaction that has written.
     fn on_unit_over(&mut self, now: Instant) {
-        let Some(split) = self.router.as_deref_mut() else { return };
-        split.on_unit_over(now, self.conversation.status(), self.conversation.queue().is_settled());
-        let is_rest = !split.is_on_reader() && self.conversation.queue().owes_client_nothing();
-        // Without pending responses no unit is left, whatever the server has made of COPY data.
-        self.with_attempt(if is_rest { ReplayBuffer::forget } else { ReplayBuffer::over });
+        if let Some(split) = self.router.as_deref_mut() {
+            split.on_unit_over(now, self.conversation.status(), self.conversation.queue().is_settled());
+            let is_rest = !split.is_on_reader() && self.conversation.queue().owes_client_nothing();
+            // Without pending responses no unit is left, whatever the server has made of COPY data.
+            self.with_attempt(if is_rest { ReplayBuffer::forget } else { ReplayBuffer::over });
+        }
     }
 
     /// Handles the response to a step of a batch; true if the client must see the response.

@@ -245,50 +245,51 @@ impl<'a> UnitRouting<'a> {
         if !self.conversation.is_in_batch() && message.tag() != f::FLUSH {
             self.begin_writer_unit(message, is_read);
         }
-        let Some(attempt) = &mut self.attempt else { return };
-        if !is_read {
-            attempt.spoil();
-        }
-        if !attempt.keeps_unit() {
-            self.router.replay_mut().on_answered();
+        if let Some(attempt) = &mut self.attempt {
+            if !is_read {
+                attempt.spoil();
+            }
+            if !attempt.keeps_unit() {
+                self.router.replay_mut().on_answered();
+            }
         }
     }
 
-    /// Begins a unit on the writer; `is_read`: the first message executes nothing that is not proved to read. A unit is kept
-    /// if the unit begins outside of a transaction, and each unit ahead without a response is proved to read, too.
+    /// Begins a unit on the writer; `is_read`: the first message executes nothing that is not proved to read.
     fn begin_writer_unit(&mut self, message: &ClientMessage<'_>, is_read: bool) {
         let foreseen = self.router.lookahead_mut().take_unit();
         // BEGIN precedes the unit, and may not be answered yet.
         let is_behind_begin = self.begin.take_sent().is_some();
-        let (status, queue) = (self.conversation.status(), self.conversation.queue());
-        let Some(attempt) = &mut self.attempt else { return };
-        if attempt.is_open() {
-            // The message was held back.
-            return;
-        }
-        let may_begin = if attempt.is_empty() {
-            self.keeps_writer_reads
-                && status == TransactionStatus::Idle
-                && !is_behind_begin
-                && queue.owes_client_nothing()
-        } else {
-            attempt.ends_with_read()
-        };
-        let is_proved = may_begin
-            && is_read
-            && self.router.only_reads_on_writer()
-            && self.router.replay().is_permitted()
+        let is_proved = is_read
+            && self.may_keep_writer_unit(is_behind_begin)
             && match foreseen {
                 Some(proof) => proof == UnitProof::Read,
                 None if message.tag() != f::PARSE => true,
                 None => UnitProof::of(&self.texts.parsed_unit(message)) == UnitProof::Read,
             };
         let statements_started = self.conversation.statements_started();
-        if is_proved {
-            attempt.begin(statements_started, true, None);
-        } else if !attempt.is_empty() {
-            attempt.begin_unrepeatable(statements_started);
+        match &mut self.attempt {
+            // The message was held back.
+            Some(attempt) if attempt.is_open() => {}
+            Some(attempt) if is_proved => attempt.begin(statements_started, true, None),
+            Some(attempt) if !attempt.is_empty() => attempt.begin_unrepeatable(statements_started),
+            _ => {}
         }
+    }
+
+    /// True if a read on the writer may be kept: the read begins outside of a transaction, and each unit ahead without a
+    /// response is proved to read, too.
+    fn may_keep_writer_unit(&self, is_behind_begin: bool) -> bool {
+        let is_outside = match &self.attempt {
+            Some(attempt) if !attempt.is_empty() => attempt.ends_with_read(),
+            _ => {
+                self.keeps_writer_reads
+                    && !is_behind_begin
+                    && self.conversation.status() == TransactionStatus::Idle
+                    && self.conversation.queue().owes_client_nothing()
+            }
+        };
+        is_outside && self.router.only_reads_on_writer() && self.router.replay().is_permitted()
     }
 
     /// Keeps a unit for a possible replay, from its first message on.

@@ -57,8 +57,7 @@ pub(in crate::session) struct Router {
     /// Where units go and went.
     trace: LastRoute,
     news: News,
-    /// The client has received rows of the unit that is answered now.
-    sends_rows: bool,
+    result: ResultProgress,
     /// Meaning of the client's texts, as far as its settings decide.
     meaning: LexicalSettings,
     /// `default_transaction_read_only` of the client.
@@ -84,6 +83,16 @@ enum HeldTransaction {
     WriterReads,
     /// On the writer, which was sent a statement not proved to read.
     WriterMayWrite,
+}
+
+/// Result of the unit that is answered now.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum ResultProgress {
+    /// The client has received no row.
+    #[default]
+    NoRow,
+    /// The client has received rows, or a part of them.
+    Rows,
 }
 
 /// Facts not reported to the driver yet.
@@ -114,7 +123,7 @@ impl Router {
             replay: Replay::default(),
             trace: LastRoute::default(),
             news: News::default(),
-            sends_rows: false,
+            result: ResultProgress::default(),
             meaning: LexicalSettings::default(),
             read_only: false,
             options,
@@ -201,12 +210,12 @@ impl Router {
 
     /// Notes rows of the unit that is answered now, about to be sent to the client.
     pub(in crate::session) const fn note_rows(&mut self) {
-        self.sends_rows = true;
+        self.result = ResultProgress::Rows;
     }
 
     /// True if the client has received rows of the unit that is answered now.
-    pub(in crate::session) const fn sends_rows(&self) -> bool {
-        self.sends_rows
+    pub(in crate::session) fn sends_rows(&self) -> bool {
+        self.result == ResultProgress::Rows
     }
 
     /// Notes the end of a unit at `now`, with the transaction `status`; `is_settled`: no response is pending.
@@ -216,7 +225,7 @@ impl Router {
         status: TransactionStatus,
         is_settled: bool,
     ) {
-        self.sends_rows = false;
+        self.result = ResultProgress::NoRow;
         match &mut self.transaction {
             HeldTransaction::Reader(opening) => {
                 if is_settled {
@@ -353,7 +362,7 @@ impl Router {
             *opening = None;
         }
         self.freshness = None;
-        self.sends_rows = false;
+        self.result = ResultProgress::NoRow;
     }
 }
 
