@@ -56,7 +56,7 @@ def _observe(bench: Bench, name: str, strike) -> list[str]:
     ]
 
 
-def _processes(server: Server) -> list[int]:
+def processes(server: Server) -> list[int]:
     """The server's processes, the postmaster first."""
     postmaster = int((server.data / "postmaster.pid").read_text().split()[0])
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
@@ -64,7 +64,7 @@ def _processes(server: Server) -> list[int]:
 
 
 def _kill(server: Server, _account):
-    for process in _processes(server):
+    for process in processes(server):
         os.kill(process, signal.SIGKILL)
     server.process.wait()
     server.launch(server.running)
@@ -76,7 +76,7 @@ def _restart(server: Server, _account):
 
 
 def _freeze(server: Server, _account):
-    frozen = _processes(server)
+    frozen = processes(server)
     for process in frozen:
         os.kill(process, signal.SIGSTOP)
     time.sleep(FROZEN)

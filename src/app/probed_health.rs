@@ -20,6 +20,14 @@ struct KnownHealth {
     node: Option<NodeId>,
 }
 
+/// Server that is gone.
+struct LostServer {
+    /// Time of its last answer to the probe.
+    last_answer: Instant,
+    /// Server that answers now.
+    replaced_by: NodeId,
+}
+
 /// Reason for the pools if the probe gives none.
 const NO_REASON: &str = "no answer to the probe";
 
@@ -39,8 +47,8 @@ pub(super) async fn follow(
         let snapshot = topology.load();
         for status in &snapshot.endpoints {
             let known = known.entry(status.endpoint.name.clone()).or_default();
-            if let Some(answered) = known.last_answer_of_lost_server(status) {
-                end_leases(&status.endpoint.name, answered, &endpoints.load(), &sessions);
+            if let Some(loss) = known.find_lost_server(status) {
+                end_leases(&status.endpoint.name, loss, &endpoints.load(), &sessions);
             }
             known.update(status, &pools);
         }
@@ -63,10 +71,10 @@ fn find_lost_writers(snapshot: &TopologySnapshot) -> Vec<EndpointName> {
     names.filter(|name| snapshot.has_lost_writer_role(name)).cloned().collect()
 }
 
-/// Ends the use of backends of a server that is gone, and last `answered` the probe then. Backends that logged in later may
-/// belong to the new server.
-fn end_leases(endpoint: &EndpointName, answered: Instant, endpoints: &Endpoints, sessions: &SessionRegistry) {
-    let ended = sessions.lose_backends(endpoint, answered);
+/// Ends the use of backends of a server that is gone. Backends that logged in after its last answer may belong to the new
+/// server: the watchdog asks that one.
+fn end_leases(endpoint: &EndpointName, loss: LostServer, endpoints: &Endpoints, sessions: &SessionRegistry) {
+    let ended = sessions.lose_backends(endpoint, loss.last_answer, loss.replaced_by);
     if ended == 0 {
         return;
     }
@@ -79,10 +87,11 @@ fn end_leases(endpoint: &EndpointName, answered: Instant, endpoints: &Endpoints,
 // === impl KnownHealth ===
 
 impl KnownHealth {
-    /// Time of the last answer of the endpoint's previous server, if another server answers now.
-    fn last_answer_of_lost_server(&self, status: &EndpointStatus) -> Option<Instant> {
-        let is_other = matches!((self.node, status.node), (Some(from), Some(to)) if from != to);
-        self.last_success.filter(|_| is_other && status.endpoint.role != DeclaredRole::ReadPool)
+    /// The endpoint's previous server, if another server answers now.
+    fn find_lost_server(&self, status: &EndpointStatus) -> Option<LostServer> {
+        let replaced_by = status.node.filter(|to| self.node.is_some_and(|from| from != *to))?;
+        let last_answer = self.last_success.filter(|_| status.endpoint.role != DeclaredRole::ReadPool)?;
+        Some(LostServer { last_answer, replaced_by })
     }
 
     fn update(&mut self, status: &EndpointStatus, pools: &Pools) {

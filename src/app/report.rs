@@ -126,6 +126,8 @@ fn audit_failover(change: &FailoverChange, snapshot: &TopologySnapshot, audit: &
         rolled_back: change.fates.of(Fate::RolledBack),
         unknown: change.fates.of(Fate::Unknown),
         committed: change.fates.of(Fate::Committed),
+        not_started: change.fates.of(Fate::NotStarted),
+        reads_interrupted: change.fates.of(Fate::ReadInterrupted),
         sessions_lost: change.fates.of(Fate::SessionLost),
     });
     let writer = change.writer.as_ref().map(EndpointName::as_str);

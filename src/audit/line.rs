@@ -170,6 +170,8 @@ impl<'a> LineWriter<'a> {
         self.put_field("failover.rolled_back", failover.rolled_back);
         self.put_field("failover.unknown", failover.unknown);
         self.put_field("failover.committed", failover.committed);
+        self.put_field("failover.not_started", failover.not_started);
+        self.put_field("failover.reads_interrupted", failover.reads_interrupted);
         self.put_field("failover.sessions_lost", failover.sessions_lost);
     }
 

@@ -217,6 +217,10 @@ pub struct FailoverRecord {
     pub unknown: u64,
     /// Lost transactions that took effect.
     pub committed: u64,
+    /// Reads that ran again.
+    pub not_started: u64,
+    /// Reads whose rows had arrived in part.
+    pub reads_interrupted: u64,
     /// Sessions that ended with their backend.
     pub sessions_lost: u64,
 }

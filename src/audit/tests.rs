@@ -241,6 +241,8 @@ fn one_of_each(audit: &Audit) -> Vec<Record> {
             rolled_back: 1,
             unknown: 0,
             committed: 0,
+            not_started: 0,
+            reads_interrupted: 0,
             sessions_lost: 0,
         })),
         Record::FailoverEnded(Box::new(FailoverRecord {
@@ -249,6 +251,8 @@ fn one_of_each(audit: &Audit) -> Vec<Record> {
             rolled_back: 2,
             unknown: 1,
             committed: 3,
+            not_started: 5,
+            reads_interrupted: 4,
             sessions_lost: 1,
         })),
         Record::TokenMinted(mint(None)),

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 use super::{
     AcceptedPassword, Backend, Columns, ConnectError, ConnectFailure, ConnectRequest, Dialed,
-    EndpointSettings, QueryError, Questions,
+    EndpointSettings, QueryError, Questions, ServerProcesses,
     accepted::AcceptedPasswords,
     cancel,
     connector::{self, Connector, Dialer},
@@ -296,6 +296,25 @@ impl EndpointHandle {
     pub async fn read_connection_limit(&self, backend: &mut Backend) -> Result<Option<usize>, ConnectError> {
         let asked = query(&mut backend.stream, CONNECTION_LIMIT_SQL, read_connection_limit);
         self.query_before_session(&backend.unread, asked).await
+    }
+
+    /// Asks the server of a new backend for the processes `pids`. `None` without permission, or from a pooler that gives ids of
+    /// its own.
+    ///
+    /// Cancel safety: the backend is of no further use.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the query broke the connection.
+    pub async fn find_processes(
+        &self,
+        backend: &mut Backend,
+        pids: &[i32],
+    ) -> Result<Option<ServerProcesses>, ConnectError> {
+        let sql = ServerProcesses::sql(pids);
+        let asked = query(&mut backend.stream, &sql, ServerProcesses::read);
+        let processes = self.query_before_session(&backend.unread, asked).await?;
+        let own_pid = backend.logged_in.key.as_ref().map(BackendKey::pid);
+        Ok(processes.filter(|processes| own_pid.is_some_and(|pid| processes.is_answer_of(pid))))
     }
 
     /// Answer to a query on a new backend; `None` if the server refuses the query. The `unread` messages behind ReadyForQuery

@@ -291,6 +291,18 @@ impl ClientError {
         .hint("Run the transaction again.")
     }
 
+    /// The server was lost in the middle of the result of a read.
+    #[must_use]
+    pub fn read_interrupted() -> Self {
+        Self::new(
+            SqlState::CONNECTION_FAILURE,
+            Blame::Endpoint,
+            ClientErrorReason::BackendLost,
+            "the connection to the server was lost in the middle of a result",
+        )
+        .hint("The statement has only read, and the session continues. Run the statement again.")
+    }
+
     /// The server was lost, and the transaction may have taken effect.
     #[must_use]
     pub fn transaction_unknown() -> Self {

@@ -130,6 +130,11 @@ impl Stand {
 
     /// Registers a dedicated session at the endpoint `p`, which waits 90 s for a lost server.
     pub(super) fn dedicated_session(&self, id: u64, reason: RouteReason) -> Registered {
+        self.dedicated_session_of(id, reason, 1)
+    }
+
+    /// The same, served by the server's process `pid`.
+    pub(super) fn dedicated_session_of(&self, id: u64, reason: RouteReason, pid: i32) -> Registered {
         let facts = record::Session {
             id,
             listener: ListenerName::new("app").unwrap(),
@@ -142,7 +147,8 @@ impl Stand {
             application: None,
         };
         let endpoint = self.services.routing.endpoints.load().get(&"p".parse().unwrap()).unwrap().clone();
-        let own = OwnBackend { endpoint, server_key: None, peer: None, local: None };
+        let server_key = BackendKey::new(pid, &[7; 4]).ok();
+        let own = OwnBackend { endpoint, server_key, peer: None, local: None };
         let key = BackendKey::new(1, &id.to_be_bytes()).unwrap();
         let backend = Some(CurrentBackend::Own(Arc::new(own)));
         let entry = SessionEntry::new(Arc::new(facts), key, backend, reason);

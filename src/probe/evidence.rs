@@ -17,7 +17,7 @@ pub enum Evidence {
     ReadOnlyRefused,
     /// A connection in use broke, or was ended by the server.
     ConnectionLost,
-    /// The server acknowledges nothing on a connection in use.
+    /// The server acknowledges nothing on a connection in use, or has not begun to answer a read for long.
     Silent,
     /// A login failed through the endpoint's fault.
     LoginFailed,

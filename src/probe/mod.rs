@@ -37,6 +37,7 @@ pub(crate) use evidence::RecordedEvidence;
 pub use evidence::{Evidence, EvidenceSink};
 pub use held_clients::HeldClient;
 use held_clients::HeldClients;
+pub(crate) use prober::connect_request;
 use publisher::{ProbeMessage, TopologyPublisher};
 use sample_request::SampleRequest;
 pub use settings::ProbeSettings;

@@ -343,7 +343,8 @@ async fn wait_for_silence(held: Option<&HeldClients>) {
     wait_for_held(held).await;
 }
 
-pub(super) fn connect_request(login: &ProbeLogin) -> ConnectRequest {
+/// Login of the probe.
+pub(crate) fn connect_request(login: &ProbeLogin) -> ConnectRequest {
     let mut startup = StartupMessage::new(ProtocolVersion::V3_0);
     startup.set("user", login.user.as_str());
     startup.set("database", login.database.as_str());

@@ -18,6 +18,8 @@ enum UnitProgress {
     Running,
     /// The server takes COPY data, and the client has not sent the end.
     TakesData,
+    /// The client has received rows, or a part of them.
+    SendsRows,
     /// The client has received the error of the server, which skips the rest.
     Failed,
 }
@@ -50,6 +52,11 @@ impl BatchFacts {
         self.progress == UnitProgress::TakesData
     }
 
+    /// True if the client has received rows, or a part of them.
+    pub(super) fn has_sent_rows(self) -> bool {
+        self.progress == UnitProgress::SendsRows
+    }
+
     /// Adds commands of a bound statement.
     pub(super) fn add_commands(&mut self, commands: TransactionCommands) {
         self.commands |= commands;
@@ -63,6 +70,11 @@ impl BatchFacts {
     /// The client has received the server's error.
     pub(super) const fn failed(self) -> Self {
         Self { progress: UnitProgress::Failed, ..self }
+    }
+
+    /// The client has received rows, or a part of them.
+    pub(super) fn sending_rows(self) -> Self {
+        if self.has_failed() { self } else { Self { progress: UnitProgress::SendsRows, ..self } }
     }
 
     /// The server takes COPY data, and the client has not sent the end.

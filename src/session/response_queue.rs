@@ -136,6 +136,11 @@ impl ResponseQueue {
         self.requests().all(|owed| matches!(owed, PendingRequest::Own(_)))
     }
 
+    /// True if a state check has no response yet.
+    pub(super) fn has_state_check(&self) -> bool {
+        self.requests().any(|owed| matches!(owed, PendingRequest::Own(ProxyBatch::StateCheck(_))))
+    }
+
     /// Notes a request with its side effects. Comes back when the server will skip it without an answer.
     pub(super) fn owe(
         &mut self,
@@ -464,12 +469,17 @@ impl ResponseQueue {
     }
 
     /// Takes the client's requests without a response, by unit: the backend is lost. `open` are the facts about the batch
-    /// without a Sync, if there is one.
-    pub(super) fn interrupt(&mut self, open: Option<BatchFacts>) -> Vec<InterruptedUnit> {
+    /// without a Sync, if there is one. `sends_rows`: the client has received rows of the first unit.
+    pub(super) fn interrupt(
+        &mut self,
+        open: Option<BatchFacts>,
+        mut sends_rows: bool,
+    ) -> Vec<InterruptedUnit> {
         let is_skipping = self.is_skipping();
         let mut takes_data = self.copies_in().is_some();
         let (mut units, mut requests) = (Vec::new(), Vec::new());
         let mut end = |end, facts: BatchFacts, requests: &mut Vec<PendingRequest>| {
+            let facts = if std::mem::take(&mut sends_rows) { facts.sending_rows() } else { facts };
             let facts = if std::mem::take(&mut takes_data) { facts.taking_data() } else { facts };
             units.push(InterruptedUnit::new(end, facts, std::mem::take(requests)));
         };

@@ -7,6 +7,7 @@ mod model;
 mod sharing;
 mod skipping;
 mod split;
+mod writer_reads;
 
 use std::{
     sync::Arc,

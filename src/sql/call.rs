@@ -13,6 +13,8 @@ pub(super) struct CallTracker<'a> {
     relation: RelationName,
     /// The last token was a closing parenthesis.
     behind_parenthesis: bool,
+    /// The next token begins a statement.
+    starts: bool,
 }
 
 /// A name, possibly followed by an opening parenthesis.
@@ -42,7 +44,7 @@ enum RelationName {
 
 impl<'a> CallTracker<'a> {
     pub(super) fn new(place: TextOrigin) -> Self {
-        Self { place, name: None, relation: RelationName::Absent, behind_parenthesis: false }
+        Self { place, name: None, relation: RelationName::Absent, behind_parenthesis: false, starts: true }
     }
 
     /// Consumes the next token; returns the effects of the call completed by the token.
@@ -50,9 +52,14 @@ impl<'a> CallTracker<'a> {
     pub(super) fn on_token(&mut self, token: Token<'a>, catalogue: &StatefulNames) -> Effects {
         let behind_parenthesis =
             std::mem::replace(&mut self.behind_parenthesis, token == Token::Symbol(b')'));
+        let starts = std::mem::replace(&mut self.starts, token == Token::Symbol(b';'));
         match token {
             // No operand directly follows an operand: `OVER (`, `FILTER (`, `VALUES (` or the columns of an alias.
-            Token::Word(word) => self.on_name(word, false, !behind_parenthesis),
+            Token::Word(word) => {
+                // No call begins a statement.
+                let is_copy = starts && word.eq_ignore_ascii_case(b"copy");
+                self.on_name(word, false, !behind_parenthesis && !is_copy);
+            }
             Token::Quoted(word) => self.on_name(word, true, !behind_parenthesis),
             Token::Symbol(b'.') => {
                 if let Some(name) = &mut self.name {
@@ -289,6 +296,7 @@ mod tests {
             "WITH x(a) AS (SELECT 1), RECURSIVE y (b) AS (SELECT 2) SELECT 'f(1)' /* g(1) */ FROM x WHERE (a = ANY ($1))",
             "SELECT a::numeric(10, 2), CAST(b AS varchar(3)), extract(year FROM c), trim(both FROM d) FROM t",
             "COPY t (a, b) FROM STDIN",
+            "SELECT 1; copy (SELECT a FROM t) TO STDOUT",
             "SELECT row_number() OVER (PARTITION BY a), sum(b) FILTER (WHERE b > 0) FROM t GROUP BY GROUPING SETS ((a), ())",
         ] {
             assert_eq!(unproved(text), Effects::NONE, "{text}");

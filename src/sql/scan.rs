@@ -347,7 +347,7 @@ impl<'c, F: FnMut(&[u8])> Scan<'c, F> {
             Keyword::Alter => Effects::DDL | Effects::SEQUENCE_MOVE,
             Keyword::Drop => Effects::DDL | Effects::DROPS,
             Keyword::Import => Effects::DDL | Effects::TEMPORARY,
-            Keyword::Copy => Effects::SEQUENCE_MOVE,
+            Keyword::Copy => effects_of_copy(ahead),
             _ => Effects::NONE,
         }
     }
@@ -394,6 +394,24 @@ fn effects_of_into(mut ahead: Lexer<'_>, place: TextOrigin) -> Effects {
         && !matches!(ahead.next(), Some(Token::Word(next))
             if TEMPORARY_BEHIND_INTO.iter().any(|word| next.eq_ignore_ascii_case(word)));
     if names_variable { Effects::NONE } else { Effects::TEMPORARY }
+}
+
+/// Effects of `COPY`; `ahead` is behind the word. Only `COPY … FROM` fills in defaults. The words of a query are scanned by
+/// themselves.
+fn effects_of_copy(mut ahead: Lexer<'_>) -> Effects {
+    let mut depth = 0_u32;
+    while let Some(token) = ahead.next() {
+        match token {
+            Token::Symbol(b'(') => depth += 1,
+            Token::Symbol(b')') => depth = depth.saturating_sub(1),
+            Token::Symbol(b';') => break,
+            // Both words are reserved.
+            Token::Word(word) if depth == 0 && word.eq_ignore_ascii_case(b"to") => return Effects::NONE,
+            Token::Word(word) if depth == 0 && word.eq_ignore_ascii_case(b"from") => break,
+            _ => {}
+        }
+    }
+    Effects::SEQUENCE_MOVE
 }
 
 /// The text constant that is the first argument of a call; `ahead` stands behind the function's name.

@@ -73,3 +73,4 @@ mod traces;
 mod verdict;
 mod writer_loss;
 mod writer_move;
+mod writer_reads;

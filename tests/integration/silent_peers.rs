@@ -8,7 +8,13 @@ use gatekeeper::testing::{
     wire::tag::backend as b,
 };
 
-use crate::harness::{Frames, Pooled, Shape, Split, frames::query, raw::Message, split::last_route, until};
+use crate::harness::{
+    Frames, Pooled, Shape, Split,
+    frames::query,
+    raw::Message,
+    split::{SplitShape, last_route},
+    until,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SLEEP: &str = "SELECT pg_sleep(600)";
@@ -121,6 +127,53 @@ async fn dedicated_sessions_end_with_their_server() {
     assert_eq!(last_error(&mut idle).await, words("FATAL", "08006"));
     assert_eq!(last_error(&mut open).await, words("FATAL", "08006"));
     assert_eq!(split.gatekeeper.metric(&terminated("node")).await, Some(2.0));
+    old.thaw();
+}
+
+/// The kernel of a frozen server acknowledges, and the probe has no answer of the server behind the logins.
+#[tokio::test]
+async fn a_late_login_ends_with_its_frozen_server() {
+    let listener = "hints = \"all\"";
+    let split = Split::start(SplitShape { listener, interval: "5s", ..SplitShape::default() }).await;
+    let [primary, reads] = [split.sandbox.endpoint("primary"), split.sandbox.endpoint("reads")];
+    let [old, new] = [&primary.nodes()[0], &reads.nodes()[0]];
+    old.sql(DATABASE, "CREATE TABLE t (a int); GRANT ALL ON t TO app").await.unwrap();
+    new.catch_up(old).await.unwrap();
+    let probed = split.gatekeeper.metric(PROBES).await.unwrap();
+    until(LIMIT, async || match split.gatekeeper.metric(PROBES).await {
+        Some(probes) if probes > probed => Ok(()),
+        seen => Err(seen),
+    })
+    .await;
+    let [mut busy, mut open, mut idle] = [split.client().await, split.client().await, split.client().await];
+    let mut dedicated = split.plain().await;
+    busy.send(&query("INSERT INTO t SELECT 1 FROM pg_sleep(600)")).await;
+    open.ask("BEGIN").await.unwrap();
+    open.ask("INSERT INTO t VALUES (2)").await.unwrap();
+    dedicated.ask("BEGIN").await.unwrap();
+    // Its backend waits in the pool then.
+    idle.ask("INSERT INTO t VALUES (3)").await.unwrap();
+    until(LIMIT, async || match old.sql(DATABASE, SLEEPING).await.unwrap() {
+        one if one == "1" => Ok(()),
+        seen => Err(seen),
+    })
+    .await;
+    old.freeze();
+    new.promote().await.unwrap();
+    primary.middleman().lead_to(&[new.address()]);
+    assert_eq!(next_error(&mut busy).await, words("ERROR", "08007"));
+    assert_eq!(open.ask("SELECT 1").await, Err("40001".to_owned()));
+    assert_eq!(last_error(&mut dedicated).await, words("FATAL", "08006"));
+    let read = "/* gatekeeper: route=primary */ SELECT 7";
+    assert_eq!(idle.ask(read).await.unwrap(), "7", "on whichever connection");
+    assert!(split.gatekeeper.metric(&terminated("node")).await.unwrap() >= 3.0);
+    assert_eq!(split.gatekeeper.metric(&terminated("silence")).await, Some(0.0));
+    // Connections of the new server stay.
+    let node = split.gatekeeper.metric(&terminated("node")).await;
+    for _ in 0..3 {
+        assert_eq!(idle.ask("/* gatekeeper: route=primary */ SELECT 8 FROM pg_sleep(1)").await.unwrap(), "8");
+    }
+    assert_eq!(split.gatekeeper.metric(&terminated("node")).await, node);
     old.thaw();
 }
 

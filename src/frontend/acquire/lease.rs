@@ -267,6 +267,11 @@ impl PooledAcquirer {
         self.reader = None;
     }
 
+    /// Requests a probe of the backend's endpoint, from which nothing is received for long.
+    pub(crate) fn report_silence(&self, lease: &Lease) {
+        self.context.observers.evidence.submit(lease.running().endpoint().name(), Evidence::Silent);
+    }
+
     /// True if the backend's endpoint does not answer the probe: the last one has failed, or the running one is late.
     pub(crate) fn is_silent(&self, lease: &Lease) -> bool {
         let snapshot = self.context.routing.topology.load();

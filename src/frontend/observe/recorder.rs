@@ -157,8 +157,11 @@ impl Recorder {
     pub(crate) fn record_fate(&self, fate: Fate) {
         self.presence.listener().transaction_interrupted(fate);
         self.observers.events.record_fate(fate);
-        let endpoint = self.server.as_ref().map(|server| &server.endpoint.name);
-        self.observers.client_log.transaction_interrupted(&self.facts, endpoint, fate);
+        // A read that runs again is no news for a client.
+        if fate != Fate::NotStarted {
+            let endpoint = self.server.as_ref().map(|server| &server.endpoint.name);
+            self.observers.client_log.transaction_interrupted(&self.facts, endpoint, fate);
+        }
     }
 
     /// Records a statement that Gatekeeper has answered with an error of its own, for want of a backend of `awaited`.

@@ -17,7 +17,12 @@ use super::{
     entry::{SessionCommand, SessionEntry},
     open_transactions::OpenTransactions,
 };
-use crate::{audit::record, names::EndpointName, topology::TopologySnapshot, wire::BackendKey};
+use crate::{
+    audit::record,
+    names::EndpointName,
+    topology::{NodeId, TopologySnapshot},
+    wire::BackendKey,
+};
 
 /// Logged-in sessions and console clients.
 #[derive(Default)]
@@ -36,10 +41,19 @@ struct RegisteredSessions {
     by_pid: BTreeMap<(i32, u64), Arc<SessionEntry>>,
     on_endpoint: HashMap<EndpointName, usize>,
     console_sessions: Vec<Arc<ConsoleSessionEntry>>,
-    /// Time at which another server was last found at the address of an endpoint.
-    replaced_at: HashMap<EndpointName, SystemTime>,
+    /// By endpoint, the last other server that was found at the address.
+    replaced: HashMap<EndpointName, ReplacedServer>,
     /// Command to all sessions, later sessions included.
     standing: Option<SessionCommand>,
+}
+
+/// Another server found at the address of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReplacedServer {
+    /// Time at which the new server was found.
+    at: SystemTime,
+    /// The new server.
+    pub(in crate::frontend) by: NodeId,
 }
 
 /// Membership of one session; dropping it removes the session.
@@ -51,7 +65,7 @@ pub struct Registered {
 }
 
 /// Time of the login of a session's backend.
-fn login_time(entry: &SessionEntry, backend: &CurrentBackend) -> SystemTime {
+pub(in crate::frontend) fn login_time(entry: &SessionEntry, backend: &CurrentBackend) -> SystemTime {
     match backend {
         // The login of a dedicated session includes that of its backend.
         CurrentBackend::Own(_) => entry.started_at,
@@ -167,20 +181,19 @@ impl SessionRegistry {
     }
 
     /// Ends the use of all backends at `endpoint` that logged in before `then`: their server is gone, even if the connections
-    /// have not ended. Returns their number.
-    pub fn lose_backends(&self, endpoint: &EndpointName, then: Instant) -> usize {
+    /// have not ended. The server `by` answers at the address now. Returns their number.
+    pub fn lose_backends(&self, endpoint: &EndpointName, then: Instant, by: NodeId) -> usize {
         let then = wall_clock(then);
-        self.lock().replaced_at.insert(endpoint.clone(), SystemTime::now());
+        self.lock().replaced.insert(endpoint.clone(), ReplacedServer { at: SystemTime::now(), by });
         let is_older = |entry: &SessionEntry, backend: &CurrentBackend| {
             backend.endpoint().name() == endpoint && login_time(entry, backend) < then
         };
         self.list().iter().filter(|entry| entry.lose_backend(|backend| is_older(entry, backend))).count()
     }
 
-    /// True if another server was found at the endpoint of `backend` after its login. The backend may belong to either.
-    pub(crate) fn was_server_replaced(&self, entry: &SessionEntry, backend: &CurrentBackend) -> bool {
-        let replaced_at = self.lock().replaced_at.get(backend.endpoint().name()).copied();
-        replaced_at.is_some_and(|replaced_at| login_time(entry, backend) < replaced_at)
+    /// By endpoint, the last other server that was found at the address.
+    pub(crate) fn replaced_servers(&self) -> HashMap<EndpointName, ReplacedServer> {
+        self.lock().replaced.clone()
     }
 
     /// Ends the use of backends at endpoints that have lost the role of writer, see [`SessionEntry::follow_writer_role`].
@@ -252,6 +265,15 @@ impl SessionRegistry {
     }
 }
 
+// === impl ReplacedServer ===
+
+impl ReplacedServer {
+    /// True if the server was found after the login of `backend`, which may belong to either server.
+    pub(crate) fn came_after_login(&self, entry: &SessionEntry, backend: &CurrentBackend) -> bool {
+        login_time(entry, backend) < self.at
+    }
+}
+
 // === impl Registered ===
 
 impl std::ops::Deref for Registered {
@@ -312,9 +334,11 @@ mod tests {
         let session = stand.dedicated_session(1, RouteReason::Named);
         let sessions = &stand.services.sessions;
         let backend = session.current_backend().unwrap();
-        assert!(!sessions.was_server_replaced(&session, &backend));
+        assert!(sessions.replaced_servers().is_empty());
         let before = Instant::now() - Duration::from_secs(1);
-        assert_eq!(sessions.lose_backends(backend.endpoint().name(), before), 0, "it logged in later");
-        assert!(sessions.was_server_replaced(&session, &backend));
+        let (name, by) = (backend.endpoint().name(), NodeId { started_us: 7, address: None, port: None });
+        assert_eq!(sessions.lose_backends(name, before, by), 0, "it logged in later");
+        let replaced = sessions.replaced_servers()[name];
+        assert!(replaced.came_after_login(&session, &backend) && replaced.by == by);
     }
 }

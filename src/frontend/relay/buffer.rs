@@ -8,6 +8,8 @@ use std::cell::RefCell;
 
 /// Size of a buffer in bytes: one read takes a whole TLS record.
 pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
+/// Bytes that are moved to the front ahead of a full buffer, to keep the next read large.
+const SMALL_TAIL_BYTES: usize = 512;
 /// Maximum number of free buffers per worker; further ones are deallocated.
 const MAX_FREE_BUFFERS: usize = 256;
 
@@ -36,14 +38,20 @@ impl Buffer {
 
     /// Room for a read, not empty unless the buffer is full; then call [`Self::note_filled`].
     pub(crate) fn room(&mut self) -> &mut [u8] {
+        let has_small_tail = self.has_small_tail();
         let bytes = self.bytes.get_or_insert_with(take_free);
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-        } else if self.end == BUFFER_BYTES && self.start > 0 {
+        } else if self.start > 0 && (self.end == BUFFER_BYTES || has_small_tail) {
             bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
         &mut bytes[self.end..]
+    }
+
+    /// True if the bytes fill little, and less than half of the room is left.
+    const fn has_small_tail(&self) -> bool {
+        self.end - self.start <= SMALL_TAIL_BYTES && self.end > BUFFER_BYTES / 2
     }
 
     /// Records a read of `count` bytes into [`Self::room`].
@@ -121,6 +129,19 @@ mod tests {
         buffer.consume(BUFFER_BYTES - 2);
         assert_eq!(buffer.room().len(), BUFFER_BYTES - 2);
         assert_eq!(buffer.unread(), [1, 2]);
+    }
+
+    #[test]
+    fn a_small_tail_leaves_room_for_a_large_read() {
+        let mut buffer = Buffer::default();
+        read_in(&mut buffer, &vec![1; BUFFER_BYTES - 10]);
+        buffer.consume(BUFFER_BYTES - 110);
+        assert_eq!(buffer.room().len(), BUFFER_BYTES - 100);
+        assert_eq!(buffer.unread(), [1; 100]);
+        read_in(&mut buffer, &[2; 100]);
+        buffer.consume(100);
+        assert_eq!(buffer.room().len(), BUFFER_BYTES - 200, "half of the room is left");
+        assert_eq!(buffer.unread(), [2; 100]);
     }
 
     #[test]

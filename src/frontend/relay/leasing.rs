@@ -302,6 +302,13 @@ impl Leasing {
         self.acquirer.read_deadline()
     }
 
+    /// Requests a probe of the read pool: the leased backend has not begun to answer a read for long.
+    pub(super) fn report_slow_reader(&self, backend: &BackendSide) {
+        if let Some(lease) = backend.lease() {
+            self.acquirer.report_silence(lease);
+        }
+    }
+
     /// True if the read pool of the leased backend does not answer the probe: the backend is given up, and counted.
     pub(super) fn gives_up_reader(&self, backend: &BackendSide) -> bool {
         let lease = backend.lease().filter(|lease| self.acquirer.is_silent(lease));

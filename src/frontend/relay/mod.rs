@@ -36,7 +36,7 @@ use self::{
     client_side::ClientSide,
     leasing::{LeaseProgress, Leasing, LeasingParts},
     overhead::OverheadTimer,
-    read_deadline::ReadDeadline,
+    read_deadline::{DeadlineEvent, ReadDeadline},
     report::{ActivityReport, report_events},
     session_end::SessionEnd,
     session_timer::{SessionPhase, SessionTimer},
@@ -240,11 +240,17 @@ impl Relay {
         let deadline = self.leasing.as_ref().map_or(Duration::ZERO, Leasing::read_deadline);
         if deadline.is_zero() || !self.session.has_unanswered_read() {
             self.read_deadline.stop();
-        } else if self.read_deadline.is_over(deadline, cx)
-            && self.leasing.as_ref().is_some_and(|leasing| leasing.gives_up_reader(&self.backend))
-        {
-            self.backend.abandon();
-            cx.waker().wake_by_ref();
+            return;
+        }
+        let Poll::Ready(event) = self.read_deadline.poll_event(deadline, cx) else { return };
+        let Some(leasing) = &self.leasing else { return };
+        match event {
+            DeadlineEvent::Near => leasing.report_slow_reader(&self.backend),
+            DeadlineEvent::Over if leasing.gives_up_reader(&self.backend) => {
+                self.backend.abandon();
+                cx.waker().wake_by_ref();
+            }
+            DeadlineEvent::Over => {}
         }
     }
 

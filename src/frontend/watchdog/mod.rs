@@ -7,10 +7,12 @@
 //! Promises: a suspicion alone changes no client, and only wakes the probe; no timer and no system call for a statement
 //! that is shorter than 5 s. Refuses to know: messages, and the fate of a transaction.
 
+mod replaced_servers;
 mod watched_session;
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -19,13 +21,17 @@ use std::{
 use foldhash::fast::RandomState;
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::watched_session::{BackendEvidence, PeerState, WatchedSession};
+use self::{
+    replaced_servers::ReplacedServerChecks,
+    watched_session::{BackendEvidence, PeerState, WatchedSession},
+};
 use super::{
     context::{Observers, Routing},
     registry::{
+        current_backend::CurrentBackend,
         entry::{SessionCommand, SessionEntry},
         open_transactions::OpenTransactions,
-        sessions::SessionRegistry,
+        sessions::{ReplacedServer, SessionRegistry},
     },
 };
 use crate::{
@@ -44,6 +50,7 @@ pub struct Watchdog {
     sockets: SocketStates,
     /// By the number of the session.
     watched: HashMap<u64, WatchedSession, RandomState>,
+    replaced_servers: ReplacedServerChecks,
     ticks: u64,
 }
 
@@ -67,8 +74,15 @@ impl Watchdog {
     /// A watchdog of `sessions`.
     #[must_use]
     pub fn new(sessions: Arc<SessionRegistry>, routing: Arc<Routing>, observers: Arc<Observers>) -> Self {
-        let watched = HashMap::default();
-        Self { sessions, routing, observers, sockets: SocketStates::open(), watched, ticks: 0 }
+        Self {
+            sessions,
+            routing,
+            observers,
+            sockets: SocketStates::open(),
+            watched: HashMap::default(),
+            replaced_servers: ReplacedServerChecks::default(),
+            ticks: 0,
+        }
     }
 
     /// Watches forever.
@@ -78,14 +92,21 @@ impl Watchdog {
         let mut due = interval(TICK);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            due.tick().await;
-            self.tick(Instant::now()).await;
+            tokio::select! {
+                _ = due.tick() => self.tick(Instant::now()).await,
+                lost = poll_fn(|cx| self.replaced_servers.poll_lost(cx)) => {
+                    for connection in lost {
+                        give_up(&connection.entry, &connection.backend, TerminationReason::Node);
+                    }
+                }
+            }
         }
     }
 
     async fn tick(&mut self, now: Instant) {
         let topology = self.routing.topology.load();
         let entries = self.sessions.with_backends();
+        let replaced = self.sessions.replaced_servers();
         let mut before = std::mem::take(&mut self.watched);
         let mut open = Vec::new();
         for turn in entries.chunks(SESSIONS_PER_TURN) {
@@ -94,7 +115,8 @@ impl Watchdog {
                 entry.follow_writer_role(&topology, now);
                 entry.expel_late(now);
                 OpenTransactions::add(&mut open, entry, now);
-                self.check_backend(entry, &mut session, &topology, now);
+                let replaced = self.note_replaced_server(entry, &replaced);
+                self.check_backend(entry, &mut session, &topology, (replaced, now));
                 // Spreads the clients over the ticks.
                 if entry.id.wrapping_add(self.ticks).is_multiple_of(CLIENT_TICKS) {
                     self.check_client(entry, &mut session, now);
@@ -103,6 +125,7 @@ impl Watchdog {
             }
             tokio::task::yield_now().await;
         }
+        self.replaced_servers.begin(now);
         self.publish_transactions(open.into());
         self.ticks = self.ticks.wrapping_add(1);
     }
@@ -125,13 +148,32 @@ impl Watchdog {
         }
     }
 
-    /// Gives up the backend of a session whose server is silent for too long.
+    /// Notes the backend of a session whose server may be gone; true if so.
+    fn note_replaced_server(
+        &mut self,
+        entry: &Arc<SessionEntry>,
+        replaced: &HashMap<EndpointName, ReplacedServer>,
+    ) -> bool {
+        if replaced.is_empty() {
+            return false;
+        }
+        let Some(backend) = entry.current_backend() else { return false };
+        let replaced = replaced.get(backend.endpoint().name());
+        let Some(replaced) = replaced.filter(|replaced| replaced.came_after_login(entry, &backend)) else {
+            return false;
+        };
+        self.replaced_servers.add(entry, backend, replaced);
+        true
+    }
+
+    /// Gives up the backend of a session whose server is silent for too long; `is_replaced`: another server was found at the
+    /// address since the login.
     fn check_backend(
         &mut self,
         entry: &SessionEntry,
         session: &mut WatchedSession,
         topology: &TopologySnapshot,
-        now: Instant,
+        (is_replaced, now): (bool, Instant),
     ) {
         if !session.is_long_at_work(entry.activity(), now) {
             return;
@@ -149,20 +191,11 @@ impl Watchdog {
         }
         let reason = match state {
             PeerState::Fine => return,
-            // It logged in too late for the comparison with the last probe of the server before.
-            PeerState::Suspect | PeerState::Silent if self.sessions.was_server_replaced(entry, &backend) => {
-                TerminationReason::Node
-            }
+            PeerState::Suspect | PeerState::Silent if is_replaced => TerminationReason::Node,
             PeerState::Suspect | PeerState::Silent => return,
             PeerState::Lost => TerminationReason::Silence,
         };
-        if entry.lose_backend(|current| current.is_same_connection(&backend)) {
-            tracing::warn!(
-                session = entry.id, endpoint = %endpoint.name(), reason = reason.as_str(),
-                "connection given up: the server is silent"
-            );
-            endpoint.metrics().backends_terminated(reason, 1);
-        }
+        give_up(entry, &backend, reason);
     }
 
     /// Ends a session whose client is gone.
@@ -172,6 +205,18 @@ impl Watchdog {
             tracing::info!(session = entry.id, listener = %entry.facts.listener, "session ends: its client is gone");
             entry.send_command(SessionCommand::GiveUp);
         }
+    }
+}
+
+/// Ends the use of `backend` by a session, if the session still uses it.
+fn give_up(entry: &SessionEntry, backend: &CurrentBackend, reason: TerminationReason) {
+    if entry.lose_backend(|current| current.is_same_connection(backend)) {
+        let endpoint = backend.endpoint();
+        tracing::warn!(
+            session = entry.id, endpoint = %endpoint.name(), reason = reason.as_str(),
+            "connection given up: the server is silent, or another one answers at the address"
+        );
+        endpoint.metrics().backends_terminated(reason, 1);
     }
 }
 

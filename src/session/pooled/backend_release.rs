@@ -314,29 +314,50 @@ impl Pooled {
         Ok(())
     }
 
-    /// Whether the session can go on if its backend is gone: a read pool's, of which nothing is needed that cannot be said
-    /// again.
+    /// True if the session continues without its backend, and the client does not notice: nothing is in progress there that
+    /// cannot run again elsewhere.
     pub(in crate::session) fn can_lose_backend(&self) -> bool {
-        let is_reader = self.is_on_reader();
+        if self.is_on_reader() { self.can_lose_reader() } else { self.can_replay_writer_reads() }
+    }
+
+    /// True if all units without a response on the writer are proved to read, and can run again elsewhere.
+    pub(super) fn can_replay_writer_reads(&self) -> bool {
+        let is_proved = || self.backend.held().is_some_and(|held| held.replay_buffer().is_proved());
+        let may_go_on =
+            self.backend.is_leaving() || (self.conversation.is_client_at_boundary() && is_proved());
+        self.router.is_some()
+            && self.backend.is_held()
+            && self.survives_loss()
+            && may_go_on
+            && self.cleanup.has_left_nothing()
+            && !self.conversation.queue().has_state_check()
+            && self.conversation.status() == TransactionStatus::Idle
+            && self.conversation.fatal().is_none_or(interruption::is_shutdown)
+            && self.conversation.broken().is_none()
+            && !self.request.is_gathering()
+            && !self.conversation.has_received_terminate()
+    }
+
+    /// True if nothing of a lost read pool's backend is needed that cannot be sent again.
+    fn can_lose_reader(&self) -> bool {
         let is_proved = self.backend.held().map(|held| held.replay_buffer().is_proved());
         let idle = self.conversation.status() == TransactionStatus::Idle || self.begin.is_pending();
         let nothing_said =
             idle && self.conversation.queue().owes_client_nothing() && !self.conversation.is_in_batch();
         let may_go_on = self.backend.is_leaving()
             || (self.conversation.is_client_at_boundary() && (is_proved == Some(true) || nothing_said));
-        is_reader
-            && is_proved.is_some()
+        is_proved.is_some()
             && may_go_on
             && self.cleanup.pins().is_empty()
             && !self.request.is_gathering()
             && !self.conversation.has_received_terminate()
     }
 
-    /// True if the session continues without the writer's backend: the client loses its transaction at most, and no other
-    /// state that it relies on.
+    /// True if the session continues without the backend: the client loses its transaction at most, and no other state that
+    /// it relies on.
     pub(super) fn can_be_interrupted(&self) -> bool {
         self.backend.is_held()
-            && self.survives_writer()
+            && self.survives_loss()
             && self.conversation.is_server_at_boundary()
             && !interruption::ends_session(self.cleanup.pins())
             && self.conversation.fatal().is_none_or(interruption::is_shutdown)
@@ -347,14 +368,14 @@ impl Pooled {
     /// True for a server error that ends the connection, and that the client does not see: it gets the fate of its
     /// transaction, or the error that ends the session.
     pub(in crate::session) fn hides_fatal(&self, state: SqlState) -> bool {
-        self.survives_writer()
+        self.survives_loss()
             && interruption::is_shutdown(state)
             && !self.conversation.has_received_terminate()
     }
 
-    /// True if the session does not end with the writer's backend as a matter of course.
-    fn survives_writer(&self) -> bool {
-        !self.is_on_reader() && self.on_backend_loss != BackendLossPolicy::Disconnect
+    /// True if the session does not end with its backend as a matter of course.
+    fn survives_loss(&self) -> bool {
+        self.on_backend_loss != BackendLossPolicy::Disconnect
     }
 
     /// The backend is gone at `now`; whether the session can go on without it.
@@ -406,9 +427,13 @@ impl Pooled {
     /// Ends what is under way on the lost backend, and answers it in the server's place.
     fn interrupt(&mut self, now: Instant) -> Result<(), InternalError> {
         self.conversation.forget_server();
+        if self.conversation.queue().has_state_check() {
+            self.cleanup.on_check_lost();
+        }
         let is_open = self.conversation.is_in_batch() || self.conversation.queue().is_skipping();
         let open = is_open.then(|| self.batch.end());
-        let units = self.conversation.queue_mut().interrupt(open);
+        let sends_rows = self.router.as_ref().is_some_and(|split| split.sends_rows());
+        let units = self.conversation.queue_mut().interrupt(open, sends_rows);
         let may_have_written = self.router.as_ref().is_none_or(|split| split.may_have_written());
         let is_in_doubt = CommitResolution::of(self).is_some_and(|mut it| it.begin(now, &units));
         if !is_in_doubt {
@@ -444,6 +469,10 @@ impl Pooled {
 
     fn lose_backend(&mut self) -> Result<(), InternalError> {
         let left = self.backend.is_leaving();
+        if !self.is_on_reader() {
+            self.cleanup.on_backend_lost();
+            self.fate = Some(Fate::NotStarted);
+        }
         self.conversation.forget_server();
         let dropped = self.conversation.queue_mut().drop_answers();
         self.undo(dropped)?;

@@ -126,6 +126,11 @@ impl Cleanup {
         self.pins.is_empty() && self.possible_side_effects.is_empty() && !self.comparison.is_due
     }
 
+    /// True if no transaction so far may have left state on the backend.
+    pub(in crate::session) fn has_left_nothing(&self) -> bool {
+        self.pins.is_empty() && self.possible_side_effects.is_empty()
+    }
+
     /// True if the transaction may have left any state of `effects`.
     pub(in crate::session) fn may_have_left(&self, effects: Effects) -> bool {
         self.possible_side_effects.intersects(effects)
@@ -425,6 +430,11 @@ impl Cleanup {
             self.failed_checks = 0;
             self.pin(Pin::Unproved);
         }
+    }
+
+    /// The response to a state check is lost: any state may have been left.
+    pub(in crate::session) fn on_check_lost(&mut self) {
+        self.possible_side_effects |= Effects::UNPROVED;
     }
 
     /// True if the catalog must be compared before the backend is returned.

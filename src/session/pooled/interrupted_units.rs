@@ -163,10 +163,13 @@ impl InterruptedUnit {
     fn fate_of_read(&self, status: TransactionStatus) -> (Fate, Between) {
         let ends = self.commands().intersects(TransactionCommands::COMMIT | TransactionCommands::ROLLBACK);
         let is_end = ends && self.executes() == 1 && status != TransactionStatus::Idle;
+        let failed = self.failed_status(status);
         if is_end && !self.facts.has_failed() {
             (Fate::Committed, Between::Known(TransactionStatus::Idle))
+        } else if self.facts.has_sent_rows() && failed == TransactionStatus::Idle {
+            (Fate::ReadInterrupted, Between::Known(failed))
         } else {
-            (Fate::RolledBack, Between::Known(self.failed_status(status)))
+            (Fate::RolledBack, Between::Known(failed))
         }
     }
 
@@ -278,6 +281,13 @@ mod tests {
             ("a whole transaction", query(Commands::UNKNOWN), Idle, (Fate::RolledBack, Failed)),
         ] {
             assert_eq!(fates(&[unit], status, false), [wanted], "{what}");
+        }
+        for (status, wanted) in [(Idle, (Fate::ReadInterrupted, Idle)), (Open, (Fate::RolledBack, Failed))] {
+            let facts = BatchFacts::whole(Commands::NONE).sending_rows();
+            let sending = || InterruptedUnit::new(UnitEnd::Whole, facts, Vec::new());
+            assert_eq!(fates(&[sending()], status, false), [wanted]);
+            let is_unknown = fates(&[sending()], status, true)[0].0 == Fate::Unknown;
+            assert_eq!(is_unknown, status == Idle, "rows of a statement that may write prove nothing");
         }
         assert_eq!(query(Commands::COMMIT).end_command(Open), "COMMIT");
         assert_eq!(query(Commands::COMMIT).end_command(Failed), "ROLLBACK");

@@ -1,4 +1,4 @@
-//! Loss of the writer's backend: the error for each unit of the client, and whether the session continues.
+//! Loss of a backend: the error for each unit of the client, and whether the session continues.
 //!
 //! Promises: a session without pins continues, and each unit of the client is answered once. Refuses to know: why the
 //! backend was lost, and where the next one comes from.
@@ -109,6 +109,7 @@ impl<'a> Interruption<'a> {
         } else {
             let error = match fate {
                 Fate::Unknown => ClientError::transaction_unknown(),
+                Fate::ReadInterrupted => ClientError::read_interrupted(),
                 _ => ClientError::transaction_rolled_back(),
             };
             if !unit.is_reported() {

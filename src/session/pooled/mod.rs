@@ -381,6 +381,9 @@ impl Pooled {
         if !self.is_done_with_backend() {
             return None;
         }
+        if let Some(held) = self.backend.held_mut() {
+            held.replay_buffer_mut().forget();
+        }
         self.on_backend_returned();
         if let Some(values) = self.startup.on_return(self.settings.values()) {
             self.settings.set_values(values);

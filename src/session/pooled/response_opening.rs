@@ -1,12 +1,15 @@
-//! The beginning of a read pool's response.
+//! The beginning of the response to a unit that is kept for a replay.
 //!
 //! Messages that promise an answer without being one (ParseComplete, RowDescription, …) are held back until the next one
 //! tells whether it is an error. Errors that the server's being a standby may explain are never the last word: the writer
-//! has it.
+//! has it. An error of the writer is an answer, unless the server ends the connection by a shutdown.
 
 use crate::{
-    route::RerunCause,
-    session::split::{ReplayBuffer, find_rerun_cause},
+    route::{RerunCause, RouteSide},
+    session::{
+        pooled::interruption::is_shutdown,
+        split::{ReplayBuffer, find_rerun_cause},
+    },
     wire::{ErrorFields, Header, Speaker, tag::backend as b},
 };
 
@@ -25,8 +28,9 @@ pub(super) enum ResponseOpening {
 // === impl ResponseOpening ===
 
 impl ResponseOpening {
-    /// Looks at the next answers, to the messages kept in `attempt`. `is_stuck`: no more of the answers will be shown.
-    pub(super) fn read(attempt: &ReplayBuffer, unread: &[u8], is_stuck: bool) -> Self {
+    /// Looks at the next answers of a server of the `side`, to the messages kept in `attempt`. `is_stuck`: no more of the
+    /// answers will be shown.
+    pub(super) fn read(attempt: &ReplayBuffer, side: RouteSide, unread: &[u8], is_stuck: bool) -> Self {
         let mut rest = unread;
         while let Ok(Some(header)) = Header::read(Speaker::Server, rest) {
             match header.tag() {
@@ -40,7 +44,7 @@ impl ResponseOpening {
                 | b::NOTICE_RESPONSE => {}
                 b::ERROR_RESPONSE => {
                     let Some(body) = rest.get(Header::BYTES..header.total()) else { break };
-                    return match find_rerun_cause(&ErrorFields::new(body)) {
+                    return match rerun_cause(side, &ErrorFields::new(body)) {
                         // Nobody knows how far it got.
                         Some(RerunCause::NodeLost) if !attempt.is_proved() => Self::Answer,
                         Some(cause) => Self::Refused(cause),
@@ -63,10 +67,23 @@ impl ResponseOpening {
     }
 }
 
+/// Cause for which a unit runs again that a server of the `side` has refused.
+fn rerun_cause(side: RouteSide, fault: &ErrorFields<'_>) -> Option<RerunCause> {
+    match side {
+        RouteSide::Reader => find_rerun_cause(fault),
+        RouteSide::Writer => {
+            let is_lost = fault.is_fatal() && fault.sqlstate().is_some_and(is_shutdown);
+            is_lost.then_some(RerunCause::NodeLost)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire;
+
+    use RouteSide::{Reader, Writer};
 
     fn answers(messages: &[(u8, &[u8])]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -86,20 +103,41 @@ mod tests {
     fn a_promise_is_held_back_until_a_row() {
         let attempt = kept(true);
         let promise = answers(&[(b::PARSE_COMPLETE, b""), (b::BIND_COMPLETE, b"")]);
-        assert!(matches!(ResponseOpening::read(&attempt, b"", false), ResponseOpening::Unknown));
-        assert!(matches!(ResponseOpening::read(&attempt, &promise, false), ResponseOpening::Prepared));
+        assert!(matches!(ResponseOpening::read(&attempt, Reader, b"", false), ResponseOpening::Unknown));
+        assert!(matches!(
+            ResponseOpening::read(&attempt, Reader, &promise, false),
+            ResponseOpening::Prepared
+        ));
         let row = answers(&[(b::PARSE_COMPLETE, b""), (b::DATA_ROW, b"\0\0")]);
-        assert!(matches!(ResponseOpening::read(&attempt, &row, false), ResponseOpening::Answer));
+        assert!(matches!(ResponseOpening::read(&attempt, Reader, &row, false), ResponseOpening::Answer));
         let cut = &promise[..promise.len() - 1];
-        assert!(matches!(ResponseOpening::read(&attempt, cut, false), ResponseOpening::Unknown));
-        assert!(matches!(ResponseOpening::read(&attempt, cut, true), ResponseOpening::Answer));
+        assert!(matches!(ResponseOpening::read(&attempt, Reader, cut, false), ResponseOpening::Unknown));
+        assert!(matches!(ResponseOpening::read(&attempt, Reader, cut, true), ResponseOpening::Answer));
     }
 
     #[test]
     fn a_lost_node_is_replaced_only_for_a_proved_read() {
         let fatal = answers(&[(b::ERROR_RESPONSE, b"SFATAL\0VFATAL\0C57P01\0Mm\0\0")]);
-        let refused = |is_proved| ResponseOpening::read(&kept(is_proved), &fatal, false);
+        let refused = |is_proved| ResponseOpening::read(&kept(is_proved), Reader, &fatal, false);
         assert!(matches!(refused(true), ResponseOpening::Refused(RerunCause::NodeLost)));
         assert!(matches!(refused(false), ResponseOpening::Answer));
+    }
+
+    #[test]
+    fn an_error_of_the_writer_is_final() {
+        for (severity, state, is_final) in [
+            ("ERROR", "42P01", true),
+            ("ERROR", "25006", true),
+            ("ERROR", "57P01", true),
+            ("FATAL", "57P05", true),
+            ("FATAL", "57014", true),
+            ("FATAL", "57P01", false),
+            ("FATAL", "57P02", false),
+        ] {
+            let error =
+                answers(&[(b::ERROR_RESPONSE, format!("SX\0V{severity}\0C{state}\0Mm\0\0").as_bytes())]);
+            let opening = ResponseOpening::read(&kept(true), Writer, &error, false);
+            assert_eq!(matches!(opening, ResponseOpening::Answer), is_final, "{severity} {state}");
+        }
     }
 }

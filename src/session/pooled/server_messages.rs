@@ -23,7 +23,7 @@ use crate::session::{
 };
 use crate::{
     client_error::ClientError,
-    route::RouteReason,
+    route::{RouteReason, RouteSide},
     sql::{Effects, SettingReset},
     wire::{
         self, ErrorFields, Frame, FrameError, FramePiece, Header, PartialFrame, Speaker, SqlState,
@@ -47,8 +47,7 @@ impl Pooled {
         let mut at = 0;
         loop {
             if self.conversation.is_server_at_boundary() && !self.conversation.queue().is_own() {
-                at += wire::leading_run(Speaker::Server, b::DATA_ROW, &unread[at..]).bytes;
-                at += wire::leading_run(Speaker::Server, b::COPY_DATA, &unread[at..]).bytes;
+                at += self.pass_rows(&unread[at..]);
             }
             if self.holds_back() && !self.decide_on_opening(&unread[at..], full && at == 0) {
                 break;
@@ -75,10 +74,24 @@ impl Pooled {
         Ok(ConsumedInput { forward: at, discard: 0 })
     }
 
+    /// Count of bytes of rows and COPY data at the beginning of `unread`, which pass unchanged.
+    fn pass_rows(&mut self, unread: &[u8]) -> usize {
+        let rows = wire::leading_run(Speaker::Server, b::DATA_ROW, unread).bytes;
+        let rows = rows + wire::leading_run(Speaker::Server, b::COPY_DATA, &unread[rows..]).bytes;
+        if rows > 0
+            && let Some(router) = &mut self.router
+        {
+            router.note_rows();
+        }
+        rows
+    }
+
     /// True if a message with `tag` is processed only once it is complete, as far as the buffer allows.
     fn awaits_whole(&self, tag: u8) -> bool {
         self.is_ours(tag)
             || is_understood(tag)
+            // The session outlives the loss of a backend only between two messages of the server.
+            || (self.router.is_some() && is_row(tag))
             // The result description is kept.
             || (tag == b::ROW_DESCRIPTION && self.conversation.queue().learns_result())
     }
@@ -103,11 +116,17 @@ impl Pooled {
             FramePiece::Partial(part) if part.tag() == b::ROW_DESCRIPTION => {
                 Ok(self.on_batch_step_complete(part.tag(), b""))
             }
-            FramePiece::Partial(_) | FramePiece::Rest(_) => Ok(true),
+            FramePiece::Partial(part) => {
+                if let Some(router) = self.router.as_mut().filter(|_| is_row(part.tag())) {
+                    router.note_rows();
+                }
+                Ok(true)
+            }
+            FramePiece::Rest(_) => Ok(true),
         }
     }
 
-    /// True if the responses of a read pool are held back until it is known what they are.
+    /// True if the response to a unit that is kept for a replay is held back until it is known what it is.
     fn holds_back(&self) -> bool {
         let held = self.backend.held().filter(|_| self.router.is_some());
         held.is_some_and(|held| held.replay_buffer().is_repeatable())
@@ -116,23 +135,30 @@ impl Pooled {
             && self.conversation.is_client_at_boundary()
     }
 
-    /// Handles the beginning of a response to a unit on a read pool: forwards it, or begins a replay. False until the
-    /// beginning tells. `stuck`: no more of the response will be here.
+    /// Handles the beginning of a response to a unit that is kept for a replay: forwards it, or begins the replay. False until
+    /// the beginning tells. `stuck`: no more of the response will be here.
     fn decide_on_opening(&mut self, unread: &[u8], stuck: bool) -> bool {
+        let side = if self.is_on_reader() { RouteSide::Reader } else { RouteSide::Writer };
         let opening =
-            self.backend.held().map(|held| ResponseOpening::read(held.replay_buffer(), unread, stuck));
+            self.backend.held().map(|held| ResponseOpening::read(held.replay_buffer(), side, unread, stuck));
         match opening {
             None | Some(ResponseOpening::Unknown) => return false,
-            Some(ResponseOpening::Refused(why)) => self.repeat(RouteReason::Rerun(why)),
-            Some(ResponseOpening::Answer) => {
-                self.with_attempt(ReplayBuffer::answered);
-                if let Some(split) = self.router.as_deref_mut() {
-                    split.replay_mut().on_answered();
-                }
+            Some(ResponseOpening::Refused(why)) if self.is_on_reader() || self.can_replay_writer_reads() => {
+                self.repeat(RouteReason::Rerun(why));
             }
+            Some(ResponseOpening::Refused(_) | ResponseOpening::Answer) => self.note_answered(),
             Some(ResponseOpening::Prepared) => self.with_attempt(ReplayBuffer::prepared),
         }
         true
+    }
+
+    /// Notes the beginning of the response to the first unit that is kept for a replay.
+    fn note_answered(&mut self) {
+        let is_last = self.backend.held().is_some_and(|held| held.replay_buffer().is_single());
+        self.with_attempt(ReplayBuffer::answered);
+        if let Some(split) = self.router.as_deref_mut().filter(|_| is_last) {
+            split.replay_mut().on_answered();
+        }
     }
 
     /// Handles the beginning of a message with a meaning for the session, larger than any buffer; true if the client
@@ -313,9 +339,9 @@ impl Pooled {
     fn on_unit_over(&mut self, now: Instant) {
         if let Some(split) = self.router.as_deref_mut() {
             split.on_unit_over(now, self.conversation.status(), self.conversation.queue().is_settled());
-        }
-        if self.is_on_reader() {
-            self.with_attempt(ReplayBuffer::over);
+            let is_rest = !split.is_on_reader() && self.conversation.queue().owes_client_nothing();
+            // Without pending responses no unit is left, whatever the server has made of COPY data.
+            self.with_attempt(if is_rest { ReplayBuffer::forget } else { ReplayBuffer::over });
         }
     }
 
@@ -517,6 +543,11 @@ impl Pooled {
         }
         Ok(())
     }
+}
+
+/// True for a row, or COPY data.
+const fn is_row(tag: u8) -> bool {
+    matches!(tag, b::DATA_ROW | b::COPY_DATA)
 }
 
 /// Whether a message of the server that may come in parts means something to a session that shares backends.

@@ -130,15 +130,21 @@ impl<'a> UnitClassifier<'a> {
         Foreseen::More(batch.unit, count)
     }
 
-    /// True if the message may do what is not proved to read.
-    pub(super) fn may_write(&self, message: &ClientMessage<'_>) -> bool {
-        let unit = match message.tag() {
+    /// Unit of what the message executes, or binds for execution; `None` for other messages.
+    pub(super) fn executed_unit(&self, message: &ClientMessage<'_>) -> Option<RoutingUnit> {
+        Some(match message.tag() {
+            // The rest of the text may write.
+            f::QUERY if message.is_cut() => UNKNOWN,
             f::QUERY => self.unit_of(message),
             f::BIND => self.unit_of_prepared(message.bound().statement()),
-            f::FUNCTION_CALL => return true,
-            _ => return false,
-        };
-        unit.access != StatementAccess::Read
+            f::FUNCTION_CALL => UNKNOWN,
+            _ => return None,
+        })
+    }
+
+    /// Unit of the text that a Parse prepares.
+    pub(super) fn parsed_unit(&self, message: &ClientMessage<'_>) -> RoutingUnit {
+        self.unit_of(message)
     }
 
     /// True if the first message of a unit ends the transaction; for a Query, only if more statements follow.

@@ -4,7 +4,7 @@
 //! endpoints, and how a backend is given up.
 
 use super::{
-    Pooled,
+    BackendLossPolicy, Pooled,
     client_input::{ClientInput, NextPortalUse},
     client_message::ClientMessage,
     deferred_begin::DeferredBegin,
@@ -18,7 +18,10 @@ use crate::{
         split::{BeginScript, Opening, PortalUse, ReplayBuffer, Router, UnitProof},
         tracked_backend_state::TrackedBackendState,
     },
-    sql::{self, Analysis, ClassifyReason, Effects, SessionStatement, TransactionControl, TransactionModes},
+    sql::{
+        self, Analysis, ClassifyReason, Effects, SessionStatement, StatementAccess, TransactionControl,
+        TransactionModes,
+    },
     wire::{TransactionStatus, tag::frontend as f},
 };
 
@@ -33,6 +36,8 @@ pub(super) struct UnitRouting<'a> {
     attempt: Option<&'a mut ReplayBuffer>,
     /// Nothing of the session but its transaction ties it to the backend.
     is_free: bool,
+    /// Reads on the writer are kept for a replay.
+    keeps_writer_reads: bool,
 }
 
 /// Decision about the held backend, for the client's next message.
@@ -57,6 +62,7 @@ impl<'a> UnitRouting<'a> {
     pub(super) fn of(session: &'a mut Pooled) -> Option<Self> {
         let router = session.router.as_deref_mut()?;
         let is_free = session.cleanup.is_clean() && !session.statements.is_on_backend();
+        let keeps_writer_reads = is_free && session.on_backend_loss != BackendLossPolicy::Disconnect;
         Some(Self {
             texts: UnitClassifier::new(&session.database, &session.statements, &session.texts),
             router,
@@ -65,6 +71,7 @@ impl<'a> UnitRouting<'a> {
             conversation: &session.conversation,
             attempt: session.backend.held_mut().map(TrackedBackendState::replay_buffer_mut),
             is_free,
+            keeps_writer_reads,
         })
     }
 
@@ -216,8 +223,9 @@ impl<'a> UnitRouting<'a> {
 
     /// Notes that a message is about to be sent on.
     pub(super) fn begin_unit(&mut self, message: &ClientMessage<'_>) {
-        if !self.router.on_sending(|| self.texts.may_write(message)) {
-            return;
+        self.router.note_sent();
+        if !self.router.is_on_reader() {
+            return self.note_on_writer(message);
         }
         let status = self.conversation.status();
         if !self.conversation.is_in_batch() {
@@ -227,6 +235,64 @@ impl<'a> UnitRouting<'a> {
         if self.router.lookahead().is_txn_state_unknown() {
             self.note_opening(message, status);
         }
+    }
+
+    /// Notes a message about to be sent to the writer. The unit is kept for a replay while each statement is proved to read.
+    fn note_on_writer(&mut self, message: &ClientMessage<'_>) {
+        let executed =
+            self.router.only_reads_on_writer().then(|| self.texts.executed_unit(message)).flatten();
+        if executed.is_some_and(|unit| unit.access != StatementAccess::Read) {
+            self.router.note_write();
+        }
+        let is_read = executed.is_none_or(|unit| UnitProof::of(&unit) == UnitProof::Read);
+        if !self.conversation.is_in_batch() && message.tag() != f::FLUSH {
+            self.begin_writer_unit(message, is_read);
+        }
+        if let Some(attempt) = &mut self.attempt {
+            if !is_read {
+                attempt.spoil();
+            }
+            if !attempt.keeps_unit() {
+                self.router.replay_mut().on_answered();
+            }
+        }
+    }
+
+    /// Begins a unit on the writer; `is_read`: the first message executes nothing that is not proved to read.
+    fn begin_writer_unit(&mut self, message: &ClientMessage<'_>, is_read: bool) {
+        let foreseen = self.router.lookahead_mut().take_unit();
+        // BEGIN precedes the unit, and may not be answered yet.
+        let is_behind_begin = self.begin.take_sent().is_some();
+        let is_proved = is_read
+            && self.may_keep_writer_unit(is_behind_begin)
+            && match foreseen {
+                Some(proof) => proof == UnitProof::Read,
+                None if message.tag() != f::PARSE => true,
+                None => UnitProof::of(&self.texts.parsed_unit(message)) == UnitProof::Read,
+            };
+        let statements_started = self.conversation.statements_started();
+        match &mut self.attempt {
+            // The message was held back.
+            Some(attempt) if attempt.is_open() => {}
+            Some(attempt) if is_proved => attempt.begin(statements_started, true, None),
+            Some(attempt) if !attempt.is_empty() => attempt.begin_unrepeatable(statements_started),
+            _ => {}
+        }
+    }
+
+    /// True if a read on the writer may be kept: the read begins outside of a transaction, and each unit ahead without a
+    /// response is proved to read, too.
+    fn may_keep_writer_unit(&self, is_behind_begin: bool) -> bool {
+        let is_outside = match &self.attempt {
+            Some(attempt) if !attempt.is_empty() => attempt.ends_with_read(),
+            _ => {
+                self.keeps_writer_reads
+                    && !is_behind_begin
+                    && self.conversation.status() == TransactionStatus::Idle
+                    && self.conversation.queue().owes_client_nothing()
+            }
+        };
+        is_outside && self.router.only_reads_on_writer() && self.router.replay().is_permitted()
     }
 
     /// Keeps a unit for a possible replay, from its first message on.

@@ -17,7 +17,7 @@ pub(in crate::session) struct Lookahead {
 /// Proof of a unit, before any of its messages is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::session) enum UnitProof {
-    /// The unit is proved to read, and begins no transaction.
+    /// The unit is proved to read, begins no transaction, and leaves no state of the session.
     Read,
     /// The unit is proved to read, and begins a transaction.
     Begin,
@@ -40,6 +40,8 @@ impl UnitProof {
     /// Proof of the foreseen `unit`.
     pub(in crate::session) fn of(unit: &RoutingUnit) -> Self {
         match unit.access {
+            // Sent to the writer alone.
+            StatementAccess::Read if unit.touches_session => Self::None,
             StatementAccess::Read if unit.begins.is_some() => Self::Begin,
             StatementAccess::Read => Self::Read,
             _ => Self::None,

@@ -8,7 +8,8 @@ pub(in crate::session) struct Replay {
     pending: Vec<u8>,
     /// RouteReason; decides about the route of the next unit.
     reason: Option<RouteReason>,
-    /// Count of replays of the unit answered next. Only the beginning of the response, or the writer, ends the count.
+    /// Count of replays of the units without a response. The beginning of the last response ends the count, and so does a
+    /// unit on the writer that is not kept.
     count: u8,
     /// Reason not reported to the driver yet.
     unreported: Option<RouteReason>,
@@ -16,6 +17,8 @@ pub(in crate::session) struct Replay {
 
 /// Maximum replays of a unit on read pools before the writer must serve the unit.
 const READER_REPLAYS_MAX: u8 = 1;
+/// Maximum replays of a unit.
+const REPLAYS_MAX: u8 = 2;
 
 // === impl Replay ===
 
@@ -54,7 +57,12 @@ impl Replay {
         (self.reason, self.unreported) = (Some(reason), Some(reason));
     }
 
-    /// Notes the beginning of a response, or a unit on the writer, whose response is final.
+    /// True if a unit lost on the writer may run again.
+    pub(in crate::session) const fn is_permitted(&self) -> bool {
+        self.count < REPLAYS_MAX
+    }
+
+    /// Notes the beginning of the last response, or a unit whose response is final.
     pub(in crate::session) fn on_answered(&mut self) {
         self.count = 0;
     }
@@ -105,6 +113,18 @@ mod tests {
         replay.on_answered();
         replay.begin(LOST);
         assert_eq!(side(&replay), RouteSide::Reader);
+    }
+
+    #[test]
+    fn a_unit_is_replayed_twice_at_most() {
+        let mut replay = Replay::default();
+        for _ in 0..2 {
+            assert!(replay.is_permitted());
+            replay.begin(LOST);
+        }
+        assert!(!replay.is_permitted());
+        replay.on_answered();
+        assert!(replay.is_permitted());
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! Client messages sent to a read pool, kept for a replay until the response begins.
+//! Client messages kept for a replay until the response begins: units sent to a read pool, and reads sent to the writer.
+//!
+//! Promises: a unit that must not run twice is never repeatable; at most [`MAX_REPLAY_BYTES`] are kept. Refuses to know:
+//! why a backend is lost, and which server runs the unit again.
 
 use std::collections::VecDeque;
 
@@ -74,6 +77,39 @@ impl ReplayBuffer {
 
     fn open_unit(&mut self) -> Option<&mut ReplayUnit> {
         if self.is_open() { self.units.back_mut() } else { None }
+    }
+
+    /// Begins a unit that must not run twice, and of which no bytes are kept.
+    pub(in crate::session) fn begin_unrepeatable(&mut self, statements_started: u64) {
+        self.units.push_back(ReplayUnit { byte_count: 0, statements_started, kept: Kept::No, before: None });
+        self.last = LastUnit::Open;
+    }
+
+    /// The open unit executes a statement that must not run twice.
+    pub(in crate::session) fn spoil(&mut self) {
+        if let Some(unit) = self.open_unit() {
+            unit.kept = Kept::No;
+        }
+    }
+
+    /// True without units.
+    pub(in crate::session) fn is_empty(&self) -> bool {
+        self.units.is_empty()
+    }
+
+    /// True with a single unit.
+    pub(in crate::session) fn is_single(&self) -> bool {
+        self.units.len() == 1
+    }
+
+    /// True if the last unit is proved to read, so that a unit behind begins outside of a transaction.
+    pub(in crate::session) fn ends_with_read(&self) -> bool {
+        self.units.back().is_some_and(|unit| matches!(unit.kept, Kept::Proved | Kept::Answered))
+    }
+
+    /// True if all bytes of a unit are kept.
+    pub(in crate::session) fn keeps_unit(&self) -> bool {
+        self.units.iter().any(|unit| unit.kept.is_whole())
     }
 
     /// Notes a portal bound by the current unit; no further server has the portal.

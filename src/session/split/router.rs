@@ -57,6 +57,7 @@ pub(in crate::session) struct Router {
     /// Where units go and went.
     trace: LastRoute,
     news: News,
+    result: ResultProgress,
     /// `default_transaction_read_only` of the client.
     read_only: bool,
     /// Values in the client's startup packet: `RESET` returns to them.
@@ -80,6 +81,16 @@ enum HeldTransaction {
     WriterReads,
     /// On the writer, which was sent a statement not proved to read.
     WriterMayWrite,
+}
+
+/// Result of the unit that is answered now.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum ResultProgress {
+    /// The client has received no row.
+    #[default]
+    NoRow,
+    /// The client has received rows, or a part of them.
+    Rows,
 }
 
 /// Facts not reported to the driver yet.
@@ -110,6 +121,7 @@ impl Router {
             replay: Replay::default(),
             trace: LastRoute::default(),
             news: News::default(),
+            result: ResultProgress::default(),
             read_only: false,
             options,
         }
@@ -167,24 +179,35 @@ impl Router {
 
     // --- units and transactions
 
-    /// Notes a message about to be sent to the held backend; `may_write` decides for the writer. True on a read pool's
-    /// backend.
-    pub(in crate::session) fn on_sending(&mut self, may_write: impl FnOnce() -> bool) -> bool {
+    /// Notes a message about to be sent to the held backend.
+    pub(in crate::session) fn note_sent(&mut self) {
         self.trace.note_sent();
-        if self.is_on_reader() {
-            return true;
-        }
-        // The writer's response is final.
-        self.replay.on_answered();
-        if matches!(self.transaction, HeldTransaction::WriterReads) && may_write() {
-            self.transaction = HeldTransaction::WriterMayWrite;
-        }
-        false
+    }
+
+    /// True if the transaction is on the writer, and all of its statements so far are proved to read.
+    pub(in crate::session) const fn only_reads_on_writer(&self) -> bool {
+        matches!(self.transaction, HeldTransaction::WriterReads)
+    }
+
+    /// Notes a statement about to be sent to the writer that is not proved to read.
+    pub(in crate::session) fn note_write(&mut self) {
+        debug_assert!(!self.is_on_reader(), "a read pool takes no writes");
+        self.transaction = HeldTransaction::WriterMayWrite;
     }
 
     /// True if a unit of the transaction on the writer may have written.
     pub(in crate::session) const fn may_have_written(&self) -> bool {
         matches!(self.transaction, HeldTransaction::WriterMayWrite)
+    }
+
+    /// Notes rows of the unit that is answered now, about to be sent to the client.
+    pub(in crate::session) const fn note_rows(&mut self) {
+        self.result = ResultProgress::Rows;
+    }
+
+    /// True if the client has received rows of the unit that is answered now.
+    pub(in crate::session) fn sends_rows(&self) -> bool {
+        self.result == ResultProgress::Rows
     }
 
     /// Notes the end of a unit at `now`, with the transaction `status`; `is_settled`: no response is pending.
@@ -194,6 +217,7 @@ impl Router {
         status: TransactionStatus,
         is_settled: bool,
     ) {
+        self.result = ResultProgress::NoRow;
         match &mut self.transaction {
             HeldTransaction::Reader(opening) => {
                 if is_settled {
@@ -323,6 +347,7 @@ impl Router {
             *opening = None;
         }
         self.freshness = None;
+        self.result = ResultProgress::NoRow;
     }
 }
 

@@ -30,6 +30,10 @@ pub(super) struct Talk {
     leases: usize,
     /// Sides of the leases, if the session splits.
     pub(super) sides: Option<Vec<route::RouteSide>>,
+    /// The writer serves reads, too.
+    pub(super) has_no_reader: bool,
+    /// Leases wait.
+    pub(super) has_no_backend: bool,
     /// A side made no sense.
     over: bool,
     /// Maximum bytes presented at once.
@@ -60,7 +64,18 @@ impl Talk {
         let input = [Vec::new(), Vec::new()];
         let (to_backend, to_client) = (Vec::new(), Vec::new());
         let buffer = usize::MAX;
-        Self { session, input, to_backend, to_client, leases: 0, sides: None, over: false, buffer }
+        Self {
+            session,
+            input,
+            to_backend,
+            to_client,
+            leases: 0,
+            sides: None,
+            has_no_reader: false,
+            has_no_backend: false,
+            over: false,
+            buffer,
+        }
     }
 
     /// Session with reads on the read pools, and a return of backends.
@@ -83,7 +98,10 @@ impl Talk {
         self.leases += 1;
         let tracked_state = fresh_backend();
         let Some(sides) = &mut self.sides else { return self.session.attach(tracked_state, false) };
-        let need = self.session.need();
+        let mut need = self.session.need();
+        if self.has_no_reader {
+            need.side = route::RouteSide::Writer;
+        }
         sides.push(need.side);
         let endpoint = &EndpointName::new("some").unwrap();
         let freshness = FreshnessCheck::Enough;
@@ -141,7 +159,7 @@ impl Talk {
     }
 
     /// Does what a driver does until nothing moves.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let now = Instant::now();
         loop {
             let mut moved = false;
@@ -174,7 +192,7 @@ impl Talk {
                 if at == 0 && self.sides.is_some() && self.input[1].is_empty() {
                     moved |= self.session.detach().is_some();
                 }
-                if self.session.wants_backend() {
+                if self.session.wants_backend() && !self.has_no_backend {
                     self.lease();
                     moved = true;
                 }

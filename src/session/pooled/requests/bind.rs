@@ -26,8 +26,8 @@ use crate::{
 pub(in crate::session::pooled) struct BindMessages<'a> {
     effects: EffectNotes<'a>,
     startup: &'a mut StartupSettings,
-    /// The route is split: another backend may serve a refused unit.
-    is_split: bool,
+    /// A read pool serves the session: another backend may serve a refused unit.
+    is_on_reader: bool,
 }
 
 // === impl BindMessages ===
@@ -39,9 +39,9 @@ impl<'a> BindMessages<'a> {
     /// [`InternalError::NoBackend`]: the session holds no backend.
     pub(in crate::session::pooled) fn of(session: &'a mut Pooled) -> Result<Self, InternalError> {
         let (requests, facts) = Requests::split_off(session)?;
-        let is_split = facts.router.is_some();
+        let is_on_reader = facts.router.as_ref().is_some_and(|router| router.is_on_reader());
         let (effects, startup) = facts.into_notes(requests);
-        Ok(Self { effects, startup, is_split })
+        Ok(Self { effects, startup, is_on_reader })
     }
 
     fn requests(&mut self) -> &mut Requests<'a> {
@@ -199,10 +199,10 @@ impl<'a> BindMessages<'a> {
 
     /// Handles a bound statement with a result different from the client's description. A standby may only be behind.
     fn refuse_changed(&mut self, shown: &mut ClientInput<'_>) -> MessageAction {
-        let is_split = self.is_split;
+        let is_on_reader = self.is_on_reader;
         let requests = self.requests();
         let buffer = requests.held.replay_buffer();
-        if is_split && buffer.is_open() && buffer.is_repeatable() {
+        if is_on_reader && buffer.is_open() && buffer.is_repeatable() {
             return MessageAction::Replay(RerunCause::StandbyRefused);
         }
         requests.refuse(plan_changed(), shown);
