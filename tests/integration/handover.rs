@@ -15,7 +15,9 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_postgres::{Config, NoTls, config::SslMode};
 
-use crate::harness::{Gatekeeper, Pooled, Shape, Stand, audit::audited, run_command, stand, until};
+use crate::harness::{
+    Gatekeeper, Pooled, Shape, Stand, Successor, audit::audited, run_command, stand, until,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const REST: &str = "handover = \"handover.sock\"\n[audit]\nfile = \"audit.jsonl\"\nlevel = \"statements\"\n";
@@ -96,17 +98,6 @@ async fn pool() -> Pooled {
     let pooled = Pooled::start(Shape { size: 3, rest: REST, plain: true, ..Shape::default() }).await;
     pooled.server("CREATE TABLE handed (number int); GRANT INSERT ON handed TO PUBLIC").await;
     pooled
-}
-
-/// Kills the process of this id when dropped: no test owns it as a child.
-struct Successor(u32);
-
-impl Drop for Successor {
-    fn drop(&mut self) {
-        if let Some(pid) = Pid::from_raw(self.0.cast_signed()) {
-            kill_process(pid, Signal::KILL).ok();
-        }
-    }
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! Dashboards and alerts in front of a real Prometheus, which looks at the program under load while the cluster has a bad
 //! quarter of an hour in fast motion.
 
+mod calm;
 mod faults;
 mod load;
 mod verdict;
+mod watch;
 
 use std::{
     process::Command,
