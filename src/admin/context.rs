@@ -1,15 +1,12 @@
 //! State shared by all requests.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::{
-    AdminSettings, ProgramControl, access::AdminAccess, snapshot_broadcaster::SnapshotBroadcaster,
-    traffic::TrafficSamples,
+    AdminSettings, ProgramControl, access::AdminAccess, monitor::ServiceMonitor,
+    snapshot_broadcaster::SnapshotBroadcaster,
 };
 use crate::{
     files::Files,
@@ -46,45 +43,28 @@ pub(super) struct AdminContext {
     pub(super) access: AdminAccess,
     /// First part of the names of metrics.
     pub(super) metrics_prefix: Box<str>,
-    /// Traffic of the last minute.
-    pub(super) traffic: TrafficSamples,
+    /// The state of the service.
+    pub(super) monitor: Arc<ServiceMonitor>,
     /// Clients of the event stream.
     pub(super) broadcaster: SnapshotBroadcaster,
     /// Metrics of the admin API.
     pub(super) metrics: AdminMetrics,
     pub(super) started: Timestamp,
-    draining: AtomicBool,
 }
 
 // === impl AdminContext ===
 
 impl AdminContext {
-    pub(super) fn new(settings: &AdminSettings, api: Api) -> Self {
+    pub(super) fn new(settings: &AdminSettings, monitor: Arc<ServiceMonitor>) -> Self {
+        let api = monitor.api.clone();
         Self {
             access: AdminAccess::new(settings),
             metrics_prefix: settings.metrics_prefix.clone(),
-            traffic: TrafficSamples::default(),
+            monitor,
             broadcaster: SnapshotBroadcaster::new(),
             metrics: api.metrics.admin(),
             started: Timestamp::now(),
-            draining: AtomicBool::new(false),
             api,
         }
-    }
-
-    /// The current listeners, by name.
-    pub(super) fn listeners(&self) -> Vec<Arc<ListenerContext>> {
-        let mut listeners: Vec<_> = self.api.listeners.load().iter().map(Live::load).collect();
-        listeners.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));
-        listeners
-    }
-
-    /// Turns readiness off; true for the first call.
-    pub(super) fn drain(&self) -> bool {
-        !self.draining.swap(true, Ordering::Relaxed)
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
     }
 }

@@ -22,6 +22,7 @@ mod info;
 mod login;
 mod metrics;
 mod moment;
+mod monitor;
 mod openapi;
 mod operations;
 mod page;
@@ -43,6 +44,7 @@ pub use context::Api;
 pub use control::{
     ControlCommand, ProgramControl, ReloadFailure, ReloadReport, RestartError, SettingChange, control,
 };
+pub use monitor::ServiceMonitor;
 pub use openapi::description;
 pub use server::{AdminError, AdminServer};
 pub use settings::AdminSettings;

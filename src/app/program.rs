@@ -148,13 +148,16 @@ impl Program {
         let (mut contexts, listener_contexts) = live(Vec::new());
         let (control, commands) = control();
         let api = build_api(&builder, (routing, observers), listener_contexts, control, (&probe, &workers));
+        let monitor = admin::ServiceMonitor::new(api.clone(), config.admin.as_ref());
+        let monitor = Arc::new(monitor.map_err(StartError::Admin)?);
         let console = build_console(&builder, &api, console_settings, config_lines);
         let services = Arc::new(client_services(&config, &api, console)?);
         let listeners = builder.listeners(&config.listeners, &services.routing.endpoints.load());
         let mut inherited = Inherited::take(config.runtime.handover.as_deref());
         let listeners = start_listeners(listeners, &services, &workers, &mut inherited)?;
         contexts.publish(listeners.values().map(|listener| listener.context.reader()).collect());
-        let admin = start_admin(&builder, &config, api, &mut inherited)?;
+        monitor.start(&builder.tasks);
+        let admin = start_admin(&builder, &config, monitor, &mut inherited)?;
         builder.metrics.program().record_load(SystemTime::now());
         spawn_upkeep(&builder, &config, &services, contexts.reader());
         Ok(Self {
@@ -421,12 +424,12 @@ fn client_services(
 fn start_admin(
     builder: &ComponentBuilder,
     config: &Config,
-    api: admin::Api,
+    monitor: Arc<admin::ServiceMonitor>,
     inherited: &mut Inherited,
 ) -> Result<Option<admin::AdminServer>, StartError> {
     let Some(settings) = &config.admin else { return Ok(None) };
     let socket = inherited.claim(&Bind::Tcp(settings.bind));
-    let server = admin::AdminServer::start(settings, api, socket, &builder.tasks);
+    let server = admin::AdminServer::start(settings, monitor, socket, &builder.tasks);
     server.map(Some).map_err(StartError::Admin)
 }
 

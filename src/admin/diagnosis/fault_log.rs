@@ -8,7 +8,7 @@ use super::{
     Diagnosis,
     fault::{Fault, FaultKind},
 };
-use crate::admin::context::AdminContext;
+use crate::admin::monitor::ServiceMonitor;
 
 /// Faults as last logged, by kind, listener and endpoint.
 #[derive(Default)]
@@ -37,13 +37,13 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Diagnoses and logs forever.
 ///
 /// Cancel safe.
-pub(in crate::admin) async fn log_faults(context: Arc<AdminContext>) {
+pub(in crate::admin) async fn log_faults(monitor: Arc<ServiceMonitor>) {
     let mut log = FaultLog::default();
     let mut due = interval(INTERVAL);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         due.tick().await;
-        let (begun, ended) = log.update(Diagnosis::of(&context).faults);
+        let (begun, ended) = log.update(Diagnosis::of(&monitor).faults);
         for fault in begun {
             tracing::warn!(
                 kind = fault.kind,

@@ -28,7 +28,10 @@ use self::{
     transactions::OpenTransaction,
     waits::PoolWaits,
 };
-use super::{context::AdminContext, error::ErrorBody, health::Readiness, moment::Clock, traffic::Traffic};
+use super::{
+    context::AdminContext, error::ErrorBody, health::Readiness, moment::Clock, monitor::ServiceMonitor,
+    traffic::Traffic,
+};
 use crate::{closed_set::closed_set, frontend::ListenerContext};
 
 /// The state of the service and its faults.
@@ -61,28 +64,28 @@ closed_set! {
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
 pub(super) async fn verdict(State(context): State<Arc<AdminContext>>) -> Json<Diagnosis> {
-    Json(Diagnosis::of(&context))
+    Json(Diagnosis::of(&context.monitor))
 }
 
 // === impl Diagnosis ===
 
 impl Diagnosis {
     /// Diagnosis of the current state.
-    fn of(context: &AdminContext) -> Self {
-        let traffic = context.traffic.traffic(&context.api.metrics, Instant::now());
-        Self::new(context, &Readiness::of_all(context), &traffic, Clock::now())
+    pub(super) fn of(monitor: &ServiceMonitor) -> Self {
+        let traffic = monitor.traffic.traffic(&monitor.api.metrics, Instant::now());
+        Self::new(monitor, &Readiness::of_all(monitor), &traffic, Clock::now())
     }
 
     pub(super) fn new(
-        context: &AdminContext,
+        monitor: &ServiceMonitor,
         readiness: &Readiness,
         traffic: &Traffic,
         clock: Clock,
     ) -> Self {
-        let mut faults = diagnose_service(context, readiness, clock);
-        faults.extend(diagnose_traffic(context, traffic, clock));
-        faults.extend(diagnose_credentials(context, clock));
-        faults.extend(diagnose_program(context, clock));
+        let mut faults = diagnose_service(monitor, readiness, clock);
+        faults.extend(diagnose_traffic(monitor, traffic, clock));
+        faults.extend(diagnose_credentials(monitor, clock));
+        faults.extend(diagnose_program(monitor, clock));
         Self::from_faults(faults, readiness)
     }
 
@@ -104,9 +107,9 @@ impl Diagnosis {
 }
 
 /// Shutdown, moves, endpoints, listeners.
-fn diagnose_service(context: &AdminContext, readiness: &Readiness, clock: Clock) -> Vec<Fault> {
-    let (api, mut faults) = (&context.api, Vec::new());
-    if context.is_draining() {
+fn diagnose_service(monitor: &ServiceMonitor, readiness: &Readiness, clock: Clock) -> Vec<Fault> {
+    let (api, mut faults) = (&monitor.api, Vec::new());
+    if monitor.is_draining() {
         let text = "This Gatekeeper is shutting down: sessions end after their transaction.".to_owned();
         let remedy = "Clients connect to another instance.".to_owned();
         faults.push(Fault::new(FaultKind::Draining, text, remedy, None));
@@ -131,8 +134,8 @@ fn diagnose_service(context: &AdminContext, readiness: &Readiness, clock: Clock)
 }
 
 /// Pools, transactions, refusals, errors, clients.
-fn diagnose_traffic(context: &AdminContext, traffic: &Traffic, clock: Clock) -> Vec<Fault> {
-    let api = &context.api;
+fn diagnose_traffic(monitor: &ServiceMonitor, traffic: &Traffic, clock: Clock) -> Vec<Fault> {
+    let api = &monitor.api;
     let sessions = api.sessions.list();
     let mut pools = api.routing.pools.list();
     pools.sort_by_cached_key(|pool| pool.target().to_string());
@@ -142,7 +145,7 @@ fn diagnose_traffic(context: &AdminContext, traffic: &Traffic, clock: Clock) -> 
     faults.extend(transactions::diagnose_transactions(open, clock));
     faults.extend(refusals::diagnose_refusals(api.observers.events.recent_refusals(), clock));
     faults.extend(refusals::diagnose_errors(traffic.endpoints()));
-    faults.extend(context.listeners().iter().filter_map(|listener| {
+    faults.extend(monitor.listeners().iter().filter_map(|listener| {
         let settings = &listener.settings;
         refusals::diagnose_clients(settings.name.as_str(), listener.clients(), settings.limits.max_clients)
     }));
@@ -150,16 +153,16 @@ fn diagnose_traffic(context: &AdminContext, traffic: &Traffic, clock: Clock) -> 
 }
 
 /// Certificates and tokens.
-fn diagnose_credentials(context: &AdminContext, clock: Clock) -> Vec<Fault> {
+fn diagnose_credentials(monitor: &ServiceMonitor, clock: Clock) -> Vec<Fault> {
     let (now, mut faults) = (Timestamp::now(), Vec::new());
-    for listener in context.listeners() {
+    for listener in monitor.listeners() {
         let ListenerContext { settings, tls, .. } = &*listener;
         let owner = format!("listener {}", settings.name);
         let certificates = tls.as_ref().map(crate::tls::ServerTls::certificates).unwrap_or_default();
         let found = credentials::diagnose_certificates(&owner, &certificates, now, clock);
         faults.extend(found.into_iter().map(|fault| fault.of_listener(&settings.name)));
     }
-    let endpoints = context.api.routing.endpoints.load();
+    let endpoints = monitor.api.routing.endpoints.load();
     let mut endpoints: Vec<_> = endpoints.iter().collect();
     endpoints.sort_by_key(|endpoint| endpoint.name());
     for endpoint in endpoints {
@@ -177,8 +180,8 @@ fn diagnose_credentials(context: &AdminContext, clock: Clock) -> Vec<Fault> {
 }
 
 /// Audit log, reloads, files.
-fn diagnose_program(context: &AdminContext, clock: Clock) -> Vec<Fault> {
-    let api = &context.api;
+fn diagnose_program(monitor: &ServiceMonitor, clock: Clock) -> Vec<Fault> {
+    let api = &monitor.api;
     let condition = api.observers.audit.condition();
     let mut faults = program::diagnose_audit(&condition, Timestamp::now(), clock);
     let failed = api.observers.events.failed_reload();

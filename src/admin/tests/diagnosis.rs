@@ -67,7 +67,7 @@ async fn alarms_come_first() {
     desk.becomes("primary primary up primary\nreads read-pool up primary");
     let (_, kinds) = verdict(&desk).await;
     assert!(kinds.contains(&"role_mismatch".to_owned()), "{kinds:?}");
-    desk.context.drain();
+    desk.context.monitor.drain();
     assert_eq!(verdict(&desk).await.1.last().unwrap(), "draining", "information comes last");
 }
 
