@@ -44,6 +44,7 @@ pub use context::Api;
 pub use control::{
     ControlCommand, ProgramControl, ReloadFailure, ReloadReport, RestartError, SettingChange, control,
 };
+pub use diagnosis::Fault;
 pub use monitor::ServiceMonitor;
 pub use openapi::description;
 pub use server::{AdminError, AdminServer};

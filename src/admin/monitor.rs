@@ -7,7 +7,12 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use super::{AdminSettings, Api, diagnosis::log_faults, server::AdminError, traffic::TrafficSamples};
+use super::{
+    AdminSettings, Api,
+    diagnosis::{Diagnosis, Fault, FirstSeen, log_faults},
+    server::AdminError,
+    traffic::TrafficSamples,
+};
 use crate::{frontend::ListenerContext, live::Live, tasks::Tasks, tls::ServerTls};
 
 /// The parts of the program that a diagnosis reads, and the traffic of the last minute.
@@ -15,6 +20,8 @@ pub struct ServiceMonitor {
     pub(super) api: Api,
     /// Traffic of the last minute.
     pub(super) traffic: TrafficSamples,
+    /// Begin of the faults that no event tells.
+    pub(super) first_seen: FirstSeen,
     /// TLS of the admin API.
     tls: Option<ServerTls>,
     draining: AtomicBool,
@@ -33,7 +40,13 @@ impl ServiceMonitor {
         if let Some(tls) = &tls {
             tls.watch(&api.files);
         }
-        Ok(Self { api, traffic: TrafficSamples::default(), tls, draining: AtomicBool::new(false) })
+        Ok(Self {
+            api,
+            traffic: TrafficSamples::default(),
+            first_seen: FirstSeen::default(),
+            tls,
+            draining: AtomicBool::new(false),
+        })
     }
 
     /// Samples the traffic and logs faults, in tasks of `tasks`.
@@ -41,6 +54,12 @@ impl ServiceMonitor {
         let (sampled, metrics) = (Arc::clone(self), self.api.metrics.clone());
         tasks.spawn("traffic", async move { sampled.traffic.take_forever(metrics).await });
         tasks.spawn("fault log", log_faults(Arc::clone(self)));
+    }
+
+    /// Current faults, the worst first.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        Diagnosis::of(self).into_faults()
     }
 
     /// TLS of the admin API.

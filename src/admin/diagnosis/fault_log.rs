@@ -6,7 +6,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
     Diagnosis,
-    fault::{Fault, FaultKind},
+    fault::{Fault, FaultKey, FaultKind},
 };
 use crate::admin::monitor::ServiceMonitor;
 
@@ -16,10 +16,8 @@ struct FaultLog {
     known: BTreeMap<FaultKey, Fault>,
 }
 
-type FaultKey = (&'static str, Option<String>, Option<String>);
-
 /// Kinds that are events nowhere else.
-const LOGGED: [FaultKind; 9] = [
+const LOGGED: [FaultKind; 10] = [
     FaultKind::PoolWaits,
     FaultKind::ClientsNearLimit,
     FaultKind::Errors,
@@ -29,6 +27,7 @@ const LOGGED: [FaultKind; 9] = [
     FaultKind::CertificateEnded,
     FaultKind::TokenNotRenewed,
     FaultKind::TokenMissing,
+    FaultKind::DescriptorsNearLimit,
 ];
 
 /// Interval of the diagnoses. A fault in between is not logged.
@@ -71,7 +70,7 @@ impl FaultLog {
         let mut before = std::mem::take(&mut self.known);
         let mut begun = Vec::new();
         for fault in faults.into_iter().filter(is_logged) {
-            let key = (fault.kind, fault.listener.clone(), fault.endpoint.clone());
+            let key = fault.key();
             if before.remove(&key).is_none() && !self.known.contains_key(&key) {
                 begun.push(fault.clone());
             }

@@ -8,6 +8,7 @@ mod credentials;
 mod endpoints;
 mod fault;
 mod fault_log;
+mod first_seen;
 mod program;
 mod refusals;
 mod replication;
@@ -22,17 +23,18 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub(super) use self::fault_log::log_faults;
+pub use self::fault::Fault;
 use self::{
-    fault::{Fault, FaultKind, FaultSeverity},
+    fault::{FaultKind, FaultSeverity},
     transactions::OpenTransaction,
     waits::PoolWaits,
 };
+pub(super) use self::{fault_log::log_faults, first_seen::FirstSeen};
 use super::{
     context::AdminContext, error::ErrorBody, health::Readiness, moment::Clock, monitor::ServiceMonitor,
     traffic::Traffic,
 };
-use crate::{closed_set::closed_set, frontend::ListenerContext};
+use crate::{closed_set::closed_set, frontend::ListenerContext, telemetry::file_descriptors, tls::ServerTls};
 
 /// The state of the service and its faults.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -86,6 +88,7 @@ impl Diagnosis {
         faults.extend(diagnose_traffic(monitor, traffic, clock));
         faults.extend(diagnose_credentials(monitor, clock));
         faults.extend(diagnose_program(monitor, clock));
+        monitor.first_seen.date(&mut faults, Instant::now(), clock);
         Self::from_faults(faults, readiness)
     }
 
@@ -103,6 +106,11 @@ impl Diagnosis {
             ServiceState::Healthy
         };
         Self { state: state.as_str(), faults }
+    }
+
+    /// The faults, alarms first.
+    pub(super) fn into_faults(self) -> Vec<Fault> {
+        self.faults
     }
 }
 
@@ -155,10 +163,12 @@ fn diagnose_traffic(monitor: &ServiceMonitor, traffic: &Traffic, clock: Clock) -
 /// Certificates and tokens.
 fn diagnose_credentials(monitor: &ServiceMonitor, clock: Clock) -> Vec<Fault> {
     let (now, mut faults) = (Timestamp::now(), Vec::new());
+    let certificates = monitor.tls().map(ServerTls::certificates).unwrap_or_default();
+    faults.extend(credentials::diagnose_certificates("the admin API", &certificates, now, clock));
     for listener in monitor.listeners() {
         let ListenerContext { settings, tls, .. } = &*listener;
         let owner = format!("listener {}", settings.name);
-        let certificates = tls.as_ref().map(crate::tls::ServerTls::certificates).unwrap_or_default();
+        let certificates = tls.as_ref().map(ServerTls::certificates).unwrap_or_default();
         let found = credentials::diagnose_certificates(&owner, &certificates, now, clock);
         faults.extend(found.into_iter().map(|fault| fault.of_listener(&settings.name)));
     }
@@ -179,14 +189,16 @@ fn diagnose_credentials(monitor: &ServiceMonitor, clock: Clock) -> Vec<Fault> {
     faults
 }
 
-/// Audit log, reloads, files.
+/// Audit log, reloads, files, descriptors, panics.
 fn diagnose_program(monitor: &ServiceMonitor, clock: Clock) -> Vec<Fault> {
     let api = &monitor.api;
-    let condition = api.observers.audit.condition();
-    let mut faults = program::diagnose_audit(&condition, Timestamp::now(), clock);
+    let (condition, now) = (api.observers.audit.condition(), Timestamp::now());
+    let mut faults = program::diagnose_audit(&condition, now, clock);
     let failed = api.observers.events.failed_reload();
     faults.extend(failed.map(|failed| program::diagnose_reload(&failed, clock)));
     faults.extend(api.files.unusable().iter().map(|files| program::diagnose_files(files, clock)));
+    faults.extend(file_descriptors().and_then(program::diagnose_descriptors));
+    faults.extend(program::diagnose_panics(api.metrics.panics().panics(), now, clock));
     faults
 }
 

@@ -9,6 +9,7 @@ use super::{Each, Scope, unix_seconds};
 use crate::telemetry::{
     catalog::{self, Label},
     labels::{AdminOutcome, ChangeKind, Outcome},
+    panic_log::PanicLog,
     registry::{Counter, Gauge, Histogram, Level},
 };
 
@@ -27,6 +28,7 @@ pub struct ProgramMetrics {
     reload_failed: Gauge,
     files: Each<Outcome, Counter>,
     panics: Counter,
+    panic_log: Arc<PanicLog>,
 }
 
 /// Metrics of the traces.
@@ -88,7 +90,7 @@ impl TopologyMetrics {
 // === impl ProgramMetrics ===
 
 impl ProgramMetrics {
-    pub(super) fn new(scope: &Scope<'_>) -> Self {
+    pub(super) fn new(scope: &Scope<'_>, panic_log: Arc<PanicLog>) -> Self {
         scope.and(Label::Version, env!("CARGO_PKG_VERSION")).gauge(&catalog::BUILD_INFO).set(1.0);
         Self {
             reloads: scope.each(Label::Outcome, |scope| scope.counter(&catalog::CONFIG_RELOADS)),
@@ -96,6 +98,7 @@ impl ProgramMetrics {
             reload_failed: scope.gauge(&catalog::CONFIG_RELOAD_FAILED),
             files: scope.each(Label::Outcome, |scope| scope.counter(&catalog::FILE_RELOADS)),
             panics: scope.counter(&catalog::PANICS),
+            panic_log,
         }
     }
 
@@ -120,9 +123,10 @@ impl ProgramMetrics {
 
     /// Counts and logs all panics from now on, with their position.
     pub fn watch_panics(&self) {
-        let panics = self.panics.clone();
+        let (panics, panic_log) = (self.panics.clone(), Arc::clone(&self.panic_log));
         std::panic::set_hook(Box::new(move |panic| {
             panics.increment();
+            panic_log.record(SystemTime::now());
             let thread = std::thread::current();
             tracing::error!(
                 thread = thread.name().unwrap_or_default(),
