@@ -150,7 +150,7 @@ impl Program {
         let api = build_api(&builder, (routing, observers), listener_contexts, control, (&probe, &workers));
         let monitor = admin::ServiceMonitor::new(api.clone(), config.admin.as_ref());
         let monitor = Arc::new(monitor.map_err(StartError::Admin)?);
-        let console = build_console(&builder, &api, console_settings, config_lines);
+        let console = build_console(&builder, &monitor, &api, console_settings, config_lines);
         let services = Arc::new(client_services(&config, &api, console)?);
         let listeners = builder.listeners(&config.listeners, &services.routing.endpoints.load());
         let mut inherited = Inherited::take(config.runtime.handover.as_deref());
@@ -383,6 +383,7 @@ fn build_api(
 
 fn build_console(
     builder: &ComponentBuilder,
+    monitor: &Arc<admin::ServiceMonitor>,
     api: &admin::Api,
     settings: Live<ConsoleSettings>,
     config: Live<Vec<ConfigLine>>,
@@ -400,6 +401,7 @@ fn build_console(
         control: api.control.clone(),
         mover: Arc::clone(&api.mover),
         metrics: builder.metrics.admin(),
+        monitor: Arc::clone(monitor),
     })
 }
 
