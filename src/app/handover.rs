@@ -51,10 +51,18 @@ pub(super) struct HandoverServer {
 pub(super) enum HandoverEvent {
     /// A successor waits for the sockets.
     Requested(UnixStream),
-    /// The successor serves clients; with the process id, if known.
-    Ready(Option<u32>),
+    /// The successor serves clients.
+    Ready(Successor),
     /// The successor has ended without serving.
     Failed,
+}
+
+/// The process that replaces this one.
+pub(super) struct Successor {
+    /// Its process id, if known.
+    pub(super) pid: Option<u32>,
+    /// The connection of the handover.
+    pub(super) stream: UnixStream,
 }
 
 /// The process that this one replaces.
@@ -164,6 +172,15 @@ pub(super) fn start_successor() -> io::Result<u32> {
     Ok(pid)
 }
 
+// === impl Successor ===
+
+impl Successor {
+    fn at(stream: UnixStream) -> Self {
+        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid()?.try_into().ok());
+        Self { pid, stream }
+    }
+}
+
 // === impl Predecessor ===
 
 impl Predecessor {
@@ -173,12 +190,14 @@ impl Predecessor {
     }
 
     /// Reports that this process serves; the predecessor drains from now on. Returns the sockets whose files belong to
-    /// this process from now on, and not before: a start may fail.
-    pub(super) fn report_ready(mut self) -> Vec<Bind> {
-        if let Err(error) = self.stream.write_all(&[READY]) {
-            tracing::warn!(%error, "the process before this one has ended already");
-        }
-        self.files
+    /// this process from now on, and not before: a start may fail. Also returns the connection, which lasts as long as
+    /// the predecessor.
+    pub(super) fn report_ready(mut self) -> (Vec<Bind>, Option<UnixStream>) {
+        let reported = self.stream.write_all(&[READY]).and_then(|()| self.stream.set_nonblocking(true));
+        let stream = reported.and_then(|()| UnixStream::from_std(self.stream));
+        let failed =
+            |error: &io::Error| tracing::warn!(%error, "the process before this one has ended already");
+        (self.files, stream.inspect_err(failed).ok())
     }
 }
 
@@ -206,10 +225,8 @@ impl HandoverServer {
         if let Some((successor, deadline)) = &mut self.successor {
             let mut word = [0];
             let read = timeout_at(*deadline, successor.read(&mut word)).await;
-            let pid = successor.peer_cred().ok().and_then(|peer| peer.pid()?.try_into().ok());
-            self.successor = None;
-            return match (read, word) {
-                (Ok(Ok(1)), [READY]) => HandoverEvent::Ready(pid),
+            return match (read, word, self.successor.take()) {
+                (Ok(Ok(1)), [READY], Some((stream, _))) => HandoverEvent::Ready(Successor::at(stream)),
                 _ => HandoverEvent::Failed,
             };
         }
@@ -281,7 +298,9 @@ mod tests {
         assert_eq!(taken, addresses);
         predecessor.report_ready();
         let ready = server.next().await;
-        assert!(matches!(ready, HandoverEvent::Ready(Some(pid)) if pid == std::process::id()));
+        assert!(
+            matches!(ready, HandoverEvent::Ready(Successor { pid: Some(pid), .. }) if pid == std::process::id())
+        );
         server.leave_to_successor();
         assert!(path.exists());
     }

@@ -5,6 +5,7 @@
 
 mod active_settings;
 mod build;
+mod cancel_forwarding;
 mod console;
 mod doctor;
 mod handover;

@@ -15,8 +15,9 @@ use tokio::{
 
 use super::{
     build::{BuildError, ComponentBuilder},
+    cancel_forwarding::{forward_cancels, serve_cancels},
     console::Configured,
-    handover::{self, HandedSocket, HandoverEvent, HandoverServer, Predecessor},
+    handover::{self, HandedSocket, HandoverEvent, HandoverServer, Predecessor, Successor},
     inherited::Inherited,
     probed_health, report,
     service_manager::ServiceManager,
@@ -30,8 +31,9 @@ use crate::{
     console::{Averages, ConfigLine, Console, ConsoleContext, ConsoleSettings, keep_averages},
     events::EventKind,
     frontend::{
-        Bind, ClientServices, Endpoints, Listener, ListenerContext, Observers, OutlierDetector, Routing,
-        SessionRegistry, SharedStateRegistry, SocketFile, Watchdog,
+        Bind, ClientServices, Endpoints, ForwardedCancel, Listener, ListenerContext, Observers,
+        OutlierDetector, PredecessorSessions, Routing, SessionRegistry, SharedStateRegistry, SocketFile,
+        Watchdog,
     },
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
@@ -90,6 +92,8 @@ pub(super) struct Program {
     pub(super) log: LogFilter,
     /// The process that this one replaces, until this one serves.
     predecessor: Option<Predecessor>,
+    /// Cancel requests for its sessions, until this one serves.
+    forwarded: Option<mpsc::Receiver<ForwardedCancel>>,
     commands: mpsc::Receiver<ControlCommand>,
 }
 
@@ -151,7 +155,8 @@ impl Program {
         let monitor = admin::ServiceMonitor::new(api.clone(), config.admin.as_ref());
         let monitor = Arc::new(monitor.map_err(StartError::Admin)?);
         let console = build_console(&builder, &monitor, &api, console_settings, config_lines);
-        let services = Arc::new(client_services(&config, &api, console)?);
+        let (predecessor, forwarded) = PredecessorSessions::new();
+        let services = Arc::new(client_services(&config, &api, console, predecessor)?);
         let listeners = builder.listeners(&config.listeners, &services.routing.endpoints.load());
         let mut inherited = Inherited::take(config.runtime.handover.as_deref());
         let listeners = start_listeners(listeners, &services, &workers, &mut inherited)?;
@@ -174,6 +179,7 @@ impl Program {
             admin,
             log,
             predecessor: inherited.finish(),
+            forwarded: Some(forwarded),
             commands,
         })
     }
@@ -218,7 +224,11 @@ impl Program {
                     HandoverEvent::Failed => {
                         tracing::error!("the process that took over the sockets has failed; this one goes on");
                     }
-                    HandoverEvent::Ready(successor) => break Ending::HandedOver { successor },
+                    HandoverEvent::Ready(Successor { pid: successor, stream }) => {
+                        let cancels = serve_cancels(stream, Arc::clone(&self.services));
+                        self.builder.tasks.spawn("cancels of the successor", cancels);
+                        break Ending::HandedOver { successor };
+                    }
                 },
                 () = service.tick() => service.report(&self.describe_state(), &self.workers).await,
             }
@@ -231,7 +241,12 @@ impl Program {
 
     /// Reports to the process before this one that this one serves, and waits for the next one.
     fn open_handover(&mut self) -> Option<HandoverServer> {
-        let files = self.predecessor.take().map(Predecessor::report_ready).unwrap_or_default();
+        let forwarded = self.forwarded.take();
+        let (files, stream) = self.predecessor.take().map(Predecessor::report_ready).unwrap_or_default();
+        // Dropped without a predecessor: no key is forwarded.
+        if let (Some(stream), Some(forwarded)) = (stream, forwarded) {
+            self.builder.tasks.spawn("cancels for the predecessor", forward_cancels(stream, forwarded));
+        }
         for bind in files {
             if let (Bind::Unix(path), Some(listener)) = (&bind, self.listeners.get_mut(&bind)) {
                 listener.file = Some(SocketFile::new(path));
@@ -409,6 +424,7 @@ fn client_services(
     config: &Config,
     api: &admin::Api,
     console: Console,
+    predecessor: PredecessorSessions,
 ) -> Result<ClientServices, StartError> {
     let mut mock_secret = [0; 32];
     aws_lc_rs::rand::fill(&mut mock_secret).map_err(|_| StartError::Entropy)?;
@@ -420,6 +436,7 @@ fn client_services(
         descriptors: Arc::new(Semaphore::new(descriptors_for_sessions(pooled_backends(config)))),
         mock_secret,
         console: Some(Arc::new(console)),
+        predecessor,
     })
 }
 

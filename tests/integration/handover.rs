@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -9,14 +10,17 @@ use std::{
     time::Duration,
 };
 
-use gatekeeper::testing::sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single};
+use gatekeeper::testing::{
+    sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single},
+    wire::BackendKey,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_postgres::{Config, NoTls, config::SslMode};
 
 use crate::harness::{
-    Gatekeeper, Pooled, Shape, Stand, Successor, audit::audited, run_command, stand, until,
+    Gatekeeper, Pooled, Shape, Stand, Successor, audit::audited, frames::cancel, run_command, stand, until,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -141,6 +145,88 @@ async fn a_restart_refuses_no_client_and_loses_no_transaction() {
     .await;
     let verified = run_command(&["audit", "verify", "--strict", &audit.display().to_string()], &[]).await;
     assert!(verified.code == Some(0), "{verified:?}");
+}
+
+/// Replaces the process that serves; returns the new one.
+async fn replaced(pooled: &Pooled) -> Successor {
+    let before = info(&pooled.stand.gatekeeper).await["pid"].clone();
+    let file = pooled.stand.gatekeeper.config_file().display().to_string();
+    let done = run_command(&["restart", "--config", &file], &[]).await;
+    assert!(done.code == Some(0), "{done:?}");
+    let now = info(&pooled.stand.gatekeeper).await["pid"].clone();
+    assert_ne!(now, before);
+    Successor(u32::try_from(now.as_u64().unwrap()).unwrap())
+}
+
+/// psql with a statement that runs for 600 s.
+struct LongStatement {
+    psql: tokio::process::Child,
+}
+
+impl LongStatement {
+    /// Returns once `count` statements run.
+    async fn start(pooled: &Pooled, count: usize) -> Self {
+        let listener = pooled.listener();
+        let (host, port) = (listener.ip(), listener.port());
+        let connection =
+            format!("host={host} port={port} user={} dbname={DATABASE} sslmode=disable", APP.name);
+        let mut psql = tokio::process::Command::new("psql");
+        psql.args(["-XAtq", "-v", "VERBOSITY=verbose", "-d", &connection, "-c", "SELECT pg_sleep(600)"]);
+        psql.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let statement = Self { psql: psql.spawn().unwrap() };
+        let sql =
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(600)'";
+        until(PATIENCE, async || match pooled.server(sql).await {
+            running if running == count.to_string() => Ok(()),
+            other => Err(other),
+        })
+        .await;
+        statement
+    }
+
+    /// Cancels the statement as Control-C does; returns the error.
+    async fn interrupt(self) -> String {
+        let pid = Pid::from_raw(self.psql.id().unwrap().cast_signed()).unwrap();
+        kill_process(pid, Signal::INT).unwrap();
+        let output = tokio::time::timeout(PATIENCE, self.psql.wait_with_output()).await.unwrap();
+        String::from_utf8(output.unwrap().stderr).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn sessions_of_replaced_processes_are_canceled() {
+    let pooled = pool().await;
+    let oldest = LongStatement::start(&pooled, 1).await;
+    let _second = replaced(&pooled).await;
+    let older = LongStatement::start(&pooled, 2).await;
+    let _third = replaced(&pooled).await;
+
+    // An unknown key is unknown to all three.
+    let unknown = BackendKey::new(12, &[1; 4]).unwrap();
+    cancel(pooled.listener(), &unknown).await;
+    let requests =
+        |outcome| format!("gatekeeper_cancel_requests_total{{listener=\"app\",outcome=\"{outcome}\"}}");
+    assert_eq!(pooled.stand.gatekeeper.metric(&requests("error")).await, Some(1.0));
+
+    // The third process serves the listener: the requests pass through one or two others.
+    for (statement, count) in [(oldest, 1.0), (older, 2.0)] {
+        let error = statement.interrupt().await;
+        assert!(error.contains("57014") && error.contains("user request"), "{error}");
+        let series = requests("ok");
+        until(PATIENCE, async || match pooled.stand.gatekeeper.metric(&series).await {
+            Some(done) if done == count => Ok(()),
+            other => Err(other),
+        })
+        .await;
+    }
+    let audit = pooled.stand.server.folder().join("audit.jsonl");
+    until(PATIENCE, async || {
+        match audited(&audit).iter().filter(|record| record.action() == "statement.cancelled").count() {
+            2 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
