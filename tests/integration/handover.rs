@@ -230,6 +230,46 @@ async fn sessions_of_replaced_processes_are_canceled() {
 }
 
 #[tokio::test]
+async fn a_replaced_process_leaves_its_places_on_the_server() {
+    // Room for the pool of one process and the connections of both probes, and for no second pool.
+    let server = SandboxOptions { tls: ServerTls::Off, max_connections: 12, ..SandboxOptions::default() };
+    let endpoint = "max_backends = 7";
+    let shape = Shape { size: 4, rest: REST, plain: true, server, endpoint, ..Shape::default() };
+    let pooled = Pooled::start(shape).await;
+    let parameters = format!("user={} dbname={DATABASE}", APP.name);
+    let mut older = Vec::new();
+    for _ in 0..4 {
+        older.push(pooled.stand.connect(&parameters).await.unwrap());
+    }
+    // Each of them takes a backend, which is idle afterwards.
+    for client in &older {
+        client.simple_query("BEGIN; SELECT 1").await.unwrap();
+    }
+    for client in &older {
+        client.simple_query("COMMIT").await.unwrap();
+    }
+    let sql = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = '{}' AND datname = '{DATABASE}'",
+        APP.name
+    );
+    assert_eq!(pooled.server(&sql).await, "4");
+    let _successor = replaced(&pooled).await;
+    until(PATIENCE, async || match pooled.server(&sql).await.as_str() {
+        "0" => Ok(()),
+        other => Err(other.to_owned()),
+    })
+    .await;
+    // The successor has room for its whole pool, and the sessions of the old process get a backend when they need one.
+    let mut newer = Vec::new();
+    for _ in 0..4 {
+        let client = pooled.stand.connect(&parameters).await.unwrap();
+        client.simple_query("BEGIN; SELECT 1").await.unwrap();
+        newer.push(client);
+    }
+    older[0].simple_query("SELECT 1").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_successor_that_cannot_start_changes_nothing() {
     let shape = Shape { size: 3, rest: REST, plain: true, ..Shape::default() };
     let options = SandboxOptions { tls: ServerTls::Off, ..SandboxOptions::default() };
