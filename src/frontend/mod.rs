@@ -34,7 +34,7 @@ pub use registry::{
     console_session::{ConsoleSessionEntry, ConsoleSessionGuard},
     current_backend::CurrentBackend,
     entry::{SessionCommand, SessionEntry, SessionWait},
-    open_transactions::{OpenTransactions, TransactionAge},
+    open_transactions::{OpenTransactions, TransactionAge, TransactionTimes},
     predecessor::{ForwardedCancel, MAX_FORWARDED_CANCELS, PredecessorSessions},
     retirement::{EndedUses, EndpointSessions},
     sessions::SessionRegistry,

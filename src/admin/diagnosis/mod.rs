@@ -26,7 +26,6 @@ use utoipa::ToSchema;
 pub use self::fault::Fault;
 use self::{
     fault::{FaultKind, FaultSeverity},
-    transactions::OpenTransaction,
     waits::PoolWaits,
 };
 pub(super) use self::{fault_log::log_faults, first_seen::FirstSeen};
@@ -144,13 +143,14 @@ fn diagnose_service(monitor: &ServiceMonitor, readiness: &Readiness, clock: Cloc
 /// Pools, transactions, refusals, errors, clients.
 fn diagnose_traffic(monitor: &ServiceMonitor, traffic: &Traffic, clock: Clock) -> Vec<Fault> {
     let api = &monitor.api;
-    let sessions = api.sessions.list();
+    // Lists of all sessions are made only if there is something to find: there may be thousands.
     let mut pools = api.routing.pools.list();
+    pools.retain(|pool| pool.waiting() > 0);
     pools.sort_by_cached_key(|pool| pool.target().to_string());
+    let sessions = if pools.is_empty() { Vec::new() } else { api.sessions.list() };
     let waits = pools.iter().filter_map(|pool| PoolWaits::of(&pool.status(), &sessions)?.diagnose(clock));
     let mut faults: Vec<_> = waits.collect();
-    let open = sessions.iter().filter_map(|entry| OpenTransaction::of(entry));
-    faults.extend(transactions::diagnose_transactions(open, clock));
+    faults.extend(transactions::diagnose_transactions(transactions::find_stuck(&api.sessions), clock));
     faults.extend(refusals::diagnose_refusals(api.observers.events.recent_refusals(), clock));
     faults.extend(refusals::diagnose_errors(traffic.endpoints()));
     faults.extend(monitor.listeners().iter().filter_map(|listener| {

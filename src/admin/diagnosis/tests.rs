@@ -17,6 +17,7 @@ use crate::{
     credentials::{KeptToken, TokenError, TokenStatus},
     events::{FailedReload, RecentRefusals, RefusalKind},
     files::UnusableFiles,
+    frontend::TransactionTimes,
     pool::PoolPhase,
     telemetry::FileDescriptors,
     tls::{CertificateFacts, CertificateUse},
@@ -99,8 +100,7 @@ fn open(session: u64, listener: &str, idle_for: Option<u64>, open_for: u64) -> O
             "session {session} (svc, job), idle in transaction for {} s",
             idle_for.unwrap_or(0)
         ),
-        idle_for: idle_for.map(seconds),
-        open_for: seconds(open_for),
+        times: TransactionTimes { open_for: seconds(open_for), idle_for: idle_for.map(seconds) },
     }
 }
 
