@@ -68,7 +68,7 @@ pub(super) struct LogFilterBody {
 #[utoipa::path(post, path = "/v1/restart", tag = "operations", security(("key" = [])), responses(
     (status = 202, description = "Another process starts.", body = Restarting),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
-    (status = 409, description = "`runtime.handover` is not in use, or the process cannot be started.", body = ErrorBody),
+    (status = 409, description = "`runtime.handover` is not in use, the writer is being moved, or the process cannot be started.", body = ErrorBody),
     (status = 503, description = "The program is ending.", body = ErrorBody),
 ))]
 pub(super) async fn restart(

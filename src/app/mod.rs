@@ -8,6 +8,7 @@ mod build;
 mod cancel_forwarding;
 mod console;
 mod doctor;
+mod handed_state;
 mod handover;
 mod inherited;
 mod knowledge;

@@ -17,6 +17,7 @@ use super::{
     build::{BuildError, ComponentBuilder},
     cancel_forwarding::{forward_cancels, serve_cancels},
     console::Configured,
+    handed_state::HandedState,
     handover::{self, HandedSocket, HandoverEvent, HandoverServer, Predecessor, Successor},
     inherited::Inherited,
     probed_health, report,
@@ -90,6 +91,8 @@ pub(super) struct Program {
     pub(super) configured: Configured,
     pub(super) admin: Option<admin::AdminServer>,
     pub(super) log: LogFilter,
+    /// Filter of the log that an operator has set since the last reload with another one.
+    pub(super) log_override: Option<String>,
     /// The process that this one replaces, until this one serves.
     predecessor: Option<Predecessor>,
     /// Cancel requests for its sessions, until this one serves.
@@ -159,6 +162,10 @@ impl Program {
         let services = Arc::new(client_services(&config, &api, console, predecessor)?);
         let listeners = builder.listeners(&config.listeners, &services.routing.endpoints.load());
         let mut inherited = Inherited::take(config.runtime.handover.as_deref());
+        if let Some(state) = inherited.state() {
+            state.restore(&probe, &builder.pools, &log).await;
+        }
+        let log_override = inherited.state().and_then(|state| state.log_filter.clone());
         let listeners = start_listeners(listeners, &services, &workers, &mut inherited)?;
         contexts.publish(listeners.values().map(|listener| listener.context.reader()).collect());
         monitor.start(&builder.tasks);
@@ -178,6 +185,7 @@ impl Program {
             configured,
             admin,
             log,
+            log_override,
             predecessor: inherited.finish(),
             forwarded: Some(forwarded),
             commands,
@@ -215,7 +223,7 @@ impl Program {
                     }
                     Some(ControlCommand::Restart { answer }) => {
                         // The requester may have left.
-                        answer.send(start_successor(handover.as_ref())).ok();
+                        answer.send(start_successor(handover.as_ref(), self.is_moving_writer())).ok();
                     }
                     Some(ControlCommand::Stop) | None => break Ending::Stopped,
                 },
@@ -262,13 +270,25 @@ impl Program {
 
     /// Hands all listening sockets to `successor`.
     fn hand_over(&self, handover: Option<&mut HandoverServer>, successor: UnixStream) {
+        if self.is_moving_writer() {
+            // The successor would not hold its clients. Its start fails.
+            tracing::error!("listening sockets are not handed over while the writer moves");
+            return;
+        }
         let listeners = self.listeners.values().filter_map(RunningListener::handed_socket);
         let admin = self.admin.as_ref().map(|admin| admin.listening_socket());
         let admin = admin.map(|socket| HandedSocket { socket, owns_file: false });
         let sockets: Vec<_> = listeners.chain(admin).collect();
         if let Some(handover) = handover {
-            handover.hand_over(successor, &sockets);
+            let snapshot = self.services.routing.topology.load();
+            let state = HandedState::collect(&snapshot, &self.builder.pools, self.log_override.as_deref());
+            handover.hand_over(successor, &sockets, &state);
         }
+    }
+
+    /// True while clients wait for an operator's move of the writer.
+    fn is_moving_writer(&self) -> bool {
+        self.services.routing.topology.load().control.is_held
     }
 
     /// One line for the service manager.
@@ -296,8 +316,9 @@ impl Program {
     }
 
     /// Replaces the filter of the log until the next start, for the admin API.
-    fn set_log_filter(&self, filter: &str) -> Result<(), String> {
+    fn set_log_filter(&mut self, filter: &str) -> Result<(), String> {
         self.log.replace(filter).map_err(|error| error.to_string())?;
+        self.log_override = Some(filter.to_owned());
         tracing::info!(filter, "log filter replaced");
         let what = format!("log filter `{filter}`");
         self.services.observers.events.record_event(EventKind::Operated { through: "admin", what });
@@ -513,9 +534,12 @@ async fn next_event(handover: Option<&mut HandoverServer>) -> HandoverEvent {
     }
 }
 
-fn start_successor(handover: Option<&HandoverServer>) -> Result<u32, RestartError> {
+fn start_successor(handover: Option<&HandoverServer>, is_moving: bool) -> Result<u32, RestartError> {
     if handover.is_none() {
         return Err(RestartError::NotConfigured);
+    }
+    if is_moving {
+        return Err(RestartError::WriterMoves);
     }
     let successor = handover::start_successor().map_err(|error| RestartError::Start(error.to_string()))?;
     tracing::info!(successor, "another process starts and takes over the listeners");

@@ -271,6 +271,17 @@ impl Pools {
         self.set_phase(filter, PoolPhase::Draining)
     }
 
+    /// Phases of new pools by filter, as set by operators; the last match wins.
+    #[must_use]
+    pub fn phases(&self) -> Vec<(Filter, PoolPhase)> {
+        self.lock().orders.clone()
+    }
+
+    /// Sets a phase of [`Pools::phases`] of another process.
+    pub fn restore_phase(&self, filter: &Filter, phase: PoolPhase) {
+        self.set_phase(filter, phase);
+    }
+
     /// Pools that match give out backends again. How many there are.
     pub fn resume(&self, filter: &Filter) -> usize {
         self.set_phase(filter, PoolPhase::Open)

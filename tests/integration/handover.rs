@@ -230,6 +230,35 @@ async fn sessions_of_replaced_processes_are_canceled() {
 }
 
 #[tokio::test]
+async fn decisions_of_operators_stay_in_force() {
+    let pooled = pool().await;
+    let gatekeeper = &pooled.stand.gatekeeper;
+    let paused =
+        gatekeeper.ask("POST", &format!("/v1/pools/pause?database={DATABASE}"), "", "").await.unwrap();
+    assert_eq!(paused.status, 200, "{}", paused.body);
+    let filter = "{\"filter\": \"gatekeeper=debug\"}";
+    let set = gatekeeper.ask("POST", "/v1/log", "content-type: application/json\r\n", filter).await.unwrap();
+    assert_eq!(set.status, 200, "{}", set.body);
+    let _successor = replaced(&pooled).await;
+    // Already the login waits: the first client of a pool needs a backend.
+    let mut login = Box::pin(run_transaction(pooled.listener()));
+    let waiting = until(PATIENCE, async || match pooled.seen().await {
+        seen if seen.waiting == 1 => Ok(()),
+        seen => Err(seen),
+    });
+    tokio::select! {
+        done = &mut login => panic!("the pool is paused: {done:?}"),
+        () = waiting => {}
+    }
+    let resumed = gatekeeper.ask("POST", "/v1/pools/resume", "", "").await.unwrap();
+    assert_eq!(resumed.status, 200, "{}", resumed.body);
+    login.await.unwrap();
+    cancel(pooled.listener(), &BackendKey::new(12, &[1; 4]).unwrap()).await;
+    // A line of level debug, by the successor alone.
+    gatekeeper.wait_for_log("cancel request with an unknown key").await;
+}
+
+#[tokio::test]
 async fn a_replaced_process_leaves_its_places_on_the_server() {
     // Room for the pool of one process and the connections of both probes, and for no second pool.
     let server = SandboxOptions { tls: ServerTls::Off, max_connections: 12, ..SandboxOptions::default() };
