@@ -5,37 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    AdminSettings, ProgramControl, access::AdminAccess, monitor::ServiceMonitor,
+    AdminSettings, Api, access::AdminAccess, monitor::ServiceMonitor,
     snapshot_broadcaster::SnapshotBroadcaster,
 };
-use crate::{
-    files::Files,
-    frontend::{ListenerContext, Observers, Routing, SessionRegistry},
-    live::Live,
-    telemetry::{AdminMetrics, Metrics},
-    writer_move::WriterMover,
-};
-
-/// The parts of the program that the admin API shows and controls.
-#[derive(Clone)]
-pub struct Api {
-    /// Endpoints and pools.
-    pub routing: Arc<Routing>,
-    /// Receivers of reports.
-    pub observers: Arc<Observers>,
-    /// Logged-in sessions.
-    pub sessions: Arc<SessionRegistry>,
-    /// The current listeners.
-    pub listeners: Live<Vec<Live<ListenerContext>>>,
-    /// Reload and stop.
-    pub control: ProgramControl,
-    /// Moves the writer.
-    pub mover: Arc<WriterMover>,
-    /// The metrics.
-    pub metrics: Metrics,
-    /// Files that are read again when they change.
-    pub files: Files,
-}
+use crate::telemetry::AdminMetrics;
 
 /// State shared by all requests.
 pub(super) struct AdminContext {

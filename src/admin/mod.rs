@@ -6,6 +6,7 @@
 //! messages of sessions.
 
 mod access;
+mod api;
 mod client;
 mod connection;
 mod connection_places;
@@ -16,6 +17,7 @@ mod diagnosis;
 mod endpoint;
 mod error;
 mod events;
+mod first_seen;
 mod guard;
 mod health;
 mod info;
@@ -39,12 +41,12 @@ mod topology;
 mod traffic;
 mod writer;
 
+pub use api::Api;
 pub use client::{AdminClient, AdminClientError, AdminResponse};
-pub use context::Api;
 pub use control::{
     ControlCommand, ProgramControl, ReloadFailure, ReloadReport, RestartError, SettingChange, control,
 };
-pub use diagnosis::Fault;
+pub use diagnosis::{Fault, diagnose, start_diagnoses};
 pub use monitor::ServiceMonitor;
 pub use openapi::description;
 pub use server::{AdminError, AdminServer};

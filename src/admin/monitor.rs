@@ -1,21 +1,18 @@
-//! The state of the service, for the admin API, the console and the log.
-//!
-//! Promises: all three show the same faults, also without an admin API. Refuses to know: how a fault is shown.
+//! What a diagnosis reads: shared by the admin API, the console and the log, also without an admin API.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-use super::{
-    AdminSettings, Api,
-    diagnosis::{Diagnosis, Fault, FirstSeen, log_faults},
-    server::AdminError,
-    traffic::TrafficSamples,
+use super::{AdminSettings, Api, first_seen::FirstSeen, traffic::TrafficSamples};
+use crate::{
+    frontend::ListenerContext,
+    live::Live,
+    tls::{ServerTls, TlsFileError},
 };
-use crate::{frontend::ListenerContext, live::Live, tasks::Tasks, tls::ServerTls};
 
-/// The parts of the program that a diagnosis reads, and the traffic of the last minute.
+/// The parts of the program that a diagnosis reads, with the traffic of the last minute.
 pub struct ServiceMonitor {
     pub(super) api: Api,
     /// Traffic of the last minute.
@@ -33,10 +30,10 @@ impl ServiceMonitor {
     /// The monitor over `api`, with the TLS of the admin API, whose files are read again when they change.
     ///
     /// # Errors
-    /// [`AdminError::Tls`]
-    pub fn new(api: Api, admin: Option<&AdminSettings>) -> Result<Self, AdminError> {
+    /// The certificate or key of the admin API is invalid.
+    pub fn new(api: Api, admin: Option<&AdminSettings>) -> Result<Self, TlsFileError> {
         let settings = admin.and_then(|settings| settings.tls.as_ref());
-        let tls = settings.map(ServerTls::https).transpose().map_err(AdminError::Tls)?;
+        let tls = settings.map(ServerTls::https).transpose()?;
         if let Some(tls) = &tls {
             tls.watch(&api.files);
         }
@@ -47,19 +44,6 @@ impl ServiceMonitor {
             tls,
             draining: AtomicBool::new(false),
         })
-    }
-
-    /// Samples the traffic and logs faults, in tasks of `tasks`.
-    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
-        let (sampled, metrics) = (Arc::clone(self), self.api.metrics.clone());
-        tasks.spawn("traffic", async move { sampled.traffic.take_forever(metrics).await });
-        tasks.spawn("fault log", log_faults(Arc::clone(self)));
-    }
-
-    /// Current faults, the worst first.
-    #[must_use]
-    pub fn faults(&self) -> Vec<Fault> {
-        Diagnosis::of(self).into_faults()
     }
 
     /// TLS of the admin API.

@@ -144,31 +144,20 @@ impl Program {
         let handles = builder.endpoints(&config.endpoints).map_err(StartError::Build)?;
         let probe = start_probe(&builder, &handles, &config);
         let (endpoints, handles) = live(Endpoints::new(handles));
-        let routing = Arc::new(Routing {
-            topology: probe.snapshot(),
-            endpoints: handles,
-            outliers: OutlierDetector::default(),
-            pools: Arc::clone(&builder.pools),
-        });
+        let routing = build_routing(&builder, &probe, handles);
         let observers = builder.observers(config.traces.as_ref(), &config.log, probe.evidence());
         report_logins_of_pools(&builder.pools, &observers);
         let (mut contexts, listener_contexts) = live(Vec::new());
         let (control, commands) = control();
         let api = build_api(&builder, (routing, observers), listener_contexts, control, (&probe, &workers));
-        let monitor = admin::ServiceMonitor::new(api.clone(), config.admin.as_ref());
-        let monitor = Arc::new(monitor.map_err(StartError::Admin)?);
+        let monitor = build_monitor(&api, &config)?;
         let console = build_console(&builder, &monitor, &api, console_settings, config_lines);
-        let (predecessor, forwarded) = PredecessorSessions::new();
-        let services = Arc::new(client_services(&config, &api, console, predecessor)?);
+        let (services, forwarded) = client_services(&config, &api, console)?;
         let listeners = builder.listeners(&config.listeners, &services.routing.endpoints.load());
         let mut inherited = Inherited::take(config.runtime.handover.as_deref());
-        if let Some(state) = inherited.state() {
-            state.restore(&probe, &builder.pools, &log).await;
-        }
-        let log_override = inherited.state().and_then(|state| state.log_filter.clone());
+        let log_override = restore_decisions(&inherited, &probe, &builder, &log).await;
         let listeners = start_listeners(listeners, &services, &workers, &mut inherited)?;
         contexts.publish(listeners.values().map(|listener| listener.context.reader()).collect());
-        monitor.start(&builder.tasks);
         let admin = start_admin(&builder, &config, monitor, &mut inherited)?;
         builder.metrics.program().record_load(SystemTime::now());
         spawn_upkeep(&builder, &config, &services, contexts.reader());
@@ -395,6 +384,34 @@ fn report_logins_of_pools(pools: &Pools, observers: &Arc<Observers>) {
     }));
 }
 
+fn build_routing(builder: &ComponentBuilder, probe: &Probe, endpoints: Live<Endpoints>) -> Arc<Routing> {
+    Arc::new(Routing {
+        topology: probe.snapshot(),
+        endpoints,
+        outliers: OutlierDetector::default(),
+        pools: Arc::clone(&builder.pools),
+    })
+}
+
+/// What a diagnosis reads, with the certificate of the admin API.
+fn build_monitor(api: &admin::Api, config: &Config) -> Result<Arc<admin::ServiceMonitor>, StartError> {
+    let monitor = admin::ServiceMonitor::new(api.clone(), config.admin.as_ref());
+    monitor.map(Arc::new).map_err(|error| StartError::Admin(admin::AdminError::Tls(error)))
+}
+
+/// Puts the decisions of operators in force that the process before this one has handed over. Returns the filter of the log
+/// among them.
+async fn restore_decisions(
+    inherited: &Inherited,
+    probe: &Probe,
+    builder: &ComponentBuilder,
+    log: &LogFilter,
+) -> Option<String> {
+    let state = inherited.state()?;
+    state.restore(probe, &builder.pools, log).await;
+    state.log_filter.clone()
+}
+
 /// The parts that admin API and console share, with the mover of the writer.
 fn build_api(
     builder: &ComponentBuilder,
@@ -445,11 +462,11 @@ fn client_services(
     config: &Config,
     api: &admin::Api,
     console: Console,
-    predecessor: PredecessorSessions,
-) -> Result<ClientServices, StartError> {
+) -> Result<(Arc<ClientServices>, mpsc::Receiver<ForwardedCancel>), StartError> {
     let mut mock_secret = [0; 32];
     aws_lc_rs::rand::fill(&mut mock_secret).map_err(|_| StartError::Entropy)?;
-    Ok(ClientServices {
+    let (predecessor, forwarded) = PredecessorSessions::new();
+    let services = ClientServices {
         routing: Arc::clone(&api.routing),
         observers: Arc::clone(&api.observers),
         sessions: Arc::clone(&api.sessions),
@@ -458,7 +475,8 @@ fn client_services(
         mock_secret,
         console: Some(Arc::new(console)),
         predecessor,
-    })
+    };
+    Ok((Arc::new(services), forwarded))
 }
 
 fn start_admin(
@@ -467,6 +485,7 @@ fn start_admin(
     monitor: Arc<admin::ServiceMonitor>,
     inherited: &mut Inherited,
 ) -> Result<Option<admin::AdminServer>, StartError> {
+    admin::start_diagnoses(&monitor, &builder.tasks);
     let Some(settings) = &config.admin else { return Ok(None) };
     let socket = inherited.claim(&Bind::Tcp(settings.bind));
     let server = admin::AdminServer::start(settings, monitor, socket, &builder.tasks);

@@ -8,7 +8,6 @@ mod credentials;
 mod endpoints;
 mod fault;
 mod fault_log;
-mod first_seen;
 mod program;
 mod refusals;
 mod replication;
@@ -26,14 +25,17 @@ use utoipa::ToSchema;
 pub use self::fault::Fault;
 use self::{
     fault::{FaultKind, FaultSeverity},
+    fault_log::log_faults,
     waits::PoolWaits,
 };
-pub(super) use self::{fault_log::log_faults, first_seen::FirstSeen};
 use super::{
     context::AdminContext, error::ErrorBody, health::Readiness, moment::Clock, monitor::ServiceMonitor,
     traffic::Traffic,
 };
-use crate::{closed_set::closed_set, frontend::ListenerContext, telemetry::file_descriptors, tls::ServerTls};
+use crate::{
+    closed_set::closed_set, frontend::ListenerContext, tasks::Tasks, telemetry::file_descriptors,
+    tls::ServerTls,
+};
 
 /// The state of the service and its faults.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -68,11 +70,43 @@ pub(super) async fn verdict(State(context): State<Arc<AdminContext>>) -> Json<Di
     Json(Diagnosis::of(&context.monitor))
 }
 
+/// Current faults, the worst first.
+#[must_use]
+pub fn diagnose(monitor: &ServiceMonitor) -> Vec<Fault> {
+    Diagnosis::of(monitor).faults
+}
+
+/// Samples the traffic and logs faults, in tasks of `tasks`.
+pub fn start_diagnoses(monitor: &Arc<ServiceMonitor>, tasks: &Tasks) {
+    let (sampled, metrics) = (Arc::clone(monitor), monitor.api.metrics.clone());
+    tasks.spawn("traffic", async move { sampled.traffic.take_forever(metrics).await });
+    tasks.spawn("fault log", log_faults(Arc::clone(monitor)));
+}
+
+/// Kinds that compare a number with its limit, or a state without a time: their begin is the first diagnosis. The fault
+/// log looks every two seconds.
+const DATED_BY_DIAGNOSIS: [FaultKind; 4] = [
+    FaultKind::Errors,
+    FaultKind::ClientsNearLimit,
+    FaultKind::DescriptorsNearLimit,
+    FaultKind::ListenerUnready,
+];
+
+fn date_faults(faults: &mut [Fault], monitor: &ServiceMonitor, clock: Clock) {
+    let is_undated = |fault: &&mut Fault| DATED_BY_DIAGNOSIS.iter().any(|kind| kind.as_str() == fault.kind);
+    let undated: Vec<_> = faults.iter_mut().filter(is_undated).collect();
+    let keys = undated.iter().map(|fault| fault.key()).collect();
+    let times = monitor.first_seen.update(keys, Instant::now());
+    for (fault, first) in undated.into_iter().zip(times) {
+        fault.since = Some(clock.since(first));
+    }
+}
+
 // === impl Diagnosis ===
 
 impl Diagnosis {
     /// Diagnosis of the current state.
-    pub(super) fn of(monitor: &ServiceMonitor) -> Self {
+    fn of(monitor: &ServiceMonitor) -> Self {
         let traffic = monitor.traffic.traffic(&monitor.api.metrics, Instant::now());
         Self::new(monitor, &Readiness::of_all(monitor), &traffic, Clock::now())
     }
@@ -87,7 +121,7 @@ impl Diagnosis {
         faults.extend(diagnose_traffic(monitor, traffic, clock));
         faults.extend(diagnose_credentials(monitor, clock));
         faults.extend(diagnose_program(monitor, clock));
-        monitor.first_seen.date(&mut faults, Instant::now(), clock);
+        date_faults(&mut faults, monitor, clock);
         Self::from_faults(faults, readiness)
     }
 
@@ -105,11 +139,6 @@ impl Diagnosis {
             ServiceState::Healthy
         };
         Self { state: state.as_str(), faults }
-    }
-
-    /// The faults, alarms first.
-    pub(super) fn into_faults(self) -> Vec<Fault> {
-        self.faults
     }
 }
 

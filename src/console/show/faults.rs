@@ -2,7 +2,7 @@
 
 use super::ShowContext;
 use crate::{
-    admin::Fault,
+    admin::{Fault, diagnose},
     console::{
         response::CommandResponse,
         table::{Row, Value},
@@ -11,7 +11,7 @@ use crate::{
 
 /// One fault a row, alarms first: the faults of `/v1/verdict`. No row: no fault is known.
 pub(super) fn show_faults(shown: ShowContext<'_>) -> CommandResponse {
-    CommandResponse::rows(shown.context.monitor.faults().into_iter().map(fault_row))
+    CommandResponse::rows(diagnose(&shown.context.monitor).into_iter().map(fault_row))
 }
 
 fn fault_row(fault: Fault) -> Row {
