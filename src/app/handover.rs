@@ -75,8 +75,8 @@ pub(super) struct Predecessor {
     files: Vec<Bind>,
 }
 
-/// Version of the message with the sockets: their number, a flag for each, the length of the decisions, and the decisions
-/// in JSON.
+/// Version of the message with the sockets. Behind it: a byte for each socket, the length of the decisions in four bytes,
+/// and the decisions in JSON.
 const VERSION: u8 = b'2';
 /// The successor's report of readiness.
 const READY: u8 = b'R';
