@@ -5,11 +5,13 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use jiff::Timestamp;
+
 use super::{AdminSettings, Api, first_seen::FirstSeen, traffic::TrafficSamples};
 use crate::{
     frontend::ListenerContext,
     live::Live,
-    tls::{ServerTls, TlsFileError},
+    tls::{CertificateUse, ServerTls, TlsFileError},
 };
 
 /// The parts of the program that a diagnosis reads, with the traffic of the last minute.
@@ -44,6 +46,14 @@ impl ServiceMonitor {
             tls,
             draining: AtomicBool::new(false),
         })
+    }
+
+    /// End of the admin API's certificate; `None` without TLS.
+    #[must_use]
+    pub fn certificate_end(&self) -> Option<Timestamp> {
+        let certificates = self.tls.as_ref()?.certificates();
+        let own = certificates.iter().filter(|facts| facts.usage == CertificateUse::Identity);
+        own.map(|facts| facts.not_after).min()
     }
 
     /// TLS of the admin API.

@@ -41,7 +41,7 @@ use crate::{
     pool::{Filter, LoginReport, PoolMode, Pools},
     probe::{Evidence, Probe},
     tasks::Workers,
-    telemetry::{LogError, LogFilter, MetricExporter, Metrics},
+    telemetry::{AdminMetrics, LogError, LogFilter, MetricExporter, Metrics},
     topology::{SnapshotChange, TopologySnapshot},
     writer_move::{MoverParts, WriterMover},
 };
@@ -158,9 +158,9 @@ impl Program {
         let log_override = restore_decisions(&inherited, &probe, &builder, &log).await;
         let listeners = start_listeners(listeners, &services, &workers, &mut inherited)?;
         contexts.publish(listeners.values().map(|listener| listener.context.reader()).collect());
-        let admin = start_admin(&builder, &config, monitor, &mut inherited)?;
+        let admin = start_admin(&builder, &config, &monitor, &mut inherited)?;
         builder.metrics.program().record_load(SystemTime::now());
-        spawn_upkeep(&builder, &config, &services, contexts.reader());
+        spawn_upkeep(&builder, &config, &services, contexts.reader(), monitor);
         Ok(Self {
             config,
             source,
@@ -482,13 +482,13 @@ fn client_services(
 fn start_admin(
     builder: &ComponentBuilder,
     config: &Config,
-    monitor: Arc<admin::ServiceMonitor>,
+    monitor: &Arc<admin::ServiceMonitor>,
     inherited: &mut Inherited,
 ) -> Result<Option<admin::AdminServer>, StartError> {
-    admin::start_diagnoses(&monitor, &builder.tasks);
+    admin::start_diagnoses(monitor, &builder.tasks);
     let Some(settings) = &config.admin else { return Ok(None) };
     let socket = inherited.claim(&Bind::Tcp(settings.bind));
-    let server = admin::AdminServer::start(settings, monitor, socket, &builder.tasks);
+    let server = admin::AdminServer::start(settings, Arc::clone(monitor), socket, &builder.tasks);
     server.map(Some).map_err(StartError::Admin)
 }
 
@@ -498,6 +498,7 @@ fn spawn_upkeep(
     config: &Config,
     services: &ClientServices,
     listeners: Live<Vec<Live<ListenerContext>>>,
+    monitor: Arc<admin::ServiceMonitor>,
 ) {
     let routing = &services.routing;
     let follow_health = probed_health::follow(
@@ -520,7 +521,9 @@ fn spawn_upkeep(
         builder.tasks.spawn("metric export", exporter.run());
     }
     builder.tasks.spawn("client log", report_unlogged_errors(Arc::clone(&services.observers)));
-    builder.tasks.spawn("certificate watcher", watch_certificates(Arc::clone(routing), listeners));
+    let admin = builder.metrics.admin();
+    let watch_certificates = watch_certificates(Arc::clone(routing), listeners, monitor, admin);
+    builder.tasks.spawn("certificate watcher", watch_certificates);
 }
 
 /// Binds the listeners' sockets, or takes over inherited sockets, and accepts clients.
@@ -584,7 +587,12 @@ async fn report_unlogged_errors(observers: Arc<Observers>) {
     }
 }
 
-async fn watch_certificates(routing: Arc<Routing>, listeners: Live<Vec<Live<ListenerContext>>>) {
+async fn watch_certificates(
+    routing: Arc<Routing>,
+    listeners: Live<Vec<Live<ListenerContext>>>,
+    monitor: Arc<admin::ServiceMonitor>,
+    admin: AdminMetrics,
+) {
     let mut ticks = tokio::time::interval(CERTIFICATE_METRICS_INTERVAL);
     loop {
         ticks.tick().await;
@@ -592,6 +600,9 @@ async fn watch_certificates(routing: Arc<Routing>, listeners: Live<Vec<Live<List
             routing.endpoints.load().iter(),
             listeners.load().iter().map(Live::load),
         );
+        if let Some(end) = monitor.certificate_end() {
+            admin.certificate_ends(end.into());
+        }
     }
 }
 

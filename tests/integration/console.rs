@@ -308,6 +308,14 @@ async fn the_admin_apis_certificate_has_faults() {
     assert_eq!(value(&rows[0], "kind"), "certificate_ends");
     assert!(value(&rows[0], "fault").starts_with("The certificate of the admin API ("), "{rows:?}");
     gatekeeper.wait_for_log("The certificate of the admin API (").await;
+    // The test knows no CA of the operators.
+    let mut curl = tokio::process::Command::new("curl");
+    let page = curl.args(["-sk", &format!("https://{admin}/metrics")]).output().await.unwrap();
+    let page = String::from_utf8(page.stdout).unwrap();
+    let metric = "gatekeeper_admin_certificate_expiry_timestamp_seconds ";
+    let end = page.lines().find_map(|line| line.strip_prefix(metric)).expect("the metric");
+    let left = end.parse::<f64>().unwrap() - std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    assert!((2.9..3.1).contains(&(left / 86_400.0)), "{end}");
 }
 
 #[tokio::test]

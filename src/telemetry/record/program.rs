@@ -40,6 +40,7 @@ pub struct TraceMetrics {
 /// Metrics of the admin API.
 pub struct AdminMetrics {
     requests: Each<AdminOutcome, Counter>,
+    certificate: Gauge,
 }
 
 /// Metrics of the audit log.
@@ -156,7 +157,15 @@ impl TraceMetrics {
 
 impl AdminMetrics {
     pub(super) fn new(scope: &Scope<'_>) -> Self {
-        Self { requests: scope.each(Label::Outcome, |scope| scope.counter(&catalog::ADMIN_REQUESTS)) }
+        Self {
+            requests: scope.each(Label::Outcome, |scope| scope.counter(&catalog::ADMIN_REQUESTS)),
+            certificate: scope.unknown(&catalog::ADMIN_CERTIFICATE_EXPIRY),
+        }
+    }
+
+    /// Sets the expiry of the certificate.
+    pub fn certificate_ends(&self, moment: SystemTime) {
+        self.certificate.set(unix_seconds(moment));
     }
 
     /// Records a request.
