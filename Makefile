@@ -4,7 +4,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ci fmt lint doc policy packaging dist deb bench million conformance wide hostile conversations tenants chaos failover faults grafana pictures setup
+.PHONY: help demo test ci fmt lint doc policy packaging dist deb bench million conformance wide hostile conversations tenants chaos failover faults calm grafana pictures setup
 
 help: ## list of targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -124,6 +124,11 @@ faults: ## induces twelve faults: seconds until the status page, an alert and th
 	@.ci/setup test prometheus
 	GATEKEEPER_TEST_PROMETHEUS=required \
 		$(CARGO) test --locked --test integration -- --ignored --exact --nocapture prometheus::faults::each_fault_is_told
+
+calm: ## usual load with reloads, rotations and a restart: no alert may fire, for an hour (other value: CALM_SECONDS=180)
+	@.ci/setup test prometheus
+	GATEKEEPER_TEST_PROMETHEUS=required CALM_SECONDS=$(CALM_SECONDS) \
+		$(CARGO) test --locked --test integration -- --ignored --exact --nocapture prometheus::calm::no_alert_fires_on_a_usual_day
 
 conversations: ## random conversations, direct and through each mode: responses must be equal (other values: CONVERSATIONS=500 FUZZ_SEED=7)
 	@.ci/setup python

@@ -22,12 +22,20 @@ def seconds(value):
     return f"{number(value / 86400 / 365.25)} years"
 
 
-def scaled(value, unit, base=1000):
+def scaled(value, unit):
     for prefix in ("", "k", "M", "G"):
-        if abs(value) < base:
+        if abs(value) < 1000:
             return f"{number(value)} {prefix}{unit}"
-        value /= base
+        value /= 1000
     return f"{number(value)} T{unit}"
+
+
+def binary(value):
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(value) < 1024:
+            return f"{number(value)} {unit}"
+        value /= 1024
+    return f"{number(value)} TiB"
 
 
 def shown(value, unit, decimals=None):
@@ -41,7 +49,7 @@ def shown(value, unit, decimals=None):
         case "percentunit":
             return f"{number(value * 100)} %"
         case "bytes" | "Bps":
-            return scaled(value, "iB" if unit == "bytes" else "B/s", 1024 if unit == "bytes" else 1000)
+            return binary(value) if unit == "bytes" else scaled(value, "B/s")
         case "reqps" | "ops" | "cps" | "wps":
             return scaled(value, {"reqps": "req/s", "ops": "ops/s", "cps": "c/s", "wps": "wr/s"}[unit])
     return number(round(value, 3))

@@ -78,9 +78,10 @@ def identity():
                 for name, kind in (("CA", "ca"), ("server", "server"), ("ours", "client"))
             ])),
         (12, 7, lines(
-            "Certificates for clients", "Time to expiry of each listener's certificate.",
+            "Certificates for clients", "Time to expiry of each listener's certificate, and of the certificate of the admin API.",
             "install the renewed files: they are reloaded automatically.",
-            "s", query("min by (listener) (gatekeeper_listener_certificate_expiry_timestamp_seconds{@listener}) - time()", "{{listener}}"))),
+            "s", query("min by (listener) (gatekeeper_listener_certificate_expiry_timestamp_seconds{@listener}) - time()", "{{listener}}"),
+            query("min by (instance) (gatekeeper_admin_certificate_expiry_timestamp_seconds{@all}) - time()", "admin API of {{instance}}"))),
     ]
 
 

@@ -103,18 +103,18 @@ def rows():
                 "one rising line points to that server; all lines together point to this machine or the network.",
                 "s", query(quantile(0.99, "gatekeeper_statement_duration_seconds", "@path", "endpoint, backend_role"),
                            "{{endpoint}} · {{backend_role}}"))),
-            (8, 7, linked("clients", lines(
+            (8, 10, linked("clients", lines(
                 "Time in Gatekeeper", "Part of a statement's time spent in Gatekeeper, not on the server.",
                 "normally far below a millisecond; otherwise check processor and file descriptors on the clients dashboard.",
                 "s", query(quantile(0.5, "gatekeeper_proxy_overhead_seconds", "@path"), "p50"),
                 query(quantile(0.99, "gatekeeper_proxy_overhead_seconds", "@path"), "p99")))),
-            (8, 7, linked("clients", lines(
+            (8, 10, linked("clients", lines(
                 "Rejected clients", "Clients without a session: limits, TLS, authentication, no endpoint.",
                 "colors show reasons; `no_endpoint` is caused by the cluster, other reasons by Gatekeeper or clients.",
                 "cps", query("sum by (reason) (rate(gatekeeper_client_refusals_total{@listener}@rate)) > 0", "{{reason}}"),
                 query("sum by (reason) (rate(gatekeeper_authentication_failures_total{@listener}@rate)) > 0",
                       "authentication: {{reason}}"), stacked=True))),
-            (8, 7, linked("clients", timeline(
+            (8, 10, linked("clients", timeline(
                 "Alerts", "Firing and pending alerts of these rules, from the same Prometheus.",
                 "each alert has a section in grafana/RUNBOOK.md.",
                 '2 * max by (alertname) (ALERTS{alertname=~"Gatekeeper.*", alertstate="firing"})\n'

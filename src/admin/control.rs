@@ -41,6 +41,9 @@ pub enum RestartError {
     /// Other processes cannot take over.
     #[error("`runtime.handover` is not in use, so no other process can take over the listeners")]
     NotConfigured,
+    /// A successor would not hold its clients.
+    #[error("the writer is being moved: wait for the end of the move, or cancel it")]
+    WriterMoves,
     /// The system's error.
     #[error("the program cannot be started again: {0}")]
     Start(String),

@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     context::AdminContext,
     error::{ErrorBody, Problem},
+    monitor::ServiceMonitor,
 };
 use crate::{
     blame::Chain,
@@ -86,7 +87,7 @@ pub(super) async fn readyz(
 ) -> Result<(StatusCode, Json<Readiness>), Problem> {
     let Query(ReadinessQuery { listener: wanted }) =
         which.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let readiness = Readiness::of(&context, wanted.as_deref());
+    let readiness = Readiness::of(&context.monitor, wanted.as_deref());
     if let (Some(name), true) = (wanted, readiness.listeners.is_empty()) {
         return Err(Problem::not_found(format!("unknown listener `{name}`")));
     }
@@ -128,8 +129,8 @@ pub(super) async fn readiness(
 
 impl Readiness {
     /// Readiness of all listeners.
-    pub(super) fn of_all(context: &AdminContext) -> Self {
-        Self::of(context, None)
+    pub(super) fn of_all(monitor: &ServiceMonitor) -> Self {
+        Self::of(monitor, None)
     }
 
     /// True if all listeners can serve and the program is not shutting down.
@@ -149,16 +150,16 @@ impl Readiness {
             .map(|listener| (listener.name.as_str(), listener.problem.as_deref().unwrap_or("unknown reason")))
     }
 
-    fn of(context: &AdminContext, wanted: Option<&str>) -> Self {
-        let snapshot = context.api.routing.topology.load();
-        let sessions = &context.api.sessions;
-        let absence = context
+    fn of(monitor: &ServiceMonitor, wanted: Option<&str>) -> Self {
+        let snapshot = monitor.api.routing.topology.load();
+        let sessions = &monitor.api.sessions;
+        let absence = monitor
             .api
             .observers
             .events
             .writer_absence_start()
             .map(|start| Duration::try_from(Timestamp::now().duration_since(start)).unwrap_or_default());
-        let listeners: Vec<_> = context
+        let listeners: Vec<_> = monitor
             .listeners()
             .iter()
             .filter(|listener| wanted.is_none_or(|name| listener.settings.name.as_str() == name))
@@ -168,12 +169,12 @@ impl Readiness {
                     &snapshot,
                     absence,
                     |name| sessions.on_endpoint(name),
-                    |name| describe_missing_token(&context.api.routing, name),
+                    |name| describe_missing_token(&monitor.api.routing, name),
                 )
             })
             .collect();
-        let draining = context.is_draining();
-        let problem = context.api.observers.audit.blocking_error().map(describe_blocked_audit);
+        let draining = monitor.is_draining();
+        let problem = monitor.api.observers.audit.blocking_error().map(describe_blocked_audit);
         let ready = !draining && problem.is_none() && listeners.iter().all(|listener| listener.ready);
         Self { ready, draining, problem, listeners }
     }

@@ -70,9 +70,9 @@ impl Info {
             pid: std::process::id(),
             boot_id: context.api.observers.audit.boot_id().to_owned(),
             started: clock.since_time(context.started),
-            draining: context.is_draining(),
+            draining: context.monitor.is_draining(),
             sessions: context.api.sessions.count(),
-            listeners: context.listeners().iter().map(|it| ListenerView::new(it, clock)).collect(),
+            listeners: context.monitor.listeners().iter().map(|it| ListenerView::new(it, clock)).collect(),
         }
     }
 }

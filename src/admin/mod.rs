@@ -6,6 +6,7 @@
 //! messages of sessions.
 
 mod access;
+mod api;
 mod client;
 mod connection;
 mod connection_places;
@@ -16,12 +17,14 @@ mod diagnosis;
 mod endpoint;
 mod error;
 mod events;
+mod first_seen;
 mod guard;
 mod health;
 mod info;
 mod login;
 mod metrics;
 mod moment;
+mod monitor;
 mod openapi;
 mod operations;
 mod page;
@@ -38,11 +41,13 @@ mod topology;
 mod traffic;
 mod writer;
 
+pub use api::Api;
 pub use client::{AdminClient, AdminClientError, AdminResponse};
-pub use context::Api;
 pub use control::{
     ControlCommand, ProgramControl, ReloadFailure, ReloadReport, RestartError, SettingChange, control,
 };
+pub use diagnosis::{Fault, diagnose, start_diagnoses};
+pub use monitor::ServiceMonitor;
 pub use openapi::description;
 pub use server::{AdminError, AdminServer};
 pub use settings::AdminSettings;

@@ -15,9 +15,11 @@ pub(super) struct Clock {
 
 /// A time in the past.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub(super) struct Moment {
+pub struct Moment {
     /// RFC 3339, in UTC.
     at: String,
+    #[serde(skip)]
+    time: Timestamp,
     /// Seconds since then.
     age_seconds: f64,
 }
@@ -34,9 +36,15 @@ pub(super) struct Expiry {
 // === impl Moment ===
 
 impl Moment {
+    /// The time, in UTC.
+    #[must_use]
+    pub const fn time(&self) -> Timestamp {
+        self.time
+    }
+
     /// Seconds since then.
-    #[cfg(test)]
-    pub(super) const fn age_seconds(&self) -> f64 {
+    #[must_use]
+    pub const fn age_seconds(&self) -> f64 {
         self.age_seconds
     }
 }
@@ -56,11 +64,9 @@ impl Clock {
     /// A time of the monotonic clock.
     pub(super) fn since(self, instant: Instant) -> Moment {
         let age = self.instant.saturating_duration_since(instant);
-        let at = SignedDuration::try_from(age).ok().and_then(|age| self.time.checked_sub(age).ok());
-        Moment {
-            at: format_time(at.unwrap_or(Timestamp::MIN)),
-            age_seconds: round_seconds(age.as_secs_f64()),
-        }
+        let time = SignedDuration::try_from(age).ok().and_then(|age| self.time.checked_sub(age).ok());
+        let time = time.unwrap_or(Timestamp::MIN);
+        Moment { at: format_time(time), time, age_seconds: round_seconds(age.as_secs_f64()) }
     }
 
     /// The time `age` ago.
@@ -72,6 +78,7 @@ impl Clock {
     pub(super) fn since_time(self, time: Timestamp) -> Moment {
         Moment {
             at: format_time(time),
+            time,
             age_seconds: round_seconds(self.time.duration_since(time).as_secs_f64().max(0.0)),
         }
     }

@@ -27,7 +27,7 @@ use super::{
 ))]
 pub(super) async fn reload(State(context): State<Arc<AdminContext>>) -> Result<Json<ReloadReport>, Problem> {
     // A program that is shutting down receives no commands.
-    if context.is_draining() {
+    if context.monitor.is_draining() {
         return Err(Problem::draining());
     }
     context.api.control.reload("admin").await.map(Json).map_err(Problem::from)
@@ -46,7 +46,7 @@ pub(super) async fn set_log_filter(
     body: Result<Json<LogFilterBody>, JsonRejection>,
 ) -> Result<Json<LogFilterBody>, Problem> {
     let Json(body) = body.map_err(|error| Problem::bad_request(error.body_text()))?;
-    if context.is_draining() {
+    if context.monitor.is_draining() {
         return Err(Problem::draining());
     }
     match context.api.control.set_log_filter(body.filter.clone()).await {
@@ -68,13 +68,13 @@ pub(super) struct LogFilterBody {
 #[utoipa::path(post, path = "/v1/restart", tag = "operations", security(("key" = [])), responses(
     (status = 202, description = "Another process starts.", body = Restarting),
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
-    (status = 409, description = "`runtime.handover` is not in use, or the process cannot be started.", body = ErrorBody),
+    (status = 409, description = "`runtime.handover` is not in use, the writer is being moved, or the process cannot be started.", body = ErrorBody),
     (status = 503, description = "The program is ending.", body = ErrorBody),
 ))]
 pub(super) async fn restart(
     State(context): State<Arc<AdminContext>>,
 ) -> Result<(StatusCode, Json<Restarting>), Problem> {
-    if context.is_draining() {
+    if context.monitor.is_draining() {
         return Err(Problem::draining());
     }
     match context.api.control.restart().await {
@@ -98,7 +98,7 @@ pub(super) struct Restarting {
 ))]
 pub(super) async fn stop(State(context): State<Arc<AdminContext>>) -> (StatusCode, Json<Stopping>) {
     // A second command would not be received, and must not count as the second signal, which terminates sessions.
-    if context.drain() {
+    if context.monitor.drain() {
         context.api.control.stop().await;
     }
     (StatusCode::ACCEPTED, Json(Stopping { sessions: context.api.sessions.count() }))

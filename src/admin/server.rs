@@ -11,10 +11,10 @@ use axum::Router;
 use tokio::{net::TcpListener, sync::oneshot, time::sleep};
 
 use super::{
-    AdminSettings, Api, connection,
+    AdminSettings, connection,
     connection_places::{ConnectionPlaces, Place},
     context::AdminContext,
-    diagnosis::log_faults,
+    monitor::ServiceMonitor,
     router::{build_router, health_only},
 };
 use crate::{
@@ -56,24 +56,18 @@ impl AdminServer {
     /// Outside a tokio runtime.
     pub fn start(
         settings: &AdminSettings,
-        api: Api,
+        monitor: Arc<ServiceMonitor>,
         socket: Option<OwnedFd>,
         tasks: &Tasks,
     ) -> Result<Self, AdminError> {
-        let tls = settings.tls.as_ref().map(ServerTls::https).transpose().map_err(AdminError::Tls)?;
-        if let Some(tls) = &tls {
-            tls.watch(&api.files);
-        }
         let failed = |error| AdminError::Bind(settings.bind, error);
         let socket = socket.map_or_else(|| bind_address(settings.bind), Ok).map_err(failed)?;
         let handed = socket.try_clone().map_err(failed)?;
         let socket = std::net::TcpListener::from(socket);
         socket.set_nonblocking(true).map_err(failed)?;
         let socket = TcpListener::from_std(socket).map_err(failed)?;
-        let context = Arc::new(AdminContext::new(settings, api));
-        let (sampled, metrics) = (Arc::clone(&context), context.api.metrics.clone());
-        tasks.spawn("traffic", async move { sampled.traffic.take_forever(metrics).await });
-        tasks.spawn("fault log", log_faults(Arc::clone(&context)));
+        let tls = monitor.tls().cloned();
+        let context = Arc::new(AdminContext::new(settings, monitor));
         let accept = accept_connections(socket, tls, build_router(Arc::clone(&context)));
         let (accepting, closed) = oneshot::channel::<()>();
         tasks.spawn("admin", async move {
@@ -93,7 +87,7 @@ impl AdminServer {
 
     /// Turns readiness off. Other requests are served until the end.
     pub fn drain(&self) {
-        self.context.drain();
+        self.context.monitor.drain();
     }
 }
 

@@ -108,12 +108,12 @@ pub(super) async fn stream(State(context): State<Arc<AdminContext>>) -> Result<R
 impl StatusSnapshot {
     fn new(context: &AdminContext) -> Self {
         let clock = Clock::now();
-        let readiness = Readiness::of_all(context);
-        let traffic = context.traffic.traffic(&context.api.metrics, Instant::now());
+        let readiness = Readiness::of_all(&context.monitor);
+        let traffic = context.monitor.traffic.traffic(&context.api.metrics, Instant::now());
         Self {
             now: clock.now_shown(),
             info: Info::new(context, clock),
-            verdict: Diagnosis::new(context, &readiness, &traffic, clock),
+            verdict: Diagnosis::new(&context.monitor, &readiness, &traffic, clock),
             readiness,
             traffic,
             topology: Topology::new(context, clock),

@@ -93,7 +93,7 @@ pub(super) async fn move_writer(
     client: Option<Extension<Client>>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    if context.is_draining() {
+    if context.monitor.is_draining() {
         return Err(Problem::draining());
     }
     let request = read_request(&body, origin_of(client))?;

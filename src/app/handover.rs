@@ -6,7 +6,7 @@
 
 use std::{
     fs,
-    io::{self, IoSlice, IoSliceMut, Write},
+    io::{self, IoSlice, IoSliceMut, Read, Write},
     mem::MaybeUninit,
     os::{
         fd::{BorrowedFd, OwnedFd},
@@ -27,6 +27,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
+use super::handed_state::HandedState;
 use crate::{
     frontend::{Bind, SocketFile},
     tasks::{ACCEPT_FAILURE_PAUSE, Thread},
@@ -51,21 +52,32 @@ pub(super) struct HandoverServer {
 pub(super) enum HandoverEvent {
     /// A successor waits for the sockets.
     Requested(UnixStream),
-    /// The successor serves clients; with the process id, if known.
-    Ready(Option<u32>),
+    /// The successor serves clients.
+    Ready(Successor),
     /// The successor has ended without serving.
     Failed,
 }
 
+/// The process that replaces this one.
+pub(super) struct Successor {
+    /// Its process id, if known.
+    pub(super) pid: Option<u32>,
+    /// The connection of the handover.
+    pub(super) stream: UnixStream,
+}
+
 /// The process that this one replaces.
 pub(super) struct Predecessor {
+    /// Decisions of operators.
+    pub(super) state: HandedState,
     stream: BlockingStream,
     /// Sockets whose files are left to this process.
     files: Vec<Bind>,
 }
 
-/// Version of the message with the sockets.
-const VERSION: u8 = b'1';
+/// Version of the message with the sockets. Behind it: a byte for each socket, the length of the decisions in four bytes,
+/// and the decisions in JSON.
+const VERSION: u8 = b'2';
 /// The successor's report of readiness.
 const READY: u8 = b'R';
 /// Maximum number of sockets in a message: `SCM_MAX_FD` of Linux.
@@ -90,15 +102,16 @@ pub(super) fn take_over(path: &Path) -> io::Result<Option<(Predecessor, Vec<Hand
         Err(error) => return Err(error),
     };
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    let sockets = receive_sockets(&stream)?;
-    Ok(Some((Predecessor { stream, files: Vec::new() }, sockets)))
+    let (sockets, state) = receive_message(&stream)?;
+    Ok(Some((Predecessor { state, stream, files: Vec::new() }, sockets)))
 }
 
-fn receive_sockets(stream: &BlockingStream) -> io::Result<Vec<HandedSocket<OwnedFd>>> {
+fn receive_message(mut stream: &BlockingStream) -> io::Result<(Vec<HandedSocket<OwnedFd>>, HandedState)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut flags = [0; 1 + MAX_SOCKETS];
-    let mut text = [IoSliceMut::new(&mut flags)];
+    // The descriptors come with the first byte.
+    let mut version = [0];
+    let mut text = [IoSliceMut::new(&mut version)];
     let received = rustix::net::recvmsg(stream, &mut text, &mut control, RecvFlags::CMSG_CLOEXEC)?;
     let mut sockets = Vec::new();
     for message in control.drain() {
@@ -106,33 +119,47 @@ fn receive_sockets(stream: &BlockingStream) -> io::Result<Vec<HandedSocket<Owned
             sockets.extend(descriptors);
         }
     }
-    let flags = flags.get(..received.bytes).unwrap_or_default();
-    match flags.split_first() {
-        Some((&VERSION, owns)) if owns.len() == sockets.len() => {
-            let pairs = sockets.into_iter().zip(owns);
-            Ok(pairs.map(|(socket, owns)| HandedSocket { socket, owns_file: *owns == 1 }).collect())
-        }
-        _ => Err(io::Error::other("the running process hands over in another way")),
+    if (received.bytes, version) != (1, [VERSION]) {
+        return Err(io::Error::other("the running process hands over in another way"));
     }
+    let mut owns = vec![0; sockets.len()];
+    stream.read_exact(&mut owns)?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut state = String::new();
+    stream.take(u32::from_be_bytes(length).into()).read_to_string(&mut state)?;
+    let sockets = sockets.into_iter().zip(owns);
+    let sockets = sockets.map(|(socket, owns)| HandedSocket { socket, owns_file: owns == 1 }).collect();
+    Ok((sockets, serde_json::from_str(&state)?))
 }
 
-/// Sends `sockets` to a successor that has just connected.
+/// Sends `sockets` and `state` to a successor that has just connected.
 ///
 /// # Errors
 /// The error of the operating system; the message is short, and does not wait for room.
-fn send_sockets(stream: &UnixStream, sockets: &[HandedSocket<BorrowedFd<'_>>]) -> io::Result<()> {
+fn send_message(
+    stream: &UnixStream,
+    sockets: &[HandedSocket<BorrowedFd<'_>>],
+    state: &HandedState,
+) -> io::Result<()> {
     if sockets.len() > MAX_SOCKETS {
         return Err(io::Error::other(format!("more than {MAX_SOCKETS} listeners")));
     }
-    let mut flags = vec![VERSION];
-    flags.extend(sockets.iter().map(|handed| u8::from(handed.owns_file)));
+    let mut message = vec![VERSION];
+    message.extend(sockets.iter().map(|handed| u8::from(handed.owns_file)));
+    let state = serde_json::to_vec(state)?;
+    message.extend(u32::try_from(state.len()).map_err(io::Error::other)?.to_be_bytes());
+    message.extend(state);
     let descriptors: Vec<BorrowedFd<'_>> = sockets.iter().map(|handed| handed.socket).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(io::Error::other("no room for the sockets"));
     }
-    rustix::net::sendmsg(stream, &[IoSlice::new(&flags)], &mut control, SendFlags::NOSIGNAL)?;
+    let sent = rustix::net::sendmsg(stream, &[IoSlice::new(&message)], &mut control, SendFlags::NOSIGNAL)?;
+    if sent < message.len() {
+        return Err(io::Error::other("no room for the decisions of operators"));
+    }
     Ok(())
 }
 
@@ -164,6 +191,15 @@ pub(super) fn start_successor() -> io::Result<u32> {
     Ok(pid)
 }
 
+// === impl Successor ===
+
+impl Successor {
+    fn at(stream: UnixStream) -> Self {
+        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid()?.try_into().ok());
+        Self { pid, stream }
+    }
+}
+
 // === impl Predecessor ===
 
 impl Predecessor {
@@ -173,12 +209,14 @@ impl Predecessor {
     }
 
     /// Reports that this process serves; the predecessor drains from now on. Returns the sockets whose files belong to
-    /// this process from now on, and not before: a start may fail.
-    pub(super) fn report_ready(mut self) -> Vec<Bind> {
-        if let Err(error) = self.stream.write_all(&[READY]) {
-            tracing::warn!(%error, "the process before this one has ended already");
-        }
-        self.files
+    /// this process from now on, and not before: a start may fail. Also returns the connection, which lasts as long as
+    /// the predecessor.
+    pub(super) fn report_ready(mut self) -> (Vec<Bind>, Option<UnixStream>) {
+        let reported = self.stream.write_all(&[READY]).and_then(|()| self.stream.set_nonblocking(true));
+        let stream = reported.and_then(|()| UnixStream::from_std(self.stream));
+        let failed =
+            |error: &io::Error| tracing::warn!(%error, "the process before this one has ended already");
+        (self.files, stream.inspect_err(failed).ok())
     }
 }
 
@@ -206,10 +244,8 @@ impl HandoverServer {
         if let Some((successor, deadline)) = &mut self.successor {
             let mut word = [0];
             let read = timeout_at(*deadline, successor.read(&mut word)).await;
-            let pid = successor.peer_cred().ok().and_then(|peer| peer.pid()?.try_into().ok());
-            self.successor = None;
-            return match (read, word) {
-                (Ok(Ok(1)), [READY]) => HandoverEvent::Ready(pid),
+            return match (read, word, self.successor.take()) {
+                (Ok(Ok(1)), [READY], Some((stream, _))) => HandoverEvent::Ready(Successor::at(stream)),
                 _ => HandoverEvent::Failed,
             };
         }
@@ -225,9 +261,14 @@ impl HandoverServer {
         }
     }
 
-    /// Hands `sockets` to the `successor`.
-    pub(super) fn hand_over(&mut self, successor: UnixStream, sockets: &[HandedSocket<BorrowedFd<'_>>]) {
-        match send_sockets(&successor, sockets) {
+    /// Hands `sockets` and `state` to the `successor`.
+    pub(super) fn hand_over(
+        &mut self,
+        successor: UnixStream,
+        sockets: &[HandedSocket<BorrowedFd<'_>>],
+        state: &HandedState,
+    ) {
+        match send_message(&successor, sockets, state) {
             Ok(()) => {
                 tracing::info!(sockets = sockets.len(), "listening sockets handed to another process");
                 self.successor = Some((successor, Instant::now() + START_TIMEOUT));
@@ -273,7 +314,7 @@ mod tests {
         let stream = requested(&mut server).await;
         let handed = [(0, true), (1, false)]
             .map(|(at, owns_file): (usize, bool)| HandedSocket { socket: sockets[at].as_fd(), owns_file });
-        server.hand_over(stream, &handed);
+        server.hand_over(stream, &handed, &HandedState::default());
         let (predecessor, taken) = taking.join().unwrap();
         assert_eq!(taken.iter().map(|handed| handed.owns_file).collect::<Vec<_>>(), [true, false]);
         let taken: Vec<_> =
@@ -281,7 +322,9 @@ mod tests {
         assert_eq!(taken, addresses);
         predecessor.report_ready();
         let ready = server.next().await;
-        assert!(matches!(ready, HandoverEvent::Ready(Some(pid)) if pid == std::process::id()));
+        assert!(
+            matches!(ready, HandoverEvent::Ready(Successor { pid: Some(pid), .. }) if pid == std::process::id())
+        );
         server.leave_to_successor();
         assert!(path.exists());
     }
@@ -296,7 +339,7 @@ mod tests {
             let asking = path.clone();
             let taking = thread::spawn(move || take_over(&asking).unwrap().unwrap());
             let stream = requested(&mut server).await;
-            server.hand_over(stream, &[]);
+            server.hand_over(stream, &[], &HandedState::default());
             drop(taking.join().unwrap());
             assert!(matches!(server.next().await, HandoverEvent::Failed));
         }

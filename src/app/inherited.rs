@@ -11,7 +11,10 @@ use std::{
 use listenfd::ListenFd;
 use rustix::net::SocketAddrUnix;
 
-use super::handover::{self, HandedSocket, Predecessor};
+use super::{
+    handed_state::HandedState,
+    handover::{self, HandedSocket, Predecessor},
+};
 use crate::frontend::Bind;
 
 /// Inherited listening sockets, by address.
@@ -60,6 +63,11 @@ impl Inherited {
     pub(super) fn claim(&mut self, bind: &Bind) -> Option<OwnedFd> {
         let at = self.sockets.iter().position(|(listens, _)| listens == bind)?;
         Some(self.sockets.swap_remove(at).1)
+    }
+
+    /// Decisions of operators, by the process before this one.
+    pub(super) fn state(&self) -> Option<&HandedState> {
+        self.predecessor.as_ref().map(|predecessor| &predecessor.state)
     }
 
     /// Warns of sockets without a listener, and returns the process before this one.

@@ -5,8 +5,10 @@
 
 mod active_settings;
 mod build;
+mod cancel_forwarding;
 mod console;
 mod doctor;
+mod handed_state;
 mod handover;
 mod inherited;
 mod knowledge;

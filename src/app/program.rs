@@ -15,8 +15,10 @@ use tokio::{
 
 use super::{
     build::{BuildError, ComponentBuilder},
+    cancel_forwarding::{forward_cancels, serve_cancels},
     console::Configured,
-    handover::{self, HandedSocket, HandoverEvent, HandoverServer, Predecessor},
+    handed_state::HandedState,
+    handover::{self, HandedSocket, HandoverEvent, HandoverServer, Predecessor, Successor},
     inherited::Inherited,
     probed_health, report,
     service_manager::ServiceManager,
@@ -30,15 +32,16 @@ use crate::{
     console::{Averages, ConfigLine, Console, ConsoleContext, ConsoleSettings, keep_averages},
     events::EventKind,
     frontend::{
-        Bind, ClientServices, Endpoints, Listener, ListenerContext, Observers, OutlierDetector, Routing,
-        SessionRegistry, SharedStateRegistry, SocketFile, Watchdog,
+        Bind, ClientServices, Endpoints, ForwardedCancel, Listener, ListenerContext, Observers,
+        OutlierDetector, PredecessorSessions, Routing, SessionRegistry, SharedStateRegistry, SocketFile,
+        Watchdog,
     },
     live::{Live, Publisher, live},
     names::{EndpointName, ListenerName},
     pool::{Filter, LoginReport, PoolMode, Pools},
     probe::{Evidence, Probe},
     tasks::Workers,
-    telemetry::{LogError, LogFilter, MetricExporter, Metrics},
+    telemetry::{AdminMetrics, LogError, LogFilter, MetricExporter, Metrics},
     topology::{SnapshotChange, TopologySnapshot},
     writer_move::{MoverParts, WriterMover},
 };
@@ -88,8 +91,12 @@ pub(super) struct Program {
     pub(super) configured: Configured,
     pub(super) admin: Option<admin::AdminServer>,
     pub(super) log: LogFilter,
+    /// Filter of the log that an operator has set since the last reload with another one.
+    pub(super) log_override: Option<String>,
     /// The process that this one replaces, until this one serves.
     predecessor: Option<Predecessor>,
+    /// Cancel requests for its sessions, until this one serves.
+    forwarded: Option<mpsc::Receiver<ForwardedCancel>>,
     commands: mpsc::Receiver<ControlCommand>,
 }
 
@@ -137,26 +144,23 @@ impl Program {
         let handles = builder.endpoints(&config.endpoints).map_err(StartError::Build)?;
         let probe = start_probe(&builder, &handles, &config);
         let (endpoints, handles) = live(Endpoints::new(handles));
-        let routing = Arc::new(Routing {
-            topology: probe.snapshot(),
-            endpoints: handles,
-            outliers: OutlierDetector::default(),
-            pools: Arc::clone(&builder.pools),
-        });
+        let routing = build_routing(&builder, &probe, handles);
         let observers = builder.observers(config.traces.as_ref(), &config.log, probe.evidence());
         report_logins_of_pools(&builder.pools, &observers);
         let (mut contexts, listener_contexts) = live(Vec::new());
         let (control, commands) = control();
         let api = build_api(&builder, (routing, observers), listener_contexts, control, (&probe, &workers));
-        let console = build_console(&builder, &api, console_settings, config_lines);
-        let services = Arc::new(client_services(&config, &api, console)?);
+        let monitor = build_monitor(&api, &config)?;
+        let console = build_console(&builder, &monitor, &api, console_settings, config_lines);
+        let (services, forwarded) = client_services(&config, &api, console)?;
         let listeners = builder.listeners(&config.listeners, &services.routing.endpoints.load());
         let mut inherited = Inherited::take(config.runtime.handover.as_deref());
+        let log_override = restore_decisions(&inherited, &probe, &builder, &log).await;
         let listeners = start_listeners(listeners, &services, &workers, &mut inherited)?;
         contexts.publish(listeners.values().map(|listener| listener.context.reader()).collect());
-        let admin = start_admin(&builder, &config, api, &mut inherited)?;
+        let admin = start_admin(&builder, &config, &monitor, &mut inherited)?;
         builder.metrics.program().record_load(SystemTime::now());
-        spawn_upkeep(&builder, &config, &services, contexts.reader());
+        spawn_upkeep(&builder, &config, &services, contexts.reader(), monitor);
         Ok(Self {
             config,
             source,
@@ -170,7 +174,9 @@ impl Program {
             configured,
             admin,
             log,
+            log_override,
             predecessor: inherited.finish(),
+            forwarded: Some(forwarded),
             commands,
         })
     }
@@ -206,7 +212,7 @@ impl Program {
                     }
                     Some(ControlCommand::Restart { answer }) => {
                         // The requester may have left.
-                        answer.send(start_successor(handover.as_ref())).ok();
+                        answer.send(start_successor(handover.as_ref(), self.is_moving_writer())).ok();
                     }
                     Some(ControlCommand::Stop) | None => break Ending::Stopped,
                 },
@@ -215,7 +221,11 @@ impl Program {
                     HandoverEvent::Failed => {
                         tracing::error!("the process that took over the sockets has failed; this one goes on");
                     }
-                    HandoverEvent::Ready(successor) => break Ending::HandedOver { successor },
+                    HandoverEvent::Ready(Successor { pid: successor, stream }) => {
+                        let cancels = serve_cancels(stream, Arc::clone(&self.services));
+                        self.builder.tasks.spawn("cancels of the successor", cancels);
+                        break Ending::HandedOver { successor };
+                    }
                 },
                 () = service.tick() => service.report(&self.describe_state(), &self.workers).await,
             }
@@ -228,7 +238,12 @@ impl Program {
 
     /// Reports to the process before this one that this one serves, and waits for the next one.
     fn open_handover(&mut self) -> Option<HandoverServer> {
-        let files = self.predecessor.take().map(Predecessor::report_ready).unwrap_or_default();
+        let forwarded = self.forwarded.take();
+        let (files, stream) = self.predecessor.take().map(Predecessor::report_ready).unwrap_or_default();
+        // Dropped without a predecessor: no key is forwarded.
+        if let (Some(stream), Some(forwarded)) = (stream, forwarded) {
+            self.builder.tasks.spawn("cancels for the predecessor", forward_cancels(stream, forwarded));
+        }
         for bind in files {
             if let (Bind::Unix(path), Some(listener)) = (&bind, self.listeners.get_mut(&bind)) {
                 listener.file = Some(SocketFile::new(path));
@@ -244,13 +259,25 @@ impl Program {
 
     /// Hands all listening sockets to `successor`.
     fn hand_over(&self, handover: Option<&mut HandoverServer>, successor: UnixStream) {
+        if self.is_moving_writer() {
+            // The successor would not hold its clients. Its start fails.
+            tracing::error!("listening sockets are not handed over while the writer moves");
+            return;
+        }
         let listeners = self.listeners.values().filter_map(RunningListener::handed_socket);
         let admin = self.admin.as_ref().map(|admin| admin.listening_socket());
         let admin = admin.map(|socket| HandedSocket { socket, owns_file: false });
         let sockets: Vec<_> = listeners.chain(admin).collect();
         if let Some(handover) = handover {
-            handover.hand_over(successor, &sockets);
+            let snapshot = self.services.routing.topology.load();
+            let state = HandedState::collect(&snapshot, &self.builder.pools, self.log_override.as_deref());
+            handover.hand_over(successor, &sockets, &state);
         }
+    }
+
+    /// True while clients wait for an operator's move of the writer.
+    fn is_moving_writer(&self) -> bool {
+        self.services.routing.topology.load().control.is_held
     }
 
     /// One line for the service manager.
@@ -278,8 +305,9 @@ impl Program {
     }
 
     /// Replaces the filter of the log until the next start, for the admin API.
-    fn set_log_filter(&self, filter: &str) -> Result<(), String> {
+    fn set_log_filter(&mut self, filter: &str) -> Result<(), String> {
         self.log.replace(filter).map_err(|error| error.to_string())?;
+        self.log_override = Some(filter.to_owned());
         tracing::info!(filter, "log filter replaced");
         let what = format!("log filter `{filter}`");
         self.services.observers.events.record_event(EventKind::Operated { through: "admin", what });
@@ -356,6 +384,34 @@ fn report_logins_of_pools(pools: &Pools, observers: &Arc<Observers>) {
     }));
 }
 
+fn build_routing(builder: &ComponentBuilder, probe: &Probe, endpoints: Live<Endpoints>) -> Arc<Routing> {
+    Arc::new(Routing {
+        topology: probe.snapshot(),
+        endpoints,
+        outliers: OutlierDetector::default(),
+        pools: Arc::clone(&builder.pools),
+    })
+}
+
+/// What a diagnosis reads, with the certificate of the admin API.
+fn build_monitor(api: &admin::Api, config: &Config) -> Result<Arc<admin::ServiceMonitor>, StartError> {
+    let monitor = admin::ServiceMonitor::new(api.clone(), config.admin.as_ref());
+    monitor.map(Arc::new).map_err(|error| StartError::Admin(admin::AdminError::Tls(error)))
+}
+
+/// Puts the decisions of operators in force that the process before this one has handed over. Returns the filter of the log
+/// among them.
+async fn restore_decisions(
+    inherited: &Inherited,
+    probe: &Probe,
+    builder: &ComponentBuilder,
+    log: &LogFilter,
+) -> Option<String> {
+    let state = inherited.state()?;
+    state.restore(probe, &builder.pools, log).await;
+    state.log_filter.clone()
+}
+
 /// The parts that admin API and console share, with the mover of the writer.
 fn build_api(
     builder: &ComponentBuilder,
@@ -380,6 +436,7 @@ fn build_api(
 
 fn build_console(
     builder: &ComponentBuilder,
+    monitor: &Arc<admin::ServiceMonitor>,
     api: &admin::Api,
     settings: Live<ConsoleSettings>,
     config: Live<Vec<ConfigLine>>,
@@ -397,6 +454,7 @@ fn build_console(
         control: api.control.clone(),
         mover: Arc::clone(&api.mover),
         metrics: builder.metrics.admin(),
+        monitor: Arc::clone(monitor),
     })
 }
 
@@ -404,10 +462,11 @@ fn client_services(
     config: &Config,
     api: &admin::Api,
     console: Console,
-) -> Result<ClientServices, StartError> {
+) -> Result<(Arc<ClientServices>, mpsc::Receiver<ForwardedCancel>), StartError> {
     let mut mock_secret = [0; 32];
     aws_lc_rs::rand::fill(&mut mock_secret).map_err(|_| StartError::Entropy)?;
-    Ok(ClientServices {
+    let (predecessor, forwarded) = PredecessorSessions::new();
+    let services = ClientServices {
         routing: Arc::clone(&api.routing),
         observers: Arc::clone(&api.observers),
         sessions: Arc::clone(&api.sessions),
@@ -415,18 +474,21 @@ fn client_services(
         descriptors: Arc::new(Semaphore::new(descriptors_for_sessions(pooled_backends(config)))),
         mock_secret,
         console: Some(Arc::new(console)),
-    })
+        predecessor,
+    };
+    Ok((Arc::new(services), forwarded))
 }
 
 fn start_admin(
     builder: &ComponentBuilder,
     config: &Config,
-    api: admin::Api,
+    monitor: &Arc<admin::ServiceMonitor>,
     inherited: &mut Inherited,
 ) -> Result<Option<admin::AdminServer>, StartError> {
+    admin::start_diagnoses(monitor, &builder.tasks);
     let Some(settings) = &config.admin else { return Ok(None) };
     let socket = inherited.claim(&Bind::Tcp(settings.bind));
-    let server = admin::AdminServer::start(settings, api, socket, &builder.tasks);
+    let server = admin::AdminServer::start(settings, Arc::clone(monitor), socket, &builder.tasks);
     server.map(Some).map_err(StartError::Admin)
 }
 
@@ -436,6 +498,7 @@ fn spawn_upkeep(
     config: &Config,
     services: &ClientServices,
     listeners: Live<Vec<Live<ListenerContext>>>,
+    monitor: Arc<admin::ServiceMonitor>,
 ) {
     let routing = &services.routing;
     let follow_health = probed_health::follow(
@@ -458,7 +521,9 @@ fn spawn_upkeep(
         builder.tasks.spawn("metric export", exporter.run());
     }
     builder.tasks.spawn("client log", report_unlogged_errors(Arc::clone(&services.observers)));
-    builder.tasks.spawn("certificate watcher", watch_certificates(Arc::clone(routing), listeners));
+    let admin = builder.metrics.admin();
+    let watch_certificates = watch_certificates(Arc::clone(routing), listeners, monitor, admin);
+    builder.tasks.spawn("certificate watcher", watch_certificates);
 }
 
 /// Binds the listeners' sockets, or takes over inherited sockets, and accepts clients.
@@ -491,9 +556,12 @@ async fn next_event(handover: Option<&mut HandoverServer>) -> HandoverEvent {
     }
 }
 
-fn start_successor(handover: Option<&HandoverServer>) -> Result<u32, RestartError> {
+fn start_successor(handover: Option<&HandoverServer>, is_moving: bool) -> Result<u32, RestartError> {
     if handover.is_none() {
         return Err(RestartError::NotConfigured);
+    }
+    if is_moving {
+        return Err(RestartError::WriterMoves);
     }
     let successor = handover::start_successor().map_err(|error| RestartError::Start(error.to_string()))?;
     tracing::info!(successor, "another process starts and takes over the listeners");
@@ -519,7 +587,12 @@ async fn report_unlogged_errors(observers: Arc<Observers>) {
     }
 }
 
-async fn watch_certificates(routing: Arc<Routing>, listeners: Live<Vec<Live<ListenerContext>>>) {
+async fn watch_certificates(
+    routing: Arc<Routing>,
+    listeners: Live<Vec<Live<ListenerContext>>>,
+    monitor: Arc<admin::ServiceMonitor>,
+    admin: AdminMetrics,
+) {
     let mut ticks = tokio::time::interval(CERTIFICATE_METRICS_INTERVAL);
     loop {
         ticks.tick().await;
@@ -527,6 +600,9 @@ async fn watch_certificates(routing: Arc<Routing>, listeners: Live<Vec<Live<List
             routing.endpoints.load().iter(),
             listeners.load().iter().map(Live::load),
         );
+        if let Some(end) = monitor.certificate_end() {
+            admin.certificate_ends(end.into());
+        }
     }
 }
 

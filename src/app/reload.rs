@@ -85,7 +85,10 @@ impl Program {
         }
         if filter != self.config.log.filter {
             match self.log.replace(&filter) {
-                Ok(()) => self.config.log.filter = filter,
+                Ok(()) => {
+                    self.config.log.filter = filter;
+                    self.log_override = None;
+                }
                 Err(error) => report.warnings.push(error.to_string()),
             }
         }

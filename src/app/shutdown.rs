@@ -94,6 +94,7 @@ fn leave_to_successor(program: &mut Program, successor: Option<u32>) {
         listener.leave_to_successor();
     }
     program.admin = None;
+    program.services.routing.pools.leave_to_successor();
     let sessions = program.services.sessions.count();
     tracing::info!(
         successor,

@@ -11,7 +11,7 @@ use super::{
     visit,
 };
 use crate::{
-    admin::ProgramControl,
+    admin::{ProgramControl, ServiceMonitor},
     audit::{Record, record},
     client_error::ClientError,
     events::EventKind,
@@ -50,6 +50,8 @@ pub struct ConsoleContext {
     pub mover: Arc<WriterMover>,
     /// Metrics shared with the admin API.
     pub metrics: AdminMetrics,
+    /// The faults, as in the admin API.
+    pub monitor: Arc<ServiceMonitor>,
 }
 
 /// One setting of `SHOW CONFIG`.

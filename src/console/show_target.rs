@@ -16,6 +16,7 @@ closed_set! {
         Config = "CONFIG" { columns: Some(CONFIG) },
         Databases = "DATABASES" { columns: Some(DATABASES) },
         Endpoints = "ENDPOINTS" { columns: Some(ENDPOINTS) },
+        Faults = "FAULTS" { columns: Some(FAULTS) },
         Help = "HELP" { columns: None },
         Lists = "LISTS" { columns: Some(LISTS) },
         Pins = "PINS" { columns: Some(PINS) },
@@ -222,6 +223,18 @@ const ENDPOINTS: &[Column] = &[
     int8_column("lag_seconds"),
     text_column("lagging"),
     text_column("replay"),
+];
+
+const FAULTS: &[Column] = &[
+    text_column("severity"),
+    text_column("kind"),
+    text_column("listener"),
+    text_column("endpoint"),
+    int8_column("id"),
+    text_column("since"),
+    int8_column("seconds"),
+    text_column("fault"),
+    text_column("remedy"),
 ];
 
 const PINS: &[Column] = &[

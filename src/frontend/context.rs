@@ -6,8 +6,10 @@ use foldhash::fast::RandomState;
 use tokio::sync::Semaphore;
 
 use super::{
-    ClientLog, Console, ListenerSettings, SharedStateRegistry, Users, accept::admission::Admission,
-    acquire::outlier::OutlierDetector, registry::sessions::SessionRegistry,
+    ClientLog, Console, ListenerSettings, SharedStateRegistry, Users,
+    accept::admission::Admission,
+    acquire::outlier::OutlierDetector,
+    registry::{predecessor::PredecessorSessions, sessions::SessionRegistry},
 };
 use crate::{
     audit::Audit,
@@ -67,6 +69,8 @@ pub struct ClientServices {
     pub mock_secret: [u8; 32],
     /// The console, if there is one.
     pub console: Option<Arc<dyn Console>>,
+    /// Sessions of the process that this one has replaced.
+    pub predecessor: PredecessorSessions,
 }
 
 /// Handles of all endpoints, replaced as a whole by a reload.

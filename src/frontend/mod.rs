@@ -30,10 +30,12 @@ pub use login::{
 };
 pub use observe::client_log::ClientLog;
 pub use registry::{
+    cancel::cancel_for_successor,
     console_session::{ConsoleSessionEntry, ConsoleSessionGuard},
     current_backend::CurrentBackend,
     entry::{SessionCommand, SessionEntry, SessionWait},
-    open_transactions::{OpenTransactions, TransactionAge},
+    open_transactions::{OpenTransactions, TransactionAge, TransactionTimes},
+    predecessor::{ForwardedCancel, MAX_FORWARDED_CANCELS, PredecessorSessions},
     retirement::{EndedUses, EndpointSessions},
     sessions::SessionRegistry,
 };

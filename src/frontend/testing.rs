@@ -124,6 +124,7 @@ impl Stand {
             descriptors: Arc::new(Semaphore::new(8)),
             mock_secret: [0; 32],
             console: None,
+            predecessor: crate::frontend::PredecessorSessions::new().0,
         };
         Self { services: Arc::new(services), topology, evidence }
     }

@@ -58,6 +58,8 @@ pub(super) struct PoolTable {
     orders: Vec<(Filter, PoolPhase)>,
     /// Waits last reported to the metrics.
     waits: OldestWaits,
+    /// Another process has replaced this one.
+    is_replaced: bool,
     closed: bool,
 }
 
@@ -178,7 +180,8 @@ impl Pools {
         let current = registry.endpoints.get(&target.endpoint).cloned();
         let endpoint = current.as_ref().unwrap_or(endpoint);
         let newer = registry.settings.get(&target.listener).filter(|newer| newer.mode == target.mode);
-        let settings = &newer.map_or_else(|| Arc::clone(settings), Arc::clone);
+        let settings = newer.map_or_else(|| Arc::clone(settings), Arc::clone);
+        let settings = &if registry.is_replaced { settings.for_replaced_process().into() } else { settings };
         let known =
             registry.pools.get(target).map(|entry| (Arc::clone(&entry.pool), entry.leads_to(endpoint)));
         let withdrawn = match known {
@@ -226,6 +229,15 @@ impl Pools {
         }
     }
 
+    /// Another process serves new clients, with pools of its own: from now on, idle backends are closed after a second.
+    pub fn leave_to_successor(&self) {
+        self.lock().is_replaced = true;
+        for pool in self.matching_pools(&Filter::all()) {
+            let settings = pool.lock().settings.for_replaced_process();
+            pool.configure(&Arc::new(settings));
+        }
+    }
+
     /// How many backends of an endpoint sessions have leased.
     #[must_use]
     pub fn leased(&self, endpoint: &EndpointName) -> usize {
@@ -257,6 +269,17 @@ impl Pools {
     /// Like [`Pools::pause`], and closes returned backends.
     pub fn drain(&self, filter: &Filter) -> usize {
         self.set_phase(filter, PoolPhase::Draining)
+    }
+
+    /// Phases of new pools by filter, as set by operators; the last match wins.
+    #[must_use]
+    pub fn phases(&self) -> Vec<(Filter, PoolPhase)> {
+        self.lock().orders.clone()
+    }
+
+    /// Sets a phase of [`Pools::phases`] of another process.
+    pub fn restore_phase(&self, filter: &Filter, phase: PoolPhase) {
+        self.set_phase(filter, phase);
     }
 
     /// Pools that match give out backends again. How many there are.

@@ -34,6 +34,10 @@ pub struct PoolSettings {
     pub resolves_commits: bool,
 }
 
+/// Idle time after which a replaced process closes a backend. A session in constant use keeps a backend, and a login
+/// for each transaction would cost the server more than the backend.
+const REPLACED_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+
 closed_set! {
     /// Duration of leases.
     pub enum PoolMode {
@@ -74,5 +78,16 @@ impl PoolSettings {
             splits: false,
             resolves_commits: false,
         }
+    }
+
+    /// The settings of a process that another one has replaced: unused backends leave their places on the server to the
+    /// pools of the successor.
+    #[must_use]
+    pub(super) fn for_replaced_process(&self) -> Self {
+        let shorter = match self.idle_timeout {
+            Duration::ZERO => REPLACED_IDLE_TIMEOUT,
+            limit => limit.min(REPLACED_IDLE_TIMEOUT),
+        };
+        Self { min_idle: 0, idle_timeout: shorter, ..self.clone() }
     }
 }

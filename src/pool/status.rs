@@ -99,6 +99,12 @@ impl Pool {
         }
     }
 
+    /// Number of waiting sessions.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lock().queue.len()
+    }
+
     /// How many slots are in each state, and how many sessions wait.
     pub(super) fn levels(&self) -> Levels {
         let state = self.lock();

@@ -361,6 +361,8 @@ catalog! {
         "Time of the last write of audit records.";
     ADMIN_REQUESTS = COUNTER, "gatekeeper_admin_requests_total", [Outcome],
         "Requests to the admin API, by outcome; requests without a valid key are denied.";
+    ADMIN_CERTIFICATE_EXPIRY = GAUGE, "gatekeeper_admin_certificate_expiry_timestamp_seconds", [],
+        "Expiry time of the certificate of the admin API; NaN without TLS.";
     PANICS = COUNTER, "gatekeeper_panics_total", [],
         "Panics; each is a bug and ended one task.";
     PROCESS_CPU = COUNTER, "process_cpu_seconds_total", [],

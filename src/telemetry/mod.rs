@@ -16,6 +16,7 @@ mod logging;
 mod metric_export;
 mod openmetrics;
 pub mod otlp;
+mod panic_log;
 mod process;
 mod record;
 mod registry;
@@ -27,6 +28,7 @@ pub mod traces;
 pub use log_limiter::{LogLimiter, UnloggedCount};
 pub use logging::{LogError, LogFilter, start_log};
 pub use metric_export::{MetricExportSettings, MetricExporter};
+pub use process::{FileDescriptors, file_descriptors};
 pub use record::{
     AdminMetrics, AuditMetrics, BackendPresence, ClientPresence, EndpointMetrics, HoldPresence,
     ListenerMetrics, Metrics, PathCounts, PathMetrics, PathTotals, ProgramMetrics, RouteCounts,

@@ -14,6 +14,8 @@ pub enum OperatorDecision {
     Move(EndpointName),
     /// Ends the fence of the endpoint.
     EndFence(EndpointName),
+    /// Decisions of the process that this one replaces.
+    Restore(WriterControl),
 }
 
 /// Reason for a decision without effect.
@@ -54,6 +56,7 @@ impl OperatorDecision {
                 }
                 appoint(&mut control, &snapshot.endpoints, status);
             }
+            Self::Restore(before) => control = before.clone(),
             Self::EndFence(name) => {
                 if !control.end_fence(name) {
                     return Err(DecisionError::NotFenced);

@@ -3,7 +3,8 @@
 use super::{DeclaredRole, EndpointStatus};
 use crate::{closed_set::closed_set, names::EndpointName};
 
-/// Decisions of an operator, and the history, that bind the election. Kept in memory alone: a restart begins without.
+/// Decisions of an operator, and the history, that bind the election. Kept in memory alone: a
+/// handover takes them over, and a start begins without.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WriterControl {
     /// The writer elected last. In doubt the incumbent stays the writer.

@@ -243,6 +243,25 @@ impl Drop for Gatekeeper {
     }
 }
 
+/// A process that has taken over from another one, by its id; killed when dropped: no test owns the process as a child.
+pub struct Successor(pub u32);
+
+impl Successor {
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.0.cast_signed()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if let Some(pid) = Pid::from_raw(self.0.cast_signed()) {
+            kill_process(pid, Signal::KILL).ok();
+        }
+    }
+}
+
 /// An HTTP request; `headers` are whole lines, each with a line break.
 pub async fn request(
     address: SocketAddr,

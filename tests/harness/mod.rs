@@ -30,7 +30,7 @@ mod until;
 
 pub use client::{Psql, connect, connect_tls, psql, psql_at};
 pub use frames::Frames;
-pub use gatekeeper::{Answer, Checked, Gatekeeper, check, doctor, request, run_command};
+pub use gatekeeper::{Answer, Checked, Gatekeeper, Successor, check, doctor, request, run_command};
 pub use pooled::{Pooled, Seen, Shape};
 pub use refused::{Refused, refused};
 pub use split::{Split, SplitShape};

@@ -18,10 +18,13 @@ use super::{grafana::tool, request, until};
 /// Time limit for a start or for a scrape, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Time limit of a scrape, as by default.
+const MAX_SCRAPE_SECONDS: u32 = 10;
+
 /// Ends the program at the end of standard input: a test never leaves a process behind.
 const LEASH: &str = r#"trap '' HUP INT TERM; "$@" & child=$!; read -r _; kill -KILL "$child"; wait"#;
 
-/// A running Prometheus that scrapes one program each second; ended when dropped.
+/// A running Prometheus that scrapes one program; ended when dropped.
 pub struct Prometheus {
     shell: Child,
     address: SocketAddr,
@@ -43,17 +46,29 @@ pub struct Span {
 }
 
 impl Prometheus {
-    /// Starts Prometheus at `address`, with `target` as the page to scrape and `rules` to evaluate; files are kept in
-    /// `folder`. `None` if Prometheus is not installed.
+    /// Starts Prometheus at `address`, with `target` as the page to scrape each second and `rules` to evaluate; files are
+    /// kept in `folder`. `None` if Prometheus is not installed.
     pub async fn start(folder: &Path, address: SocketAddr, target: SocketAddr, rules: &Path) -> Option<Self> {
+        Self::start_with(folder, address, target, &[rules], 1).await
+    }
+
+    /// Starts Prometheus like [`Self::start`], with an interval of `seconds`.
+    pub async fn start_with(
+        folder: &Path,
+        address: SocketAddr,
+        target: SocketAddr,
+        rules: &[&Path],
+        seconds: u32,
+    ) -> Option<Self> {
         let program = tool("prometheus")?;
         let folder = folder.join("prometheus");
         fs::create_dir(&folder).unwrap();
         let (config, log) = (folder.join("prometheus.yml"), folder.join("log"));
         let text = format!(
-            "global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}\nrule_files: [\"{}\"]\n\
+            "global: {{ scrape_interval: {seconds}s, scrape_timeout: {}s, evaluation_interval: {seconds}s }}\n\
+             rule_files: {rules:?}\n\
              scrape_configs:\n  - job_name: gatekeeper\n    static_configs: [{{ targets: [\"{target}\"] }}]\n",
-            rules.display()
+            seconds.min(MAX_SCRAPE_SECONDS)
         );
         fs::write(&config, text).unwrap();
         let mut shell = Command::new("sh");

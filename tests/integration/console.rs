@@ -1,14 +1,17 @@
 //! The console: access, responses over both protocols, and the effects of commands.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use gatekeeper::testing::sandbox::{ALICE, DATABASE, SandboxOptions, Single};
 use rustix::process::Signal;
+use serde_json::Value;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::harness::{
-    Stand,
+    Gatekeeper, Stand,
     audit::audited,
+    connect,
+    pki::Pki,
     psql, refused,
     stand::{config, token_login},
     until,
@@ -246,6 +249,73 @@ async fn statistics_count_queries() {
     assert_eq!((value(&rows[0], "database"), value(&rows[0], "total_xact_count")), ("@primary", "3"));
     assert!(value(&rows[0], "total_query_time").parse::<u64>().unwrap() >= 30_000, "{rows:?}");
     assert!(value(&rows[0], "total_received").parse::<u64>().unwrap() > 60, "{rows:?}");
+}
+
+/// Keys of TLS with a certificate that ends in three days.
+fn expiring_tls(folder: &Path, name: &str) -> String {
+    let identity = Pki::new(folder, name).issue_for(name, Duration::from_secs(3 * 86_400));
+    format!("tls = {{ cert = {:?}, key = {:?} }}", identity.cert, identity.key)
+}
+
+#[tokio::test]
+async fn faults_are_those_of_the_verdict() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let listener = format!("{TRUST}\n{}", expiring_tls(server.folder(), "clients"));
+    let config = config(&server, &token_login(&server), &listener, CONSOLE);
+    let stand = Stand::start(server, &config).await;
+    let console = stand.connect("user=exporter dbname=gatekeeper").await.unwrap();
+    let row = until(PATIENCE, async || {
+        let mut rows = table(&console, "SHOW FAULTS").await;
+        if rows.len() == 1 { Ok(rows.remove(0)) } else { Err(rows) }
+    })
+    .await;
+    let verdict = stand.gatekeeper.get("/v1/verdict").await.unwrap().body;
+    let verdict: Value = serde_json::from_str(&verdict).unwrap();
+    let fault = &verdict["faults"][0];
+    for (column, key) in
+        [("severity", "severity"), ("kind", "kind"), ("listener", "listener"), ("remedy", "remedy")]
+    {
+        assert_eq!(value(&row, column), fault[key], "{column}");
+    }
+    assert_eq!(value(&row, "kind"), "certificate_ends");
+    assert!(value(&row, "fault").starts_with("The certificate of listener app ("), "{row:?}");
+    // The fault began four days ago, seven days before the end.
+    let seconds: u64 = value(&row, "seconds").parse().unwrap();
+    assert!((345_600..346_600).contains(&seconds), "{row:?}");
+    let since = fault["since"]["at"].as_str().unwrap().replace('T', " ");
+    assert!(
+        value(&row, "since").starts_with(&since[..19]) && value(&row, "since").ends_with(" UTC"),
+        "{row:?}"
+    );
+    assert_eq!(row.iter().find(|(name, _)| name == "endpoint").unwrap().1, None);
+}
+
+#[tokio::test]
+async fn the_admin_apis_certificate_has_faults() {
+    let server = Single::start(SandboxOptions::default()).await.unwrap();
+    let admin = format!("[admin]\n{}\n", expiring_tls(server.folder(), "operators"));
+    let text = config(&server, &token_login(&server), TRUST, CONSOLE).replace("[admin]\n", &admin);
+    let admin = crate::harness::stand::admin(&server);
+    let gatekeeper = Gatekeeper::launch(server.folder(), &text, admin, &[]);
+    gatekeeper.wait_for_log("gatekeeper is ready").await;
+    let listener = crate::harness::stand::listener(&server);
+    let console = connect(listener, "user=exporter dbname=gatekeeper").await.unwrap();
+    let rows = until(PATIENCE, async || {
+        let rows = table(&console, "SHOW FAULTS").await;
+        if rows.len() == 1 { Ok(rows) } else { Err(rows) }
+    })
+    .await;
+    assert_eq!(value(&rows[0], "kind"), "certificate_ends");
+    assert!(value(&rows[0], "fault").starts_with("The certificate of the admin API ("), "{rows:?}");
+    gatekeeper.wait_for_log("The certificate of the admin API (").await;
+    // The test knows no CA of the operators.
+    let mut curl = tokio::process::Command::new("curl");
+    let page = curl.args(["-sk", &format!("https://{admin}/metrics")]).output().await.unwrap();
+    let page = String::from_utf8(page.stdout).unwrap();
+    let metric = "gatekeeper_admin_certificate_expiry_timestamp_seconds ";
+    let end = page.lines().find_map(|line| line.strip_prefix(metric)).expect("the metric");
+    let left = end.parse::<f64>().unwrap() - std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    assert!((2.9..3.1).contains(&(left / 86_400.0)), "{end}");
 }
 
 #[tokio::test]

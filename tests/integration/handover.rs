@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -9,13 +10,18 @@ use std::{
     time::Duration,
 };
 
-use gatekeeper::testing::sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single};
+use gatekeeper::testing::{
+    sandbox::{APP, DATABASE, SandboxOptions, ServerTls, Single},
+    wire::BackendKey,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_postgres::{Config, NoTls, config::SslMode};
 
-use crate::harness::{Gatekeeper, Pooled, Shape, Stand, audit::audited, run_command, stand, until};
+use crate::harness::{
+    Gatekeeper, Pooled, Shape, Stand, Successor, audit::audited, frames::cancel, run_command, stand, until,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const REST: &str = "handover = \"handover.sock\"\n[audit]\nfile = \"audit.jsonl\"\nlevel = \"statements\"\n";
@@ -98,17 +104,6 @@ async fn pool() -> Pooled {
     pooled
 }
 
-/// Kills the process of this id when dropped: no test owns it as a child.
-struct Successor(u32);
-
-impl Drop for Successor {
-    fn drop(&mut self) {
-        if let Some(pid) = Pid::from_raw(self.0.cast_signed()) {
-            kill_process(pid, Signal::KILL).ok();
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_restart_refuses_no_client_and_loses_no_transaction() {
     let mut pooled = pool().await;
@@ -150,6 +145,157 @@ async fn a_restart_refuses_no_client_and_loses_no_transaction() {
     .await;
     let verified = run_command(&["audit", "verify", "--strict", &audit.display().to_string()], &[]).await;
     assert!(verified.code == Some(0), "{verified:?}");
+}
+
+/// Replaces the process that serves; returns the new one.
+async fn replaced(pooled: &Pooled) -> Successor {
+    let before = info(&pooled.stand.gatekeeper).await["pid"].clone();
+    let file = pooled.stand.gatekeeper.config_file().display().to_string();
+    let done = run_command(&["restart", "--config", &file], &[]).await;
+    assert!(done.code == Some(0), "{done:?}");
+    let now = info(&pooled.stand.gatekeeper).await["pid"].clone();
+    assert_ne!(now, before);
+    Successor(u32::try_from(now.as_u64().unwrap()).unwrap())
+}
+
+/// psql with a statement that runs for 600 s.
+struct LongStatement {
+    psql: tokio::process::Child,
+}
+
+impl LongStatement {
+    /// Returns once `count` statements run.
+    async fn start(pooled: &Pooled, count: usize) -> Self {
+        let listener = pooled.listener();
+        let (host, port) = (listener.ip(), listener.port());
+        let connection =
+            format!("host={host} port={port} user={} dbname={DATABASE} sslmode=disable", APP.name);
+        let mut psql = tokio::process::Command::new("psql");
+        psql.args(["-XAtq", "-v", "VERBOSITY=verbose", "-d", &connection, "-c", "SELECT pg_sleep(600)"]);
+        psql.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let statement = Self { psql: psql.spawn().unwrap() };
+        let sql =
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(600)'";
+        until(PATIENCE, async || match pooled.server(sql).await {
+            running if running == count.to_string() => Ok(()),
+            other => Err(other),
+        })
+        .await;
+        statement
+    }
+
+    /// Cancels the statement as Control-C does; returns the error.
+    async fn interrupt(self) -> String {
+        let pid = Pid::from_raw(self.psql.id().unwrap().cast_signed()).unwrap();
+        kill_process(pid, Signal::INT).unwrap();
+        let output = tokio::time::timeout(PATIENCE, self.psql.wait_with_output()).await.unwrap();
+        String::from_utf8(output.unwrap().stderr).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn sessions_of_replaced_processes_are_canceled() {
+    let pooled = pool().await;
+    let oldest = LongStatement::start(&pooled, 1).await;
+    let _second = replaced(&pooled).await;
+    let older = LongStatement::start(&pooled, 2).await;
+    let _third = replaced(&pooled).await;
+
+    // An unknown key is unknown to all three.
+    let unknown = BackendKey::new(12, &[1; 4]).unwrap();
+    cancel(pooled.listener(), &unknown).await;
+    let requests =
+        |outcome| format!("gatekeeper_cancel_requests_total{{listener=\"app\",outcome=\"{outcome}\"}}");
+    assert_eq!(pooled.stand.gatekeeper.metric(&requests("error")).await, Some(1.0));
+
+    // The third process serves the listener: the requests pass through one or two others.
+    for (statement, count) in [(oldest, 1.0), (older, 2.0)] {
+        let error = statement.interrupt().await;
+        assert!(error.contains("57014") && error.contains("user request"), "{error}");
+        let series = requests("ok");
+        until(PATIENCE, async || match pooled.stand.gatekeeper.metric(&series).await {
+            Some(done) if done == count => Ok(()),
+            other => Err(other),
+        })
+        .await;
+    }
+    let audit = pooled.stand.server.folder().join("audit.jsonl");
+    until(PATIENCE, async || {
+        match audited(&audit).iter().filter(|record| record.action() == "statement.cancelled").count() {
+            2 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn decisions_of_operators_stay_in_force() {
+    let pooled = pool().await;
+    let gatekeeper = &pooled.stand.gatekeeper;
+    let paused =
+        gatekeeper.ask("POST", &format!("/v1/pools/pause?database={DATABASE}"), "", "").await.unwrap();
+    assert_eq!(paused.status, 200, "{}", paused.body);
+    let filter = "{\"filter\": \"gatekeeper=debug\"}";
+    let set = gatekeeper.ask("POST", "/v1/log", "content-type: application/json\r\n", filter).await.unwrap();
+    assert_eq!(set.status, 200, "{}", set.body);
+    let _successor = replaced(&pooled).await;
+    // Already the login waits: the first client of a pool needs a backend.
+    let mut login = Box::pin(run_transaction(pooled.listener()));
+    let waiting = until(PATIENCE, async || match pooled.seen().await {
+        seen if seen.waiting == 1 => Ok(()),
+        seen => Err(seen),
+    });
+    tokio::select! {
+        done = &mut login => panic!("the pool is paused: {done:?}"),
+        () = waiting => {}
+    }
+    let resumed = gatekeeper.ask("POST", "/v1/pools/resume", "", "").await.unwrap();
+    assert_eq!(resumed.status, 200, "{}", resumed.body);
+    login.await.unwrap();
+    cancel(pooled.listener(), &BackendKey::new(12, &[1; 4]).unwrap()).await;
+    // A line of level debug, by the successor alone.
+    gatekeeper.wait_for_log("cancel request with an unknown key").await;
+}
+
+#[tokio::test]
+async fn a_replaced_process_leaves_its_places_on_the_server() {
+    // Room for the pool of one process and the connections of both probes, and for no second pool.
+    let server = SandboxOptions { tls: ServerTls::Off, max_connections: 12, ..SandboxOptions::default() };
+    let endpoint = "max_backends = 7";
+    let shape = Shape { size: 4, rest: REST, plain: true, server, endpoint, ..Shape::default() };
+    let pooled = Pooled::start(shape).await;
+    let parameters = format!("user={} dbname={DATABASE}", APP.name);
+    let mut older = Vec::new();
+    for _ in 0..4 {
+        older.push(pooled.stand.connect(&parameters).await.unwrap());
+    }
+    // Each of them takes a backend, which is idle afterwards.
+    for client in &older {
+        client.simple_query("BEGIN; SELECT 1").await.unwrap();
+    }
+    for client in &older {
+        client.simple_query("COMMIT").await.unwrap();
+    }
+    let sql = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = '{}' AND datname = '{DATABASE}'",
+        APP.name
+    );
+    assert_eq!(pooled.server(&sql).await, "4");
+    let _successor = replaced(&pooled).await;
+    until(PATIENCE, async || match pooled.server(&sql).await.as_str() {
+        "0" => Ok(()),
+        other => Err(other.to_owned()),
+    })
+    .await;
+    // The successor has room for its whole pool, and the sessions of the old process get a backend when they need one.
+    let mut newer = Vec::new();
+    for _ in 0..4 {
+        let client = pooled.stand.connect(&parameters).await.unwrap();
+        client.simple_query("BEGIN; SELECT 1").await.unwrap();
+        newer.push(client);
+    }
+    older[0].simple_query("SELECT 1").await.unwrap();
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! Dashboards and alerts in front of a real Prometheus, which looks at the program under load while the cluster has a bad
 //! quarter of an hour in fast motion.
 
+mod calm;
 mod faults;
 mod load;
 mod verdict;
+mod watch;
 
 use std::{
     process::Command,
@@ -22,11 +24,18 @@ use load::Load;
 use verdict::{faults_of_alert, faults_of_target, faults_of_variable, filled_in};
 
 /// Panels and alerts that are rightly empty here, by a part of the message, with the reason.
-const EMPTY: [(&str, &str); 3] = [
+const EMPTY: [(&str, &str); 5] = [
     ("gatekeeper-endpoint / Certificates and tokens: ours", "no endpoint here wants a certificate of us"),
     ("gatekeeper-clients / Certificates of endpoints: ours", "no endpoint here wants a certificate of us"),
+    (
+        "gatekeeper-clients / Certificates for clients: it finds no finite number (min by (instance)",
+        NO_ADMIN_TLS,
+    ),
+    ("GatekeeperCertificateExpiring: gatekeeper_admin_certificate_expiry_timestamp_seconds", NO_ADMIN_TLS),
     ("GatekeeperTokenNotRenewed: gatekeeper_token_mint_failure_timestamp_seconds", "no mint fails here"),
 ];
+
+const NO_ADMIN_TLS: &str = "the admin API has no TLS here";
 
 /// Set to a folder, pictures of the dashboards are drawn there: `make pictures`.
 const PICTURES: &str = "GATEKEEPER_TEST_PICTURES";

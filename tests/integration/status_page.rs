@@ -190,6 +190,9 @@ async fn the_page_shows_faults_and_sorts_sessions() {
         browser.scheme(scheme).await;
         let wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
         assert_eq!(browser.js(wide).await, 0, "{name}: wider than the window");
+        // On a phone, too, the cards of both sessions are visible at once.
+        let cut = "(list => list.scrollHeight - list.clientHeight)(document.querySelector('#sessions'))";
+        assert_eq!(browser.js(cut).await, 0, "{name}: sessions are cut off");
         keep(&browser, name).await;
     }
     browser.resize(1280, 900).await;

@@ -18,11 +18,11 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    Answer, Frames, Gatekeeper,
+    Answer, Frames, Gatekeeper, Successor,
     audit::audited_until,
     connect,
     frames::{query, statement, sync},
-    psql, refused, until,
+    psql, refused, run_command, until,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -248,7 +248,7 @@ fn config(sandbox: &Sandbox, roles: [&str; 2]) -> String {
         "{clusters}{}{}{}[admin]\nbind = \"{ip}:8080\"\n\n\
          [console]\nadmin_users = [\"root\"]\ninsecure_trust = true\n\n\
          [probe]\ninterval = \"200ms\"\ntimeout = \"1s\"\nfailures = 2\n\n\
-         [audit]\nfile = \"{}\"\n",
+         [runtime]\nhandover = \"handover.sock\"\n\n[audit]\nfile = \"{}\"\n",
         listener("app", 15432, "primary", "transaction"),
         listener("plain", 15433, "primary", "session"),
         listener("named", 15434, "endpoint:primary", "session"),
@@ -484,4 +484,32 @@ async fn a_reload_follows_a_moved_writer() {
     let rows: Vec<u64> = load.end().await.iter().map(|rows| rows % 1_000_000).collect();
     pair.has_rows("dr", &rows).await;
     assert_eq!(pair.rows("primary").await, old);
+}
+
+#[tokio::test]
+async fn a_moved_writer_stays_moved_after_a_handover() {
+    let pair = Pair::start(["primary", "secondary"]).await;
+    let load = Load::start(&pair);
+    pair.grows("primary").await;
+    pair.move_to_promoted(Interface::Api).await;
+    pair.grows("dr").await;
+    load.end().await;
+    let before = pair.topology(|topology| topology["writer"] == "dr").await;
+    assert_eq!((&before["appointed"], fences(&before)), (&"dr".into(), vec![("primary", "moved")]));
+    let file = pair.gatekeeper.config_file().to_str().unwrap();
+    let done = run_command(&["restart", "--config", file], &[]).await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let info: Value = serde_json::from_str(&pair.gatekeeper.get("/v1/info").await.unwrap().body).unwrap();
+    let _successor = Successor(u32::try_from(info["pid"].as_u64().unwrap()).unwrap());
+    assert_ne!(info["pid"], pair.gatekeeper.pid());
+    // At once, before any probe: the old writer, which is declared primary, gets no client.
+    let answer = pair.gatekeeper.get("/v1/topology").await.unwrap();
+    let after: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((&after["writer"], &after["appointed"]), (&before["writer"], &before["appointed"]));
+    assert_eq!(fences(&after), fences(&before));
+    let mut client = pair.client().await;
+    client.ask("INSERT INTO ledger VALUES (100, 1)").await.unwrap();
+    let count = "SELECT count(*) FROM ledger WHERE client = 100";
+    assert_eq!(pair.node("dr").sql(DATABASE, count).await.unwrap(), "1");
+    assert_eq!(pair.node("primary").sql(DATABASE, count).await.unwrap(), "0");
 }

@@ -7,27 +7,30 @@ use crate::{admin::moment::Moment, closed_set::closed_set};
 
 /// A fault that an operator should know.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub(in crate::admin) struct Fault {
+pub struct Fault {
     /// Kind, from a closed set: `draining`, `writer_move`, `two_writers`, `role_mismatch`, `fenced`, `endpoint_down`,
     /// `listener_unready`, `pool_waits`, `pool_paused`, `statements_refused`, `clients_refused`, `clients_near_limit`,
     /// `errors`, `replication_lag`, `replay_stopped`, `stuck_transaction`, `certificate_ends`, `certificate_ended`, `token_not_renewed`,
-    /// `token_missing`, `audit_failing`, `audit_lost`, `reload_failed`, `file_unusable`.
-    pub(super) kind: &'static str,
+    /// `token_missing`, `audit_failing`, `audit_lost`, `reload_failed`, `file_unusable`, `descriptors_near_limit`, `panicked`.
+    pub kind: &'static str,
     /// `info`, `warning`, `alarm`.
-    pub(super) severity: &'static str,
+    pub severity: &'static str,
     /// The listener concerned.
-    pub(super) listener: Option<String>,
+    pub listener: Option<String>,
     /// The endpoint concerned.
-    pub(super) endpoint: Option<String>,
+    pub endpoint: Option<String>,
     /// The session concerned most.
-    pub(super) session: Option<u64>,
+    pub session: Option<u64>,
     /// One sentence for people; may change.
-    pub(super) text: String,
+    pub text: String,
     /// Remedy of the fault, for people; may change.
-    pub(super) remedy: String,
+    pub remedy: String,
     /// Begin of the fault; absent while unknown.
-    pub(super) since: Option<Moment>,
+    pub since: Option<Moment>,
 }
+
+/// Kind, listener and endpoint: a fault with other words is the same fault.
+pub(super) type FaultKey = (&'static str, Option<String>, Option<String>);
 
 closed_set! {
     /// Kind of a fault.
@@ -82,6 +85,10 @@ closed_set! {
         ReloadFailed = "reload_failed" { severity: FaultSeverity::Warning },
         /// A changed file cannot be used.
         FileUnusable = "file_unusable" { severity: FaultSeverity::Warning },
+        /// The process has nearly its maximum number of file descriptors.
+        DescriptorsNearLimit = "descriptors_near_limit" { severity: FaultSeverity::Warning },
+        /// A bug has ended a task.
+        Panicked = "panicked" { severity: FaultSeverity::Warning },
     }
 }
 
@@ -111,6 +118,10 @@ impl Fault {
             remedy,
             since,
         }
+    }
+
+    pub(super) fn key(&self) -> FaultKey {
+        (self.kind, self.listener.clone(), self.endpoint.clone())
     }
 
     pub(super) fn of_listener(self, name: impl ToString) -> Self {

@@ -6,9 +6,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
     Diagnosis,
-    fault::{Fault, FaultKind},
+    fault::{Fault, FaultKey, FaultKind},
 };
-use crate::admin::context::AdminContext;
+use crate::admin::monitor::ServiceMonitor;
 
 /// Faults as last logged, by kind, listener and endpoint.
 #[derive(Default)]
@@ -16,10 +16,8 @@ struct FaultLog {
     known: BTreeMap<FaultKey, Fault>,
 }
 
-type FaultKey = (&'static str, Option<String>, Option<String>);
-
 /// Kinds that are events nowhere else.
-const LOGGED: [FaultKind; 9] = [
+const LOGGED: [FaultKind; 10] = [
     FaultKind::PoolWaits,
     FaultKind::ClientsNearLimit,
     FaultKind::Errors,
@@ -29,6 +27,7 @@ const LOGGED: [FaultKind; 9] = [
     FaultKind::CertificateEnded,
     FaultKind::TokenNotRenewed,
     FaultKind::TokenMissing,
+    FaultKind::DescriptorsNearLimit,
 ];
 
 /// Interval of the diagnoses. A fault in between is not logged.
@@ -37,13 +36,13 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Diagnoses and logs forever.
 ///
 /// Cancel safe.
-pub(in crate::admin) async fn log_faults(context: Arc<AdminContext>) {
+pub(in crate::admin) async fn log_faults(monitor: Arc<ServiceMonitor>) {
     let mut log = FaultLog::default();
     let mut due = interval(INTERVAL);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         due.tick().await;
-        let (begun, ended) = log.update(Diagnosis::of(&context).faults);
+        let (begun, ended) = log.update(Diagnosis::of(&monitor).faults);
         for fault in begun {
             tracing::warn!(
                 kind = fault.kind,
@@ -71,7 +70,7 @@ impl FaultLog {
         let mut before = std::mem::take(&mut self.known);
         let mut begun = Vec::new();
         for fault in faults.into_iter().filter(is_logged) {
-            let key = (fault.kind, fault.listener.clone(), fault.endpoint.clone());
+            let key = fault.key();
             if before.remove(&key).is_none() && !self.known.contains_key(&key) {
                 begun.push(fault.clone());
             }

@@ -22,14 +22,20 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub(super) use self::fault_log::log_faults;
+pub use self::fault::Fault;
 use self::{
-    fault::{Fault, FaultKind, FaultSeverity},
-    transactions::OpenTransaction,
+    fault::{FaultKind, FaultSeverity},
+    fault_log::log_faults,
     waits::PoolWaits,
 };
-use super::{context::AdminContext, error::ErrorBody, health::Readiness, moment::Clock, traffic::Traffic};
-use crate::{closed_set::closed_set, frontend::ListenerContext};
+use super::{
+    context::AdminContext, error::ErrorBody, health::Readiness, moment::Clock, monitor::ServiceMonitor,
+    traffic::Traffic,
+};
+use crate::{
+    closed_set::closed_set, frontend::ListenerContext, tasks::Tasks, telemetry::file_descriptors,
+    tls::ServerTls,
+};
 
 /// The state of the service and its faults.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -61,28 +67,61 @@ closed_set! {
     (status = 401, description = "No valid key was shown.", body = ErrorBody),
 ))]
 pub(super) async fn verdict(State(context): State<Arc<AdminContext>>) -> Json<Diagnosis> {
-    Json(Diagnosis::of(&context))
+    Json(Diagnosis::of(&context.monitor))
+}
+
+/// Current faults, the worst first.
+#[must_use]
+pub fn diagnose(monitor: &ServiceMonitor) -> Vec<Fault> {
+    Diagnosis::of(monitor).faults
+}
+
+/// Samples the traffic and logs faults, in tasks of `tasks`.
+pub fn start_diagnoses(monitor: &Arc<ServiceMonitor>, tasks: &Tasks) {
+    let (sampled, metrics) = (Arc::clone(monitor), monitor.api.metrics.clone());
+    tasks.spawn("traffic", async move { sampled.traffic.take_forever(metrics).await });
+    tasks.spawn("fault log", log_faults(Arc::clone(monitor)));
+}
+
+/// Kinds that compare a number with its limit, or a state without a time: their begin is the first diagnosis. The fault
+/// log looks every two seconds.
+const DATED_BY_DIAGNOSIS: [FaultKind; 4] = [
+    FaultKind::Errors,
+    FaultKind::ClientsNearLimit,
+    FaultKind::DescriptorsNearLimit,
+    FaultKind::ListenerUnready,
+];
+
+fn date_faults(faults: &mut [Fault], monitor: &ServiceMonitor, clock: Clock) {
+    let is_undated = |fault: &&mut Fault| DATED_BY_DIAGNOSIS.iter().any(|kind| kind.as_str() == fault.kind);
+    let undated: Vec<_> = faults.iter_mut().filter(is_undated).collect();
+    let keys = undated.iter().map(|fault| fault.key()).collect();
+    let times = monitor.first_seen.update(keys, Instant::now());
+    for (fault, first) in undated.into_iter().zip(times) {
+        fault.since = Some(clock.since(first));
+    }
 }
 
 // === impl Diagnosis ===
 
 impl Diagnosis {
     /// Diagnosis of the current state.
-    fn of(context: &AdminContext) -> Self {
-        let traffic = context.traffic.traffic(&context.api.metrics, Instant::now());
-        Self::new(context, &Readiness::of_all(context), &traffic, Clock::now())
+    fn of(monitor: &ServiceMonitor) -> Self {
+        let traffic = monitor.traffic.traffic(&monitor.api.metrics, Instant::now());
+        Self::new(monitor, &Readiness::of_all(monitor), &traffic, Clock::now())
     }
 
     pub(super) fn new(
-        context: &AdminContext,
+        monitor: &ServiceMonitor,
         readiness: &Readiness,
         traffic: &Traffic,
         clock: Clock,
     ) -> Self {
-        let mut faults = diagnose_service(context, readiness, clock);
-        faults.extend(diagnose_traffic(context, traffic, clock));
-        faults.extend(diagnose_credentials(context, clock));
-        faults.extend(diagnose_program(context, clock));
+        let mut faults = diagnose_service(monitor, readiness, clock);
+        faults.extend(diagnose_traffic(monitor, traffic, clock));
+        faults.extend(diagnose_credentials(monitor, clock));
+        faults.extend(diagnose_program(monitor, clock));
+        date_faults(&mut faults, monitor, clock);
         Self::from_faults(faults, readiness)
     }
 
@@ -104,9 +143,9 @@ impl Diagnosis {
 }
 
 /// Shutdown, moves, endpoints, listeners.
-fn diagnose_service(context: &AdminContext, readiness: &Readiness, clock: Clock) -> Vec<Fault> {
-    let (api, mut faults) = (&context.api, Vec::new());
-    if context.is_draining() {
+fn diagnose_service(monitor: &ServiceMonitor, readiness: &Readiness, clock: Clock) -> Vec<Fault> {
+    let (api, mut faults) = (&monitor.api, Vec::new());
+    if monitor.is_draining() {
         let text = "This Gatekeeper is shutting down: sessions end after their transaction.".to_owned();
         let remedy = "Clients connect to another instance.".to_owned();
         faults.push(Fault::new(FaultKind::Draining, text, remedy, None));
@@ -131,18 +170,19 @@ fn diagnose_service(context: &AdminContext, readiness: &Readiness, clock: Clock)
 }
 
 /// Pools, transactions, refusals, errors, clients.
-fn diagnose_traffic(context: &AdminContext, traffic: &Traffic, clock: Clock) -> Vec<Fault> {
-    let api = &context.api;
-    let sessions = api.sessions.list();
+fn diagnose_traffic(monitor: &ServiceMonitor, traffic: &Traffic, clock: Clock) -> Vec<Fault> {
+    let api = &monitor.api;
+    // Lists of all sessions are made only if there is something to find: there may be thousands.
     let mut pools = api.routing.pools.list();
+    pools.retain(|pool| pool.waiting() > 0);
     pools.sort_by_cached_key(|pool| pool.target().to_string());
+    let sessions = if pools.is_empty() { Vec::new() } else { api.sessions.list() };
     let waits = pools.iter().filter_map(|pool| PoolWaits::of(&pool.status(), &sessions)?.diagnose(clock));
     let mut faults: Vec<_> = waits.collect();
-    let open = sessions.iter().filter_map(|entry| OpenTransaction::of(entry));
-    faults.extend(transactions::diagnose_transactions(open, clock));
+    faults.extend(transactions::diagnose_transactions(transactions::find_stuck(&api.sessions), clock));
     faults.extend(refusals::diagnose_refusals(api.observers.events.recent_refusals(), clock));
     faults.extend(refusals::diagnose_errors(traffic.endpoints()));
-    faults.extend(context.listeners().iter().filter_map(|listener| {
+    faults.extend(monitor.listeners().iter().filter_map(|listener| {
         let settings = &listener.settings;
         refusals::diagnose_clients(settings.name.as_str(), listener.clients(), settings.limits.max_clients)
     }));
@@ -150,16 +190,18 @@ fn diagnose_traffic(context: &AdminContext, traffic: &Traffic, clock: Clock) -> 
 }
 
 /// Certificates and tokens.
-fn diagnose_credentials(context: &AdminContext, clock: Clock) -> Vec<Fault> {
+fn diagnose_credentials(monitor: &ServiceMonitor, clock: Clock) -> Vec<Fault> {
     let (now, mut faults) = (Timestamp::now(), Vec::new());
-    for listener in context.listeners() {
+    let certificates = monitor.tls().map(ServerTls::certificates).unwrap_or_default();
+    faults.extend(credentials::diagnose_certificates("the admin API", &certificates, now, clock));
+    for listener in monitor.listeners() {
         let ListenerContext { settings, tls, .. } = &*listener;
         let owner = format!("listener {}", settings.name);
-        let certificates = tls.as_ref().map(crate::tls::ServerTls::certificates).unwrap_or_default();
+        let certificates = tls.as_ref().map(ServerTls::certificates).unwrap_or_default();
         let found = credentials::diagnose_certificates(&owner, &certificates, now, clock);
         faults.extend(found.into_iter().map(|fault| fault.of_listener(&settings.name)));
     }
-    let endpoints = context.api.routing.endpoints.load();
+    let endpoints = monitor.api.routing.endpoints.load();
     let mut endpoints: Vec<_> = endpoints.iter().collect();
     endpoints.sort_by_key(|endpoint| endpoint.name());
     for endpoint in endpoints {
@@ -176,14 +218,16 @@ fn diagnose_credentials(context: &AdminContext, clock: Clock) -> Vec<Fault> {
     faults
 }
 
-/// Audit log, reloads, files.
-fn diagnose_program(context: &AdminContext, clock: Clock) -> Vec<Fault> {
-    let api = &context.api;
-    let condition = api.observers.audit.condition();
-    let mut faults = program::diagnose_audit(&condition, Timestamp::now(), clock);
+/// Audit log, reloads, files, descriptors, panics.
+fn diagnose_program(monitor: &ServiceMonitor, clock: Clock) -> Vec<Fault> {
+    let api = &monitor.api;
+    let (condition, now) = (api.observers.audit.condition(), Timestamp::now());
+    let mut faults = program::diagnose_audit(&condition, now, clock);
     let failed = api.observers.events.failed_reload();
     faults.extend(failed.map(|failed| program::diagnose_reload(&failed, clock)));
     faults.extend(api.files.unusable().iter().map(|files| program::diagnose_files(files, clock)));
+    faults.extend(file_descriptors().and_then(program::diagnose_descriptors));
+    faults.extend(program::diagnose_panics(api.metrics.panics().panics(), now, clock));
     faults
 }
 

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     credentials::{diagnose_certificates, diagnose_tokens},
     fault::{Fault, FaultKind},
-    program::{diagnose_audit, diagnose_files, diagnose_reload},
+    program::{diagnose_audit, diagnose_descriptors, diagnose_files, diagnose_panics, diagnose_reload},
     refusals::{diagnose_clients, diagnose_errors, diagnose_refusals},
     replication::diagnose_standby,
     transactions::{OpenTransaction, diagnose_transactions},
@@ -17,7 +17,9 @@ use crate::{
     credentials::{KeptToken, TokenError, TokenStatus},
     events::{FailedReload, RecentRefusals, RefusalKind},
     files::UnusableFiles,
+    frontend::TransactionTimes,
     pool::PoolPhase,
+    telemetry::FileDescriptors,
     tls::{CertificateFacts, CertificateUse},
     topology::{Endpoint, EndpointStatus, Health, ObservedRole, ReplayState, ReplicationLag},
 };
@@ -98,8 +100,7 @@ fn open(session: u64, listener: &str, idle_for: Option<u64>, open_for: u64) -> O
             "session {session} (svc, job), idle in transaction for {} s",
             idle_for.unwrap_or(0)
         ),
-        idle_for: idle_for.map(seconds),
-        open_for: seconds(open_for),
+        times: TransactionTimes { open_for: seconds(open_for), idle_for: idle_for.map(seconds) },
     }
 }
 
@@ -356,6 +357,40 @@ fn rejected_configuration_and_files_are_faults() {
              `porty`.",
             "warning file_unusable: Changed files cannot be used, the previous contents stay: TLS of listener app: no \
              certificate.",
+        ]
+    );
+}
+
+#[test]
+fn few_descriptors_left_are_a_fault() {
+    let of = |open| diagnose_descriptors(FileDescriptors { open, limit: 1024 });
+    assert_eq!(shown(of(921)), Vec::<String>::new());
+    let faults = of(922);
+    assert!(faults.as_ref().unwrap().remedy.contains("LimitNOFILE"));
+    assert_eq!(
+        shown(faults),
+        ["warning descriptors_near_limit: Gatekeeper has 922 of at most 1024 file descriptors open."]
+    );
+    let unlimited = FileDescriptors { open: 1_000_000, limit: u64::MAX };
+    assert!(diagnose_descriptors(unlimited).is_none());
+}
+
+#[test]
+fn a_panic_is_a_fault_for_a_quarter_of_an_hour() {
+    let (clock, now) = (Clock::now(), Timestamp::now());
+    let of = |count, ago| {
+        let last = now.checked_sub(SignedDuration::from_secs(ago)).unwrap();
+        diagnose_panics(Some((count, last.into())), now, clock)
+    };
+    assert!(diagnose_panics(None, now, clock).is_none());
+    assert!(of(3, 901).is_none(), "as in the alert");
+    let fault = of(2, 61).unwrap();
+    assert_eq!(fault.since.as_ref().unwrap().age_seconds().round(), 61.0);
+    assert_eq!(
+        shown([fault]),
+        [
+            "warning panicked: A bug in Gatekeeper has ended 2 tasks by a panic since the start, the last one 1 min 1 s \
+             ago."
         ]
     );
 }

@@ -1,12 +1,18 @@
 //! Sessions whose transaction is stuck.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use super::{
     fault::{Fault, FaultKind},
     words::{describe_count, describe_duration, describe_name},
 };
-use crate::{admin::moment::Clock, frontend::SessionEntry};
+use crate::{
+    admin::moment::Clock,
+    frontend::{OpenTransactions, SessionEntry, SessionRegistry, TransactionTimes},
+};
 
 /// A session with an open transaction.
 pub(super) struct OpenTransaction {
@@ -14,9 +20,7 @@ pub(super) struct OpenTransaction {
     pub(super) listener: String,
     /// Session with its state, as part of a sentence.
     pub(super) described: String,
-    /// Time without a statement; `None` while a statement runs.
-    pub(super) idle_for: Option<Duration>,
-    pub(super) open_for: Duration,
+    pub(super) times: TransactionTimes,
 }
 
 /// A client that takes longer between two statements of a transaction occupies its backend, and perhaps locks.
@@ -25,19 +29,32 @@ const MAX_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 const MAX_OPEN_TRANSACTION: Duration = Duration::from_secs(300);
 
 impl OpenTransaction {
-    /// The open transaction of a session, if it has one.
-    pub(super) fn of(entry: &SessionEntry) -> Option<Self> {
-        let open_for = entry.transaction_start()?.elapsed();
-        let idle_for = (!entry.activity().busy).then(|| entry.state_start().elapsed());
+    /// The transaction of a session, if it is stuck.
+    fn stuck(entry: &SessionEntry, now: Instant) -> Option<Self> {
+        let times = TransactionTimes::of(entry, now)?;
+        stuck_for(times)?;
         let listener = entry.facts.listener.to_string();
-        Some(Self { session: entry.id, listener, described: describe_session(entry), idle_for, open_for })
+        Some(Self { session: entry.id, listener, described: describe_session(entry), times })
     }
+}
 
-    /// Time since the transaction counts as stuck.
-    fn stuck_for(&self) -> Option<Duration> {
-        let idle = self.idle_for.filter(|idle| *idle >= MAX_IDLE_IN_TRANSACTION);
-        idle.or_else(|| (self.open_for >= MAX_OPEN_TRANSACTION).then_some(self.open_for))
+/// The stuck transactions of `sessions`. No session is looked at if the ages of the last second show none.
+pub(super) fn find_stuck(sessions: &SessionRegistry) -> Vec<OpenTransaction> {
+    let is_stuck = |open: &OpenTransactions| {
+        let idle_for = open.longest_idle.map(|longest| longest.age);
+        stuck_for(TransactionTimes { open_for: open.oldest.age, idle_for }).is_some()
+    };
+    if !sessions.open_transactions().iter().any(is_stuck) {
+        return Vec::new();
     }
+    let now = Instant::now();
+    sessions.list().iter().filter_map(|entry| OpenTransaction::stuck(entry, now)).collect()
+}
+
+/// Time since a transaction counts as stuck.
+fn stuck_for(times: TransactionTimes) -> Option<Duration> {
+    let idle = times.idle_for.filter(|idle| *idle >= MAX_IDLE_IN_TRANSACTION);
+    idle.or_else(|| (times.open_for >= MAX_OPEN_TRANSACTION).then_some(times.open_for))
 }
 
 /// A session with its state, as part of a sentence: `session 12 (alice, billing), idle in transaction for 31 s`.
@@ -58,7 +75,7 @@ pub(super) fn diagnose_transactions(
 ) -> Vec<Fault> {
     let mut stuck: BTreeMap<String, Vec<(Duration, OpenTransaction)>> = BTreeMap::new();
     for transaction in transactions {
-        if let Some(stuck_for) = transaction.stuck_for() {
+        if let Some(stuck_for) = stuck_for(transaction.times) {
             stuck.entry(transaction.listener.clone()).or_default().push((stuck_for, transaction));
         }
     }
@@ -66,7 +83,7 @@ pub(super) fn diagnose_transactions(
         found.sort_by_key(|(stuck_for, _)| std::cmp::Reverse(*stuck_for));
         let count = describe_count(found.len() as u64, "transaction");
         let (stuck_for, worst) = found.into_iter().next()?;
-        let open_for = describe_duration(worst.open_for);
+        let open_for = describe_duration(worst.times.open_for);
         let text = format!(
             "Listener {listener}: {count} stuck, first that of {}; its transaction began {open_for} ago.",
             worst.described

@@ -16,7 +16,7 @@ use tower::ServiceExt;
 
 use crate::{
     admin::{
-        AdminSettings, Api, ControlCommand, context::AdminContext, control, guard::Client,
+        AdminSettings, Api, ControlCommand, ServiceMonitor, context::AdminContext, control, guard::Client,
         router::build_router,
     },
     audit::{Audit, AuditLevel, AuditOutput, AuditSettings, OnFull, StatementText, SyncPolicy, record},
@@ -147,7 +147,8 @@ impl Desk {
             metrics_prefix: "gatekeeper".into(),
             tls: None,
         };
-        let context = Arc::new(AdminContext::new(&settings, api));
+        let monitor = ServiceMonitor::new(api, Some(&settings)).unwrap();
+        let context = Arc::new(AdminContext::new(&settings, Arc::new(monitor)));
         Self {
             router: build_router(Arc::clone(&context)),
             context,

@@ -1,9 +1,16 @@
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use serde_json::Value;
 
 use super::desk::{Desk, WELL};
 use crate::{
     events::EventKind,
+    frontend::{Activity, OpenTransactions, Registered, SessionWait, TransactionAge},
     topology::{Fence, FenceCause, SnapshotChange, WriterControl},
+    wire::TransactionStatus,
 };
 
 /// State, and the kinds of the faults.
@@ -31,7 +38,14 @@ async fn the_page_and_the_api_show_the_same_verdict() {
     let fault = body["faults"][0].clone();
     assert_eq!(fault["text"], "reads is down: connection refused.");
     assert_eq!((&fault["endpoint"], &fault["severity"]), (&Value::from("reads"), &Value::from("alarm")));
-    assert_eq!(picture["verdict"], body.take());
+    // Requested one after the other.
+    let without_ages = |mut verdict: Value| {
+        for fault in verdict["faults"].as_array_mut().unwrap() {
+            fault["since"]["age_seconds"] = Value::Null;
+        }
+        verdict
+    };
+    assert_eq!(without_ages(picture["verdict"].clone()), without_ages(body.take()));
     assert_eq!(
         verdict(&desk).await,
         ("not_ready".to_owned(), vec!["endpoint_down".to_owned(), "listener_unready".to_owned()])
@@ -54,6 +68,45 @@ async fn a_failed_reload_is_a_fault_until_the_next_one() {
     assert_eq!(verdict(&desk).await, ("healthy".to_owned(), Vec::new()));
 }
 
+/// In a transaction, without a statement.
+fn leave_idle_in_transaction(session: &Registered) {
+    let start = Instant::now();
+    session.set_transaction(Some(start));
+    let (wait, status) = (SessionWait::Nothing, TransactionStatus::Open);
+    session.set_activity(Activity { begun: 1, busy: false, wait, status }, start);
+}
+
+/// The cost with many sessions, a tenth of them in a transaction, for `bench/results/processor-time.md`:
+/// `cargo test --release --lib ten_thousand_sessions -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "by hand: a measurement"]
+async fn a_diagnosis_of_ten_thousand_sessions_is_cheap() {
+    let desk = Desk::new(WELL);
+    let sessions: Vec<_> = (0..10_000).map(|_| desk.session("app", "primary")).collect();
+    for session in sessions.iter().step_by(10) {
+        leave_idle_in_transaction(session);
+    }
+    let measure = |what: &str| {
+        let mut times: Vec<_> = (0..200)
+            .map(|_| {
+                let start = Instant::now();
+                assert_eq!(crate::admin::diagnose(&desk.context.monitor).len(), 0);
+                start.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        println!("{what}: median {:?}, fastest {:?}", times[100], times[0]);
+    };
+    measure("nothing is wrong");
+    // The watchdog has seen an old transaction, which is over: all sessions are looked at.
+    let age = TransactionAge { session: 1, age: Duration::from_secs(20) };
+    let endpoint = Arc::clone(sessions[0].current_backend().unwrap().endpoint().endpoint());
+    let (listener, longest_idle) = ("app".parse().unwrap(), Some(age));
+    let open = OpenTransactions { listener, endpoint, oldest: age, longest_idle };
+    desk.context.api.sessions.publish_transactions([open].into());
+    measure("a transaction may be stuck");
+}
+
 #[tokio::test]
 async fn alarms_come_first() {
     let mut desk = Desk::new(WELL);
@@ -67,7 +120,7 @@ async fn alarms_come_first() {
     desk.becomes("primary primary up primary\nreads read-pool up primary");
     let (_, kinds) = verdict(&desk).await;
     assert!(kinds.contains(&"role_mismatch".to_owned()), "{kinds:?}");
-    desk.context.drain();
+    desk.context.monitor.drain();
     assert_eq!(verdict(&desk).await.1.last().unwrap(), "draining", "information comes last");
 }
 

@@ -98,7 +98,7 @@ async fn a_listener_that_is_not_there_is_said_to_be_missing() {
 #[tokio::test]
 async fn a_draining_program_lives_and_is_not_ready() {
     let desk = Desk::new(WELL);
-    desk.context.drain();
+    desk.context.monitor.drain();
     let answer = desk.get("/readyz?listener=app").await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.json()["draining"], true);

@@ -66,7 +66,7 @@ async fn stop_is_commanded_once() {
 async fn a_program_that_is_ending_reloads_nothing() {
     assert_eq!(reload(Err(ReloadFailure::Ending)).await.code(), "draining");
     let mut desk = Desk::new(WELL);
-    desk.context.drain();
+    desk.context.monitor.drain();
     assert_eq!(desk.ask("POST", "/v1/reload", &[]).await.code(), "draining");
     assert!(desk.commands.try_recv().is_err(), "the program was asked all the same");
 }

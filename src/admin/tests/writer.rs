@@ -31,7 +31,7 @@ async fn a_move_that_cannot_be_is_refused_with_its_reason() {
     }
     let topology = desk.get("/v1/topology").await.json();
     assert_eq!((&topology["move"], &topology["writer"]), (&json!(null), &json!("primary")));
-    desk.context.drain();
+    desk.context.monitor.drain();
     assert_eq!(move_writer(&desk, "{\"endpoint\": \"dr\"}").await.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 

@@ -3,6 +3,7 @@
 mod clients;
 mod configuration;
 mod endpoints;
+mod faults;
 mod pools;
 mod servers;
 mod socket;
@@ -28,6 +29,7 @@ pub(super) fn show_table(target: ShowTarget, shown: ShowContext<'_>) -> CommandR
         ShowTarget::Clients => clients::show_clients(shown),
         ShowTarget::Config => configuration::show_config(shown),
         ShowTarget::Endpoints => endpoints::show_endpoints(shown),
+        ShowTarget::Faults => faults::show_faults(shown),
         ShowTarget::Help => CommandResponse::done().with_notice("Console usage", Some(help_text())),
         ShowTarget::Version => {
             CommandResponse::rows([vec![concat!("Gatekeeper ", env!("CARGO_PKG_VERSION")).into()]])

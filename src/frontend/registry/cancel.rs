@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::{current_backend::CurrentBackend, entry::SessionEntry};
+use super::{console_session::ConsoleSessionEntry, current_backend::CurrentBackend, entry::SessionEntry};
 use crate::{
     audit::{Record, record},
     blame::Chain,
@@ -18,6 +18,12 @@ use crate::{
     topology::DeclaredRole,
     wire::BackendKey,
 };
+
+/// The session whose statement a request cancels.
+enum CancelTarget {
+    Console(Arc<ConsoleSessionEntry>),
+    Session(Arc<SessionEntry>),
+}
 
 /// Maximum number of tries while one statement runs. A read pool's address leads to several nodes, and each new
 /// connection may reach another node than the backend's. With 20 nodes, nine of ten requests reach the right one.
@@ -38,26 +44,63 @@ pub(crate) async fn forward_request(
     context: &ListenerContext,
     services: &ClientServices,
 ) {
-    if let Some(entry) = services.sessions.find_console_session(key) {
-        context.metrics.cancel_request(Outcome::Ok);
-        entry.cancel();
+    let count = |found: bool| {
+        context.metrics.cancel_request(if found { Outcome::Ok } else { Outcome::Error });
+    };
+    if let Some(target) = CancelTarget::find(key, services) {
+        count(true);
+        target.cancel(client, services).await;
         return;
     }
-    let found = services.sessions.find(key);
-    context.metrics.cancel_request(if found.is_some() { Outcome::Ok } else { Outcome::Error });
-    let Some(entry) = found else {
+    let found = services.predecessor.cancel(key, client).await;
+    count(found);
+    if !found {
         // As in PostgreSQL, an unknown key gets no error.
         tracing::debug!(listener = %context.settings.name, "cancel request with an unknown key");
-        return;
-    };
-    let current_backend = entry.current_backend();
-    let delivered = deliver_requests(&entry, current_backend.as_ref()).await;
-    services.observers.audit.submit_now(Record::StatementCancelled(Box::new(record::Cancelled {
-        session: Arc::clone(&entry.facts),
-        server: current_backend.as_ref().map(CurrentBackend::record),
-        delivered,
-        client,
-    })));
+    }
+}
+
+/// Carries out a cancel request that another process has received; false if the key is unknown here, and to the process
+/// that this one has replaced.
+///
+/// Cancel safety: dropped half-way, the statement may or may not have been cancelled.
+pub async fn cancel_for_successor(
+    key: &BackendKey,
+    client: Option<SocketAddr>,
+    services: &ClientServices,
+) -> bool {
+    match CancelTarget::find(key, services) {
+        Some(target) => {
+            target.cancel(client, services).await;
+            true
+        }
+        None => services.predecessor.cancel(key, client).await,
+    }
+}
+
+// === impl CancelTarget ===
+
+impl CancelTarget {
+    /// The session of this process with the key.
+    fn find(key: &BackendKey, services: &ClientServices) -> Option<Self> {
+        let console = services.sessions.find_console_session(key).map(Self::Console);
+        console.or_else(|| services.sessions.find(key).map(Self::Session))
+    }
+
+    async fn cancel(self, client: Option<SocketAddr>, services: &ClientServices) {
+        let entry = match self {
+            Self::Console(entry) => return entry.cancel(),
+            Self::Session(entry) => entry,
+        };
+        let current_backend = entry.current_backend();
+        let delivered = deliver_requests(&entry, current_backend.as_ref()).await;
+        services.observers.audit.submit_now(Record::StatementCancelled(Box::new(record::Cancelled {
+            session: Arc::clone(&entry.facts),
+            server: current_backend.as_ref().map(CurrentBackend::record),
+            delivered,
+            client,
+        })));
+    }
 }
 
 /// Sends cancel requests for the current statement until it ends; true if a request was delivered.

@@ -6,5 +6,6 @@ pub(crate) mod console_session;
 pub(crate) mod current_backend;
 pub(crate) mod entry;
 pub(crate) mod open_transactions;
+pub(crate) mod predecessor;
 pub(crate) mod retirement;
 pub(crate) mod sessions;

@@ -30,18 +30,39 @@ pub struct TransactionAge {
     pub age: Duration,
 }
 
+/// Age of a session's open transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionTimes {
+    /// Time since the begin.
+    pub open_for: Duration,
+    /// Time without a statement; `None` while a statement runs.
+    pub idle_for: Option<Duration>,
+}
+
+// === impl TransactionTimes ===
+
+impl TransactionTimes {
+    /// The transaction of `entry` at `now`, if one is open on a backend.
+    #[must_use]
+    pub fn of(entry: &SessionEntry, now: Instant) -> Option<Self> {
+        let open_for = now.saturating_duration_since(entry.transaction_start()?);
+        let activity = entry.activity();
+        let is_idle = !activity.busy && activity.status != TransactionStatus::Idle;
+        let idle_for = is_idle.then(|| now.saturating_duration_since(entry.state_start()));
+        Some(Self { open_for, idle_for })
+    }
+}
+
 // === impl OpenTransactions ===
 
 impl OpenTransactions {
     /// Adds the transaction of `entry` at `now`, if one is open on a backend, to `all`. The list has few elements and is
     /// searched linearly.
     pub(crate) fn add(all: &mut Vec<Self>, entry: &SessionEntry, now: Instant) {
-        let Some(start) = entry.transaction_start() else { return };
+        let Some(TransactionTimes { open_for, idle_for }) = TransactionTimes::of(entry, now) else { return };
         let Some(backend) = entry.current_backend() else { return };
-        let of = |start| TransactionAge { session: entry.id, age: now.saturating_duration_since(start) };
-        let activity = entry.activity();
-        let is_idle = !activity.busy && activity.status != TransactionStatus::Idle;
-        let (oldest, idle) = (of(start), is_idle.then(|| of(entry.state_start())));
+        let of = |age| TransactionAge { session: entry.id, age };
+        let (oldest, idle) = (of(open_for), idle_for.map(of));
         let (listener, endpoint) = (&entry.facts.listener, backend.endpoint().endpoint());
         let known = all.iter_mut().find(|known| known.is_of(listener, endpoint));
         match known {

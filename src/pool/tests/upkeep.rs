@@ -48,6 +48,29 @@ async fn unused_backends_are_closed_but_for_those_that_are_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replaced_process_closes_unused_backends_soon() {
+    let mut stand = Stand::new(5).await;
+    (stand.settings.min_idle, stand.settings.idle_timeout) = (2, Duration::ZERO);
+    let pool = stand.pool();
+    let mut held = leases(&pool, 5).await;
+    let late = held.pop().unwrap();
+    held.into_iter().for_each(|lease| lease.release(Disposition::Clean));
+    stand.pools.leave_to_successor();
+    // The session that asks next brings the settings of the listener.
+    let pool = stand.pool();
+    for _ in 0..30 {
+        // One of them is in use.
+        lease(&pool).await.unwrap().release(Disposition::Clean);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!((idle(&pool), stand.server.open()), (1, 2));
+    late.release(Disposition::Clean);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    until("they are closed", || stand.server.open() == 0).await;
+    lease(&pool).await.unwrap().release(Disposition::Clean);
+}
+
+#[tokio::test(start_paused = true)]
 async fn dead_backends_are_noticed_without_a_session() {
     let stand = Stand::new(3).await;
     let pool = stand.pool();

@@ -20,6 +20,7 @@ use tokio::time::MissedTickBehavior;
 use super::{
     catalog::{Label, Metric},
     openmetrics,
+    panic_log::PanicLog,
     process::{self, ProcessMetrics},
     registry::{self, Counter, Gauge, Histogram, Labels, Level, MetricRegistry},
     shards::Tally,
@@ -44,6 +45,7 @@ pub struct Metrics {
     registry: Arc<MetricRegistry>,
     process: Arc<ProcessMetrics>,
     sharded: Arc<Sharded>,
+    panics: Arc<PanicLog>,
 }
 
 /// Interval at which the workers' counts are collected and the exporter's records are sorted into buckets.
@@ -55,7 +57,7 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Arc::new(MetricRegistry::new());
         let process = Arc::new(ProcessMetrics::new(&registry));
-        Self { registry, process, sharded: Arc::default() }
+        Self { registry, process, sharded: Arc::default(), panics: Arc::default() }
     }
 
     /// Metrics of a listener's sessions on an endpoint.
@@ -90,7 +92,13 @@ impl Metrics {
     /// Metrics of the program: reloads, panics.
     #[must_use]
     pub fn program(&self) -> ProgramMetrics {
-        ProgramMetrics::new(&self.scope())
+        ProgramMetrics::new(&self.scope(), Arc::clone(&self.panics))
+    }
+
+    /// Panics of the process, from [`ProgramMetrics::watch_panics`] on.
+    #[must_use]
+    pub fn panics(&self) -> &PanicLog {
+        &self.panics
     }
 
     /// Metrics of the traces.

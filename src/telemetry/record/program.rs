@@ -9,6 +9,7 @@ use super::{Each, Scope, unix_seconds};
 use crate::telemetry::{
     catalog::{self, Label},
     labels::{AdminOutcome, ChangeKind, Outcome},
+    panic_log::PanicLog,
     registry::{Counter, Gauge, Histogram, Level},
 };
 
@@ -27,6 +28,7 @@ pub struct ProgramMetrics {
     reload_failed: Gauge,
     files: Each<Outcome, Counter>,
     panics: Counter,
+    panic_log: Arc<PanicLog>,
 }
 
 /// Metrics of the traces.
@@ -38,6 +40,7 @@ pub struct TraceMetrics {
 /// Metrics of the admin API.
 pub struct AdminMetrics {
     requests: Each<AdminOutcome, Counter>,
+    certificate: Gauge,
 }
 
 /// Metrics of the audit log.
@@ -88,7 +91,7 @@ impl TopologyMetrics {
 // === impl ProgramMetrics ===
 
 impl ProgramMetrics {
-    pub(super) fn new(scope: &Scope<'_>) -> Self {
+    pub(super) fn new(scope: &Scope<'_>, panic_log: Arc<PanicLog>) -> Self {
         scope.and(Label::Version, env!("CARGO_PKG_VERSION")).gauge(&catalog::BUILD_INFO).set(1.0);
         Self {
             reloads: scope.each(Label::Outcome, |scope| scope.counter(&catalog::CONFIG_RELOADS)),
@@ -96,6 +99,7 @@ impl ProgramMetrics {
             reload_failed: scope.gauge(&catalog::CONFIG_RELOAD_FAILED),
             files: scope.each(Label::Outcome, |scope| scope.counter(&catalog::FILE_RELOADS)),
             panics: scope.counter(&catalog::PANICS),
+            panic_log,
         }
     }
 
@@ -120,9 +124,10 @@ impl ProgramMetrics {
 
     /// Counts and logs all panics from now on, with their position.
     pub fn watch_panics(&self) {
-        let panics = self.panics.clone();
+        let (panics, panic_log) = (self.panics.clone(), Arc::clone(&self.panic_log));
         std::panic::set_hook(Box::new(move |panic| {
             panics.increment();
+            panic_log.record(SystemTime::now());
             let thread = std::thread::current();
             tracing::error!(
                 thread = thread.name().unwrap_or_default(),
@@ -152,7 +157,15 @@ impl TraceMetrics {
 
 impl AdminMetrics {
     pub(super) fn new(scope: &Scope<'_>) -> Self {
-        Self { requests: scope.each(Label::Outcome, |scope| scope.counter(&catalog::ADMIN_REQUESTS)) }
+        Self {
+            requests: scope.each(Label::Outcome, |scope| scope.counter(&catalog::ADMIN_REQUESTS)),
+            certificate: scope.unknown(&catalog::ADMIN_CERTIFICATE_EXPIRY),
+        }
+    }
+
+    /// Sets the expiry of the certificate.
+    pub fn certificate_ends(&self, moment: SystemTime) {
+        self.certificate.set(unix_seconds(moment));
     }
 
     /// Records a request.

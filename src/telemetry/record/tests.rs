@@ -430,6 +430,8 @@ fn a_panic_anywhere_is_counted() {
     let metrics = Metrics::new();
     metrics.program().watch_panics();
     assert!(std::thread::spawn(|| panic!("on purpose")).join().is_err());
+    let (count, last) = metrics.panics().panics().unwrap();
+    assert!(count >= 1 && last.elapsed().unwrap() < Duration::from_secs(60), "{count} {last:?}");
     let page = metrics.render();
     assert!(
         page.contains("gatekeeper_panics_total ") && !page.contains("gatekeeper_panics_total 0\n"),

@@ -31,6 +31,36 @@ const WRITER: [&str; 6] = [
 const READER: [&str; 3] =
     ["SELECT pg_sleep(0.002)", "SELECT count(*) FROM pg_class", "SELECT generate_series(1, 200)"];
 
+/// Table of [`usual_load`].
+pub(super) const ACCOUNTS: &str = "CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL); \
+     INSERT INTO accounts SELECT generate_series(1, 100), 0; GRANT ALL ON accounts TO PUBLIC";
+/// Statements of an application that writes, with an error of its own.
+const INSERTS: [&str; 6] = [
+    "UPDATE accounts SET balance = balance + 1 WHERE id = 7",
+    "UPDATE accounts SET balance = balance - 1 WHERE id = 8",
+    "INSERT INTO accounts VALUES (1, 0)",
+    "SELECT balance FROM accounts WHERE id = 7",
+    "DELETE FROM accounts WHERE id = 101",
+    "INSERT INTO accounts VALUES (101, 0)",
+];
+const TRANSACTIONS: [&str; 10] = [
+    "BEGIN",
+    "UPDATE accounts SET balance = balance - 1 WHERE id = 9",
+    "SELECT balance FROM accounts WHERE id = 9",
+    "COMMIT",
+    "BEGIN",
+    "INSERT INTO accounts VALUES (1, 0)",
+    "ROLLBACK",
+    "BEGIN READ ONLY",
+    "SELECT sum(balance) FROM accounts",
+    "COMMIT",
+];
+const READS: [&str; 3] =
+    ["SELECT sum(balance) FROM accounts", "SELECT count(*) FROM pg_class", "SELECT pg_sleep(0.005)"];
+/// A statement that the server cancels.
+const TIMEOUT: [&str; 4] =
+    ["BEGIN", "SET LOCAL statement_timeout = '20ms'", "SELECT pg_sleep(5)", "ROLLBACK"];
+
 impl Load {
     pub(super) async fn start(sandbox: &Sandbox) -> Self {
         let mut clients = JoinSet::new();
@@ -62,6 +92,34 @@ pub(super) fn quiet_load(sandbox: &Sandbox) -> Load {
     Load { _clients: clients }
 }
 
+/// Clients of a usual application, with a few errors of its own: half of them at the split listener `app`, and the
+/// sessions of `dedicated` end after a while.
+pub(super) fn usual_load(sandbox: &Sandbox, dedicated: SocketAddr) -> Load {
+    let mut clients = JoinSet::new();
+    let app = address(sandbox, "app");
+    for statements in [&INSERTS[..], &TRANSACTIONS, &TRANSACTIONS, &READS, &READS] {
+        clients.spawn(talk_slowly(app, statements));
+    }
+    for listener in ["reads", "dr", "dr-reads"] {
+        clients.spawn(talk_slowly(address(sandbox, listener), &READS));
+    }
+    for (address, statements, pause) in [
+        (app, &TRANSACTIONS[..], PAUSE),
+        (app, &TIMEOUT, 25 * PAUSE),
+        (dedicated, &TRANSACTIONS, PAUSE),
+        (dedicated, &INSERTS, PAUSE),
+    ] {
+        clients.spawn(visit(address, statements, pause));
+    }
+    clients.spawn(async move {
+        loop {
+            let _ = connect(app, "user=alice@example.com password=wrong dbname=app").await;
+            tokio::time::sleep(100 * PAUSE).await;
+        }
+    });
+    Load { _clients: clients }
+}
+
 pub(super) fn address(sandbox: &Sandbox, name: &str) -> SocketAddr {
     let listeners = sandbox.listeners();
     listeners.iter().find(|listener| listener.name == name).expect("one of the four").address
@@ -74,6 +132,15 @@ pub(super) async fn alice(address: SocketAddr) -> Result<Client, Error> {
 
 /// Runs the statements in a loop, and reconnects after a lost connection.
 async fn talk(address: SocketAddr, statements: &'static [&'static str]) {
+    repeat(address, statements, BREATH).await;
+}
+
+/// Runs the statements in a loop as [`talk`] does, with longer pauses.
+async fn talk_slowly(address: SocketAddr, statements: &'static [&'static str]) {
+    repeat(address, statements, PAUSE / 2).await;
+}
+
+async fn repeat(address: SocketAddr, statements: &'static [&'static str], breath: Duration) {
     loop {
         if let Ok(client) = alice(address).await {
             for statement in statements.iter().cycle() {
@@ -82,10 +149,23 @@ async fn talk(address: SocketAddr, statements: &'static [&'static str]) {
                 if client.is_closed() {
                     break;
                 }
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(breath).await;
             }
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Logs in and runs the statements once, in a loop.
+async fn visit(address: SocketAddr, statements: &'static [&'static str], pause: Duration) {
+    loop {
+        if let Ok(client) = alice(address).await {
+            for statement in statements {
+                // An error may be the statement's own.
+                let _ = client.simple_query(statement).await;
+            }
+        }
+        tokio::time::sleep(pause).await;
     }
 }
 
