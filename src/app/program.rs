@@ -11,6 +11,7 @@ use std::{
 use tokio::{
     net::UnixStream,
     sync::{Semaphore, mpsc, oneshot},
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -42,7 +43,7 @@ use crate::{
     probe::{Evidence, Probe},
     tasks::Workers,
     telemetry::{AdminMetrics, LogError, LogFilter, MetricExporter, Metrics},
-    topology::{SnapshotChange, TopologySnapshot},
+    topology::{Health, SnapshotChange, TopologySnapshot},
     writer_move::{MoverParts, WriterMover},
 };
 
@@ -115,6 +116,10 @@ pub(super) struct RunningListener {
 /// Interval of checks for errors of clients without a log line.
 const LOG_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const CERTIFICATE_METRICS_INTERVAL: Duration = Duration::from_secs(10);
+/// Limit on the wait of a successor for the first answers of the endpoints; the sockets are handed over before, and the
+/// report of readiness has a minute.
+const FIRST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(5);
+const FIRST_ANSWERS_INTERVAL: Duration = Duration::from_millis(10);
 
 fn evidence_of(login: LoginReport) -> Evidence {
     match login {
@@ -409,7 +414,17 @@ async fn restore_decisions(
 ) -> Option<String> {
     let state = inherited.state()?;
     state.restore(probe, &builder.pools, log).await;
+    // The process before this one serves meanwhile: no health check meets a process that knows nothing yet.
+    timeout(FIRST_ANSWERS_TIMEOUT, wait_for_first_answers(probe)).await.ok();
     state.log_filter.clone()
+}
+
+/// Returns when each endpoint is known to be up or down.
+async fn wait_for_first_answers(probe: &Probe) {
+    let snapshot = probe.snapshot();
+    while snapshot.load().endpoints.iter().any(|status| status.health == Health::Unknown) {
+        sleep(FIRST_ANSWERS_INTERVAL).await;
+    }
 }
 
 /// The parts that admin API and console share, with the mover of the writer.

@@ -93,8 +93,13 @@ async fn an_exhausted_pool_and_its_stuck_transaction_are_faults() {
     leaky.read_until(b::READY_FOR_QUERY).await;
     mended(gatekeeper, "stuck_transaction").await;
     mended(gatekeeper, "pool_waits").await;
-    let sessions = get(gatekeeper, "/v1/sessions").await["sessions"].clone();
-    assert_eq!((&sessions[0]["state"], &sessions[0]["transaction_since"]), (&"idle".into(), &Value::Null));
+    // The client gets its response before the session publishes its state.
+    let sessions = until(PATIENCE, async || {
+        let sessions = get(gatekeeper, "/v1/sessions").await["sessions"].clone();
+        let is_idle = sessions[0]["state"] == "idle" && sessions[0]["transaction_since"].is_null();
+        if is_idle { Ok(sessions) } else { Err(sessions) }
+    })
+    .await;
     assert_eq!(sessions[1]["awaited_pool"], Value::Null, "the wait has ended: {sessions}");
 }
 

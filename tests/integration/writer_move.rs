@@ -503,6 +503,8 @@ async fn a_moved_writer_stays_moved_after_a_handover() {
     let _successor = Successor(u32::try_from(info["pid"].as_u64().unwrap()).unwrap());
     assert_ne!(info["pid"], pair.gatekeeper.pid());
     // At once, before any probe: the old writer, which is declared primary, gets no client.
+    let ready = pair.gatekeeper.get("/readyz?listener=app").await.unwrap();
+    assert_eq!(ready.status, 200, "{}", ready.body);
     let answer = pair.gatekeeper.get("/v1/topology").await.unwrap();
     let after: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!((&after["writer"], &after["appointed"]), (&before["writer"], &before["appointed"]));
