@@ -15,6 +15,8 @@ pub(in crate::session) struct BatchTracker {
     /// Commands of the statements bound to portals with a name: a later batch may execute them.
     named_portals: TransactionCommands,
     row_changes: RowChanges,
+    /// The running unit has begun a transaction, by the server's responses.
+    has_begun: bool,
 }
 
 /// Statements of the open batch that change rows.
@@ -69,9 +71,29 @@ impl BatchTracker {
         std::mem::take(&mut self.open)
     }
 
+    /// Notes the command tag of a CommandComplete.
+    pub(in crate::session) fn on_command_complete(&mut self, command: &[u8]) {
+        match command {
+            b"BEGIN\0" | b"START TRANSACTION\0" => self.has_begun = true,
+            b"COMMIT\0" | b"ROLLBACK\0" => self.has_begun = false,
+            _ => {}
+        }
+    }
+
+    /// Notes a ReadyForQuery, which tells the status of the transaction.
+    pub(in crate::session) const fn on_ready(&mut self) {
+        self.has_begun = false;
+    }
+
+    /// True if the running unit has begun a transaction.
+    pub(in crate::session) const fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// Forgets the portals: the backend is returned, or lost.
     pub(in crate::session) fn forget_portals(&mut self) {
         self.named_portals = TransactionCommands::NONE;
+        self.has_begun = false;
     }
 }
 
@@ -102,6 +124,22 @@ mod tests {
         tracker.forget_portals();
         tracker.on_execute(b"p");
         assert_eq!(tracker.end().commands(), TransactionCommands::NONE);
+    }
+
+    #[test]
+    fn a_unit_has_begun_until_its_end() {
+        let mut tracker = BatchTracker::default();
+        for begin in [&b"BEGIN\0"[..], b"START TRANSACTION\0"] {
+            tracker.on_command_complete(b"SELECT 1\0");
+            assert!(!tracker.has_begun());
+            tracker.on_command_complete(begin);
+            assert!(tracker.has_begun());
+            tracker.on_command_complete(b"ROLLBACK\0");
+            assert!(!tracker.has_begun());
+        }
+        tracker.on_command_complete(b"BEGIN\0");
+        tracker.on_ready();
+        assert!(!tracker.has_begun());
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(in crate::session) struct Cleanup {
     failed_checks: u8,
     /// Count of state checks not reported to the driver yet.
     started_checks: u32,
+    /// A state check has no response yet.
+    is_checking: bool,
     comparison: CatalogComparison,
     /// Stateful names that the transaction may define.
     learning: Vec<String>,
@@ -310,7 +312,8 @@ impl Cleanup {
     /// Forgets what the lost backend held. True if session state is lost that the client may rely on: of a pin, or of a
     /// transaction that was not checked yet.
     pub(in crate::session) fn on_backend_lost(&mut self) -> bool {
-        let is_lost = !self.pins.is_empty() || !self.possible_side_effects.is_empty();
+        let is_unchecked = std::mem::take(&mut self.is_checking) || !self.possible_side_effects.is_empty();
+        let is_lost = is_unchecked || !self.pins.is_empty();
         self.pins = Pins::NONE;
         self.portal_effects = Effects::NONE;
         self.comparison = CatalogComparison::default();
@@ -323,6 +326,7 @@ impl Cleanup {
     /// Forgets the transaction: the backend is given up.
     pub(in crate::session) fn forget_transaction(&mut self) {
         self.possible_side_effects = Effects::NONE;
+        self.is_checking = false;
         self.changed_settings.clear();
     }
 
@@ -402,11 +406,13 @@ impl Cleanup {
     /// Counts a state check sent to the backend.
     pub(in crate::session) fn on_check_started(&mut self) {
         self.started_checks += 1;
+        self.is_checking = true;
     }
 
     /// Handles a state check with all responses; `found` holds the visible pins, if requested.
     pub(in crate::session) fn on_check_answered(&mut self, found: Option<Pins>) {
         self.failed_checks = 0;
+        self.is_checking = false;
         if let Some(found) = found {
             let before = self.pins;
             self.pins = before.minus(Pins::VISIBLE).union(found);
@@ -418,6 +424,7 @@ impl Cleanup {
     /// the session keeps its backend.
     pub(in crate::session) fn on_check_failed(&mut self, check: &StateCheck) {
         self.failed_checks += 1;
+        self.is_checking = false;
         if self.failed_checks <= FAILED_CHECKS_MAX {
             self.possible_side_effects |= Effects::UNPROVED | Effects::SETTINGS_ALL | Effects::PREPARE;
             self.changed_settings.extend(check.settings().map(Arc::clone));
