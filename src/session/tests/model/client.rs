@@ -155,8 +155,11 @@ impl Client {
         let (table, rows) = (self.table(), self.rows());
         let sequences = self.cluster.borrow().sequences.clone();
         let fate = LossFate { table, rows, sequences, is_rolled_back: true };
+        // A later unit may have committed.
+        let is_last =
+            !received[at + 1..].iter().any(|frame| frame[0] == b'E' && shown(frame).contains("C08007"));
         let is_early = at >= frames(&self.direct.output()).len();
-        self.excuses.fault(error, status, fate, is_early)
+        self.excuses.fault(error, status, is_last.then_some(fate), is_early)
     }
 
     fn report_difference(&self, at: usize) -> ! {

@@ -77,7 +77,7 @@ impl Excuses {
         &mut self,
         error: &[u8],
         status: u8,
-        fate: LossFate,
+        fate: Option<LossFate>,
         is_early: bool,
     ) -> Option<Fault> {
         if error[0] == b'C' && error[HEADER_BYTES..] == *b"ROLLBACK\0" && self.loss == LossExcuse::Running {
@@ -113,8 +113,8 @@ impl Excuses {
                 let is_told_at_once = self.loss == LossExcuse::Running;
                 self.loss = self.loss.behind(code);
                 let block = if status == b'I' { Block::None } else { Block::Failed };
-                let fate = LossFate { is_rolled_back: code != "08007", ..fate };
-                let fate = is_told_at_once.then_some(fate);
+                let fate = fate.filter(|_| is_told_at_once);
+                let fate = fate.map(|fate| LossFate { is_rolled_back: code != "08007", ..fate });
                 FaultKind::Loss { block, fate, is_early }
             }
             _ => return None,
