@@ -127,10 +127,12 @@ impl Server {
             b'S' => is_copying || !self.is_skipping,
             _ => !self.is_skipping,
         };
-        if is_request && !(tag == b'S' && !is_copying) && !is_copying {
-            if let Some(fault) = self.faults.take(|kind| matches!(kind, FaultKind::Request)) {
-                return self.refuse(is_query, &fault.error);
-            }
+        if is_request
+            && tag != b'S'
+            && !is_copying
+            && let Some(fault) = self.faults.take(|kind| matches!(kind, FaultKind::Request))
+        {
+            return self.refuse(is_query, &fault.error);
         }
         let fault =
             if is_request { self.faults.take(|kind| matches!(kind, FaultKind::Loss { .. })) } else { None };
