@@ -15,8 +15,8 @@ pub(in crate::session) struct BatchTracker {
     /// Commands of the statements bound to portals with a name: a later batch may execute them.
     named_portals: TransactionCommands,
     row_changes: RowChanges,
-    /// The running unit has begun a transaction, by the server's responses.
-    has_begun: bool,
+    /// Transaction begun by the running unit.
+    begin: UnitBegin,
 }
 
 /// Statements of the open batch that change rows.
@@ -28,6 +28,15 @@ enum RowChanges {
     None,
     /// A statement is bound that changes rows.
     Bound,
+}
+
+/// Transaction begun by a unit, by the server's responses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum UnitBegin {
+    #[default]
+    None,
+    /// The server has begun a transaction.
+    Begun,
 }
 
 // === impl BatchTracker ===
@@ -74,26 +83,26 @@ impl BatchTracker {
     /// Notes the command tag of a CommandComplete.
     pub(in crate::session) fn on_command_complete(&mut self, command: &[u8]) {
         match command {
-            b"BEGIN\0" | b"START TRANSACTION\0" => self.has_begun = true,
-            b"COMMIT\0" | b"ROLLBACK\0" => self.has_begun = false,
+            b"BEGIN\0" | b"START TRANSACTION\0" => self.begin = UnitBegin::Begun,
+            b"COMMIT\0" | b"ROLLBACK\0" => self.begin = UnitBegin::None,
             _ => {}
         }
     }
 
     /// Notes a ReadyForQuery, which tells the status of the transaction.
     pub(in crate::session) const fn on_ready(&mut self) {
-        self.has_begun = false;
+        self.begin = UnitBegin::None;
     }
 
     /// True if the running unit has begun a transaction.
-    pub(in crate::session) const fn has_begun(&self) -> bool {
-        self.has_begun
+    pub(in crate::session) fn has_begun(&self) -> bool {
+        self.begin == UnitBegin::Begun
     }
 
     /// Forgets the portals: the backend is returned, or lost.
     pub(in crate::session) fn forget_portals(&mut self) {
         self.named_portals = TransactionCommands::NONE;
-        self.has_begun = false;
+        self.begin = UnitBegin::None;
     }
 }
 

@@ -12,7 +12,7 @@ pub(in crate::session) struct RequestState {
     next: NextMessage,
     rest: RestOfMessage,
     /// A request behind all other errors is told of lost session state.
-    has_lost_state: bool,
+    lost_state: LostState,
 }
 
 /// Treatment of the client's next message.
@@ -38,6 +38,15 @@ enum RestOfMessage {
     /// The message is larger than any buffer, and processed once complete.
     Gather(PartialMessage),
     Discard,
+}
+
+/// Lost state of the session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum LostState {
+    #[default]
+    None,
+    /// The client does not know of the loss.
+    Untold,
 }
 
 // === impl RequestState ===
@@ -84,7 +93,7 @@ impl RequestState {
     /// Answers the next request without another error with an error about lost session state, unless the request ends the
     /// failed transaction.
     pub(in crate::session) const fn report_lost_state(&mut self) {
-        self.has_lost_state = true;
+        self.lost_state = LostState::Untold;
     }
 
     /// Error about an interruption for the next request, once. `rolls_back`: the request ends the failed transaction.
@@ -92,7 +101,8 @@ impl RequestState {
         match std::mem::take(&mut self.next) {
             NextMessage::ReportInterruption(client_error) => (!rolls_back).then_some(client_error),
             NextMessage::Process if !rolls_back => {
-                std::mem::take(&mut self.has_lost_state).then(ClientError::session_state_lost)
+                let lost = std::mem::take(&mut self.lost_state);
+                (lost == LostState::Untold).then(ClientError::session_state_lost)
             }
             next => {
                 self.next = next;
