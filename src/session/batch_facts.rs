@@ -57,6 +57,12 @@ impl BatchFacts {
         self.progress == UnitProgress::SendsRows
     }
 
+    /// Facts about the unit, with the statements of `other`.
+    pub(super) fn and(self, other: Self) -> Self {
+        let commands = self.commands | other.commands;
+        Self { commands, executes: self.executes.saturating_add(other.executes), ..self }
+    }
+
     /// Adds commands of a bound statement.
     pub(super) fn add_commands(&mut self, commands: TransactionCommands) {
         self.commands |= commands;

@@ -252,6 +252,8 @@ impl PendingRequest {
                     CloseOrigin::Portal | CloseOrigin::Client | CloseOrigin::Name(_) | CloseOrigin::Unnamed(_),
                 ..
             } => &[b::CLOSE_COMPLETE],
+            // The client has the CommandComplete.
+            Self::Whole { operation: Some(_), .. } => &[],
             Self::Execute { .. } | Self::Whole { .. } => &[b::COMMAND_COMPLETE],
             _ => &[],
         }

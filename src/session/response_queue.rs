@@ -478,6 +478,8 @@ impl ResponseQueue {
         let is_skipping = self.is_skipping();
         let mut takes_data = self.copies_in().is_some();
         let (mut units, mut requests) = (Vec::new(), Vec::new());
+        // Facts about a Query behind steps of a batch: an error of the steps skips the Query, and all up to a Sync.
+        let mut skippable = BatchFacts::default();
         let mut end = |end, facts: BatchFacts, requests: &mut Vec<PendingRequest>| {
             let facts = if std::mem::take(&mut sends_rows) { facts.sending_rows() } else { facts };
             let facts = if std::mem::take(&mut takes_data) { facts.taking_data() } else { facts };
@@ -487,11 +489,17 @@ impl ResponseQueue {
             let ended = match &request {
                 // The end of COPY data belongs to the COPY, which may have ended with its Query.
                 PendingRequest::Own(_) | PendingRequest::CopyEnd => continue,
+                PendingRequest::Whole { commands, .. } if !requests.is_empty() => {
+                    skippable = skippable.and(BatchFacts::whole(*commands));
+                    None
+                }
                 PendingRequest::Whole { commands, error, .. } => {
                     let facts = BatchFacts::whole(*commands);
                     Some((UnitEnd::Whole, if error.is_some() { facts.failed() } else { facts }))
                 }
-                PendingRequest::Sync { batch, .. } => Some((UnitEnd::Sync, *batch)),
+                PendingRequest::Sync { batch, .. } => {
+                    Some((UnitEnd::Sync, batch.and(std::mem::take(&mut skippable))))
+                }
                 _ => None,
             };
             requests.push(request);
@@ -502,6 +510,7 @@ impl ResponseQueue {
         // The server has ignored the Sync of a batch that takes COPY data.
         let open = open.or_else(|| (!requests.is_empty()).then(BatchFacts::default));
         if let Some(facts) = open {
+            let facts = facts.and(skippable);
             end(UnitEnd::Open, if is_skipping { facts.failed() } else { facts }, &mut requests);
         }
         self.clear();

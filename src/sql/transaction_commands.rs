@@ -67,8 +67,10 @@ pub fn transaction_commands(text: &[u8]) -> TransactionCommands {
     }
     if lexer.has_doubt() {
         TransactionCommands::UNKNOWN
-    } else if statements > 1 && found.intersects(TransactionCommands::ROLLBACK) {
-        // What follows the rollback may take effect.
+    } else if statements > 1
+        && (found.intersects(TransactionCommands::ROLLBACK) || found == TransactionCommands::COMMIT)
+    {
+        // Statements behind the end of the transaction may take effect.
         TransactionCommands::UNKNOWN
     } else {
         found
@@ -141,10 +143,12 @@ mod tests {
             ("ROLLBACK AND CHAIN", T::NONE),
             ("ROLLBACK AND NO CHAIN", T::NONE),
             ("BEGIN; INSERT INTO t VALUES (1); COMMIT", T::BEGIN | T::COMMIT),
-            ("SELECT ';'; COMMIT", T::COMMIT),
+            ("SELECT ';'; COMMIT", T::UNKNOWN),
             ("SELECT 1; -- COMMIT;\nSELECT 2", T::NONE),
             ("SELECT 1; ROLLBACK", T::UNKNOWN),
             ("ROLLBACK; SELECT 1", T::UNKNOWN),
+            ("COMMIT; SELECT 1", T::UNKNOWN),
+            ("COMMIT;;", T::COMMIT),
             ("ROLLBACK;;", T::ROLLBACK),
             ("(SELECT 1)", T::NONE),
             ("SELECT '\\'; COMMIT; --'", T::UNKNOWN),

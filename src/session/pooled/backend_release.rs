@@ -507,7 +507,13 @@ impl Pooled {
     /// The session is where it was before it said what was not answered.
     fn rewind(&mut self, why: RouteReason) -> Result<(), InternalError> {
         self.conversation.leave_batch();
+        let has_client_named = self.statements.is_on_backend();
         let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
+        if has_client_named {
+            // Nothing closes statements under the client's own names: the backend serves no further session.
+            held.note_unread();
+            self.statements.take_on_backend();
+        }
         if let Some(split) = self.router.as_deref_mut() {
             let first = held.replay_buffer_mut().take(split.replay_mut().pending_mut());
             if let Some((begun, _)) = first {

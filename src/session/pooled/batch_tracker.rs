@@ -15,6 +15,8 @@ pub(in crate::session) struct BatchTracker {
     /// Commands of the statements bound to portals with a name: a later batch may execute them.
     named_portals: TransactionCommands,
     row_changes: RowChanges,
+    /// Transaction begun by the running unit.
+    begin: UnitBegin,
 }
 
 /// Statements of the open batch that change rows.
@@ -26,6 +28,15 @@ enum RowChanges {
     None,
     /// A statement is bound that changes rows.
     Bound,
+}
+
+/// Transaction begun by a unit, by the server's responses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum UnitBegin {
+    #[default]
+    None,
+    /// The server has begun a transaction.
+    Begun,
 }
 
 // === impl BatchTracker ===
@@ -69,9 +80,29 @@ impl BatchTracker {
         std::mem::take(&mut self.open)
     }
 
+    /// Notes the command tag of a CommandComplete.
+    pub(in crate::session) fn on_command_complete(&mut self, command: &[u8]) {
+        match command {
+            b"BEGIN\0" | b"START TRANSACTION\0" => self.begin = UnitBegin::Begun,
+            b"COMMIT\0" | b"ROLLBACK\0" => self.begin = UnitBegin::None,
+            _ => {}
+        }
+    }
+
+    /// Notes a ReadyForQuery, which tells the status of the transaction.
+    pub(in crate::session) const fn on_ready(&mut self) {
+        self.begin = UnitBegin::None;
+    }
+
+    /// True if the running unit has begun a transaction.
+    pub(in crate::session) fn has_begun(&self) -> bool {
+        self.begin == UnitBegin::Begun
+    }
+
     /// Forgets the portals: the backend is returned, or lost.
     pub(in crate::session) fn forget_portals(&mut self) {
         self.named_portals = TransactionCommands::NONE;
+        self.begin = UnitBegin::None;
     }
 }
 
@@ -102,6 +133,22 @@ mod tests {
         tracker.forget_portals();
         tracker.on_execute(b"p");
         assert_eq!(tracker.end().commands(), TransactionCommands::NONE);
+    }
+
+    #[test]
+    fn a_unit_has_begun_until_its_end() {
+        let mut tracker = BatchTracker::default();
+        for begin in [&b"BEGIN\0"[..], b"START TRANSACTION\0"] {
+            tracker.on_command_complete(b"SELECT 1\0");
+            assert!(!tracker.has_begun());
+            tracker.on_command_complete(begin);
+            assert!(tracker.has_begun());
+            tracker.on_command_complete(b"ROLLBACK\0");
+            assert!(!tracker.has_begun());
+        }
+        tracker.on_command_complete(b"BEGIN\0");
+        tracker.on_ready();
+        assert!(!tracker.has_begun());
     }
 
     #[test]

@@ -265,7 +265,7 @@ impl Pooled {
         }
         if self.request.is_skipping() {
             self.skip_message(tag);
-            return Ok(MessageAction::Consumed);
+            return Ok(MessageAction::Refused);
         }
         if !self.backend.is_held() {
             return self.request_without_backend(now, message, shown);
@@ -356,19 +356,19 @@ impl Pooled {
             f::FLUSH | f::COPY_DATA | f::COPY_DONE | f::COPY_FAIL => return Ok(MessageAction::Consumed),
             _ => {}
         }
-        let interrupted = self.request.take_interruption().filter(|_| !self.rolls_back_failed(message));
-        if let Some(client_error) = interrupted {
+        let rolls_back = self.rolls_back_failed(message);
+        if let Some(client_error) = self.request.take_interruption(rolls_back) {
             if self.begin.has_failed() && self.commands_of(message).intersects(TransactionCommands::COMMIT) {
                 // As with any COMMIT that fails, the transaction is over.
                 self.conversation.end_failed_transaction();
                 self.begin.end();
             }
             self.refuse(message.tag(), &client_error);
-            return Ok(MessageAction::Consumed);
+            return Ok(MessageAction::Refused);
         }
         if let Some(client_error) = self.request.take_refusal() {
             self.refuse(message.tag(), &client_error);
-            return Ok(MessageAction::Consumed);
+            return Ok(MessageAction::Refused);
         }
         let is_answered = match message.tag() {
             f::QUERY => LocalReplies::of(self).answer_query(now, message),

@@ -47,11 +47,12 @@ enum Between {
     Uncertain,
 }
 
-/// The fate of each of `units`, which the client has sent in a transaction of `status`; `may_have_written`: the transaction,
-/// or a unit, may write.
+/// The fate of each of `units`, which the client has sent in a transaction of `status`; `has_begun`: the first unit has begun
+/// a transaction; `may_have_written`: the transaction, or a unit, may write.
 pub(in crate::session) fn fates(
     units: &[InterruptedUnit],
     status: TransactionStatus,
+    has_begun: bool,
     may_have_written: bool,
 ) -> Vec<UnitFate> {
     let may_commit =
@@ -61,6 +62,10 @@ pub(in crate::session) fn fates(
     for (index, unit) in units.iter().enumerate() {
         let fate;
         (fate, between) = match between {
+            // The client knows the server's error, and the server's responses before.
+            Between::Known(status) if unit.is_reported() => {
+                (Fate::RolledBack, unit.reported_status(status, has_begun))
+            }
             Between::Known(status) if may_have_written => unit.fate(status, may_commit(index)),
             Between::Known(status) => unit.fate_of_read(status),
             Between::Uncertain => unit.uncertain_fate(),
@@ -127,8 +132,15 @@ impl InterruptedUnit {
     /// Count of statements that the unit executes. The facts of a batch that takes COPY data go with the Sync that the
     /// server ignores; its Execute is not answered yet.
     fn executes(&self) -> usize {
-        let is_execute = |request: &&PendingRequest| matches!(request, PendingRequest::Execute { .. });
+        let is_execute = |request: &&PendingRequest| {
+            matches!(request, PendingRequest::Execute { .. } | PendingRequest::Whole { .. })
+        };
         usize::from(self.facts.executes()).max(self.requests.iter().filter(is_execute).count())
+    }
+
+    /// True if a Query follows steps of the batch.
+    fn has_query(&self) -> bool {
+        self.requests.iter().any(|request| matches!(request, PendingRequest::Whole { .. }))
     }
 
     const fn may_commit(&self) -> bool {
@@ -143,12 +155,18 @@ impl InterruptedUnit {
         }
     }
 
+    /// Status of a transaction of `status` behind the failed unit; `has_begun`: the unit has begun a transaction.
+    const fn reported_status(&self, status: TransactionStatus, has_begun: bool) -> Between {
+        match status {
+            TransactionStatus::Idle if !has_begun => Between::Known(status),
+            _ => Between::Known(TransactionStatus::Failed),
+        }
+    }
+
     /// Fate of the unit in a transaction of `status`; `may_commit`: the unit, or a later one, may commit.
     fn fate(&self, status: TransactionStatus, may_commit: bool) -> (Fate, Between) {
         let failed = self.failed_status(status);
-        if self.facts.has_failed() {
-            (Fate::RolledBack, Between::Known(failed))
-        } else if self.ends_without_effect(status) {
+        if self.ends_without_effect(status) {
             (Fate::Committed, Between::Known(TransactionStatus::Idle))
         } else if self.is_harmless(status, may_commit) {
             (Fate::RolledBack, Between::Known(failed))
@@ -164,7 +182,7 @@ impl InterruptedUnit {
         let ends = self.commands().intersects(TransactionCommands::COMMIT | TransactionCommands::ROLLBACK);
         let is_end = ends && self.executes() == 1 && status != TransactionStatus::Idle;
         let failed = self.failed_status(status);
-        if is_end && !self.facts.has_failed() {
+        if is_end {
             (Fate::Committed, Between::Known(TransactionStatus::Idle))
         } else if self.facts.has_sent_rows() && failed == TransactionStatus::Idle {
             (Fate::ReadInterrupted, Between::Known(failed))
@@ -201,7 +219,7 @@ impl InterruptedUnit {
                 let begins = self.commands().intersects(TransactionCommands::BEGIN);
                 let has_begun = begins && !may_commit;
                 // Without the end of its data a COPY takes nothing in, and without its Sync a batch does not commit.
-                let is_unfinished = self.facts.takes_data() || self.is_open();
+                let is_unfinished = self.facts.takes_data() || (self.is_open() && !self.has_query());
                 has_begun || self.executes() == 0 || (is_unfinished && !self.may_commit())
             }
         }
@@ -267,7 +285,7 @@ mod tests {
             ("ROLLBACK of a failed transaction", query(Commands::ROLLBACK), Failed, (Fate::Committed, Idle)),
             ("a statement of a failed one", query(Commands::NONE), Failed, (Fate::RolledBack, Failed)),
         ] {
-            assert_eq!(fates(&[unit], status, true), [wanted], "{what}");
+            assert_eq!(fates(&[unit], status, false, true), [wanted], "{what}");
         }
     }
 
@@ -280,13 +298,13 @@ mod tests {
             ("ROLLBACK", query(Commands::ROLLBACK), Open, (Fate::Committed, Idle)),
             ("a whole transaction", query(Commands::UNKNOWN), Idle, (Fate::RolledBack, Failed)),
         ] {
-            assert_eq!(fates(&[unit], status, false), [wanted], "{what}");
+            assert_eq!(fates(&[unit], status, false, false), [wanted], "{what}");
         }
         for (status, wanted) in [(Idle, (Fate::ReadInterrupted, Idle)), (Open, (Fate::RolledBack, Failed))] {
             let facts = BatchFacts::whole(Commands::NONE).sending_rows();
             let sending = || InterruptedUnit::new(UnitEnd::Whole, facts, Vec::new());
-            assert_eq!(fates(&[sending()], status, false), [wanted]);
-            let is_unknown = fates(&[sending()], status, true)[0].0 == Fate::Unknown;
+            assert_eq!(fates(&[sending()], status, false, false), [wanted]);
+            let is_unknown = fates(&[sending()], status, false, true)[0].0 == Fate::Unknown;
             assert_eq!(is_unknown, status == Idle, "rows of a statement that may write prove nothing");
         }
         assert_eq!(query(Commands::COMMIT).end_command(Open), "COMMIT");
@@ -297,29 +315,38 @@ mod tests {
     fn a_pipelined_commit_makes_all_before_it_uncertain() {
         let units = [query(Commands::NONE), query(Commands::COMMIT), query(Commands::NONE)];
         let wanted = [(Fate::Unknown, Failed), (Fate::Unknown, Idle), (Fate::Unknown, Idle)];
-        assert_eq!(fates(&units, Open, true), wanted);
+        assert_eq!(fates(&units, Open, false, true), wanted);
         let units = [query(Commands::NONE), query(Commands::ROLLBACK), query(Commands::COMMIT)];
         let wanted = [(Fate::Unknown, Failed), (Fate::Committed, Idle), (Fate::Unknown, Idle)];
-        assert_eq!(fates(&units, Open, true), wanted);
+        assert_eq!(fates(&units, Open, false, true), wanted);
     }
 
     #[test]
     fn a_reported_error_is_not_repeated() {
         let failed = InterruptedUnit::new(UnitEnd::Whole, BatchFacts::default().failed(), Vec::new());
         assert!(failed.is_reported());
-        assert_eq!(fates(&[failed], Open, true), [(Fate::RolledBack, Failed)]);
+        assert_eq!(fates(&[failed], Open, false, true), [(Fate::RolledBack, Failed)]);
+    }
+
+    #[test]
+    fn a_reported_error_leaves_the_servers_status() {
+        for (has_begun, status) in [(false, Idle), (true, Failed)] {
+            let failed = unit(UnitEnd::Sync, Commands::UNKNOWN);
+            let failed = InterruptedUnit { facts: failed.facts.failed(), ..failed };
+            assert_eq!(fates(&[failed], Idle, has_begun, true), [(Fate::RolledBack, status)]);
+        }
     }
 
     #[test]
     fn a_copy_without_its_end_takes_nothing_in() {
         let facts = BatchFacts::whole(Commands::NONE).taking_data();
         let copy = InterruptedUnit::new(UnitEnd::Whole, facts, Vec::new());
-        assert_eq!(fates(&[copy], Idle, true), [(Fate::RolledBack, Idle)]);
+        assert_eq!(fates(&[copy], Idle, false, true), [(Fate::RolledBack, Idle)]);
     }
 
     #[test]
     fn nothing_executed_took_no_effect() {
         let parse = InterruptedUnit::new(UnitEnd::Sync, BatchFacts::default(), Vec::new());
-        assert_eq!(fates(&[parse], Idle, true), [(Fate::RolledBack, Idle)]);
+        assert_eq!(fates(&[parse], Idle, false, true), [(Fate::RolledBack, Idle)]);
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Interruption<'a> {
     begin: &'a mut DeferredBegin,
     request: &'a mut RequestState,
     outgoing: &'a mut Outgoing,
+    /// The first unit has begun a transaction.
+    has_begun: bool,
 }
 
 /// True for an error by which a server ends all its connections: the client gets the fate of its transaction instead.
@@ -66,6 +68,7 @@ impl<'a> Interruption<'a> {
             begin: &mut session.begin,
             request: &mut session.request,
             outgoing: &mut session.outgoing,
+            has_begun: session.batch.has_begun(),
         }
     }
 
@@ -79,7 +82,7 @@ impl<'a> Interruption<'a> {
     ) -> Option<Fate> {
         let before = self.conversation.status();
         let is_state_lost = self.cleanup.on_backend_lost();
-        let fates = fates(units, before, may_have_written);
+        let fates = fates(units, before, self.has_begun, may_have_written);
         for (unit, fate) in units.iter().zip(&fates) {
             self.answer_unit(now, unit, *fate);
         }
@@ -89,8 +92,9 @@ impl<'a> Interruption<'a> {
         if units.is_empty() && before == TransactionStatus::Open && !self.begin.is_pending() {
             self.request.report_interruption(ClientError::transaction_rolled_back());
             self.conversation.fail_transaction();
-        } else if units.is_empty() && is_state_lost {
-            self.request.report_interruption(ClientError::session_state_lost());
+        }
+        if is_state_lost {
+            self.request.report_lost_state();
         }
         if self.conversation.status() == TransactionStatus::Failed {
             // The next backend opens the failed transaction again.

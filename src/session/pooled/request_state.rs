@@ -11,6 +11,8 @@ use crate::client_error::ClientError;
 pub(in crate::session) struct RequestState {
     next: NextMessage,
     rest: RestOfMessage,
+    /// A request behind all other errors is told of lost session state.
+    lost_state: LostState,
 }
 
 /// Treatment of the client's next message.
@@ -36,6 +38,15 @@ enum RestOfMessage {
     /// The message is larger than any buffer, and processed once complete.
     Gather(PartialMessage),
     Discard,
+}
+
+/// Lost state of the session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum LostState {
+    #[default]
+    None,
+    /// The client does not know of the loss.
+    Untold,
 }
 
 // === impl RequestState ===
@@ -79,10 +90,20 @@ impl RequestState {
         self.next = NextMessage::ReportInterruption(client_error);
     }
 
-    /// Error about an interruption for the next request, once.
-    pub(in crate::session) fn take_interruption(&mut self) -> Option<ClientError> {
+    /// Answers the next request without another error with an error about lost session state, unless the request ends the
+    /// failed transaction.
+    pub(in crate::session) const fn report_lost_state(&mut self) {
+        self.lost_state = LostState::Untold;
+    }
+
+    /// Error about an interruption for the next request, once. `rolls_back`: the request ends the failed transaction.
+    pub(in crate::session) fn take_interruption(&mut self, rolls_back: bool) -> Option<ClientError> {
         match std::mem::take(&mut self.next) {
-            NextMessage::ReportInterruption(client_error) => Some(client_error),
+            NextMessage::ReportInterruption(client_error) => (!rolls_back).then_some(client_error),
+            NextMessage::Process if !rolls_back => {
+                let lost = std::mem::take(&mut self.lost_state);
+                (lost == LostState::Untold).then(ClientError::session_state_lost)
+            }
             next => {
                 self.next = next;
                 None
@@ -167,7 +188,22 @@ mod tests {
         let mut state = RequestState::default();
         state.report_interruption(ClientError::transaction_rolled_back());
         assert!(state.take_refusal().is_none());
-        assert!(state.take_interruption().is_some() && state.take_interruption().is_none());
+        assert!(state.take_interruption(false).is_some() && state.take_interruption(false).is_none());
+    }
+
+    #[test]
+    fn lost_state_is_told_behind_other_errors() {
+        let mut state = RequestState::default();
+        state.report_lost_state();
+        state.report_interruption(ClientError::transaction_rolled_back());
+        assert!(state.take_interruption(true).is_none(), "a rollback has no error");
+        state.skip_to_sync();
+        assert!(state.take_interruption(false).is_none() && state.is_skipping());
+        state.end_skip();
+        assert!(state.take_interruption(true).is_none());
+        let told = state.take_interruption(false).map(|told| told.sqlstate.to_string());
+        assert_eq!(told.as_deref(), Some("08006"));
+        assert!(state.take_interruption(false).is_none(), "once");
     }
 
     #[test]

@@ -261,6 +261,7 @@ impl Pooled {
     /// ReadyForQuery, for the client; whether the client is to see it now.
     fn on_ready(&mut self, now: Instant, frame: &Frame<'_>) -> Result<bool, InternalError> {
         let led = self.conversation.queue().led_back_by_query();
+        self.batch.on_ready();
         self.conversation.on_answer(now, frame);
         self.on_unit_over(now);
         self.follow_transaction()?;
@@ -403,6 +404,7 @@ impl Pooled {
 
     /// Forgets state removed by a completed command. Later messages are sent only after the removal is recorded.
     fn on_command_complete(&mut self, body: &[u8]) -> Result<(), InternalError> {
+        self.batch.on_command_complete(body);
         if body.first() != Some(&b'D') {
             return Ok(());
         }

@@ -12,17 +12,19 @@ pub(super) enum OwnQuery {
     Settings,
     Statements,
     SetConfig,
+    Position,
 }
 
 /// Row of a result; `None` is NULL.
 pub(super) type Row = Vec<Option<Vec<u8>>>;
 
-const QUERIES: [(&str, OwnQuery, usize); 5] = [
+const QUERIES: [(&str, OwnQuery, usize); 6] = [
     (PINS, OwnQuery::Pins, 0),
     (SETTING, OwnQuery::Setting, 1),
     (SETTINGS, OwnQuery::Settings, 0),
     (STATEMENTS, OwnQuery::Statements, 0),
     (SET_CONFIG, OwnQuery::SetConfig, 3),
+    (POSITION, OwnQuery::Position, 0),
 ];
 
 const PINS: &str = "SELECT pg_catalog.concat(\
@@ -46,6 +48,9 @@ const STATEMENTS: &str = "SELECT p.name FROM pg_catalog.pg_prepared_statements p
 
 const SET_CONFIG: &str = "SELECT pg_catalog.set_config($1, \
 pg_catalog.convert_from($2, pg_catalog.getdatabaseencoding()), $3) IS NULL";
+
+const POSITION: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN \
+pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_replay_lsn(), '0/0')::pg_catalog.int8::pg_catalog.text END";
 
 // === impl OwnQuery ===
 
@@ -89,6 +94,7 @@ impl OwnQuery {
                 let by_message = state.prepared.iter().filter(|(_, prepared)| !prepared.by_sql);
                 by_message.map(|(name, _)| vec![column(name)]).collect()
             }
+            Self::Position => vec![vec![state.replayed.and_then(|at| column(&at.to_string()))]],
             Self::SetConfig => {
                 let (name, local) = (text(0).expect("a name"), parameters[2] == Some(vec![1]));
                 match text(1) {

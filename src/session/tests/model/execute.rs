@@ -7,7 +7,7 @@ use super::{
 };
 
 /// Error of a statement: SQLSTATE and message.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Failure(pub(super) &'static str, pub(super) String);
 
 /// Result of a statement.
@@ -39,6 +39,7 @@ pub(super) fn execute(
     state: &mut State,
     cluster: &mut Cluster,
 ) -> Result<Reply, Failure> {
+    check_writes(statement, state)?;
     Ok(match statement {
         Sql::Constant(value) => row(value.clone()),
         Sql::Echo | Sql::Copy(_) => unreachable!("executed by the server"),
@@ -72,7 +73,15 @@ pub(super) fn execute(
         Sql::CurrentUser => {
             row(state.value("role").filter(|role| *role != "none").unwrap_or("login").to_owned())
         }
-        Sql::Begin | Sql::Commit | Sql::Rollback => transaction(statement, state, cluster),
+        Sql::Begin | Sql::BeginReadOnly | Sql::Commit | Sql::Rollback => {
+            transaction(statement, state, cluster)
+        }
+        Sql::SetReadOnly => {
+            state.kept.is_read_only = true;
+            let warns = state.block == Block::None && position == Position::Alone;
+            let warning = ("25P01", "SET TRANSACTION can only be used in transaction blocks");
+            Reply { warning: warns.then_some(warning), ..done("SET") }
+        }
         Sql::Savepoint(_) | Sql::Release(_) | Sql::RollbackTo(_) => return savepoint(statement, state),
         Sql::DiscardAll => {
             if state.block != Block::None {
@@ -155,23 +164,50 @@ pub(super) fn execute(
         }
         Sql::Count(table) => {
             let of = |rows: &std::collections::BTreeMap<String, i64>| rows.get(table).copied().unwrap_or(0);
-            row((of(&cluster.rows) + of(&state.kept.rows)).to_string())
+            let committed = match state.replayed {
+                None => of(&cluster.rows),
+                Some(replayed) => cluster.rows_at(table, replayed),
+            };
+            row((committed + of(&state.kept.rows)).to_string())
         }
     })
+}
+
+/// Fails for a write in a READ ONLY transaction.
+///
+/// # Panics
+/// A standby gets a write outside a READ ONLY transaction.
+pub(super) fn check_writes(statement: &Sql, state: &State) -> Result<(), Failure> {
+    let command = match statement {
+        Sql::Insert(_) => "INSERT",
+        Sql::Copy(_) => "COPY FROM",
+        Sql::CreateTemporary { .. } => "CREATE TABLE",
+        Sql::DropTable(_) => "DROP TABLE",
+        Sql::NextValue(_) => "nextval()",
+        _ => return Ok(()),
+    };
+    let is_sent_to_standby = state.replayed.is_some() && !state.kept.is_read_only;
+    assert!(!is_sent_to_standby, "a read pool gets the write {statement:?}");
+    if state.is_read_only() {
+        return fail("25006", format!("cannot execute {command} in a read-only transaction"));
+    }
+    Ok(())
 }
 
 fn transaction(statement: &Sql, state: &mut State, cluster: &mut Cluster) -> Reply {
     let warning = |code, text| Some((code, text));
     let before = state.block;
     match statement {
-        Sql::Begin if before == Block::Open => {
+        Sql::Begin | Sql::BeginReadOnly if before == Block::Open => {
+            state.kept.is_read_only |= *statement == Sql::BeginReadOnly;
             return Reply {
                 warning: warning("25001", "there is already a transaction in progress"),
                 ..done("BEGIN")
             };
         }
-        Sql::Begin => {
+        Sql::Begin | Sql::BeginReadOnly => {
             state.block = Block::Open;
+            state.kept.is_read_only |= *statement == Sql::BeginReadOnly;
             return done("BEGIN");
         }
         Sql::Commit if before != Block::Failed => state.commit(cluster),

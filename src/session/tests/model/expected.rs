@@ -9,6 +9,7 @@ use super::{
 };
 
 /// Model of a session.
+#[derive(Clone)]
 pub(super) struct Expected {
     /// Values that a reset restores.
     startup: Startup,
@@ -53,6 +54,13 @@ impl Expected {
     pub(super) fn rolled_back_to_savepoint(&mut self) {
         let at = self.savepoint(|_| true).expect("there is a savepoint");
         self.open.truncate(at + 1);
+    }
+
+    /// Notes the loss of the server: the open transaction, and all that Gatekeeper does not make again.
+    pub(super) fn lost(&mut self) {
+        self.ended(false);
+        let settings = std::mem::take(&mut self.committed.settings);
+        self.committed = View { settings, ..View::default() };
     }
 
     /// Position of the last savepoint with a name that `is_meant`.

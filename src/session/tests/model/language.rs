@@ -27,6 +27,8 @@ pub(super) enum Sql {
     },
     CurrentUser,
     Begin,
+    BeginReadOnly,
+    SetReadOnly,
     Commit,
     Rollback,
     Savepoint(String),
@@ -118,6 +120,8 @@ fn one(tokens: &[&str], text: &str) -> Option<Sql> {
         ["RESET", name] => Reset(Some(name.into())),
         ["SHOW", name] => Show(name.into()),
         ["BEGIN"] => Sql::Begin,
+        ["BEGIN", "READ", "ONLY"] => Sql::BeginReadOnly,
+        ["SET", "TRANSACTION", "READ", "ONLY"] => Sql::SetReadOnly,
         ["COMMIT"] => Sql::Commit,
         ["ROLLBACK"] => Sql::Rollback,
         ["SAVEPOINT", name] => Sql::Savepoint(name.into()),
@@ -185,6 +189,11 @@ impl Sql {
     /// True if the statement may run in a failed transaction: it ends the transaction, or the failed part of it.
     pub(super) fn ends_transaction(&self) -> bool {
         matches!(self, Self::Commit | Self::Rollback | Self::RollbackTo(_))
+    }
+
+    /// True for BEGIN, COMMIT and ROLLBACK.
+    pub(super) fn is_transaction_command(&self) -> bool {
+        matches!(self, Self::Begin | Self::BeginReadOnly | Self::Commit | Self::Rollback)
     }
 
     /// True if `PREPARE` and `EXECUTE` accept the statement.

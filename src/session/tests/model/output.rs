@@ -23,17 +23,19 @@ impl Server {
 
     /// Handles a message in COPY mode.
     pub(super) fn copy_message(&mut self, tag: u8, body: &[u8]) {
+        let interrupt = if matches!(tag, b'd' | b'c') { self.next_interrupt() } else { None };
         let Some(copy) = &mut self.copying else { return };
-        let failure = match tag {
-            b'H' | b'S' => return,
-            b'd' if body.starts_with(b"bad") => {
+        let failure = match (tag, interrupt) {
+            (_, Some(interrupt)) => interrupt,
+            (b'H' | b'S', _) => return,
+            (b'd', _) if body.starts_with(b"bad") => {
                 Failure("22P02", "invalid input syntax for type integer: \"bad\"".into())
             }
-            b'd' => {
+            (b'd', _) => {
                 copy.rows += i64::try_from(body.iter().filter(|byte| **byte == b'\n').count()).expect("few");
                 return;
             }
-            b'c' => {
+            (b'c', _) => {
                 let CopyIn { table, rows, by_query } = self.copying.take().expect("in COPY mode");
                 *self.state.kept.rows.entry(table).or_default() += rows;
                 self.write(b'C', format!("COPY {rows}\0").as_bytes());
@@ -43,7 +45,7 @@ impl Server {
                 }
                 return;
             }
-            b'f' => {
+            (b'f', _) => {
                 let reason = String::from_utf8_lossy(body).trim_end_matches('\0').to_owned();
                 Failure("57014", format!("COPY from stdin failed: {reason}"))
             }
@@ -134,6 +136,9 @@ impl Server {
     }
 
     pub(super) fn write(&mut self, tag: u8, body: &[u8]) {
+        if !self.faults.note_message(tag) {
+            return;
+        }
         self.unsent.extend(frame(tag, body));
         if self.unsent.len() >= OUTPUT_BYTES {
             let full = self.unsent.len() - self.unsent.len() % OUTPUT_BYTES;

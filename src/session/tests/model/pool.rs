@@ -7,7 +7,7 @@ use super::{
     driver::hear,
     script::query,
     server::Server,
-    state::{Block, SharedCluster, View},
+    state::{Block, SharedCluster, Startup, View},
     world::{World, parameters},
 };
 use crate::session::TrackedBackendState;
@@ -22,6 +22,9 @@ pub(super) struct Backend {
     pub(super) last_user: Option<u64>,
     /// Client whose start-up settings the login had: no other client may lease the backend.
     pub(super) reserved_for: Option<u64>,
+    number: usize,
+    /// A standby shows all commits before.
+    pub(super) fresh_as_of: Option<Instant>,
 }
 
 /// Common beginning of internal statement names.
@@ -40,6 +43,8 @@ impl Backend {
             user: None,
             last_user: None,
             reserved_for: None,
+            number,
+            fresh_as_of: None,
         }
     }
 
@@ -47,6 +52,27 @@ impl Backend {
     pub(super) fn apart(number: usize, cluster: &SharedCluster, client: &Client) -> Self {
         let server = Server::new(cluster, client.startup);
         Self { server, reserved_for: Some(client.id), ..Self::new(number, cluster) }
+    }
+
+    /// Creates a backend of a read pool.
+    pub(super) fn reader(number: usize, cluster: &SharedCluster) -> Self {
+        let mut new = Self::new(number, cluster);
+        new.server.state.replayed = Some(cluster.borrow().log.len());
+        new
+    }
+
+    /// Puts a new connection to the same server in place of the backend, with the settings `startup` for a client apart.
+    pub(super) fn replace(&mut self, cluster: &SharedCluster, startup: Startup) {
+        let startup = if self.reserved_for.is_some() { startup } else { &[] };
+        let mut server = Server::new(cluster, startup);
+        server.state.replayed = self.server.state.replayed;
+        let (reserved_for, fresh_as_of) = (self.reserved_for, self.fresh_as_of);
+        *self = Self { server, reserved_for, fresh_as_of, ..Self::new(self.number, cluster) };
+    }
+
+    /// True for a backend of a read pool.
+    pub(super) fn is_reader(&self) -> bool {
+        self.server.state.replayed.is_some()
     }
 
     /// Checks that a returned backend holds settings and shared statements alone.
@@ -88,7 +114,7 @@ impl World {
         let client = &self.clients[at];
         let is_server_closed = client.backend.is_some_and(|number| {
             let server = &self.backends[number].server;
-            server.is_closed && server.sent.is_empty() && client.from_server.is_empty()
+            server.is_closed && !server.is_lost && server.sent.is_empty() && client.from_server.is_empty()
         });
         if client.session.terminate_received() {
             return client.session.may_leave() || is_server_closed;
@@ -118,14 +144,12 @@ impl World {
                 }
                 _ => {
                     backend.server.close();
-                    // No further client has the start-up settings.
-                    let reserved_for = backend.reserved_for;
-                    *backend = Backend { reserved_for, ..Backend::new(number, &self.cluster) };
+                    backend.replace(&self.cluster, client.startup);
                 }
             }
         }
         client.direct.close();
-        self.check_rows(&client, is_farewell);
+        Self::check_rows(&client, is_farewell);
     }
 
     /// Brings the backend of an ended session to rest; false if the backend must be closed.
@@ -133,20 +157,20 @@ impl World {
         let backend = &mut self.backends[number];
         let may_speak = client.session.may_speak_to_backend();
         let mut last = Vec::new();
-        if !(client.session.wind_up(Instant::now(), &mut last) && may_speak) {
+        if !(client.session.wind_up(self.now, &mut last) && may_speak) {
             return false;
         }
         backend.server.receive(&last);
         loop {
-            let moved = hear(client, backend, self.setup);
+            let (read, consumed) = hear(client, backend, self.setup, self.now, usize::MAX);
             let mut more = Vec::new();
-            let can_end = client.session.wind_up(Instant::now(), &mut more);
+            let can_end = client.session.wind_up(self.now, &mut more);
             if client.session.is_settled() && more.is_empty() && backend.server.sent.is_empty() {
                 backend.server.events.clear();
                 return can_end && client.from_server.is_empty();
             }
             backend.server.receive(&more);
-            if moved == 0 && more.is_empty() {
+            if read + consumed == 0 && more.is_empty() {
                 backend.server.events.clear();
                 return false;
             }
@@ -155,11 +179,12 @@ impl World {
 
     /// Compares the rows committed by a client with those of the dedicated server: no work is committed that the client
     /// has not committed.
-    fn check_rows(&self, client: &Client, is_farewell: bool) {
-        let table = format!("rows_{}", client.id);
-        let pooled = self.cluster.borrow().rows.get(&table).copied().unwrap_or(0);
-        let direct = client.direct.cluster.borrow().rows.get(&table).copied().unwrap_or(0);
-        let is_right = if is_farewell { pooled == direct } else { pooled <= direct };
+    fn check_rows(client: &Client, is_farewell: bool) {
+        let table = client.table();
+        let pooled = client.rows();
+        let direct = client.direct.rows(&table);
+        let is_same = if is_farewell { pooled == direct } else { pooled <= direct };
+        let is_right = client.has_lost_state || is_same;
         assert!(is_right, "client {} has committed {pooled} rows instead of {direct}", client.id);
     }
 }

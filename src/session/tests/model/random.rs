@@ -1,5 +1,7 @@
 //! Random scripts.
 
+use std::ops::Range;
+
 use proptest::{
     collection::vec,
     option,
@@ -8,7 +10,7 @@ use proptest::{
 };
 
 use super::{
-    script::{Action, CopyEnd, End, Request, Script, Setup, Step, Text},
+    script::{Action, CopyEnd, Disturbance, End, Progress, ReplayMode, Request, Script, Setup, Step, Text},
     state::Startup,
 };
 
@@ -195,9 +197,17 @@ pub(super) fn script() -> impl Strategy<Value = Script> {
     let sizes = || select(vec![300usize, 600, 2000, 16_384]);
     let client_buffer = select(vec![128usize, 300, 1000, 16_384]);
     let setup = (1..3usize, 2..4usize, client_buffer, sizes(), sizes(), 0..6u8, select(STARTUPS.to_vec()));
-    let setup = setup.prop_map(|(backends, clients, client_buffer, server_buffer, step, strict, startup)| {
-        Setup { backends, clients, client_buffer, server_buffer, step, is_strict: strict == 0, startup }
-    });
+    let setup =
+        setup.prop_map(|(backends, clients, client_buffer, server_buffer, step, strict, startup)| Setup {
+            backends,
+            clients,
+            client_buffer,
+            server_buffer,
+            step,
+            is_strict: strict == 0,
+            startup,
+            ..Setup::default()
+        });
     (setup, subsequence(KINDS.to_vec(), 1..4)).prop_flat_map(|(setup, kinds)| {
         let mut texts = kinds.concat();
         texts.extend_from_slice(&texts.clone());
@@ -208,6 +218,105 @@ pub(super) fn script() -> impl Strategy<Value = Script> {
             }
             Script { setup, actions }
         })
+    })
+}
+
+/// Statements of scripts with read pools.
+const READS: &[&str] = &[
+    "BEGIN READ ONLY",
+    "BEGIN READ ONLY",
+    "SET TRANSACTION READ ONLY",
+    "SELECT count(*) FROM rows_#",
+    "SELECT count(*) FROM rows_#",
+    "INSERT INTO rows_# VALUES (1)",
+    "SELECT 'one'",
+    "SELECT '{long}'",
+    "SHOW work_mem",
+    "VALUES (1), (2), (3)",
+    "COMMIT",
+];
+
+/// Kinds of statements of disturbed scripts: settings, roles, sequences, savepoints, cursors and prepared statements.
+const DISTURBED_KINDS: [usize; 7] = [0, 1, 3, 9, 10, 8, 4];
+/// Count of these kinds in scripts with read pools.
+const SPLIT_KINDS: usize = 5;
+
+fn progress() -> impl Strategy<Value = Progress> {
+    let bytes = prop_oneof![2 => Just(usize::MAX), 1 => 0..60usize, 1 => 0..2000usize];
+    (0..10usize, bytes).prop_map(|(messages, bytes)| Progress { messages, bytes })
+}
+
+/// Disturbances of a script.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disturbances {
+    /// Cancel requests, and errors of standbys.
+    Errors,
+    /// Lost backends.
+    Losses,
+}
+
+fn disturbance(kind: Disturbances) -> BoxedStrategy<Disturbance> {
+    match kind {
+        Disturbances::Errors => prop_oneof![
+            3 => Just(Disturbance::Cancel),
+            2 => select(vec!["40001", "25006", "42P01"]).prop_map(Disturbance::Refuse),
+        ]
+        .boxed(),
+        Disturbances::Losses => prop_oneof![
+            3 => any::<bool>().prop_map(|goes_on| Disturbance::Lose { goes_on }),
+            1 => Just(Disturbance::Shutdown),
+        ]
+        .boxed(),
+    }
+}
+
+fn disturbed_action(
+    kind: Disturbances,
+    texts: Vec<&'static str>,
+    clients: usize,
+) -> impl Strategy<Value = Action> {
+    let held = prop_oneof![5 => Just(0usize), 1 => 0..80usize];
+    let disturbed = (0..clients, request(texts.clone()), held, progress(), disturbance(kind)).prop_map(
+        |(client, request, held, progress, disturbance)| {
+            let isolated = matches!(disturbance, Disturbance::Lose { .. } | Disturbance::Shutdown);
+            let held = if isolated { 0 } else { held };
+            Action::Disturb { client, request, held, progress, disturbance }
+        },
+    );
+    prop_oneof![8 => action(texts, clients), 6 => disturbed, 1 => Just(Action::Replay), 1 => Just(Action::Probe)]
+}
+
+/// Scripts with read pools, or with disturbances, or with both.
+pub(super) fn disturbed_script(kind: Disturbances, readers: Range<usize>) -> impl Strategy<Value = Script> {
+    let kinds = if readers.start == 0 { &DISTURBED_KINDS[..] } else { &DISTURBED_KINDS[..SPLIT_KINDS] };
+    let sizes = || select(vec![300usize, 600, 2000, 16_384]);
+    let client_buffer = select(vec![128usize, 300, 1000, 16_384]);
+    let replay = select(vec![ReplayMode::AtOnce, ReplayMode::Asked, ReplayMode::Probed]);
+    let pools = (1..3usize, readers, 2..4usize, replay);
+    let setup = (pools, client_buffer, sizes(), sizes(), 0..6u8);
+    let setup = setup.prop_map(
+        |((backends, readers, clients, replay), client_buffer, server_buffer, step, strict)| {
+            let is_strict = strict == 0;
+            Setup {
+                backends,
+                clients,
+                client_buffer,
+                server_buffer,
+                step,
+                is_strict,
+                startup: &[],
+                readers,
+                replay,
+            }
+        },
+    );
+    (setup, subsequence(kinds.to_vec(), 1..4)).prop_flat_map(move |(setup, kinds)| {
+        let kinds: Vec<_> = kinds.into_iter().map(|kind| KINDS[kind]).collect();
+        let mut texts = kinds.concat();
+        texts.extend_from_slice(COMMON);
+        texts.extend_from_slice(READS);
+        vec(disturbed_action(kind, texts, setup.clients), 1..14)
+            .prop_map(move |actions| Script { setup, actions })
     })
 }
 

@@ -1,7 +1,7 @@
 //! Fixed scripts of mended faults.
 
 use super::{
-    script::{Action, CopyEnd, End, Request, Script, Setup, Step, Text},
+    script::{Action, CopyEnd, Disturbance, End, Progress, Request, Script, Setup, Step, Text},
     world::World,
 };
 
@@ -33,7 +33,7 @@ fn play(requests: &[Request], end: End) {
                 server_buffer: 16_384,
                 step: 16_384,
                 is_strict,
-                startup: &[],
+                ..Setup::default()
             };
             let mut actions: Vec<_> = requests
                 .iter()
@@ -117,8 +117,15 @@ fn copied_data_behind_an_error_ends() {
         Request::Copy { is_extended: false, has_early_sync: false, rows: vec![1873], end: CopyEnd::BadRow };
     for is_strict in [false, true] {
         let (client_buffer, server_buffer, step) = (128, 300, 300);
-        let setup =
-            Setup { backends: 1, clients: 2, client_buffer, server_buffer, step, is_strict, startup: &[] };
+        let setup = Setup {
+            backends: 1,
+            clients: 2,
+            client_buffer,
+            server_buffer,
+            step,
+            is_strict,
+            ..Setup::default()
+        };
         let actions = vec![Action::Say { client: 0, request: request.clone(), held: 0, is_impatient: false }];
         World::run(&Script { setup, actions });
     }
@@ -183,6 +190,7 @@ fn settings_applied_again_leave_no_portal() {
             step: 300,
             is_strict: false,
             startup: &[("my.a", "start")],
+            ..Setup::default()
         };
         let execute = [vec![Step::Execute { portal: "", limit: 0 }], unfinished].concat();
         let requests = [
@@ -219,7 +227,7 @@ fn a_skipped_close_behind_another_is_known() {
         server_buffer: 300,
         step: 16_384,
         is_strict: true,
-        startup: &[],
+        ..Setup::default()
     };
     let say = |client, request, held| Action::Say { client, request, held, is_impatient: false };
     let describe = Step::Describe { kind: b'S', name: "s1" };
@@ -229,4 +237,75 @@ fn a_skipped_close_behind_another_is_known() {
         say(0, Request::Batch(vec![describe, run("s1", GUESS), run("", GUESS), Step::Sync]), 0),
     ];
     World::run(&Script { setup, actions });
+}
+
+/// A client with a small buffer sends requests, the last of them with a disturbance; another client may hold a backend.
+fn play_disturbed(before: &[(usize, Request)], request: Request, messages: usize, disturbance: Disturbance) {
+    for is_strict in [false, true] {
+        let setup = Setup {
+            backends: 1,
+            clients: 2,
+            client_buffer: 128,
+            server_buffer: 300,
+            step: 300,
+            is_strict,
+            ..Setup::default()
+        };
+        let say = |(client, request): &(usize, Request)| Action::Say {
+            client: *client,
+            request: request.clone(),
+            held: 0,
+            is_impatient: false,
+        };
+        let progress = Progress { messages, bytes: usize::MAX };
+        let disturbed =
+            Action::Disturb { client: 0, request: request.clone(), held: 0, progress, disturbance };
+        let sync = say(&(0, Request::Batch(vec![Step::Sync])));
+        let read = say(&(0, query(&["SELECT 'one'"])));
+        let actions = before.iter().map(say).chain([disturbed, sync, read]).collect();
+        World::run(&Script { setup, actions });
+    }
+}
+
+fn query(texts: &[&'static str]) -> Request {
+    Request::Query(texts.iter().map(|text| Text(text, 1)).collect())
+}
+
+const LOSE: Disturbance = Disturbance::Lose { goes_on: false };
+
+#[test]
+fn a_refused_bind_reaches_no_backend() {
+    // Beyond the buffer of the client.
+    let bind = Step::Bind { portal: "", name: "", values: vec![Text("{long}", 200)] };
+    let holder = (1, query(&["BEGIN", "SELECT 'one'"]));
+    let bind = Request::Batch(vec![bind, Step::Sync]);
+    play_disturbed(&[holder], bind.clone(), 0, Disturbance::Cancel);
+    // Behind the error, messages are skipped up to the Sync.
+    let skipped = Request::Batch(vec![run("", "SELECT 'one'")]);
+    play_disturbed(&[(0, query(&["BEGIN", "SELECT 'one'"]))], skipped, 0, LOSE);
+}
+
+#[test]
+fn an_end_with_statements_behind_has_no_success() {
+    let failed = (0, query(&["BEGIN", "SELECT 1 / 0"]));
+    play_disturbed(&[failed], query(&["COMMIT", "SET work_mem = '1MB'"]), 0, LOSE);
+}
+
+#[test]
+fn a_reported_error_keeps_the_status() {
+    for steps in [vec![bind("s1"), Step::Sync], vec![run("", "SELECT 'one'"), bind("s1"), Step::Sync]] {
+        let messages = steps.len();
+        play_disturbed(&[], Request::Batch(steps), messages.max(2) - 1, LOSE);
+    }
+}
+
+#[test]
+fn a_query_behind_lost_steps_is_skipped() {
+    let batch = vec![run("", "SELECT 'one'"), Step::Query(Text("SELECT 'two'", 1))];
+    play_disturbed(&[], Request::Batch(batch), 0, LOSE);
+}
+
+#[test]
+fn a_setting_lost_in_its_check_is_told() {
+    play_disturbed(&[], query(&["SET search_path = 'path#'"]), 1, LOSE);
 }

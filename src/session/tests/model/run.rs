@@ -2,7 +2,7 @@
 
 use super::{
     catalog::Row,
-    execute::{FAILED_TRANSACTION, Failure, Position, execute, executed_by},
+    execute::{FAILED_TRANSACTION, Failure, Position, check_writes, execute, executed_by},
     language::{Sql, Term, parse},
     server::{Event, PortalResult, Server, Step, Text},
     state::Block,
@@ -14,6 +14,7 @@ impl Server {
         let portal = self.portal(name)?;
         let (text, parameters) = (portal.text.clone(), portal.parameters.clone());
         self.check_block(&text)?;
+        self.take_interrupt()?;
         match &self.portals[name].result {
             None => {}
             Some(result) if result.rows.is_none() => {
@@ -27,14 +28,16 @@ impl Server {
                 return Ok(());
             }
             Text::Own(query, _) => (Some(query.run(&parameters, &mut self.state)?), "SELECT".to_owned()),
-            Text::Client(Sql::Copy(table)) => {
+            Text::Client(statement @ Sql::Copy(_)) => {
+                check_writes(&statement, &self.state)?;
+                let Sql::Copy(table) = statement else { unreachable!("a COPY") };
                 self.begin_copy(table, false);
                 return Ok(());
             }
             Text::Client(statement) => {
                 let statement = with_parameters(&statement, &parameters);
                 let (rows, tag) = self.run(&statement, Position::Alone)?;
-                if matches!(statement, Sql::Begin | Sql::Commit | Sql::Rollback | Sql::DiscardAll) {
+                if statement.is_transaction_command() || statement == Sql::DiscardAll {
                     if self.state.block == Block::None {
                         self.commit();
                     }
@@ -102,7 +105,9 @@ impl Server {
             if self.state.block == Block::Failed && !statement.ends_transaction() {
                 return Err(Failure("25P02", FAILED_TRANSACTION.into()));
             }
+            self.take_interrupt()?;
             if let Sql::Copy(table) = statement {
+                check_writes(statement, &self.state)?;
                 assert_eq!(position, Position::Alone, "COPY stands alone in this language");
                 self.begin_copy(table.clone(), true);
                 return Ok(());
@@ -151,7 +156,9 @@ impl Server {
             let is_committed = reply.tag == "COMMIT";
             self.events.push(Event::Ended { is_committed });
         }
-        if let Some((code, message)) = reply.warning {
+        if let Some((code, message)) = reply.warning
+            && !self.skips_warning()
+        {
             self.report(b'N', "WARNING", code, message);
             self.flush();
         }

@@ -9,7 +9,7 @@ pub(super) struct Script {
     pub(super) actions: Vec<Action>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Setup {
     pub(super) backends: usize,
     pub(super) clients: usize,
@@ -23,6 +23,21 @@ pub(super) struct Setup {
     pub(super) is_strict: bool,
     /// Start-up settings of every other client.
     pub(super) startup: Startup,
+    /// Count of read pools' backends; without any, all statements go to the writer.
+    pub(super) readers: usize,
+    pub(super) replay: ReplayMode,
+}
+
+/// Replay of the read pools, and how a session learns of it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum ReplayMode {
+    /// A commit is replayed at once.
+    #[default]
+    AtOnce,
+    /// A commit is replayed by [`Action::Replay`]; a read asks the node for its position.
+    Asked,
+    /// A commit is replayed by [`Action::Replay`]; a read goes to nodes known to be fresh, by [`Action::Probe`].
+    Probed,
 }
 
 #[derive(Clone, Debug)]
@@ -33,6 +48,33 @@ pub(super) enum Action {
     Leave { client: usize, request: Option<Request>, end: End },
     /// The catalog expires.
     Expire,
+    /// A client sends a request, and something happens in the middle.
+    Disturb { client: usize, request: Request, held: usize, progress: Progress, disturbance: Disturbance },
+    /// The read pools replay all commits.
+    Replay,
+    /// The probe samples all servers.
+    Probe,
+}
+
+/// Progress of a request at a disturbance.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// Count of messages that servers have processed.
+    pub(super) messages: usize,
+    /// Count of bytes of responses that the session has.
+    pub(super) bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Disturbance {
+    /// The client sends a cancel request.
+    Cancel,
+    /// The connection of the backend breaks; perhaps the server executes what it has received.
+    Lose { goes_on: bool },
+    /// The server shuts down.
+    Shutdown,
+    /// A standby fails the running statement with this SQLSTATE.
+    Refuse(&'static str),
 }
 
 #[derive(Clone, Copy, Debug)]

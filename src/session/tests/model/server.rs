@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, rc::Rc};
 use super::{
     catalog::{OwnQuery, Row},
     execute::{FAILED_TRANSACTION, Failure},
+    faults::Faults,
     language::{Sql, parse},
     run::read_parameters,
     state::{Block, Prepared, SharedCluster, Startup, State, View},
@@ -32,6 +33,14 @@ pub(super) struct Server {
     /// The connection is closed.
     pub(super) is_closed: bool,
     pub(super) events: Vec<Event>,
+    /// Count of messages that the server may process yet; `None` without a limit.
+    pub(super) budget: Option<usize>,
+    /// Error of the next statement.
+    pub(super) interrupt: Option<Failure>,
+    /// The connection breaks once the last output is read.
+    pub(super) is_lost: bool,
+    /// Faults of a dedicated server.
+    pub(super) faults: Faults,
 }
 
 /// Executed client statement, or end of a transaction.
@@ -45,6 +54,8 @@ pub(super) enum Event {
     Ended {
         is_committed: bool,
     },
+    /// A fault: the connection is lost, and with it the running unit and the open transaction.
+    Lost,
 }
 
 /// Portal of the extended protocol.
@@ -103,6 +114,10 @@ impl Server {
             reported_name,
             is_closed: false,
             events: Vec::new(),
+            budget: None,
+            interrupt: None,
+            is_lost: false,
+            faults: Faults::default(),
         }
     }
 
@@ -112,10 +127,18 @@ impl Server {
         let input = std::mem::take(&mut self.input);
         let mut rest = &input[..];
         while !self.is_closed
+            && self.budget != Some(0)
             && let Some(frame) = Frame::read(Speaker::Client, rest).expect("messages of the protocol")
         {
             rest = &rest[HEADER_BYTES + frame.body().len()..];
-            self.message(frame.tag(), frame.body());
+            self.budget = self.budget.map(|budget| budget - 1);
+            if self.faults.is_empty() {
+                self.message(frame.tag(), frame.body());
+            } else {
+                self.message_with_faults(frame.tag(), frame.body());
+            }
+            // A cancel request is for the running message alone.
+            self.interrupt = None;
         }
         self.input = rest.to_vec();
     }
@@ -131,6 +154,19 @@ impl Server {
         (self.is_closed, self.copying) = (true, None);
     }
 
+    /// True if a statement runs: messages wait, or COPY data.
+    pub(super) fn is_running(&self) -> bool {
+        !self.input.is_empty() || self.copying.is_some()
+    }
+
+    /// Ends all connections of the server.
+    pub(super) fn shut_down(&mut self) {
+        self.report(b'E', "FATAL", "57P01", "terminating connection due to administrator command");
+        self.flush();
+        self.close();
+        self.is_lost = true;
+    }
+
     /// True if nothing is in progress.
     pub(super) fn is_at_rest(&self) -> bool {
         self.input.is_empty()
@@ -139,7 +175,7 @@ impl Server {
             && !(self.state.is_started() || self.is_skipping || self.copying.is_some())
     }
 
-    fn message(&mut self, tag: u8, body: &[u8]) {
+    pub(super) fn message(&mut self, tag: u8, body: &[u8]) {
         if self.copying.is_some() {
             return self.copy_message(tag, body);
         }

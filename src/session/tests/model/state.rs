@@ -7,11 +7,13 @@ use std::{
 };
 
 /// State shared by the fake servers of a cluster.
-#[derive(Default, Debug)]
+#[derive(Default, Clone, Debug)]
 pub(super) struct Cluster {
     pub(super) sequences: BTreeMap<String, i64>,
     /// Committed rows by table.
     pub(super) rows: BTreeMap<String, i64>,
+    /// Committed changes of rows, in order; the count of changes is the position in the log.
+    pub(super) log: Vec<(String, i64)>,
 }
 
 /// Cluster of several fake servers in one thread.
@@ -43,6 +45,8 @@ pub(super) struct State {
     pub(super) last_value: Option<i64>,
     /// An Execute precedes in the implicit transaction.
     pub(super) is_pipelined: bool,
+    /// Position in the log of a standby; `None` on the writer.
+    pub(super) replayed: Option<usize>,
 }
 
 #[derive(Default, Clone, Debug)]
@@ -55,6 +59,8 @@ pub(super) struct Transactional {
     pub(super) tables: BTreeMap<String, bool>,
     /// Rows inserted by the transaction.
     pub(super) rows: BTreeMap<String, i64>,
+    /// The transaction is READ ONLY.
+    pub(super) is_read_only: bool,
 }
 
 /// Savepoint of the open transaction, with the state to restore.
@@ -118,6 +124,15 @@ pub(super) fn default_of(name: &str) -> Option<&'static str> {
     SETTINGS.iter().find(|(known, _)| *known == name).map(|(_, default)| *default)
 }
 
+// === impl Cluster ===
+
+impl Cluster {
+    /// Count of rows of a table at the position `at` in the log.
+    pub(super) fn rows_at(&self, table: &str, at: usize) -> i64 {
+        self.log[..at].iter().filter(|(changed, _)| changed == table).map(|(_, count)| count).sum()
+    }
+}
+
 // === impl State ===
 
 impl State {
@@ -143,8 +158,10 @@ impl State {
         self.kept.local.clear();
         self.kept.tables.retain(|_, drops| !*drops);
         for (table, count) in std::mem::take(&mut self.kept.rows) {
-            *cluster.rows.entry(table).or_default() += count;
+            *cluster.rows.entry(table.clone()).or_default() += count;
+            cluster.log.push((table, count));
         }
+        self.kept.is_read_only = false;
         self.cursors.retain(|_, cursor| cursor.holds);
         self.cursors.values_mut().for_each(|cursor| (cursor.is_new, cursor.level) = (false, 0));
         for change in std::mem::take(&mut self.listen_changes) {
@@ -170,6 +187,11 @@ impl State {
         self.listen_changes.clear();
         self.savepoints.clear();
         self.is_pipelined = false;
+    }
+
+    /// True if the transaction takes no writes.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.kept.is_read_only || self.replayed.is_some()
     }
 
     // --- savepoints
@@ -248,6 +270,16 @@ impl State {
     pub(super) fn reset_all(&mut self) {
         self.kept.local.retain(|name, _| name == "role");
         self.kept.settings.retain(|name, _| name == "role");
+    }
+
+    /// Forgets state that a session loses with its backend.
+    pub(super) fn forget_untracked(&mut self) {
+        self.kept.tables.clear();
+        self.locks.clear();
+        self.listens.clear();
+        self.cursors.clear();
+        self.prepared.retain(|_, prepared| !prepared.by_sql);
+        self.last_value = None;
     }
 
     /// `DISCARD ALL`.

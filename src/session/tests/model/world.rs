@@ -1,18 +1,23 @@
 //! Clients and backends of one pool, and the actions of a script.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     client::Client,
+    disturbance::Limit,
     pool::Backend,
     script::{Action, End, Script, Setup, query},
     state::{SharedCluster, Startup},
 };
 use crate::{
     handshake::Parameters,
+    route::SplitSettings,
     session::{
-        CatalogInstant, DatabaseState, ReportedParameters, Session, SessionOptions, SettingValues,
-        TrackedBackendState,
+        CatalogInstant, DatabaseState, ReportedParameters, RouteOptions, Session, SessionOptions,
+        SettingValues, TrackedBackendState,
     },
     sql::{StatefulNames, StatefulNamesBuilder},
 };
@@ -37,6 +42,10 @@ pub(super) struct World {
     pub(super) moved_bytes: usize,
     /// A session without a sequence read gives up the backend for other clients.
     releases_sequences: bool,
+    /// Time of the driver.
+    pub(super) now: Instant,
+    /// Limit on the progress of a client.
+    pub(super) limit: Option<Limit>,
 }
 
 /// Parameters reported by each backend at the login.
@@ -65,7 +74,9 @@ impl World {
         database.set_catalogue(StatefulNamesBuilder::new(), EPOCH, CatalogInstant::default());
         database.set_strict_isolation(setup.is_strict);
         let cluster = SharedCluster::default();
-        let backends = (0..setup.backends).map(|number| Backend::new(number, &cluster)).collect();
+        let writers = (0..setup.backends).map(|number| Backend::new(number, &cluster));
+        let readers = (setup.backends..).take(setup.readers);
+        let backends = writers.chain(readers.map(|number| Backend::reader(number, &cluster))).collect();
         let mut world = Self {
             database: Arc::new(database),
             cluster,
@@ -77,6 +88,8 @@ impl World {
             clients_so_far: 0,
             moved_bytes: 0,
             releases_sequences: !reads_sequences,
+            now: Instant::now(),
+            limit: None,
         };
         if reads_sequences {
             world.read_sequences();
@@ -103,15 +116,20 @@ impl World {
             values.with(name.as_bytes(), Some(value.as_bytes()))
         };
         let values = startup.iter().fold(SettingValues::default(), set);
-        Session::shared(Arc::clone(&self.database), known, values, SessionOptions::default())
+        let mut session =
+            Session::shared(Arc::clone(&self.database), known, values, SessionOptions::default());
+        if self.setup.readers > 0 {
+            session.split(Arc::new(SplitSettings::default()), RouteOptions::default());
+        }
+        session
     }
 
-    fn new_client(&mut self) -> Client {
+    pub(super) fn new_client(&mut self) -> Client {
         self.clients_so_far += 1;
         // Every other client has start-up settings.
         let startup = if self.clients_so_far.is_multiple_of(2) { self.setup.startup } else { &[] };
         let session = self.new_session(startup);
-        Client::new(self.clients_so_far, session, &SharedCluster::default(), startup)
+        Client::new(self.clients_so_far, session, &self.cluster, startup)
     }
 
     fn act(&mut self, action: &Action) {
@@ -142,7 +160,32 @@ impl World {
                 debug_assert!(id <= self.clients_so_far);
             }
             Action::Expire => self.database.expire_catalogue(),
+            Action::Disturb { client, request, held, progress, disturbance } => {
+                let bytes = request.encode(self.clients[*client].id);
+                self.disturb(*client, &bytes, *held, *progress, *disturbance);
+            }
+            Action::Replay => self.replay(),
+            Action::Probe => self.probe(),
         }
+    }
+
+    /// The read pools replay all commits.
+    fn replay(&mut self) {
+        let end = self.cluster.borrow().log.len();
+        for backend in self.backends.iter_mut().filter(|backend| backend.is_reader()) {
+            backend.server.state.replayed = Some(end);
+        }
+    }
+
+    /// Samples the writer, and finds the read pools that have replayed all of the sample.
+    fn probe(&mut self) {
+        let end = self.cluster.borrow().log.len();
+        for backend in self.backends.iter_mut().filter(|backend| backend.is_reader()) {
+            if backend.server.state.replayed == Some(end) {
+                backend.fresh_as_of = Some(self.now);
+            }
+        }
+        self.now += Duration::from_millis(1);
     }
 
     /// The client `client` sends bytes, and holds the last ones.
@@ -164,7 +207,7 @@ impl World {
     }
 
     /// The pause of sessions that have moved a sequence ends, if other sessions wait.
-    fn pass_time(&mut self) {
+    pub(super) fn pass_time(&mut self) {
         if self.releases_sequences && !self.waiting.is_empty() {
             self.clients.iter_mut().for_each(|client| client.keeps_sequence = false);
             self.settle();
@@ -219,8 +262,12 @@ impl World {
             before = self.moved_bytes;
             assert!(idle_rounds < MAX_IDLE_ROUNDS, "the session spins, with {} leases so far", self.leases);
         }
-        for client in &self.clients {
-            let may_wait = client.session.wants_backend() || !client.socket.is_empty();
+        let limited = self.limit.map(|limit| limit.client);
+        for client in &mut self.clients {
+            let may_wait = client.session.wants_backend()
+                || !client.socket.is_empty()
+                || client.session.is_waiting_for_more()
+                || limited == Some(client.id);
             client.compare(!may_wait);
         }
     }
@@ -229,9 +276,9 @@ impl World {
 /// True if a request reads a sequence.
 fn reads_sequences(actions: &[Action]) -> bool {
     actions.iter().any(|action| match action {
-        Action::Say { request, .. } | Action::Leave { request: Some(request), .. } => {
-            request.contains("lastval")
-        }
+        Action::Say { request, .. }
+        | Action::Leave { request: Some(request), .. }
+        | Action::Disturb { request, .. } => request.contains("lastval"),
         _ => false,
     })
 }
