@@ -461,6 +461,14 @@ impl Session {
         self.pooled().is_some_and(Pooled::has_unanswered_read)
     }
 
+    /// Gives up the read pool, which has not begun to answer in time: the read runs again on the writer. The backend must be
+    /// given up next.
+    pub fn leave_readers(&mut self) {
+        if let Some(session) = self.pooled_mut() {
+            session.leave_readers();
+        }
+    }
+
     /// True if the session may end after the client's Terminate: the client has every response PostgreSQL would have sent.
     #[must_use]
     pub fn may_leave(&self) -> bool {

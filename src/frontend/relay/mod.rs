@@ -235,7 +235,7 @@ impl Relay {
     }
 
     /// Gives up a read pool that has not begun to answer a read within its deadline, and does not answer the probe either. The
-    /// read runs again elsewhere.
+    /// read runs again on the writer.
     fn watch_read(&mut self, cx: &mut Context<'_>) {
         let deadline = self.leasing.as_ref().map_or(Duration::ZERO, Leasing::read_deadline);
         if deadline.is_zero() || !self.session.has_unanswered_read() {
@@ -247,6 +247,7 @@ impl Relay {
         match event {
             DeadlineEvent::Near => leasing.report_slow_reader(&self.backend),
             DeadlineEvent::Over if leasing.gives_up_reader(&self.backend) => {
+                self.session.leave_readers();
                 self.backend.abandon();
                 cx.waker().wake_by_ref();
             }

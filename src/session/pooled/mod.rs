@@ -404,6 +404,14 @@ impl Pooled {
             && self.backend.held().is_some_and(|held| held.replay_buffer().is_proved())
     }
 
+    /// Gives up the read pool, which has not begun to answer in time: the read runs again on the writer, once the backend is
+    /// lost.
+    pub(super) fn leave_readers(&mut self) {
+        if let Some(router) = self.router.as_deref_mut() {
+            router.replay_mut().leave_readers();
+        }
+    }
+
     /// True if the session may end after the client's Terminate: the client has every response PostgreSQL would have
     /// sent. After Terminate the backend sends all pending responses, and ends the session by closing.
     pub(super) fn may_leave(&self) -> bool {

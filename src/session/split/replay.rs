@@ -57,6 +57,11 @@ impl Replay {
         (self.reason, self.unreported) = (Some(reason), Some(reason));
     }
 
+    /// Has the writer serve the next replay: a read pool has not begun to answer in time, and another one might not either.
+    pub(in crate::session) fn leave_readers(&mut self) {
+        self.count = self.count.max(READER_REPLAYS_MAX);
+    }
+
     /// True if a unit lost on the writer may run again.
     pub(in crate::session) const fn is_permitted(&self) -> bool {
         self.count < REPLAYS_MAX
@@ -108,6 +113,18 @@ mod tests {
         assert_eq!(side(&replay), RouteSide::Reader);
         replay.begin(LOST);
         assert_eq!(side(&replay), RouteSide::Reader);
+        replay.begin(LOST);
+        assert_eq!(side(&replay), RouteSide::Writer);
+        replay.on_answered();
+        replay.begin(LOST);
+        assert_eq!(side(&replay), RouteSide::Reader);
+    }
+
+    #[test]
+    fn an_overdue_read_runs_again_on_the_writer() {
+        let mut replay = Replay::default();
+        replay.leave_readers();
+        assert_eq!(side(&replay), RouteSide::Reader, "the node may answer yet");
         replay.begin(LOST);
         assert_eq!(side(&replay), RouteSide::Writer);
         replay.on_answered();

@@ -76,6 +76,19 @@ fn a_unit_that_loses_each_node_runs_thrice_at_most() {
 }
 
 #[test]
+fn an_overdue_read_runs_again_on_the_writer() {
+    let mut talk = Talk::splitting();
+    talk.say(&Client, &read(), 1000);
+    talk.session.leave_readers();
+    assert!(talk.lose_backend());
+    assert_eq!(sides(&talk), [RouteSide::Reader, RouteSide::Writer]);
+    talk.say(&Server, &read_answers(), 1000);
+    assert_eq!(shown(&talk.to_client, Speaker::Server), "1 | 2 | CSELECT 1 | ZI");
+    talk.say(&Client, &read(), 1000);
+    assert_eq!(sides(&talk).last(), Some(&RouteSide::Reader), "the next read has a choice again");
+}
+
+#[test]
 fn an_error_that_a_standby_explains_runs_again_once() {
     for state in ["25006", "40001", "42P01", "0A000", "55000", "58030", "XX000"] {
         let mut talk = Talk::splitting();
