@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
-    time::Instant,
 };
+
+use jiff::Timestamp;
 
 /// Time of the first look that found each of the current states.
 #[derive(Default)]
 pub(super) struct FirstSeen {
-    times: Mutex<BTreeMap<StateKey, Instant>>,
+    times: Mutex<BTreeMap<StateKey, Timestamp>>,
 }
 
 /// Kind, listener and endpoint.
@@ -20,7 +21,7 @@ type StateKey = (&'static str, Option<String>, Option<String>);
 impl FirstSeen {
     /// Replaces the known states by `current`, which a look at `now` has found; returns their times in the same order. A
     /// state that has ended begins anew.
-    pub(super) fn update(&self, current: Vec<StateKey>, now: Instant) -> Vec<Instant> {
+    pub(super) fn update(&self, current: Vec<StateKey>, now: Timestamp) -> Vec<Timestamp> {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(&mut *times);
         let first_of = |key| {
@@ -34,14 +35,14 @@ impl FirstSeen {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use jiff::SignedDuration;
 
     use super::*;
 
     #[test]
     fn a_state_keeps_its_begin_until_the_end() {
-        let (seen, start) = (FirstSeen::default(), Instant::now());
-        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let (seen, start) = (FirstSeen::default(), Timestamp::UNIX_EPOCH);
+        let at = |seconds| start + SignedDuration::from_secs(seconds);
         let look = |second, endpoints: &[&str]| {
             let key = |endpoint: &&str| ("errors", None, Some((*endpoint).to_owned()));
             seen.update(endpoints.iter().map(key).collect(), at(second))

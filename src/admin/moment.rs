@@ -56,6 +56,11 @@ impl Clock {
         Self { instant: Instant::now(), time: Timestamp::now() }
     }
 
+    /// The current wall-clock time.
+    pub(super) const fn time(self) -> Timestamp {
+        self.time
+    }
+
     /// The current wall-clock time as text.
     pub(super) fn now_shown(self) -> String {
         format_time(self.time)
@@ -82,6 +87,7 @@ impl Clock {
             age_seconds: round_seconds(self.time.duration_since(time).as_secs_f64().max(0.0)),
         }
     }
+
     /// As [`Clock::since_time`].
     pub(super) fn since_system(self, time: SystemTime) -> Moment {
         self.since_time(Timestamp::try_from(time).unwrap_or(Timestamp::MIN))

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::sql::{
     self, Analysis, AnalysisInputs, Classification, Classifier, ClassifierOptions, Effects, LexicalSettings,
-    SchemaInfo, SchemaInfoBuilder, StatefulNames, StatefulNamesBuilder,
+    SchemaInfo, SchemaInfoBuilder, StatefulNames, StatefulNamesBuilder, TextAnalyzer,
 };
 use arc_swap::ArcSwap;
 
@@ -24,6 +24,7 @@ use arc_swap::ArcSwap;
 pub struct DatabaseState {
     statements: SharedStatements,
     internal_statements: InternalStatements,
+    analyzer: TextAnalyzer,
     catalogue: ArcSwap<StatefulNames>,
     /// Grows with each change of `catalogue`, after it; 0 before the database was looked at.
     edition: AtomicU32,
@@ -113,13 +114,14 @@ impl DatabaseState {
 
     fn with(always: StatefulNames, options: &ClassifierOptions, splits: bool) -> Self {
         let statements = SharedStatements::default();
-        let nothing = StatefulNames::default();
+        let (analyzer, nothing) = (TextAnalyzer::default(), StatefulNames::default());
         let internal_statements = InternalStatements::new(|definition| {
-            statements.get(definition, Reading::default(), 0, |text| Analysis::of(text, &nothing))
+            statements.get(definition, Reading::default(), 0, |text| analyzer.analyze(text, &nothing))
         });
         Self {
             statements,
             internal_statements,
+            analyzer,
             catalogue: ArcSwap::from_pointee(always.clone()),
             edition: AtomicU32::new(0),
             always: ArcSwap::from_pointee(always),
@@ -290,7 +292,7 @@ impl DatabaseState {
     /// is wanted.
     pub(super) fn analyze(&self, text: &[u8], lexical: Option<&LexicalSettings>) -> Analysis {
         let classification = lexical.map(|lexical| self.classify(text, lexical));
-        Analysis { classification, ..Analysis::of(text, &self.catalogue.load()) }
+        Analysis { classification, ..self.analyzer.analyze(text, &self.catalogue.load()) }
     }
 
     /// Another number after each change of the catalogue; the catalogue is read behind it.

@@ -1,7 +1,5 @@
 //! All that one text tells.
 
-use std::sync::LazyLock;
-
 use memchr::memmem::Finder;
 
 use super::{
@@ -31,8 +29,11 @@ pub struct AnalysisInputs {
     pub lexical: Option<LexicalSettings>,
 }
 
-/// Finds the view and the function that list prepared statements.
-static PREPARED_LIST: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("pg_prepared_statement"));
+/// Analyzes texts.
+pub struct TextAnalyzer {
+    /// Finds the view and the function that list prepared statements.
+    prepared_list: Finder<'static>,
+}
 
 // === impl Analysis ===
 
@@ -44,14 +45,24 @@ impl Analysis {
         lists_prepared: false,
         classification: None,
     };
+}
 
+// === impl TextAnalyzer ===
+
+impl Default for TextAnalyzer {
+    fn default() -> Self {
+        Self { prepared_list: Finder::new("pg_prepared_statement") }
+    }
+}
+
+impl TextAnalyzer {
     /// Analyzes `text`, by the names of `catalogue`; without the effect on the database.
     #[must_use]
-    pub fn of(text: &[u8], catalogue: &StatefulNames) -> Self {
-        Self {
+    pub fn analyze(&self, text: &[u8], catalogue: &StatefulNames) -> Analysis {
+        Analysis {
             effects: effects(text, catalogue),
             transaction_commands: transaction_commands(text),
-            lists_prepared: PREPARED_LIST.find(text).is_some(),
+            lists_prepared: self.prepared_list.find(text).is_some(),
             classification: None,
         }
     }

@@ -61,7 +61,7 @@ mod transaction_steps;
 
 #[cfg(test)]
 pub(crate) use analysis::passes;
-pub use analysis::{Analysis, AnalysisInputs};
+pub use analysis::{Analysis, AnalysisInputs, TextAnalyzer};
 pub use classification::Classification;
 pub use classifier::{Classifier, ClassifierOptions};
 pub use classify_reason::ClassifyReason;

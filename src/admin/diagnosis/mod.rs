@@ -96,9 +96,9 @@ fn date_faults(faults: &mut [Fault], monitor: &ServiceMonitor, clock: Clock) {
     let is_undated = |fault: &&mut Fault| DATED_BY_DIAGNOSIS.iter().any(|kind| kind.as_str() == fault.kind);
     let undated: Vec<_> = faults.iter_mut().filter(is_undated).collect();
     let keys = undated.iter().map(|fault| fault.key()).collect();
-    let times = monitor.first_seen.update(keys, Instant::now());
+    let times = monitor.first_seen.update(keys, clock.time());
     for (fault, first) in undated.into_iter().zip(times) {
-        fault.since = Some(clock.since(first));
+        fault.since = Some(clock.since_time(first));
     }
 }
 

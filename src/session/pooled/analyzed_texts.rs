@@ -65,19 +65,21 @@ impl AnalyzedTexts {
             return Analysis { transaction_commands: TransactionCommands::UNKNOWN, ..beginning };
         }
         let inputs = database.analysis_inputs(self.lexical);
-        let (Some(position), Some(inputs)) = (message.position(), inputs) else {
-            return database.analyze(text, self.lexical.as_ref());
-        };
-        let known = self.last.iter().filter_map(Cell::get);
-        let mut known = known.filter(|known| known.position == position && known.inputs == inputs);
-        known.next().map_or_else(
-            || {
+        match (message.position(), inputs) {
+            (Some(position), Some(inputs)) => self.known(position, inputs).unwrap_or_else(|| {
                 let analysis = database.analyze(text, self.lexical.as_ref());
                 self.remember(AnalyzedText { position, inputs, analysis });
                 analysis
-            },
-            |known| known.analysis,
-        )
+            }),
+            _ => database.analyze(text, self.lexical.as_ref()),
+        }
+    }
+
+    /// Analysis of the text at `position` by `inputs`, if made before.
+    fn known(&self, position: u64, inputs: AnalysisInputs) -> Option<Analysis> {
+        let mut known = self.last.iter().filter_map(Cell::get);
+        let same = known.find(|known| known.position == position && known.inputs == inputs);
+        same.map(|known| known.analysis)
     }
 
     /// Analysis of the unnamed statement.

@@ -303,9 +303,10 @@ fn shows_read_only(reason: ClassifyReason, text: &[u8]) -> bool {
 
 /// What a text may do, by its analysis.
 fn unit(analysis: &Analysis, text: &[u8]) -> RoutingUnit {
-    let (effects, Some(classification)) = (analysis.effects, analysis.classification) else {
-        return UNKNOWN;
-    };
+    analysis.classification.map_or(UNKNOWN, |known| classified_unit(known, analysis.effects, text))
+}
+
+fn classified_unit(classification: Classification, effects: Effects, text: &[u8]) -> RoutingUnit {
     let Classification { access, mut reason, control, hint } = classification;
     if shows_read_only(reason, text) {
         reason = ClassifyReason::ServerState;
