@@ -158,6 +158,13 @@ impl Opening {
 // === impl BeginScript ===
 
 impl BeginScript {
+    /// A BEGIN without modes.
+    pub(in crate::session) fn plain() -> Self {
+        let mut script = Self::default();
+        script.say(b"BEGIN", TransactionModes::default());
+        script
+    }
+
     /// The client has said one more; whether there is room for it.
     pub(in crate::session) fn say(&mut self, command: &[u8], modes: TransactionModes) -> bool {
         if self.script.len() + command.len() >= LONGEST {

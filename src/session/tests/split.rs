@@ -2,7 +2,7 @@
 
 use super::{
     RouteSide::{Client, Server},
-    frame,
+    executions, frame,
     sharing::{BIND_S, EXECUTE, Talk, description, shown},
 };
 use crate::{
@@ -354,4 +354,80 @@ fn each_text_is_analyzed_once() {
             assert_eq!(passes::take(), expected, "{what}, split: {splits}, {step} bytes at a time");
         }
     }
+}
+
+#[test]
+fn a_snapshot_ends_with_its_read_pool() {
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    for (way, (begin, answer)) in executions(begin).into_iter().enumerate() {
+        let complete = frame(b'C', b"SELECT 1\0");
+        let answer = shown_bytes(&answer, &complete, &frame(b'C', b"BEGIN\0"));
+        for lost_in in 0..5 {
+            let mut talk = Talk::splitting();
+            talk.say(&Client, &begin, 1000);
+            if !talk.to_backend.is_empty() {
+                talk.say(&Server, &in_transaction(&answer), 1000);
+            }
+            talk.say(&Client, &read(), 1000);
+            if way == 0 {
+                talk.say(&Server, &[frame(b'C', b"BEGIN\0"), frame(b'Z', b"T")].concat(), 1000);
+            }
+            talk.say(&Server, &in_transaction(&read_answers()), 1000);
+            assert_eq!(sides(&talk), [RouteSide::Reader], "{way}");
+            talk.to_backend.clear();
+            talk.to_client.clear();
+            let opening = [frame(b'1', b""), frame(b'2', b""), frame(b'T', b"\0\0"), frame(b'D', b"\0\0")];
+            if lost_in > 0 {
+                talk.say(&Client, &read(), 1000);
+                talk.say(&Server, &opening[..lost_in - 1].concat(), 1000);
+            }
+            talk.to_backend.clear();
+            assert!(talk.lose_backend(), "{way}, {lost_in}");
+            talk.say(&Client, &read(), 1000);
+            talk.say(&Client, &frame(b'Q', b"ROLLBACK\0"), 1000);
+            let (to_backend, to_client) =
+                (shown(&talk.to_backend, Speaker::Client), shown(&talk.to_client, Speaker::Server));
+            let reopened = "QBEGIN | QROLLBACK TO __gatekeeper_failed | ";
+            assert!(
+                to_backend.is_empty() || to_backend.starts_with(reopened),
+                "{way}, {lost_in}: {to_backend}"
+            );
+            assert_eq!(to_client.matches("40001").count(), 1, "{way}, {lost_in}: {to_client}");
+            // A statement before the end reaches a failed transaction.
+            assert_eq!(to_backend.is_empty(), lost_in == 0, "{way}, {lost_in}: {to_backend}");
+        }
+    }
+}
+
+#[test]
+fn a_lost_transaction_is_failed_on_the_next_writer() {
+    for (insert, _) in executions("INSERT INTO t VALUES (2)") {
+        let mut talk = Talk::splitting();
+        talk.say(&Client, &frame(b'Q', b"BEGIN\0"), 1000);
+        talk.say(&Client, &frame(b'Q', b"INSERT INTO t VALUES (1)\0"), 1000);
+        let begun = [frame(b'C', b"BEGIN\0"), frame(b'Z', b"T")].concat();
+        talk.say(&Server, &[begun, frame(b'C', b"INSERT 0 1\0"), frame(b'Z', b"T")].concat(), 1000);
+        assert!(talk.lose_backend());
+        talk.to_backend.clear();
+        // The first statement gets 40001 without a server.
+        talk.say(&Client, &insert, 1000);
+        assert!(talk.to_backend.is_empty(), "{}", shown(&talk.to_backend, Speaker::Client));
+        talk.say(&Client, &insert, 1000);
+        let to_backend = shown(&talk.to_backend, Speaker::Client);
+        assert!(to_backend.starts_with("QBEGIN | QROLLBACK TO __gatekeeper_failed | "), "{to_backend}");
+        assert_eq!(sides(&talk), [RouteSide::Writer, RouteSide::Writer]);
+    }
+}
+
+/// `bytes` with `new` in place of `old`.
+fn shown_bytes(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let at = memchr::memmem::find(bytes, old).unwrap();
+    [&bytes[..at], new, &bytes[at + old.len()..]].concat()
+}
+
+/// The responses, with the status of an open transaction at their end.
+fn in_transaction(answers: &[u8]) -> Vec<u8> {
+    let mut answers = answers.to_vec();
+    *answers.last_mut().unwrap() = b'T';
+    answers
 }
