@@ -98,7 +98,7 @@ impl<'a> Interruption<'a> {
         }
         if self.conversation.status() == TransactionStatus::Failed {
             // The next backend opens the failed transaction again.
-            self.begin.move_with(BeginScript::default(), true);
+            self.begin.move_with(BeginScript::plain(), true);
         }
         match fates.iter().find(|(fate, _)| *fate == Fate::Unknown).or(fates.first()) {
             Some((fate, _)) => Some(*fate),

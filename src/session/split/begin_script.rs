@@ -158,6 +158,11 @@ impl Opening {
 // === impl BeginScript ===
 
 impl BeginScript {
+    /// `BEGIN` without modes.
+    pub(in crate::session) fn plain() -> Self {
+        Self { script: b"BEGIN\0".to_vec(), ..Self::default() }
+    }
+
     /// The client has said one more; whether there is room for it.
     pub(in crate::session) fn say(&mut self, command: &[u8], modes: TransactionModes) -> bool {
         if self.script.len() + command.len() >= LONGEST {
