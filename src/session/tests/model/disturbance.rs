@@ -135,12 +135,14 @@ impl World {
         if !goes_on {
             return self.end_lost(at);
         }
-        if !is_standby {
-            client.excuses.loss = LossExcuse::Running;
-            client.note_loss();
+        client.excuses.loss = LossExcuse::Running;
+        client.note_loss();
+        client.excuses.loss = match (is_open, is_standby) {
+            (true, _) => LossExcuse::Transaction,
             // Lost state is told behind all other errors.
-            client.excuses.loss = if is_open { LossExcuse::Transaction } else { LossExcuse::State };
-        }
+            (false, false) => LossExcuse::State,
+            (false, true) => LossExcuse::None,
+        };
     }
 
     /// The session of a client ends with its backend; a new client takes its place.
