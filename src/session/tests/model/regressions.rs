@@ -347,3 +347,12 @@ fn a_lost_transaction_stays_failed() {
         play_on(readers, &begin, insert.clone(), 1, LOSE, &then);
     }
 }
+
+#[test]
+fn a_read_given_up_leaves_no_name() {
+    let again = Request::Batch(vec![run("s1", "SELECT 'one'"), Step::Sync]);
+    for readers in 1..3 {
+        let cancel = Disturbance::Cancel;
+        play_on(readers, &[(0, again.clone())], again.clone(), usize::MAX, cancel, &[]);
+    }
+}
