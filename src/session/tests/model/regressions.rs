@@ -356,3 +356,10 @@ fn a_read_given_up_leaves_no_name() {
         play_on(readers, &[(0, again.clone())], again.clone(), usize::MAX, cancel, &[]);
     }
 }
+
+#[test]
+fn a_lost_rollback_describes_its_portal() {
+    let begin = (0, query(&["BEGIN", "SELECT 'one'"]));
+    let rollback = Step::Run { name: "s2", text: Text("ROLLBACK", 1), portal: "", describes: true, limit: 0 };
+    play_disturbed(&[begin], Request::Batch(vec![rollback, Step::Sync]), 0, LOSE);
+}
