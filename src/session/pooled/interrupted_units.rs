@@ -112,9 +112,7 @@ impl InterruptedUnit {
         let is_whole = !self.is_open() && !self.is_reported();
         is_whole
             && match status {
-                TransactionStatus::Open => {
-                    self.commands() == TransactionCommands::COMMIT && self.executes() == 1
-                }
+                TransactionStatus::Open => self.is_only(TransactionCommands::PLAIN_COMMIT),
                 TransactionStatus::Idle => matches!(self.requests[..], [PendingRequest::Sync { .. }]),
                 TransactionStatus::Failed => false,
             }
@@ -136,6 +134,21 @@ impl InterruptedUnit {
             matches!(request, PendingRequest::Execute { .. } | PendingRequest::Whole { .. })
         };
         usize::from(self.facts.executes()).max(self.requests.iter().filter(is_execute).count())
+    }
+
+    /// True if the unit does nothing but execute a text that is `command`.
+    fn is_only(&self, command: TransactionCommands) -> bool {
+        let parses = self.requests.iter().filter(|request| matches!(request, PendingRequest::Parse { .. }));
+        self.commands() == command
+            && self.executes() == 1
+            && self.facts.has_one_statement()
+            && parses.count() <= 1
+            && !(self.has_query() && self.requests.len() > 1)
+    }
+
+    /// True if the unit does nothing but end a transaction.
+    fn is_end(&self) -> bool {
+        self.is_only(TransactionCommands::PLAIN_COMMIT) || self.is_only(TransactionCommands::ROLLBACK)
     }
 
     /// True if a Query follows steps of the batch.
@@ -179,8 +192,7 @@ impl InterruptedUnit {
 
     /// Fate of the unit in a transaction of `status` that only reads.
     fn fate_of_read(&self, status: TransactionStatus) -> (Fate, Between) {
-        let ends = self.commands().intersects(TransactionCommands::COMMIT | TransactionCommands::ROLLBACK);
-        let is_end = ends && self.executes() == 1 && status != TransactionStatus::Idle;
+        let is_end = self.is_end() && status != TransactionStatus::Idle;
         let failed = self.failed_status(status);
         if is_end {
             (Fate::Committed, Between::Known(TransactionStatus::Idle))
@@ -193,7 +205,7 @@ impl InterruptedUnit {
 
     /// Fate of a unit in a transaction that the unit, or a later one, may have committed.
     fn uncertain_fate(&self) -> (Fate, Between) {
-        if self.commands() == TransactionCommands::ROLLBACK {
+        if self.is_only(TransactionCommands::ROLLBACK) {
             (Fate::Committed, Between::Known(TransactionStatus::Idle))
         } else if self.may_commit() {
             (Fate::Unknown, Between::Known(TransactionStatus::Idle))
@@ -204,10 +216,8 @@ impl InterruptedUnit {
 
     /// True if the unit does nothing but end a transaction, without effect.
     fn ends_without_effect(&self, status: TransactionStatus) -> bool {
-        let commands = self.commands();
-        self.executes() == 1
-            && (commands == TransactionCommands::ROLLBACK
-                || (commands == TransactionCommands::COMMIT && status == TransactionStatus::Failed))
+        self.is_only(TransactionCommands::ROLLBACK)
+            || (status == TransactionStatus::Failed && self.is_only(TransactionCommands::PLAIN_COMMIT))
     }
 
     /// True if nothing that the unit has executed can have taken effect.
@@ -278,11 +288,12 @@ mod tests {
             ("BEGIN and a statement", batch(Commands::BEGIN), Idle, (Fate::RolledBack, Failed)),
             ("a whole transaction", query(Commands::UNKNOWN), Idle, (Fate::Unknown, Idle)),
             ("a statement", query(Commands::NONE), Open, (Fate::RolledBack, Failed)),
-            ("COMMIT", query(Commands::COMMIT), Open, (Fate::Unknown, Idle)),
+            ("COMMIT", query(Commands::PLAIN_COMMIT), Open, (Fate::Unknown, Idle)),
             ("COMMIT without Sync", open(Commands::COMMIT), Open, (Fate::Unknown, Idle)),
             ("ROLLBACK", query(Commands::ROLLBACK), Open, (Fate::Committed, Idle)),
-            ("COMMIT of a failed transaction", query(Commands::COMMIT), Failed, (Fate::Committed, Idle)),
+            ("COMMIT of a failed transaction", query(Commands::PLAIN_COMMIT), Failed, (Fate::Committed, Idle)),
             ("ROLLBACK of a failed transaction", query(Commands::ROLLBACK), Failed, (Fate::Committed, Idle)),
+            ("PREPARE in a failed one", query(Commands::COMMIT), Failed, (Fate::RolledBack, Failed)),
             ("a statement of a failed one", query(Commands::NONE), Failed, (Fate::RolledBack, Failed)),
         ] {
             assert_eq!(fates(&[unit], status, false, true), [wanted], "{what}");
@@ -294,7 +305,7 @@ mod tests {
         for (what, unit, status, wanted) in [
             ("autocommit", query(Commands::NONE), Idle, (Fate::RolledBack, Idle)),
             ("a statement", query(Commands::NONE), Open, (Fate::RolledBack, Failed)),
-            ("COMMIT", query(Commands::COMMIT), Open, (Fate::Committed, Idle)),
+            ("COMMIT", query(Commands::PLAIN_COMMIT), Open, (Fate::Committed, Idle)),
             ("ROLLBACK", query(Commands::ROLLBACK), Open, (Fate::Committed, Idle)),
             ("a whole transaction", query(Commands::UNKNOWN), Idle, (Fate::RolledBack, Failed)),
         ] {
@@ -307,16 +318,16 @@ mod tests {
             let is_unknown = fates(&[sending()], status, false, true)[0].0 == Fate::Unknown;
             assert_eq!(is_unknown, status == Idle, "rows of a statement that may write prove nothing");
         }
-        assert_eq!(query(Commands::COMMIT).end_command(Open), "COMMIT");
-        assert_eq!(query(Commands::COMMIT).end_command(Failed), "ROLLBACK");
+        assert_eq!(query(Commands::PLAIN_COMMIT).end_command(Open), "COMMIT");
+        assert_eq!(query(Commands::PLAIN_COMMIT).end_command(Failed), "ROLLBACK");
     }
 
     #[test]
     fn a_pipelined_commit_makes_all_before_it_uncertain() {
-        let units = [query(Commands::NONE), query(Commands::COMMIT), query(Commands::NONE)];
+        let units = [query(Commands::NONE), query(Commands::PLAIN_COMMIT), query(Commands::NONE)];
         let wanted = [(Fate::Unknown, Failed), (Fate::Unknown, Idle), (Fate::Unknown, Idle)];
         assert_eq!(fates(&units, Open, false, true), wanted);
-        let units = [query(Commands::NONE), query(Commands::ROLLBACK), query(Commands::COMMIT)];
+        let units = [query(Commands::NONE), query(Commands::ROLLBACK), query(Commands::PLAIN_COMMIT)];
         let wanted = [(Fate::Unknown, Failed), (Fate::Committed, Idle), (Fate::Unknown, Idle)];
         assert_eq!(fates(&units, Open, false, true), wanted);
     }

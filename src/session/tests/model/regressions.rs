@@ -358,6 +358,14 @@ fn a_read_given_up_leaves_no_name() {
 }
 
 #[test]
+fn only_a_plain_end_ends_a_lost_transaction() {
+    let failed = (0, query(&["BEGIN", "SELECT 1 / 0"]));
+    play_disturbed(&[failed], query(&[PREPARE]), 0, LOSE);
+    let twice = vec![run("s1", "ROLLBACK"), parse("s1", "SAVEPOINT a"), Step::Sync];
+    play_disturbed(&[], Request::Batch(twice), 0, LOSE);
+}
+
+#[test]
 fn a_lost_rollback_describes_its_portal() {
     let begin = (0, query(&["BEGIN", "SELECT 'one'"]));
     let rollback = Step::Run { name: "s2", text: Text("ROLLBACK", 1), portal: "", describes: true, limit: 0 };
