@@ -44,6 +44,11 @@ impl BatchFacts {
         self.executes
     }
 
+    /// Count of Binds, up to 255; a Query counts as one.
+    pub(super) const fn binds(self) -> u8 {
+        self.binds
+    }
+
     /// True if the commands are those of the unit's only statement.
     pub(super) const fn has_one_statement(self) -> bool {
         self.executes <= 1 && self.binds == 1

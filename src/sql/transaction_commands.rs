@@ -70,8 +70,7 @@ pub fn transaction_commands(text: &[u8]) -> TransactionCommands {
     }
     if lexer.has_doubt() {
         TransactionCommands::UNKNOWN
-    } else if statements > 1
-        && found.intersects(TransactionCommands::ROLLBACK | TransactionCommands::COMMIT)
+    } else if statements > 1 && found.intersects(TransactionCommands::ROLLBACK | TransactionCommands::COMMIT)
     {
         // Statements behind the end of the transaction may take effect.
         TransactionCommands::UNKNOWN
@@ -105,9 +104,8 @@ fn command(word: &[u8], lexer: Lexer<'_>) -> TransactionCommands {
 
 /// True if nothing but `WORK` or `TRANSACTION` follows in the statement.
 fn ends_plainly(mut lexer: Lexer<'_>) -> bool {
-    let is_noise = |word: &[u8]| {
-        [&b"work"[..], b"transaction"].iter().any(|noise| word.eq_ignore_ascii_case(noise))
-    };
+    let is_noise =
+        |word: &[u8]| [&b"work"[..], b"transaction"].iter().any(|noise| word.eq_ignore_ascii_case(noise));
     match lexer.next() {
         Some(Token::Word(word)) if is_noise(word) => matches!(lexer.next(), None | Some(Token::Symbol(b';'))),
         behind => matches!(behind, None | Some(Token::Symbol(b';'))),

@@ -138,12 +138,24 @@ impl InterruptedUnit {
 
     /// True if the unit does nothing but execute a text that is `command`.
     fn is_only(&self, command: TransactionCommands) -> bool {
-        let parses = self.requests.iter().filter(|request| matches!(request, PendingRequest::Parse { .. }));
+        let count =
+            |is_meant: fn(&PendingRequest) -> bool| self.requests.iter().filter(|it| is_meant(it)).count();
+        let parses = count(|request| matches!(request, PendingRequest::Parse { .. }));
+        let binds = count(|request| matches!(request, PendingRequest::Bind { .. }));
         self.commands() == command
             && self.executes() == 1
             && self.facts.has_one_statement()
-            && parses.count() <= 1
+            && parses <= 1
+            && binds <= 1
+            && !self.executes_earlier_portal()
             && !(self.has_query() && self.requests.len() > 1)
+    }
+
+    /// True if an Execute precedes a Bind.
+    fn executes_earlier_portal(&self) -> bool {
+        let mut from_execute =
+            self.requests.iter().skip_while(|request| !matches!(request, PendingRequest::Execute { .. }));
+        from_execute.any(|request| matches!(request, PendingRequest::Bind { .. }))
     }
 
     /// True if the unit does nothing but end a transaction.
@@ -160,10 +172,17 @@ impl InterruptedUnit {
         self.commands().intersects(TransactionCommands::COMMIT)
     }
 
+    /// True if the unit begins a transaction: all that it binds is executed, and a BEGIN may be among it.
+    fn begins(&self) -> bool {
+        let executes = self.executes();
+        let executes_all = executes > 0 && usize::from(self.facts.binds()) <= executes;
+        executes_all && self.commands().intersects(TransactionCommands::BEGIN)
+    }
+
     /// Status of a transaction of `status` behind the unit, if the unit fails.
-    const fn failed_status(&self, status: TransactionStatus) -> TransactionStatus {
+    fn failed_status(&self, status: TransactionStatus) -> TransactionStatus {
         match status {
-            TransactionStatus::Idle if !self.commands().intersects(TransactionCommands::BEGIN) => status,
+            TransactionStatus::Idle if !self.begins() => status,
             _ => TransactionStatus::Failed,
         }
     }
@@ -226,8 +245,7 @@ impl InterruptedUnit {
             TransactionStatus::Failed => true,
             TransactionStatus::Open => !may_commit,
             TransactionStatus::Idle => {
-                let begins = self.commands().intersects(TransactionCommands::BEGIN);
-                let has_begun = begins && !may_commit;
+                let has_begun = self.begins() && !may_commit;
                 // Without the end of its data a COPY takes nothing in, and without its Sync a batch does not commit.
                 let is_unfinished = self.facts.takes_data() || (self.is_open() && !self.has_query());
                 has_begun || self.executes() == 0 || (is_unfinished && !self.may_commit())
@@ -291,7 +309,12 @@ mod tests {
             ("COMMIT", query(Commands::PLAIN_COMMIT), Open, (Fate::Unknown, Idle)),
             ("COMMIT without Sync", open(Commands::COMMIT), Open, (Fate::Unknown, Idle)),
             ("ROLLBACK", query(Commands::ROLLBACK), Open, (Fate::Committed, Idle)),
-            ("COMMIT of a failed transaction", query(Commands::PLAIN_COMMIT), Failed, (Fate::Committed, Idle)),
+            (
+                "COMMIT of a failed transaction",
+                query(Commands::PLAIN_COMMIT),
+                Failed,
+                (Fate::Committed, Idle),
+            ),
             ("ROLLBACK of a failed transaction", query(Commands::ROLLBACK), Failed, (Fate::Committed, Idle)),
             ("PREPARE in a failed one", query(Commands::COMMIT), Failed, (Fate::RolledBack, Failed)),
             ("a statement of a failed one", query(Commands::NONE), Failed, (Fate::RolledBack, Failed)),
@@ -330,6 +353,19 @@ mod tests {
         let units = [query(Commands::NONE), query(Commands::ROLLBACK), query(Commands::PLAIN_COMMIT)];
         let wanted = [(Fate::Unknown, Failed), (Fate::Committed, Idle), (Fate::Unknown, Idle)];
         assert_eq!(fates(&units, Open, false, true), wanted);
+    }
+
+    #[test]
+    fn a_bound_begin_begins_nothing() {
+        let mut facts = BatchFacts::default();
+        facts.add_bind(Commands::BEGIN);
+        let bound = |facts| InterruptedUnit::new(UnitEnd::Sync, facts, Vec::new());
+        let units = [bound(facts), query(Commands::NONE)];
+        assert_eq!(fates(&units, Idle, false, true), [(Fate::RolledBack, Idle), (Fate::Unknown, Idle)]);
+        // Another statement is executed, and commits with the Sync.
+        facts.add_bind(Commands::NONE);
+        facts.add_execute();
+        assert_eq!(fates(&[bound(facts)], Idle, false, true), [(Fate::Unknown, Idle)]);
     }
 
     #[test]

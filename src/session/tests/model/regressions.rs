@@ -363,6 +363,10 @@ fn only_a_plain_end_ends_a_lost_transaction() {
     play_disturbed(&[failed], query(&[PREPARE]), 0, LOSE);
     let twice = vec![run("s1", "ROLLBACK"), parse("s1", "SAVEPOINT a"), Step::Sync];
     play_disturbed(&[], Request::Batch(twice), 0, LOSE);
+    let earlier = vec![Step::Execute { portal: "", limit: 0 }, parse("s1", "ROLLBACK"), bind("s1")];
+    play_disturbed(&[], Request::Batch(earlier), 0, LOSE);
+    let missing = vec![bind(""), run("", "ROLLBACK")];
+    play_disturbed(&[], Request::Batch(missing), 4, LOSE);
 }
 
 #[test]
@@ -370,4 +374,14 @@ fn a_lost_rollback_describes_its_portal() {
     let begin = (0, query(&["BEGIN", "SELECT 'one'"]));
     let rollback = Step::Run { name: "s2", text: Text("ROLLBACK", 1), portal: "", describes: true, limit: 0 };
     play_disturbed(&[begin], Request::Batch(vec![rollback, Step::Sync]), 0, LOSE);
+}
+
+#[test]
+fn a_lost_bind_begins_no_transaction() {
+    let insert = run("", "INSERT INTO rows_# VALUES (1)");
+    let batches = vec![bind("s2"), Step::Sync, insert, Step::Sync];
+    for goes_on in [false, true] {
+        let lose = Disturbance::Lose { goes_on };
+        play_disturbed(&[], Request::Batch(batches.clone()), 0, lose);
+    }
 }
