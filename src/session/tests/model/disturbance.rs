@@ -137,12 +137,8 @@ impl World {
         }
         client.excuses.loss = LossExcuse::Running;
         client.note_loss();
-        client.excuses.loss = match (is_open, is_standby) {
-            (true, _) => LossExcuse::Transaction,
-            // Lost state is told behind all other errors.
-            (false, false) => LossExcuse::State,
-            (false, true) => LossExcuse::None,
-        };
+        // Lost state is told behind all other errors.
+        client.excuses.loss = if is_open { LossExcuse::Transaction } else { LossExcuse::State };
     }
 
     /// The session of a client ends with its backend; a new client takes its place.
