@@ -250,7 +250,9 @@ impl PendingRequest {
             } => &[b::PARSE_COMPLETE],
             Self::Bind { .. } => &[b::BIND_COMPLETE],
             Self::Describe(Described::AsIs | Described::LearnedByPortal(_)) => &[b::NO_DATA],
-            Self::Describe(Described::Statement | Described::Learned(_)) => &[b::PARAMETER_DESCRIPTION, b::NO_DATA],
+            Self::Describe(Described::Statement | Described::Learned(_)) => {
+                &[b::PARAMETER_DESCRIPTION, b::NO_DATA]
+            }
             Self::Close {
                 closed:
                     CloseOrigin::Portal | CloseOrigin::Client | CloseOrigin::Name(_) | CloseOrigin::Unnamed(_),
