@@ -8,6 +8,8 @@ pub(super) struct BatchFacts {
     commands: TransactionCommands,
     /// Count of statements, up to the maximum.
     executes: u8,
+    /// Count of Binds, up to the maximum; a Query counts as one.
+    binds: u8,
     progress: UnitProgress,
 }
 
@@ -29,7 +31,7 @@ enum UnitProgress {
 impl BatchFacts {
     /// Facts about a Query or FunctionCall with these commands.
     pub(super) const fn whole(commands: TransactionCommands) -> Self {
-        Self { commands, executes: 1, progress: UnitProgress::Running }
+        Self { commands, executes: 1, binds: 1, progress: UnitProgress::Running }
     }
 
     /// Commands that begin or end a transaction.
@@ -40,6 +42,16 @@ impl BatchFacts {
     /// Count of statements that the unit executes, up to 255.
     pub(super) const fn executes(self) -> u8 {
         self.executes
+    }
+
+    /// Count of Binds, up to 255; a Query counts as one.
+    pub(super) const fn binds(self) -> u8 {
+        self.binds
+    }
+
+    /// True if the commands are those of the unit's only statement.
+    pub(super) const fn has_one_statement(self) -> bool {
+        self.executes <= 1 && self.binds == 1
     }
 
     /// True if the client has received the server's error.
@@ -60,12 +72,19 @@ impl BatchFacts {
     /// Facts about the unit, with the statements of `other`.
     pub(super) fn and(self, other: Self) -> Self {
         let commands = self.commands | other.commands;
-        Self { commands, executes: self.executes.saturating_add(other.executes), ..self }
+        let executes = self.executes.saturating_add(other.executes);
+        Self { commands, executes, binds: self.binds.saturating_add(other.binds), ..self }
     }
 
-    /// Adds commands of a bound statement.
+    /// Adds commands of statements bound before the unit.
     pub(super) fn add_commands(&mut self, commands: TransactionCommands) {
         self.commands |= commands;
+    }
+
+    /// Adds a Bind of a statement with `commands`.
+    pub(super) fn add_bind(&mut self, commands: TransactionCommands) {
+        self.commands |= commands;
+        self.binds = self.binds.saturating_add(1);
     }
 
     /// Counts an Execute.

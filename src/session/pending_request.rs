@@ -118,10 +118,14 @@ pub(super) enum ParseOrigin {
 /// Purpose of a Describe response.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Described {
-    /// For the client.
+    /// For the client, of a portal.
     AsIs,
-    /// For the client, and kept as the known result of the statement.
+    /// For the client, of a statement.
+    Statement,
+    /// For the client, of a statement, and kept as its known result.
     Learned(u64),
+    /// For the client, of a portal, and kept as the known result of its statement.
+    LearnedByPortal(u64),
     /// For comparison of the statement's result with the client's description; not sent to the client.
     Ours(u64),
 }
@@ -245,8 +249,10 @@ impl PendingRequest {
                 ..
             } => &[b::PARSE_COMPLETE],
             Self::Bind { .. } => &[b::BIND_COMPLETE],
-            Self::Describe(Described::AsIs) => &[b::NO_DATA],
-            Self::Describe(Described::Learned(_)) => &[b::PARAMETER_DESCRIPTION, b::NO_DATA],
+            Self::Describe(Described::AsIs | Described::LearnedByPortal(_)) => &[b::NO_DATA],
+            Self::Describe(Described::Statement | Described::Learned(_)) => {
+                &[b::PARAMETER_DESCRIPTION, b::NO_DATA]
+            }
             Self::Close {
                 closed:
                     CloseOrigin::Portal | CloseOrigin::Client | CloseOrigin::Name(_) | CloseOrigin::Unnamed(_),

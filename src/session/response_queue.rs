@@ -307,7 +307,10 @@ impl ResponseQueue {
 
     /// True if the next result description for the client is kept.
     pub(super) fn learns_result(&self) -> bool {
-        matches!(self.front(), Some(PendingRequest::Describe(Described::Learned(_))))
+        matches!(
+            self.front(),
+            Some(PendingRequest::Describe(Described::Learned(_) | Described::LearnedByPortal(_)))
+        )
     }
 
     /// The batch of our own that is over.

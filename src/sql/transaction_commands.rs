@@ -4,7 +4,8 @@ use std::ops::{BitOr, BitOrAssign};
 
 use super::lexer::{Lexer, Token};
 
-/// Transaction commands that a text may contain: an over-approximation, but for [`Self::ROLLBACK`].
+/// Transaction commands that a text may contain: an over-approximation, but for [`Self::ROLLBACK`] and
+/// [`Self::PLAIN_COMMIT`].
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct TransactionCommands(u8);
 
@@ -18,6 +19,8 @@ impl TransactionCommands {
     pub const COMMIT: Self = Self(1 << 1);
     /// The text is a `ROLLBACK` or `ABORT` of the whole transaction, without `AND CHAIN`, and nothing else.
     pub const ROLLBACK: Self = Self(1 << 2);
+    /// The text is a `COMMIT` or `END` without `AND CHAIN`, and nothing else.
+    pub const PLAIN_COMMIT: Self = Self(1 << 1 | 1 << 3);
     /// A text with two possible readings, or not known whole.
     pub const UNKNOWN: Self = Self(1 | 1 << 1);
 
@@ -67,8 +70,7 @@ pub fn transaction_commands(text: &[u8]) -> TransactionCommands {
     }
     if lexer.has_doubt() {
         TransactionCommands::UNKNOWN
-    } else if statements > 1
-        && (found.intersects(TransactionCommands::ROLLBACK) || found == TransactionCommands::COMMIT)
+    } else if statements > 1 && found.intersects(TransactionCommands::ROLLBACK | TransactionCommands::COMMIT)
     {
         // Statements behind the end of the transaction may take effect.
         TransactionCommands::UNKNOWN
@@ -89,12 +91,24 @@ fn command(word: &[u8], lexer: Lexer<'_>) -> TransactionCommands {
     let is = |known: &str| word.eq_ignore_ascii_case(known.as_bytes());
     if is("begin") || is("start") {
         TransactionCommands::BEGIN
-    } else if is("commit") || is("end") || is("prepare") {
+    } else if is("commit") || is("end") {
+        if ends_plainly(lexer) { TransactionCommands::PLAIN_COMMIT } else { TransactionCommands::COMMIT }
+    } else if is("prepare") {
         TransactionCommands::COMMIT
     } else if is("rollback") || is("abort") {
         rollback(lexer)
     } else {
         TransactionCommands::NONE
+    }
+}
+
+/// True if nothing but `WORK` or `TRANSACTION` follows in the statement.
+fn ends_plainly(mut lexer: Lexer<'_>) -> bool {
+    let is_noise =
+        |word: &[u8]| [&b"work"[..], b"transaction"].iter().any(|noise| word.eq_ignore_ascii_case(noise));
+    match lexer.next() {
+        Some(Token::Word(word)) if is_noise(word) => matches!(lexer.next(), None | Some(Token::Symbol(b';'))),
+        behind => matches!(behind, None | Some(Token::Symbol(b';'))),
     }
 }
 
@@ -130,9 +144,10 @@ mod tests {
             ("SELECT CASE WHEN true THEN 1 END; SELECT 2", T::NONE),
             ("begin", T::BEGIN),
             ("/* why */ Start Transaction isolation level serializable", T::BEGIN),
-            ("COMMIT", T::COMMIT),
-            (" ;; end work", T::COMMIT),
+            ("COMMIT", T::PLAIN_COMMIT),
+            (" ;; end work", T::PLAIN_COMMIT),
             ("COMMIT AND CHAIN", T::COMMIT),
+            ("COMMIT PREPARED 'a'", T::COMMIT),
             ("PREPARE TRANSACTION 'a'", T::COMMIT),
             ("PREPARE p AS SELECT 1", T::COMMIT),
             ("ROLLBACK PREPARED 'a'", T::COMMIT),
@@ -142,13 +157,13 @@ mod tests {
             ("ROLLBACK WORK TO SAVEPOINT s", T::NONE),
             ("ROLLBACK AND CHAIN", T::NONE),
             ("ROLLBACK AND NO CHAIN", T::NONE),
-            ("BEGIN; INSERT INTO t VALUES (1); COMMIT", T::BEGIN | T::COMMIT),
+            ("BEGIN; INSERT INTO t VALUES (1); COMMIT", T::UNKNOWN),
             ("SELECT ';'; COMMIT", T::UNKNOWN),
             ("SELECT 1; -- COMMIT;\nSELECT 2", T::NONE),
             ("SELECT 1; ROLLBACK", T::UNKNOWN),
             ("ROLLBACK; SELECT 1", T::UNKNOWN),
             ("COMMIT; SELECT 1", T::UNKNOWN),
-            ("COMMIT;;", T::COMMIT),
+            ("COMMIT;;", T::PLAIN_COMMIT),
             ("ROLLBACK;;", T::ROLLBACK),
             ("(SELECT 1)", T::NONE),
             ("SELECT '\\'; COMMIT; --'", T::UNKNOWN),

@@ -304,6 +304,8 @@ impl Pooled {
     }
 
     fn give_up_unit(&mut self, why: RouteReason) -> Result<(), InternalError> {
+        // The server may still execute a Parse that is undone.
+        self.leave_own_names()?;
         let given_up = self.conversation.queue_mut().drop_answers();
         self.undo(given_up)?;
         let open = self.conversation.is_in_batch();
@@ -504,16 +506,21 @@ impl Pooled {
         taken
     }
 
+    /// Leaves statements under the client's own names on a backend that is given up. Nothing closes them: the backend serves
+    /// no further session.
+    fn leave_own_names(&mut self) -> Result<(), InternalError> {
+        if self.statements.is_on_backend() {
+            self.backend.held_mut().ok_or(InternalError::NoBackend)?.note_unread();
+            self.statements.take_on_backend();
+        }
+        Ok(())
+    }
+
     /// The session is where it was before it said what was not answered.
     fn rewind(&mut self, why: RouteReason) -> Result<(), InternalError> {
         self.conversation.leave_batch();
-        let has_client_named = self.statements.is_on_backend();
+        self.leave_own_names()?;
         let held = self.backend.held_mut().ok_or(InternalError::NoBackend)?;
-        if has_client_named {
-            // Nothing closes statements under the client's own names: the backend serves no further session.
-            held.note_unread();
-            self.statements.take_on_backend();
-        }
         if let Some(split) = self.router.as_deref_mut() {
             let first = held.replay_buffer_mut().take(split.replay_mut().pending_mut());
             if let Some((begun, _)) = first {

@@ -53,7 +53,7 @@ impl BatchTracker {
         if self.row_changes == RowChanges::None && sql::begins_with_row_change(text) {
             self.row_changes = RowChanges::Bound;
         }
-        self.open.add_commands(commands);
+        self.open.add_bind(commands);
         if !portal.is_empty() {
             self.named_portals |= commands;
         }

@@ -358,7 +358,7 @@ impl Pooled {
         }
         let rolls_back = self.rolls_back_failed(message);
         if let Some(client_error) = self.request.take_interruption(rolls_back) {
-            if self.begin.has_failed() && self.commands_of(message).intersects(TransactionCommands::COMMIT) {
+            if self.begin.has_failed() && self.commands_of(message) == TransactionCommands::PLAIN_COMMIT {
                 // As with any COMMIT that fails, the transaction is over.
                 self.conversation.end_failed_transaction();
                 self.begin.end();

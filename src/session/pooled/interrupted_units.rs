@@ -112,9 +112,7 @@ impl InterruptedUnit {
         let is_whole = !self.is_open() && !self.is_reported();
         is_whole
             && match status {
-                TransactionStatus::Open => {
-                    self.commands() == TransactionCommands::COMMIT && self.executes() == 1
-                }
+                TransactionStatus::Open => self.is_only(TransactionCommands::PLAIN_COMMIT),
                 TransactionStatus::Idle => matches!(self.requests[..], [PendingRequest::Sync { .. }]),
                 TransactionStatus::Failed => false,
             }
@@ -138,6 +136,33 @@ impl InterruptedUnit {
         usize::from(self.facts.executes()).max(self.requests.iter().filter(is_execute).count())
     }
 
+    /// True if the unit does nothing but execute a text that is `command`.
+    fn is_only(&self, command: TransactionCommands) -> bool {
+        let count =
+            |is_meant: fn(&PendingRequest) -> bool| self.requests.iter().filter(|it| is_meant(it)).count();
+        let parses = count(|request| matches!(request, PendingRequest::Parse { .. }));
+        let binds = count(|request| matches!(request, PendingRequest::Bind { .. }));
+        self.commands() == command
+            && self.executes() == 1
+            && self.facts.has_one_statement()
+            && parses <= 1
+            && binds <= 1
+            && !self.executes_earlier_portal()
+            && !(self.has_query() && self.requests.len() > 1)
+    }
+
+    /// True if an Execute precedes a Bind.
+    fn executes_earlier_portal(&self) -> bool {
+        let mut from_execute =
+            self.requests.iter().skip_while(|request| !matches!(request, PendingRequest::Execute { .. }));
+        from_execute.any(|request| matches!(request, PendingRequest::Bind { .. }))
+    }
+
+    /// True if the unit does nothing but end a transaction.
+    fn is_end(&self) -> bool {
+        self.is_only(TransactionCommands::PLAIN_COMMIT) || self.is_only(TransactionCommands::ROLLBACK)
+    }
+
     /// True if a Query follows steps of the batch.
     fn has_query(&self) -> bool {
         self.requests.iter().any(|request| matches!(request, PendingRequest::Whole { .. }))
@@ -147,10 +172,17 @@ impl InterruptedUnit {
         self.commands().intersects(TransactionCommands::COMMIT)
     }
 
+    /// True if the unit begins a transaction: all that it binds is executed, and a BEGIN may be among it.
+    fn begins(&self) -> bool {
+        let executes = self.executes();
+        let executes_all = executes > 0 && usize::from(self.facts.binds()) <= executes;
+        executes_all && self.commands().intersects(TransactionCommands::BEGIN)
+    }
+
     /// Status of a transaction of `status` behind the unit, if the unit fails.
-    const fn failed_status(&self, status: TransactionStatus) -> TransactionStatus {
+    fn failed_status(&self, status: TransactionStatus) -> TransactionStatus {
         match status {
-            TransactionStatus::Idle if !self.commands().intersects(TransactionCommands::BEGIN) => status,
+            TransactionStatus::Idle if !self.begins() => status,
             _ => TransactionStatus::Failed,
         }
     }
@@ -179,8 +211,7 @@ impl InterruptedUnit {
 
     /// Fate of the unit in a transaction of `status` that only reads.
     fn fate_of_read(&self, status: TransactionStatus) -> (Fate, Between) {
-        let ends = self.commands().intersects(TransactionCommands::COMMIT | TransactionCommands::ROLLBACK);
-        let is_end = ends && self.executes() == 1 && status != TransactionStatus::Idle;
+        let is_end = self.is_end() && status != TransactionStatus::Idle;
         let failed = self.failed_status(status);
         if is_end {
             (Fate::Committed, Between::Known(TransactionStatus::Idle))
@@ -193,7 +224,7 @@ impl InterruptedUnit {
 
     /// Fate of a unit in a transaction that the unit, or a later one, may have committed.
     fn uncertain_fate(&self) -> (Fate, Between) {
-        if self.commands() == TransactionCommands::ROLLBACK {
+        if self.is_only(TransactionCommands::ROLLBACK) {
             (Fate::Committed, Between::Known(TransactionStatus::Idle))
         } else if self.may_commit() {
             (Fate::Unknown, Between::Known(TransactionStatus::Idle))
@@ -204,10 +235,8 @@ impl InterruptedUnit {
 
     /// True if the unit does nothing but end a transaction, without effect.
     fn ends_without_effect(&self, status: TransactionStatus) -> bool {
-        let commands = self.commands();
-        self.executes() == 1
-            && (commands == TransactionCommands::ROLLBACK
-                || (commands == TransactionCommands::COMMIT && status == TransactionStatus::Failed))
+        self.is_only(TransactionCommands::ROLLBACK)
+            || (status == TransactionStatus::Failed && self.is_only(TransactionCommands::PLAIN_COMMIT))
     }
 
     /// True if nothing that the unit has executed can have taken effect.
@@ -216,8 +245,7 @@ impl InterruptedUnit {
             TransactionStatus::Failed => true,
             TransactionStatus::Open => !may_commit,
             TransactionStatus::Idle => {
-                let begins = self.commands().intersects(TransactionCommands::BEGIN);
-                let has_begun = begins && !may_commit;
+                let has_begun = self.begins() && !may_commit;
                 // Without the end of its data a COPY takes nothing in, and without its Sync a batch does not commit.
                 let is_unfinished = self.facts.takes_data() || (self.is_open() && !self.has_query());
                 has_begun || self.executes() == 0 || (is_unfinished && !self.may_commit())
@@ -278,11 +306,17 @@ mod tests {
             ("BEGIN and a statement", batch(Commands::BEGIN), Idle, (Fate::RolledBack, Failed)),
             ("a whole transaction", query(Commands::UNKNOWN), Idle, (Fate::Unknown, Idle)),
             ("a statement", query(Commands::NONE), Open, (Fate::RolledBack, Failed)),
-            ("COMMIT", query(Commands::COMMIT), Open, (Fate::Unknown, Idle)),
+            ("COMMIT", query(Commands::PLAIN_COMMIT), Open, (Fate::Unknown, Idle)),
             ("COMMIT without Sync", open(Commands::COMMIT), Open, (Fate::Unknown, Idle)),
             ("ROLLBACK", query(Commands::ROLLBACK), Open, (Fate::Committed, Idle)),
-            ("COMMIT of a failed transaction", query(Commands::COMMIT), Failed, (Fate::Committed, Idle)),
+            (
+                "COMMIT of a failed transaction",
+                query(Commands::PLAIN_COMMIT),
+                Failed,
+                (Fate::Committed, Idle),
+            ),
             ("ROLLBACK of a failed transaction", query(Commands::ROLLBACK), Failed, (Fate::Committed, Idle)),
+            ("PREPARE in a failed one", query(Commands::COMMIT), Failed, (Fate::RolledBack, Failed)),
             ("a statement of a failed one", query(Commands::NONE), Failed, (Fate::RolledBack, Failed)),
         ] {
             assert_eq!(fates(&[unit], status, false, true), [wanted], "{what}");
@@ -294,7 +328,7 @@ mod tests {
         for (what, unit, status, wanted) in [
             ("autocommit", query(Commands::NONE), Idle, (Fate::RolledBack, Idle)),
             ("a statement", query(Commands::NONE), Open, (Fate::RolledBack, Failed)),
-            ("COMMIT", query(Commands::COMMIT), Open, (Fate::Committed, Idle)),
+            ("COMMIT", query(Commands::PLAIN_COMMIT), Open, (Fate::Committed, Idle)),
             ("ROLLBACK", query(Commands::ROLLBACK), Open, (Fate::Committed, Idle)),
             ("a whole transaction", query(Commands::UNKNOWN), Idle, (Fate::RolledBack, Failed)),
         ] {
@@ -307,18 +341,31 @@ mod tests {
             let is_unknown = fates(&[sending()], status, false, true)[0].0 == Fate::Unknown;
             assert_eq!(is_unknown, status == Idle, "rows of a statement that may write prove nothing");
         }
-        assert_eq!(query(Commands::COMMIT).end_command(Open), "COMMIT");
-        assert_eq!(query(Commands::COMMIT).end_command(Failed), "ROLLBACK");
+        assert_eq!(query(Commands::PLAIN_COMMIT).end_command(Open), "COMMIT");
+        assert_eq!(query(Commands::PLAIN_COMMIT).end_command(Failed), "ROLLBACK");
     }
 
     #[test]
     fn a_pipelined_commit_makes_all_before_it_uncertain() {
-        let units = [query(Commands::NONE), query(Commands::COMMIT), query(Commands::NONE)];
+        let units = [query(Commands::NONE), query(Commands::PLAIN_COMMIT), query(Commands::NONE)];
         let wanted = [(Fate::Unknown, Failed), (Fate::Unknown, Idle), (Fate::Unknown, Idle)];
         assert_eq!(fates(&units, Open, false, true), wanted);
-        let units = [query(Commands::NONE), query(Commands::ROLLBACK), query(Commands::COMMIT)];
+        let units = [query(Commands::NONE), query(Commands::ROLLBACK), query(Commands::PLAIN_COMMIT)];
         let wanted = [(Fate::Unknown, Failed), (Fate::Committed, Idle), (Fate::Unknown, Idle)];
         assert_eq!(fates(&units, Open, false, true), wanted);
+    }
+
+    #[test]
+    fn a_bound_begin_begins_nothing() {
+        let mut facts = BatchFacts::default();
+        facts.add_bind(Commands::BEGIN);
+        let bound = |facts| InterruptedUnit::new(UnitEnd::Sync, facts, Vec::new());
+        let units = [bound(facts), query(Commands::NONE)];
+        assert_eq!(fates(&units, Idle, false, true), [(Fate::RolledBack, Idle), (Fate::Unknown, Idle)]);
+        // Another statement is executed, and commits with the Sync.
+        facts.add_bind(Commands::NONE);
+        facts.add_execute();
+        assert_eq!(fates(&[bound(facts)], Idle, false, true), [(Fate::Unknown, Idle)]);
     }
 
     #[test]

@@ -377,7 +377,9 @@ impl Pooled {
                 | PendingRequest::Close { closed: CloseOrigin::Rename, .. },
             ) => return false,
             // A table change adds no result to a statement without a result.
-            Some(PendingRequest::Describe(Described::Learned(id))) if tag == b::ROW_DESCRIPTION => {
+            Some(PendingRequest::Describe(Described::Learned(id) | Described::LearnedByPortal(id)))
+                if tag == b::ROW_DESCRIPTION =>
+            {
                 if let Some(shape) = ResultShape::told_by(tag, body) {
                     self.note_shape(id, shape);
                     self.statements.note_described(id, shape);

@@ -158,11 +158,9 @@ impl Opening {
 // === impl BeginScript ===
 
 impl BeginScript {
-    /// A BEGIN without modes.
+    /// `BEGIN` without modes.
     pub(in crate::session) fn plain() -> Self {
-        let mut script = Self::default();
-        script.say(b"BEGIN", TransactionModes::default());
-        script
+        Self { script: b"BEGIN\0".to_vec(), ..Self::default() }
     }
 
     /// The client has said one more; whether there is room for it.

@@ -378,17 +378,17 @@ impl<'a> StatementMessages<'a> {
                     frontend::write_describe_statement(requests.to_backend, &name);
                     let is_known = known == KnownResult::AsDescribed;
                     let described =
-                        if is_known { Described::AsIs } else { Described::Learned(statement.id()) };
+                        if is_known { Described::Statement } else { Described::Learned(statement.id()) };
                     return (MessageAction::Consumed, described);
                 }
                 None => requests.hide_shared(name, shown),
             },
             Some(DescribeTarget::Portal(b"")) if requests.statements.portal_of() != 0 => {
-                return (MessageAction::Forward, Described::Learned(requests.statements.portal_of()));
+                return (MessageAction::Forward, Described::LearnedByPortal(requests.statements.portal_of()));
             }
-            _ => {}
+            _ => return (MessageAction::Forward, Described::AsIs),
         }
-        (MessageAction::Forward, Described::AsIs)
+        (MessageAction::Forward, Described::Statement)
     }
 
     /// Handles an Execute.

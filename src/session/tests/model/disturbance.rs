@@ -135,12 +135,10 @@ impl World {
         if !goes_on {
             return self.end_lost(at);
         }
-        if !is_standby {
-            client.excuses.loss = LossExcuse::Running;
-            client.note_loss();
-            // Lost state is told behind all other errors.
-            client.excuses.loss = if is_open { LossExcuse::Transaction } else { LossExcuse::State };
-        }
+        client.excuses.loss = LossExcuse::Running;
+        client.note_loss();
+        // Lost state is told behind all other errors.
+        client.excuses.loss = if is_open { LossExcuse::Transaction } else { LossExcuse::State };
     }
 
     /// The session of a client ends with its backend; a new client takes its place.

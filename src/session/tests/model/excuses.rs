@@ -55,7 +55,7 @@ impl LossExcuse {
         match self {
             Self::None | Self::State => false,
             Self::Transaction => code == "40001",
-            Self::Running => matches!(code, "40001" | "08007"),
+            Self::Running => matches!(code, "40001" | "08007" | "08006"),
         }
     }
 }
@@ -108,7 +108,7 @@ impl Excuses {
                 self.conflicts -= 1;
                 FaultKind::Statement(Failure("40001", CONFLICT.into()))
             }
-            code @ ("40001" | "08007") if self.loss.explains(code) => {
+            code @ ("40001" | "08007" | "08006") if self.loss.explains(code) => {
                 // Later units may have committed before the comparison.
                 let is_told_at_once = self.loss == LossExcuse::Running;
                 self.loss = self.loss.behind(code);

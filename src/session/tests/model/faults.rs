@@ -171,6 +171,9 @@ impl Server {
         self.state.forget_untracked();
         self.portals.clear();
         self.copying = None;
+        if is_query {
+            self.state.unnamed = None;
+        }
         if let Some(fate) = fate {
             let mut cluster = self.cluster.borrow_mut();
             let rows = cluster.rows.entry(fate.table).or_default();

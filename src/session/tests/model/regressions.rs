@@ -241,8 +241,22 @@ fn a_skipped_close_behind_another_is_known() {
 
 /// A client with a small buffer sends requests, the last of them with a disturbance; another client may hold a backend.
 fn play_disturbed(before: &[(usize, Request)], request: Request, messages: usize, disturbance: Disturbance) {
+    let then = [Request::Batch(vec![Step::Sync]), query(&["SELECT 'one'"])];
+    play_on(0, before, request, messages, disturbance, &then);
+}
+
+/// As [`play_disturbed`], with `readers` read pools, and the requests `then` behind the disturbance.
+fn play_on(
+    readers: usize,
+    before: &[(usize, Request)],
+    request: Request,
+    messages: usize,
+    disturbance: Disturbance,
+    then: &[Request],
+) {
     for is_strict in [false, true] {
         let setup = Setup {
+            readers,
             backends: 1,
             clients: 2,
             client_buffer: 128,
@@ -260,9 +274,8 @@ fn play_disturbed(before: &[(usize, Request)], request: Request, messages: usize
         let progress = Progress { messages, bytes: usize::MAX };
         let disturbed =
             Action::Disturb { client: 0, request: request.clone(), held: 0, progress, disturbance };
-        let sync = say(&(0, Request::Batch(vec![Step::Sync])));
-        let read = say(&(0, query(&["SELECT 'one'"])));
-        let actions = before.iter().map(say).chain([disturbed, sync, read]).collect();
+        let then = then.iter().map(|request| say(&(0, request.clone())));
+        let actions = before.iter().map(say).chain([disturbed]).chain(then).collect();
         World::run(&Script { setup, actions });
     }
 }
@@ -308,4 +321,67 @@ fn a_query_behind_lost_steps_is_skipped() {
 #[test]
 fn a_setting_lost_in_its_check_is_told() {
     play_disturbed(&[], query(&["SET search_path = 'path#'"]), 1, LOSE);
+}
+
+#[test]
+fn a_lost_copy_has_one_fate() {
+    for (is_extended, has_early_sync) in [(false, false), (true, false), (true, true)] {
+        for end in [CopyEnd::Done, CopyEnd::Fail, CopyEnd::BadRow] {
+            for messages in 0..10 {
+                let copy = || Request::Copy { is_extended, has_early_sync, rows: vec![1000, 1], end };
+                for goes_on in [false, true] {
+                    play_disturbed(&[], copy(), messages, Disturbance::Lose { goes_on });
+                }
+                play_disturbed(&[], copy(), messages, Disturbance::Shutdown);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lost_transaction_stays_failed() {
+    let insert = query(&["INSERT INTO rows_# VALUES (1)"]);
+    for readers in 0..2 {
+        let then = [insert.clone(), query(&["ROLLBACK"]), query(&["SELECT count(*) FROM rows_#"])];
+        let begin = [(0, query(&["BEGIN"]))];
+        play_on(readers, &begin, insert.clone(), 1, LOSE, &then);
+    }
+}
+
+#[test]
+fn a_read_given_up_leaves_no_name() {
+    let again = Request::Batch(vec![run("s1", "SELECT 'one'"), Step::Sync]);
+    for readers in 1..3 {
+        let cancel = Disturbance::Cancel;
+        play_on(readers, &[(0, again.clone())], again.clone(), usize::MAX, cancel, &[]);
+    }
+}
+
+#[test]
+fn only_a_plain_end_ends_a_lost_transaction() {
+    let failed = (0, query(&["BEGIN", "SELECT 1 / 0"]));
+    play_disturbed(&[failed], query(&[PREPARE]), 0, LOSE);
+    let twice = vec![run("s1", "ROLLBACK"), parse("s1", "SAVEPOINT a"), Step::Sync];
+    play_disturbed(&[], Request::Batch(twice), 0, LOSE);
+    let earlier = vec![Step::Execute { portal: "", limit: 0 }, parse("s1", "ROLLBACK"), bind("s1")];
+    play_disturbed(&[], Request::Batch(earlier), 0, LOSE);
+    let missing = vec![bind(""), run("", "ROLLBACK")];
+    play_disturbed(&[], Request::Batch(missing), 4, LOSE);
+}
+
+#[test]
+fn a_lost_rollback_describes_its_portal() {
+    let begin = (0, query(&["BEGIN", "SELECT 'one'"]));
+    let rollback = Step::Run { name: "s2", text: Text("ROLLBACK", 1), portal: "", describes: true, limit: 0 };
+    play_disturbed(&[begin], Request::Batch(vec![rollback, Step::Sync]), 0, LOSE);
+}
+
+#[test]
+fn a_lost_bind_begins_no_transaction() {
+    let insert = run("", "INSERT INTO rows_# VALUES (1)");
+    let batches = vec![bind("s2"), Step::Sync, insert, Step::Sync];
+    for goes_on in [false, true] {
+        let lose = Disturbance::Lose { goes_on };
+        play_disturbed(&[], Request::Batch(batches.clone()), 0, lose);
+    }
 }
