@@ -361,7 +361,7 @@ fn a_snapshot_ends_with_its_read_pool() {
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     for (way, (begin, answer)) in executions(begin).into_iter().enumerate() {
         let complete = frame(b'C', b"SELECT 1\0");
-        let answer = shown_bytes(&answer, &complete, &frame(b'C', b"BEGIN\0"));
+        let answer = replaced(&answer, &complete, &frame(b'C', b"BEGIN\0"));
         for lost_in in 0..5 {
             let mut talk = Talk::splitting();
             talk.say(&Client, &begin, 1000);
@@ -399,28 +399,8 @@ fn a_snapshot_ends_with_its_read_pool() {
     }
 }
 
-#[test]
-fn a_lost_transaction_is_failed_on_the_next_writer() {
-    for (insert, _) in executions("INSERT INTO t VALUES (2)") {
-        let mut talk = Talk::splitting();
-        talk.say(&Client, &frame(b'Q', b"BEGIN\0"), 1000);
-        talk.say(&Client, &frame(b'Q', b"INSERT INTO t VALUES (1)\0"), 1000);
-        let begun = [frame(b'C', b"BEGIN\0"), frame(b'Z', b"T")].concat();
-        talk.say(&Server, &[begun, frame(b'C', b"INSERT 0 1\0"), frame(b'Z', b"T")].concat(), 1000);
-        assert!(talk.lose_backend());
-        talk.to_backend.clear();
-        // The first statement gets 40001 without a server.
-        talk.say(&Client, &insert, 1000);
-        assert!(talk.to_backend.is_empty(), "{}", shown(&talk.to_backend, Speaker::Client));
-        talk.say(&Client, &insert, 1000);
-        let to_backend = shown(&talk.to_backend, Speaker::Client);
-        assert!(to_backend.starts_with("QBEGIN | QROLLBACK TO __gatekeeper_failed | "), "{to_backend}");
-        assert_eq!(sides(&talk), [RouteSide::Writer, RouteSide::Writer]);
-    }
-}
-
 /// `bytes` with `new` in place of `old`.
-fn shown_bytes(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let at = memchr::memmem::find(bytes, old).unwrap();
     [&bytes[..at], new, &bytes[at + old.len()..]].concat()
 }
