@@ -32,6 +32,8 @@ pub(in crate::session) struct Cleanup {
     noted: SideEffects,
     /// State possibly left by the transaction's answered requests.
     possible_side_effects: Effects,
+    /// The part of them that stands behind the end of a transaction.
+    unchecked_side_effects: Effects,
     /// Settings possibly changed by the transaction's answered requests.
     changed_settings: Vec<Arc<[u8]>>,
     /// Settings possibly changed by each execution of an SQL-prepared statement.
@@ -323,10 +325,10 @@ impl Cleanup {
     }
 
     /// Forgets what the lost backend held. True if session state is lost that the client may rely on: of a pin, or of a
-    /// transaction that was not checked yet.
+    /// transaction that is over and was not checked yet. The client is told of a running transaction anyway.
     pub(in crate::session) fn on_backend_lost(&mut self) -> bool {
         let is_unchecked = std::mem::take(&mut self.check) == CheckProgress::Running
-            || !self.possible_side_effects.is_empty();
+            || !self.unchecked_side_effects.is_empty();
         let is_lost = is_unchecked || !self.pins.is_empty();
         self.pins = Pins::NONE;
         self.portal_effects = Effects::NONE;
@@ -339,7 +341,7 @@ impl Cleanup {
 
     /// Forgets the transaction: the backend is given up.
     pub(in crate::session) fn forget_transaction(&mut self) {
-        self.possible_side_effects = Effects::NONE;
+        (self.possible_side_effects, self.unchecked_side_effects) = (Effects::NONE, Effects::NONE);
         self.check = CheckProgress::None;
         self.changed_settings.clear();
     }
@@ -351,9 +353,15 @@ impl Cleanup {
         }
     }
 
+    /// Notes the end of a transaction: its side effects stay on the backend.
+    pub(in crate::session) const fn on_transaction_over(&mut self) {
+        self.unchecked_side_effects = self.possible_side_effects;
+    }
+
     /// Decides the step after a transaction.
     pub(in crate::session) fn settle(&mut self, context: &SettleContext<'_>) -> SettleStep {
         let mut effects = std::mem::take(&mut self.possible_side_effects);
+        self.unchecked_side_effects = Effects::NONE;
         self.portal_effects = Effects::NONE;
         if effects.contains(Effects::DDL) {
             effects = effects.without(Effects::DDL);
@@ -369,7 +377,7 @@ impl Cleanup {
                 effects |= Effects::UNPROVED;
             }
             if has_changed || is_unknown || !database.is_current() {
-                self.possible_side_effects = effects;
+                (self.possible_side_effects, self.unchecked_side_effects) = (effects, effects);
                 self.comparison.is_due = true;
                 return SettleStep::Compare;
             }
@@ -446,11 +454,6 @@ impl Cleanup {
             self.failed_checks = 0;
             self.pin(Pin::Unproved);
         }
-    }
-
-    /// The response to a state check is lost: any state may have been left.
-    pub(in crate::session) fn on_check_lost(&mut self) {
-        self.possible_side_effects |= Effects::UNPROVED;
     }
 
     /// True if the catalog must be compared before the backend is returned.

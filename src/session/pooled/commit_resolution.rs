@@ -67,7 +67,10 @@ impl<'a> CommitResolution<'a> {
                 let mut success = Vec::new();
                 unit.write_success("COMMIT", &mut success);
                 let report = self.conversation.report_interrupted(now, unit.requests(), None);
-                let state_error = self.cleanup.on_backend_lost().then(ClientError::session_state_lost);
+                // Side effects of the transaction itself are lost, too, if it has committed.
+                let has_left_nothing = self.cleanup.has_left_nothing();
+                let is_state_lost = self.cleanup.on_backend_lost() || !has_left_nothing;
+                let state_error = is_state_lost.then(ClientError::session_state_lost);
                 let doubt = CommitInDoubt::new(id, server, self.backend_pid);
                 self.commits.begin(doubt.with_response(success, report).with_state_error(state_error));
                 true

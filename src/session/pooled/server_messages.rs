@@ -263,6 +263,9 @@ impl Pooled {
         let led = self.conversation.queue().led_back_by_query();
         self.batch.on_ready();
         self.conversation.on_answer(now, frame);
+        if self.conversation.status() == TransactionStatus::Idle {
+            self.cleanup.on_transaction_over();
+        }
         self.on_unit_over(now);
         self.follow_transaction()?;
         // The client gets ReadyForQuery after the settings are applied again.
