@@ -1,4 +1,4 @@
-//! What a diagnosis reads: shared by the admin API, the console and the log, also without an admin API.
+//! State of the service, as a diagnosis reads it: shared by the admin API, the console and the log, also without an admin API.
 
 use std::sync::{
     Arc,

@@ -398,7 +398,7 @@ fn build_routing(builder: &ComponentBuilder, probe: &Probe, endpoints: Live<Endp
     })
 }
 
-/// What a diagnosis reads, with the certificate of the admin API.
+/// State of the service for diagnoses, with the certificate of the admin API.
 fn build_monitor(api: &admin::Api, config: &Config) -> Result<Arc<admin::ServiceMonitor>, StartError> {
     let monitor = admin::ServiceMonitor::new(api.clone(), config.admin.as_ref());
     monitor.map(Arc::new).map_err(|error| StartError::Admin(admin::AdminError::Tls(error)))

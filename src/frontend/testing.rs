@@ -134,7 +134,7 @@ impl Stand {
         self.dedicated_session_of(id, reason, 1)
     }
 
-    /// The same, served by the server's process `pid`.
+    /// Dedicated session, served by the server's process `pid`.
     pub(super) fn dedicated_session_of(&self, id: u64, reason: RouteReason, pid: i32) -> Registered {
         let facts = record::Session {
             id,

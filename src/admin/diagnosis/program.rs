@@ -13,9 +13,9 @@ use crate::{
     telemetry::FileDescriptors,
 };
 
-/// Time after which lost audit records are no news, as in the alert.
+/// Time for which lost audit records are a fault, as in the alert.
 const LOSS_NOTICE: SignedDuration = SignedDuration::from_mins(5);
-/// Time after which a panic is no news, as in the alert.
+/// Time for which a panic is a fault, as in the alert.
 const PANIC_NOTICE: SignedDuration = SignedDuration::from_mins(15);
 /// Part of the descriptors that may be open, from 0 to 1, as in the alert.
 const MAX_DESCRIPTOR_RATIO: f64 = 0.9;

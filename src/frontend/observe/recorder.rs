@@ -157,7 +157,7 @@ impl Recorder {
     pub(crate) fn record_fate(&self, fate: Fate) {
         self.presence.listener().transaction_interrupted(fate);
         self.observers.events.record_fate(fate);
-        // A read that runs again is no news for a client.
+        // The client does not notice a read that runs again.
         if fate != Fate::NotStarted {
             let endpoint = self.server.as_ref().map(|server| &server.endpoint.name);
             self.observers.client_log.transaction_interrupted(&self.facts, endpoint, fate);

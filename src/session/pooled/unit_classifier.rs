@@ -207,7 +207,7 @@ impl<'a> UnitClassifier<'a> {
         None
     }
 
-    /// What the text of a Query or Parse may do.
+    /// Unit of the text of a Query or Parse.
     fn unit_of(&self, message: &ClientMessage<'_>) -> RoutingUnit {
         unit(&self.analyze(message), message.text())
     }
@@ -301,7 +301,7 @@ fn shows_read_only(reason: ClassifyReason, text: &[u8]) -> bool {
         && text.windows(SETTING.len()).any(|word| word.eq_ignore_ascii_case(SETTING))
 }
 
-/// What a text may do, by its analysis.
+/// Unit of a text, by its analysis.
 fn unit(analysis: &Analysis, text: &[u8]) -> RoutingUnit {
     analysis.classification.map_or(UNKNOWN, |known| classified_unit(known, analysis.effects, text))
 }

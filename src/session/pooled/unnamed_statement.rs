@@ -13,7 +13,7 @@ pub(in crate::session) struct UnnamedStatement {
     /// Body of the Parse behind the name.
     definition: Vec<u8>,
     analysis: Analysis,
-    /// What the analysis depends on; `None` if it holds for no later use.
+    /// Inputs of the analysis; `None` if the analysis must be made again.
     inputs: Option<AnalysisInputs>,
 }
 
