@@ -8,16 +8,17 @@ use std::{
     },
 };
 
+use arc_swap::ArcSwap;
+
 use super::{
     internal_statements::InternalStatements,
     setting_values::SettingValues,
-    shared_statement::{Circumstances, Reading, SharedStatement, SharedStatements},
+    shared_statement::{Circumstances, Reading, SharedStatement, SharedStatements, text_of},
 };
 use crate::sql::{
     self, Analysis, AnalysisInputs, Classification, Classifier, ClassifierOptions, Effects, LexicalSettings,
     SchemaInfo, SchemaInfoBuilder, StatefulNames, StatefulNamesBuilder, TextAnalyzer,
 };
-use arc_swap::ArcSwap;
 
 /// State shared by all sessions that use the backends of one database and user: the prepared statements, and the names
 /// in that database that leave state behind.
@@ -116,7 +117,12 @@ impl DatabaseState {
         let statements = SharedStatements::default();
         let (analyzer, nothing) = (TextAnalyzer::default(), StatefulNames::default());
         let internal_statements = InternalStatements::new(|definition| {
-            statements.get(definition, Reading::default(), 0, |text| analyzer.analyze(text, &nothing))
+            statements.get(
+                definition,
+                Reading::default(),
+                0,
+                &analyzer.analyze(text_of(definition), &nothing),
+            )
         });
         Self {
             statements,
@@ -273,7 +279,7 @@ impl DatabaseState {
         self.classifications.fetch_add(1, Ordering::Release);
     }
 
-    /// What an analysis depends on now; `None` before the database was looked at: the catalog may then change unnoticed.
+    /// Current inputs of an analysis; `None` before the first read of the catalog, which has no edition until then.
     /// `lexical`: as for [`Self::analyze`].
     pub(super) fn analysis_inputs(&self, lexical: Option<LexicalSettings>) -> Option<AnalysisInputs> {
         let edition = self.edition();
@@ -357,14 +363,19 @@ impl DatabaseState {
         self.statement_of(definition, reading, |text| self.analyze(text, None))
     }
 
-    /// The same; `analyze` analyzes the text of a new statement.
+    /// The statement with this `definition`; `analyze` analyzes the text if the statement is new.
     pub(super) fn statement_of(
         &self,
         definition: &[u8],
         reading: Reading,
         analyze: impl FnOnce(&[u8]) -> Analysis,
     ) -> Arc<SharedStatement> {
-        self.statements.get(definition, reading, self.edition(), analyze)
+        self.statements.known(definition, reading).unwrap_or_else(|| {
+            let edition = self.edition();
+            // Outside of the lock: an analysis may parse the text.
+            let analysis = analyze(text_of(definition));
+            self.statements.get(definition, reading, edition, &analysis)
+        })
     }
 
     /// What a statement may leave behind, by what is known now.

@@ -175,14 +175,14 @@ impl SharedStatements {
         find(self.lock().by_definition.get(definition)?, reading.needed_by(definition))
     }
 
-    /// The statement with this definition: the body of a Parse behind the name. `analyze` analyzes the text, by the catalog of
+    /// The statement with this definition: the body of a Parse behind the name. `analysis` is that of the text, by the catalog of
     /// `edition` or a later one.
     pub(super) fn get(
         &self,
         definition: &[u8],
         reading: Reading,
         edition: u32,
-        analyze: impl FnOnce(&[u8]) -> Analysis,
+        analysis: &Analysis,
     ) -> Arc<SharedStatement> {
         let mut known = self.lock();
         let reading = reading.needed_by(definition);
@@ -200,7 +200,6 @@ impl SharedStatements {
         }
         known.last_id += 1;
         let id = known.last_id;
-        let analysis = analyze(text_of(definition));
         let definition: Arc<[u8]> = definition.into();
         let statement = Arc::new(SharedStatement {
             id,

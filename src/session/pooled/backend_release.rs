@@ -429,6 +429,9 @@ impl Pooled {
     /// Ends what is under way on the lost backend, and answers it in the server's place.
     fn interrupt(&mut self, now: Instant) -> Result<(), InternalError> {
         self.conversation.forget_server();
+        if self.conversation.queue().has_state_check() {
+            self.cleanup.on_check_lost();
+        }
         let is_open = self.conversation.is_in_batch() || self.conversation.queue().is_skipping();
         let open = is_open.then(|| self.batch.end());
         let sends_rows = self.router.as_ref().is_some_and(|split| split.sends_rows());

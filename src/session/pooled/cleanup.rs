@@ -42,7 +42,6 @@ pub(in crate::session) struct Cleanup {
     failed_checks: u8,
     /// Count of state checks not reported to the driver yet.
     started_checks: u32,
-    check: CheckProgress,
     comparison: CatalogComparison,
     /// Stateful names that the transaction may define.
     learning: Vec<String>,
@@ -50,15 +49,6 @@ pub(in crate::session) struct Cleanup {
     portal_effects: Effects,
     /// State possibly on the backend since the lease, neither visible in the catalogs nor cleared by `DISCARD ALL`.
     lasting: Pins,
-}
-
-/// Progress of a state check.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum CheckProgress {
-    #[default]
-    None,
-    /// The check has no response yet.
-    Running,
 }
 
 /// Comparison of the known catalog with the server's.
@@ -324,12 +314,15 @@ impl Cleanup {
         self.pins = self.pins.without(pin);
     }
 
+    /// Notes that the backend is lost before the response to a state check: any state may have been left.
+    pub(in crate::session) fn on_check_lost(&mut self) {
+        self.unchecked_side_effects |= Effects::UNPROVED;
+    }
+
     /// Forgets what the lost backend held. True if session state is lost that the client may rely on: of a pin, or of a
     /// transaction that is over and was not checked yet. The client is told of a running transaction anyway.
     pub(in crate::session) fn on_backend_lost(&mut self) -> bool {
-        let is_unchecked = std::mem::take(&mut self.check) == CheckProgress::Running
-            || !self.unchecked_side_effects.is_empty();
-        let is_lost = is_unchecked || !self.pins.is_empty();
+        let is_lost = !(self.unchecked_side_effects.is_empty() && self.pins.is_empty());
         self.pins = Pins::NONE;
         self.portal_effects = Effects::NONE;
         self.comparison = CatalogComparison::default();
@@ -342,7 +335,6 @@ impl Cleanup {
     /// Forgets the transaction: the backend is given up.
     pub(in crate::session) fn forget_transaction(&mut self) {
         (self.possible_side_effects, self.unchecked_side_effects) = (Effects::NONE, Effects::NONE);
-        self.check = CheckProgress::None;
         self.changed_settings.clear();
     }
 
@@ -428,13 +420,11 @@ impl Cleanup {
     /// Counts a state check sent to the backend.
     pub(in crate::session) fn on_check_started(&mut self) {
         self.started_checks += 1;
-        self.check = CheckProgress::Running;
     }
 
     /// Handles a state check with all responses; `found` holds the visible pins, if requested.
     pub(in crate::session) fn on_check_answered(&mut self, found: Option<Pins>) {
         self.failed_checks = 0;
-        self.check = CheckProgress::None;
         if let Some(found) = found {
             let before = self.pins;
             self.pins = before.minus(Pins::VISIBLE).union(found);
@@ -446,7 +436,6 @@ impl Cleanup {
     /// the session keeps its backend.
     pub(in crate::session) fn on_check_failed(&mut self, check: &StateCheck) {
         self.failed_checks += 1;
-        self.check = CheckProgress::None;
         if self.failed_checks <= FAILED_CHECKS_MAX {
             self.possible_side_effects |= Effects::UNPROVED | Effects::SETTINGS_ALL | Effects::PREPARE;
             self.changed_settings.extend(check.settings().map(Arc::clone));

@@ -55,7 +55,7 @@ impl<'a> ClientInput<'a> {
     }
 
     /// The input, which begins at `start` in all input of the client.
-    pub(super) const fn from(self, start: u64) -> Self {
+    pub(super) const fn starting_at(self, start: u64) -> Self {
         Self { start: Some(start), ..self }
     }
 

@@ -69,8 +69,8 @@ impl Pooled {
         }
         let begun = self.begin_without_statement();
         self.end_on(begun);
-        let mut shown =
-            ClientInput::read(unread, full, self.outgoing.has_backend_bytes()).from(self.texts.position());
+        let mut shown = ClientInput::read(unread, full, self.outgoing.has_backend_bytes())
+            .starting_at(self.texts.position());
         self.process_client_input(now, &mut shown)?;
         self.texts.take(shown.taken());
         if shown.taken() > 0 || unread.is_empty() {

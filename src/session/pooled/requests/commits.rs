@@ -122,8 +122,7 @@ impl<'a> CommitRequests<'a> {
                 return (commits && self.is_wanted()).then_some(IdQuery::Within);
             }
             _ if in_batch || status != TransactionStatus::Open => return None,
-            f::QUERY => message.text(),
-            f::PARSE => message.text(),
+            f::QUERY | f::PARSE => message.text(),
             f::BIND if message.has_bound_names() => statements.text(message.bound().statement())?,
             _ => return None,
         };

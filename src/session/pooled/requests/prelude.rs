@@ -168,8 +168,7 @@ impl<'a> Prelude<'a> {
     fn asks_last_route(&mut self, message: &ClientMessage<'_>) -> bool {
         let requests = self.requests();
         let text = match message.tag() {
-            f::QUERY => message.text(),
-            f::PARSE => message.text(),
+            f::QUERY | f::PARSE => message.text(),
             f::BIND => {
                 let statement = requests.statements.get(message.bound().statement());
                 statement.map_or(&b""[..], |statement| statement.text())
